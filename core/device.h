@@ -1,0 +1,173 @@
+/* device.h - the coarse table: what a model may ask of hardware.
+ *
+ * Fused CPU code and a GPU implement this table; it owns packed weights, workspaces and streams. On a CPU it is built
+ * from the fine table of kernels (device_generic.c over kernels.h).
+ *
+ *   plan   immutable while it serves, counted: one per (model version, device): weights as this hardware wants them
+ *   ctx    one per worker: all memory and handles; one thread at a time
+ *
+ * A prediction is features -> propose -> score -> estimate -> fetch; `predict` does all of it for a batch.
+ * Calls enqueue and return; results in host memory are valid after `sync`. A CPU is always synchronous.
+ * Nothing is allocated after ctx_prepare. Nothing of size B x M x width is ever materialised.
+ * Pointers named h_ are host memory. Shapes: B rows, M samples, D target dimensions, K components, H features,
+ * X numbers of an input, P parameters. Everything is standardised: units are models' business.
+ *
+ * Same seed, same bytes: what a row gets depends on the plan, the row's input, its struct ebm_row and its spec, never on
+ * the other rows of the batch, the position in it, the thread or the load. */
+#ifndef EBM_CORE_DEVICE_H
+#define EBM_CORE_DEVICE_H
+
+#include "core/limits.h"
+#include "core/net_desc.h"
+#include "core/rng.h"
+#include "core/status.h"
+
+#define EBM_DEVICE_ABI 1u
+
+struct ebm_plan;
+struct ebm_ctx;
+
+struct ebm_ctx_limits {
+    uint32_t max_rows;    /* B of features and predict */
+    uint32_t max_samples; /* M of one row */
+    bool training;        /* backward will be called: keep activations of one row */
+};
+
+enum ebm_estimator { EBM_ESTIMATE_IMPORTANCE, EBM_ESTIMATE_MIXTURE };
+
+/* What to compute for a row. Borrows the probabilities until the call returns. */
+struct ebm_estimate_spec {
+    enum ebm_estimator estimator; /* importance needs energy and proposal, mixture the proposal */
+    uint32_t n_probabilities;     /* at most LIMIT_QUANTILES + 1 */
+    const double *probabilities;  /* each in (0, 1) */
+};
+
+/* One row's answer, in standardised units. The caller gives the arrays; NULL where it does not want one.
+ * status: OK, CANCELLED (no longer wanted), or INVALID (the network gave no finite number; all numbers are NaN). */
+struct ebm_estimate {
+    enum ebm_status status;
+    double *mean;      /* (D) */
+    double *variance;  /* (D), >= 0 */
+    double *mcse_mean; /* (D), Monte Carlo standard error of the mean; 0 for mixture */
+    double *quantiles; /* (n_probabilities, D): the smallest y with cumulative weight >= p, per coordinate */
+    double log_z;      /* of the standardised density; 0 for mixture */
+    double ess;        /* effective samples, 1 .. M; 0 for mixture */
+    double max_weight; /* largest normalised weight; 0 for mixture */
+};
+
+/* One row of a batch that is predicted. `wanted` (may be NULL) is asked between tiles, on the calling thread. */
+struct ebm_task {
+    struct ebm_row row;
+    const struct ebm_estimate_spec *spec;
+    struct ebm_estimate *out;
+    bool (*wanted)(const void *who);
+    const void *who;
+};
+
+enum ebm_fetch {
+    EBM_FETCH_FEATURES,            /* (H) */
+    EBM_FETCH_MIXTURE_MEAN,        /* (D, K) */
+    EBM_FETCH_MIXTURE_LOG_VARIANCE, /* (D, K) */
+    EBM_FETCH_MIXTURE_LOG_WEIGHT,  /* (K), normalised */
+    EBM_FETCH_TARGETS,             /* (M, D), as proposed or given */
+    EBM_FETCH_LOG_Q,               /* (M) */
+    EBM_FETCH_F,                   /* (M), after score */
+    EBM_FETCH_GRAD_Y,              /* (M, D), after score with want_grad_y */
+    EBM_FETCH_LOG_WEIGHTS,         /* (M), normalised, after score */
+};
+
+/* Training losses of one row; formulas in docs/MATHEMATICS.md. FIXED: noise is the fixed mixture around the true target;
+ * otherwise noise is the proposal. */
+#define EBM_LOSS_MAP(X)                                                                                                \
+    X(ML_IS, "ml_is", true)                                                                                            \
+    X(NCE, "nce", true)                                                                                                \
+    X(NCE_KL, "nce_kl", false)                                                                                         \
+    X(JOINT, "joint", false)                                                                                           \
+    X(KL_PROPOSAL, "kl_proposal", false)                                                                               \
+    X(MDN_NLL, "mdn_nll", false)
+
+enum ebm_loss {
+#define X(name, word, fixed_noise) EBM_LOSS_##name,
+    EBM_LOSS_MAP(X)
+#undef X
+};
+
+struct ebm_loss_spec {
+    enum ebm_loss loss;
+    uint32_t samples;       /* M draws a row; ignored by mdn_nll */
+    uint32_t n_sigmas;      /* fixed noise: components */
+    const float *sigmas;    /* (n_sigmas, D), standardised */
+    bool proposal_trains_features; /* the proposal's gradient reaches the feature net */
+    double scale;           /* of the gradient: 1 / rows of the whole batch */
+};
+
+/* Rows to train on; h_samples (B, M, D) replaces the draws, NULL draws them from rows[b]. */
+struct ebm_train_rows {
+    uint32_t B;
+    const float *h_x;           /* (B, X) */
+    const float *h_y;           /* (B, D) */
+    const float *h_samples;     /* (B, M, D) or NULL */
+    const struct ebm_row *rows; /* (B); NULL when h_samples is given */
+};
+
+struct ebm_adam {
+    double learning_rate, beta1, beta2, epsilon;
+    uint64_t step[EBM_PARTS]; /* steps taken by each part including this one; 0: the part is not updated */
+};
+
+enum ebm_train_state { EBM_TRAIN_PARAMS, EBM_TRAIN_ADAM_M, EBM_TRAIN_ADAM_V, EBM_TRAIN_GRADIENT };
+
+struct ebm_device_ops {
+    uint32_t abi, bytes; /* EBM_DEVICE_ABI and sizeof(struct ebm_device_ops): a plug-in that differs is refused */
+    const char *name;
+
+    /* Weights for this device, from params (P); copies what it needs. New: plan_unref. With n_slots > 0 the plan can be
+     * trained: it has n_slots gradient buffers and Adam's moments. plan_ref and plan_unref: any thread. */
+    enum ebm_status (*plan_new)(const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
+                                struct ebm_plan **ret_plan, struct ebm_error *reterr);
+    struct ebm_plan *(*plan_ref)(struct ebm_plan *plan);
+    struct ebm_plan *(*plan_unref)(struct ebm_plan *plan); /* NULL is fine; returns NULL */
+
+    enum ebm_status (*ctx_new)(const struct ebm_ctx_limits *limits, struct ebm_ctx **ret_ctx, struct ebm_error *reterr);
+    /* Allocates all that this plan will need on this ctx. Once per plan, before its first use; keeps nothing of it. */
+    enum ebm_status (*ctx_prepare)(struct ebm_ctx *ctx, const struct ebm_plan *plan, struct ebm_error *reterr);
+    struct ebm_ctx *(*ctx_free)(struct ebm_ctx *ctx); /* NULL is fine; returns NULL */
+    enum ebm_status (*sync)(struct ebm_ctx *ctx);
+
+    /* x side of B rows: features, the x part of the first energy layer, mixture parameters. They stay until the next call. */
+    enum ebm_status (*features)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B);
+    /* Targets for row b of the last features call: draws of `row` when h_y is NULL, else h_y (row->samples, D); and their
+     * log q when there is a proposal. They stay until the next propose. */
+    enum ebm_status (*propose)(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row, const float *h_y);
+    /* f at the targets of the last propose and, when asked, its gradient in y. */
+    enum ebm_status (*score)(struct ebm_ctx *ctx, bool want_grad_y);
+    /* The answer of `spec` for the row last proposed (and scored, unless mixture). */
+    enum ebm_status (*estimate)(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
+    /* features, propose, score and estimate for B rows; every out->status is set. */
+    enum ebm_status (*predict)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
+                               const struct ebm_task *tasks, uint32_t B);
+    /* Copies a result of row b (targets and what belongs to them: of the row last proposed, b ignored). */
+    enum ebm_status (*fetch)(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t b, float *h_dst);
+
+    /* Training; NULL where a device does not train. Losses (B) of the rows, and their gradient times spec->scale added
+     * into gradient buffer `slot`. Several ctx may run this at once on one plan, each with a slot of its own. */
+    enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
+                                const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
+    /* Sum of the slots 0 .. n_slots - 1, in that order, into the gradient, for parameters of `range`; the slots become 0. */
+    enum ebm_status (*reduce)(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
+    /* One Adam step on the parameters of `range`. Ranges of one step may run on several threads. */
+    enum ebm_status (*update)(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);
+    /* Copies (P) numbers out of, or into, the plan. */
+    enum ebm_status (*params_read)(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst);
+    enum ebm_status (*params_write)(struct ebm_plan *plan, enum ebm_train_state what, const float *h_src);
+};
+
+/* The CPU: kernels chosen for this machine at the first call. Borrow: static. Any thread. */
+const struct ebm_device_ops *ebm_device_cpu(void);
+/* The CPU by the reference kernels alone: slow, obvious, the truth. For tests. Borrow: static. */
+const struct ebm_device_ops *ebm_device_reference(void);
+
+/* Once, first thing in every worker thread: one BLAS thread, and what else a library keeps per thread. */
+void ebm_device_thread_init(void);
+
+#endif

@@ -1,0 +1,69 @@
+/* kernels.h - the fine table: what the generic device is made of. Private to core.
+ *
+ * Everything lies "in lanes": a quantity of n numbers for L lanes (rows of a batch, or samples of one row) is an array
+ * (n, L), lanes inner, L a multiple of EBM_LANES. So every kernel runs along lanes without shuffles, each lane gets the
+ * same operations wherever it stands, and the same code serves x side and sample side.
+ * Gradients: parameters and what several consumers share are `+=`, all else is `=`.
+ * kernels_ref.c is the truth; kernels_cpu.c is fast and compared with it. */
+#ifndef EBM_CORE_KERNELS_H
+#define EBM_CORE_KERNELS_H
+
+#include "core/net_desc.h"
+#include "core/rng.h"
+
+#define EBM_LANES 16u
+
+/* One row's mixture, borrowed. */
+struct ebm_mixture {
+    uint32_t D, K;
+    const float *mean;        /* (D, K) */
+    const float *inv_std;     /* (D, K) exp(-log_variance / 2) */
+    const float *std;         /* (D, K) */
+    const float *log_weight;  /* (K) normalised */
+    const float *log_const;   /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi) */
+    const float *cumulative;  /* (K) of the weights, the last one 2: above every uniform number */
+};
+
+/* Gradient of log q in a row's mixture, summed over lanes with weights. */
+struct ebm_mixture_grad {
+    double *dmean, *dlog_variance; /* (D, K) += */
+    double *dlogit;                /* (K) += */
+};
+
+
+struct ebm_kernels {
+    const char *name;
+    /* out (n_out, L) = W x + bias; W (n_out, n_in) with row stride ldw; x (n_in, L). bias (n_out), NULL is 0. */
+    void (*linear)(float *out, const float *w, size_t ldw, const float *bias, const float *x, uint32_t n_out,
+                   uint32_t n_in, uint32_t L);
+    /* dx (n_in, L) = W^T dz */
+    void (*linear_backward_input)(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
+                                  uint32_t L);
+    /* dw (n_out, n_in; stride ldw) += dz x^T; db (n_out) += sum over lanes of dz, unless NULL */
+    void (*linear_backward_weight)(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
+                                   uint32_t n_in, uint32_t L);
+    /* a (n) = act(z) (+ residual, unless NULL); a may be z */
+    void (*activation)(enum ebm_activation kind, float *a, const float *z, const float *residual, size_t n);
+    /* dz (n) = da * act'(z); dz may be da */
+    void (*activation_backward)(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n);
+    /* draws first .. first + L - 1 of (seed, row): y (D, L) */
+    void (*draw)(float *y, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first, uint32_t L);
+    /* log_q (L) of y (D, L) whose rows are `stride` apart */
+    void (*mixture_log_density)(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L);
+    /* += sum over lanes of dlog_q (L) times the gradient of log q(y) */
+    void (*mixture_backward)(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y, size_t stride,
+                             const float *log_q, const float *dlog_q, uint32_t L);
+    /* weights of s (n; any n): w (n) = exp(s - max), not normalised; max and the sum of w in double */
+    void (*softmax)(float *w, const float *s, uint32_t n, double *ret_max, double *ret_sum, double *ret_sum_squares);
+    /* mean, sum w (y - mean)^2 and sum w^2 (y - mean)^2 of y (n) under weights w (n) of sum `sum`, in double */
+    void (*moments)(const float *y, const float *w, uint32_t n, double sum, double *ret_mean, double *ret_variance,
+                    double *ret_squared_error);
+    /* p (n) -= rate * m_hat / (sqrt(v_hat) + epsilon) */
+    void (*adam)(float *p, float *m, float *v, const float *g, size_t n, double learning_rate, double beta1,
+                 double beta2, double epsilon, double correction1, double correction2);
+};
+
+const struct ebm_kernels *ebm_kernels_ref(void);
+const struct ebm_kernels *ebm_kernels_cpu(void); /* the best for this machine */
+
+#endif

@@ -1,0 +1,35 @@
+/* limits.h - every hard maximum that a file or a client can push against, on one page.
+ * The configurable limits live in the option tables; no option goes past these. */
+#ifndef EBM_CORE_LIMITS_H
+#define EBM_CORE_LIMITS_H
+
+/* model files */
+#define LIMIT_FILE_BYTES (4ull << 30)     /* a model file */
+#define LIMIT_HEADER_BYTES (16u << 20)    /* the JSON header of a safetensors file */
+#define LIMIT_HEADER_DEPTH 8u             /* nesting of that JSON */
+#define LIMIT_TENSORS 65536u
+#define LIMIT_TENSOR_DIMS 8u
+#define LIMIT_TENSOR_NAME_BYTES 256u
+#define LIMIT_CONFIG_BYTES (1u << 20)     /* the configuration inside the header */
+
+/* networks */
+#define LIMIT_LAYERS 256u                 /* in one net */
+#define LIMIT_WIDTH 65536u                /* inputs or outputs of a layer, numbers of an input */
+#define LIMIT_PARAMETERS (1u << 30)
+#define LIMIT_TARGET_DIM 64u
+#define LIMIT_COMPONENTS 256u
+#define LIMIT_NAME_BYTES 128u             /* a model's name */
+
+/* requests */
+#define LIMIT_ROWS 4096u
+#define LIMIT_SAMPLES 65536u
+#define LIMIT_QUANTILES 64u
+#define LIMIT_JSON_DEPTH 100u
+#define LIMIT_BATCH_ROWS 1024u            /* rows in one device call */
+
+/* data sets */
+#define LIMIT_DATA_ROWS (1u << 28)
+#define LIMIT_DATA_COLUMNS 65536u
+#define LIMIT_LINE_BYTES (1u << 22)       /* one line of a CSV */
+
+#endif

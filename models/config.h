@@ -1,0 +1,70 @@
+/* config.h - the architecture of a model: JSON text <-> plain structs (docs/MODEL_FORMAT.md).
+ *
+ * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (bounded and
+ * periodic targets, members > 1, images, layers other than linear) is refused by name. */
+#ifndef EBM_MODELS_CONFIG_H
+#define EBM_MODELS_CONFIG_H
+
+#include "core/net_desc.h"
+#include "core/status.h"
+
+struct ebm_input_config {
+    uint32_t size;  /* X */
+    char **names;   /* (X) or NULL */
+    double *mean;   /* (X), 0 by default: networks see (v - mean) / std */
+    double *std;    /* (X), 1 by default, > 0 */
+};
+
+struct ebm_target_config {
+    uint32_t dim;          /* D */
+    char **names;          /* (D) or NULL */
+    double *mean, *std;    /* (D), 0 and 1 by default */
+    double *lower, *upper; /* (D) or NULL: the recorded support, user's units */
+};
+
+/* A description under construction or read from a file. Owns everything in it. */
+struct ebm_config {
+    char *name;
+    char *description;    /* NULL: none */
+    struct ebm_input_config input;
+    struct ebm_target_config target;
+    char *training;       /* JSON text of how it came to be; NULL: none */
+    char *extensions;     /* JSON text; NULL: none */
+    struct ebm_net_desc net; /* its layer arrays belong to this config */
+};
+
+/* What a training configuration may leave out and the data fill in. */
+struct ebm_config_defaults {
+    const char *name; /* NULL: must stand in the text */
+    uint32_t X, D;    /* 0: must stand in the text */
+    char *const *input_names, *const *target_names;
+    const double *input_mean, *input_std, *target_mean, *target_std;
+};
+
+/* Reads `text` (length bytes of JSON). With defaults, missing name, shape, dim, names and statistics come from there
+ * (and a shape that stands must agree). Errors: where = path of the key ("target_net[1].activation"). New: config_free. */
+enum ebm_status ebm_config_parse(const char *text, size_t length, const struct ebm_config_defaults *defaults,
+                                 struct ebm_config **ret_config, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* JSON text, keys in the order of the documentation; numbers so that they read back the same. New: free(). NULL: no memory. */
+char *ebm_config_text(const struct ebm_config *config) EBM_MUST_USE;
+
+/* Replaces config->training by a copy of `json` (which must parse). */
+enum ebm_status ebm_config_set_training(struct ebm_config *config, const char *json) EBM_MUST_USE;
+
+struct ebm_config *ebm_config_free(struct ebm_config *config); /* NULL is fine; returns NULL */
+void ebm_config_freep(struct ebm_config **config);
+
+/* Tensors in the order of net.params: name ("energy_net.0.weight"), shape, offset. Borrow: valid while config lives. */
+struct ebm_param {
+    char name[64];
+    enum ebm_part part;
+    uint32_t rows, columns; /* columns 0 for a bias: shape (rows) */
+    size_t offset;
+};
+size_t ebm_config_params(const struct ebm_config *config, const struct ebm_param **ret_params);
+
+/* Is this a name that a repository may use? [A-Za-z0-9._-]{1,128}, no leading dot. */
+bool ebm_name_is_valid(const char *name);
+
+#endif

@@ -1,0 +1,106 @@
+/* estimate.h - from a request's words to a device's numbers and back into the user's units.
+ *
+ * Chooses the estimator, standardises inputs (in double), runs the device's predict on a batch whose rows may belong to
+ * different requests, and turns the answers into the target's units. Holds no loop over samples.
+ * A struct ebm_engine belongs to one thread. */
+#ifndef EBM_MODELS_ESTIMATE_H
+#define EBM_MODELS_ESTIMATE_H
+
+#include "core/arena.h"
+#include "core/device.h"
+#include "models/model.h"
+
+#define EBM_OUTPUT_MAP(X)                                                      \
+    X(MEAN, "mean")                                                            \
+    X(STD, "std")                                                              \
+    X(VARIANCE, "variance")                                                    \
+    X(MEDIAN, "median")                                                        \
+    X(QUANTILES, "quantiles")                                                  \
+    X(LOG_NORMALIZER, "log_normalizer")
+
+enum ebm_output {
+#define X(name, word) EBM_OUTPUT_BIT_##name,
+    EBM_OUTPUT_MAP(X)
+#undef X
+    EBM_OUTPUTS
+};
+#define EBM_OUTPUT(name) (1u << EBM_OUTPUT_BIT_##name)
+
+enum ebm_choice { EBM_CHOICE_AUTO, EBM_CHOICE_IMPORTANCE, EBM_CHOICE_MIXTURE };
+
+/* What a request asks of every one of its rows; user's words, checked for bounds already. */
+struct ebm_query {
+    enum ebm_choice choice;
+    uint32_t outputs; /* EBM_OUTPUT bits */
+    uint32_t num_samples;
+    uint64_t seed;
+    uint32_t n_quantiles;
+    const double *quantiles; /* (n_quantiles), in (0, 1); borrow: as long as the query */
+};
+
+/* A query made ready for one model: estimator chosen, probabilities laid out. */
+struct ebm_resolved_query {
+    struct ebm_query query;
+    struct ebm_estimate_spec spec;
+    uint32_t median_at; /* index of 0.5 among spec.probabilities; meaningless unless the median is asked for */
+};
+
+/* One row's answer in the user's units. Arrays in the arena given to ebm_prediction_init; NULL where not asked for. */
+struct ebm_prediction {
+    double *mean, *std, *variance, *median; /* (D) */
+    double *quantiles;                      /* (n_quantiles, D) */
+    double log_normalizer;                  /* log Z of the standardised density */
+    enum ebm_estimator estimator;
+    uint32_t num_samples;                   /* 0 for mixture */
+    double ess, max_weight;
+    double *mcse_mean;                      /* (D) */
+    bool reliable;
+    const char *reason;                     /* why not reliable: a static word, or NULL */
+    struct ebm_estimate raw;                /* between ebm_prediction_init and ebm_engine_predict */
+};
+
+/* Chooses; INVALID with where = "estimator" and a sentence when the model cannot do what is asked (importance without
+ * energy or proposal). Memory from `arena`; borrows query->quantiles. */
+enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct ebm_model *model, struct ebm_arena *arena,
+                                  struct ebm_resolved_query *ret_resolved, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* Lays out the arrays of `n` predictions in `arena`. NO_MEMORY when it does not fit. */
+enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t n,
+                                    const struct ebm_resolved_query *resolved, const struct ebm_model *model,
+                                    struct ebm_arena *arena) EBM_MUST_USE;
+
+/* One row of a batch. */
+struct ebm_item {
+    const double *x; /* (X), user's units */
+    uint32_t row_in_request;
+    const struct ebm_resolved_query *resolved;
+    struct ebm_prediction *out;
+    bool (*wanted)(const void *who); /* as in struct ebm_task */
+    const void *who;
+};
+
+/* One thread's device context and staging memory. */
+struct ebm_engine;
+
+enum ebm_status ebm_engine_new(const struct ebm_device_ops *ops, const struct ebm_ctx_limits *limits,
+                               struct ebm_engine **ret_engine, struct ebm_error *reterr) EBM_MUST_USE;
+struct ebm_engine *ebm_engine_free(struct ebm_engine *engine); /* NULL is fine; returns NULL */
+
+/* Memory for this model on this engine; once a model, before its first use. */
+enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
+                                   struct ebm_error *reterr) EBM_MUST_USE;
+
+/* The device's context, for callers that go through the coarse table themselves (training, density). Borrow. */
+struct ebm_ctx *ebm_engine_ctx(struct ebm_engine *engine);
+
+/* Predicts n rows (1 .. limits.max_rows) of one model. A row that is no longer wanted is left without an answer.
+ * Other failures of the device concern the whole batch. */
+enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
+                                   const struct ebm_item *items, uint32_t n) EBM_MUST_USE;
+
+/* log p(y|x) of n rows in the user's units, log Z from `samples` draws (mixture models: exact). x (n, X), y (n, D). */
+enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
+                                    const double *x, const double *y, uint32_t n, uint32_t samples, uint64_t seed,
+                                    double *ret_log_prob) EBM_MUST_USE;
+
+#endif

@@ -1,0 +1,33 @@
+/* model.h - a trained model in memory: its description and its parameters, immutable and counted.
+ *
+ * Any thread. Nothing here knows a device: ebm_device_ops.plan_new takes ebm_model_net and ebm_model_params. */
+#ifndef EBM_MODELS_MODEL_H
+#define EBM_MODELS_MODEL_H
+
+#include "models/config.h"
+
+struct ebm_model;
+
+/* Reads and verifies a model file: format, configuration, every tensor present, of the right shape, finite; no tensor
+ * that the configuration does not know (except parity.*); parity.x, .y, .f, .log_q checked on the reference device when
+ * they stand. F32 only; F16, BF16 and F64 are refused by name. New: unref. */
+enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_model **ret_model,
+                               struct ebm_error *reterr) EBM_MUST_USE;
+
+/* A model from parts. Takes config on EBM_OK; copies params (config->net.n_params). New: unref. */
+enum ebm_status ebm_model_new(struct ebm_config *config, const float *params, struct ebm_model **ret_model,
+                              struct ebm_error *reterr) EBM_MUST_USE;
+
+/* Writes the file atomically; loading it gives the same bytes of parameters back. */
+enum ebm_status ebm_model_save(const struct ebm_model *model, const char *path, struct ebm_error *reterr) EBM_MUST_USE;
+
+struct ebm_model *ebm_model_ref(struct ebm_model *model);
+struct ebm_model *ebm_model_unref(struct ebm_model *model); /* NULL is fine; returns NULL */
+void ebm_model_unrefp(struct ebm_model **model);
+
+/* Borrow: valid while the model lives. */
+const struct ebm_config *ebm_model_config(const struct ebm_model *model);
+const struct ebm_net_desc *ebm_model_net(const struct ebm_model *model);
+const float *ebm_model_params(const struct ebm_model *model);
+
+#endif
