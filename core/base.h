@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define EBM_MUST_USE __attribute__((warn_unused_result))
-#define EBM_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define EBM_PRINTF(text_at, first_at) __attribute__((format(printf, text_at, first_at)))
 #define EBM_NORETURN __attribute__((noreturn))
 #define EBM_AUTO(cleanup_function) __attribute__((cleanup(cleanup_function)))
 #define EBM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

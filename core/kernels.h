@@ -30,6 +30,10 @@ struct ebm_mixture_grad {
     double *dlogit;                /* (K) += */
 };
 
+/* correction1 = 1 - beta1^t, correction2 = 1 - beta2^t */
+struct ebm_adam_step {
+    double learning_rate, beta1, beta2, epsilon, correction1, correction2;
+};
 
 struct ebm_kernels {
     const char *name;
@@ -42,25 +46,27 @@ struct ebm_kernels {
     /* dw (n_out, n_in; stride ldw) += dz x^T; db (n_out) += sum over lanes of dz, unless NULL */
     void (*linear_backward_weight)(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
                                    uint32_t n_in, uint32_t L);
-    /* a (n) = act(z) (+ residual, unless NULL); a may be z */
+    /* a (n) = act(z) (+ residual, unless NULL); a may be z; n a multiple of EBM_LANES */
     void (*activation)(enum ebm_activation kind, float *a, const float *z, const float *residual, size_t n);
     /* dz (n) = da * act'(z); dz may be da */
     void (*activation_backward)(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n);
-    /* draws first .. first + L - 1 of (seed, row): y (D, L) */
-    void (*draw)(float *y, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first, uint32_t L);
+    /* draws first .. first + L - 1 of (seed, row): y (D, L), rows `stride` apart. Word 0 of a sample picks its
+     * component, word 1 + d makes coordinate d; 4 words a block of the stream EBM_STREAM_DRAWS. */
+    void (*draw)(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
+                 uint32_t L);
     /* log_q (L) of y (D, L) whose rows are `stride` apart */
     void (*mixture_log_density)(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L);
     /* += sum over lanes of dlog_q (L) times the gradient of log q(y) */
     void (*mixture_backward)(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y, size_t stride,
                              const float *log_q, const float *dlog_q, uint32_t L);
-    /* weights of s (n; any n): w (n) = exp(s - max), not normalised; max and the sum of w in double */
+    /* w (n) = exp(s - max), not normalised; max, sum of w and sum of w^2. -inf is weight 0; max is NaN when there is
+     * a NaN or +inf in s, or nothing above -inf. n is a multiple of EBM_LANES: pad s with -inf. */
     void (*softmax)(float *w, const float *s, uint32_t n, double *ret_max, double *ret_sum, double *ret_sum_squares);
-    /* mean, sum w (y - mean)^2 and sum w^2 (y - mean)^2 of y (n) under weights w (n) of sum `sum`, in double */
+    /* mean, sum w (y - mean)^2 and sum w^2 (y - mean)^2 of y (n) under normalised weights w / sum; n as in softmax */
     void (*moments)(const float *y, const float *w, uint32_t n, double sum, double *ret_mean, double *ret_variance,
                     double *ret_squared_error);
-    /* p (n) -= rate * m_hat / (sqrt(v_hat) + epsilon) */
-    void (*adam)(float *p, float *m, float *v, const float *g, size_t n, double learning_rate, double beta1,
-                 double beta2, double epsilon, double correction1, double correction2);
+    /* one Adam step on n parameters */
+    void (*adam)(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step);
 };
 
 const struct ebm_kernels *ebm_kernels_ref(void);

@@ -1,0 +1,469 @@
+/* kernels_cpu_lanes.c - the fine table with lanes in SIMD registers. Compiled once for each instruction set
+ * (EBM_KERNEL_SET names it); kernels_cpu.c chooses at run time.
+ *
+ *   narrow layers   our own register blocks: BLOCK outputs x PAIR vectors of lanes, weights broadcast
+ *   wide layers     OpenBLAS (core/blas.h)
+ *   everything else plain loops over lanes with vecmath.h, which the compiler turns into SIMD
+ *
+ * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position; for wide
+ * layers that is only as true as OpenBLAS makes it (see the x tile of device_generic.c). Sums over lanes run in a fixed
+ * order. All counts of lanes are multiples of EBM_LANES. */
+#include "core/blas.h"
+#include "core/kernels.h"
+#include "core/limits.h"
+#include "core/vecmath.h"
+
+#if defined(__AVX512F__)
+#define WIDTH 16
+#elif defined(__AVX2__)
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
+#define BLOCK 4 /* outputs a register block */
+#define PAIR 2  /* vectors of lanes a register block */
+
+/* may_alias and the alignment of a float: these are loads and stores of any float array */
+typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+
+static inline vec vec_load(const float *p)
+{
+    return *(const vec *)p;
+}
+
+static inline void vec_store(float *p, vec v)
+{
+    *(vec *)p = v;
+}
+
+static inline float vec_sum(vec v)
+{
+    float sum = 0.0f;
+    for (int i = 0; i < WIDTH; i++)
+        sum += v[i];
+    return sum;
+}
+
+/* From here on OpenBLAS beats the register blocks (bench/kernels). */
+static bool is_wide(uint32_t n_out, uint32_t n_in, uint32_t L)
+{
+    return n_out >= 16 && n_in >= 16 && (uint64_t)n_out * n_in * L >= (1u << 18);
+}
+
+/* out[o][lanes] = init[o] + sum_i w[o * row + i * column] x[i][lanes] for `outs` outputs and `vecs` vectors of lanes */
+static inline __attribute__((always_inline)) void block(float *out, const float *w, size_t row, size_t column,
+                                                        const float *bias, const float *x, uint32_t n, uint32_t L,
+                                                        int outs, int vecs)
+{
+    vec sum[BLOCK][PAIR];
+    for (int o = 0; o < outs; o++)
+        for (int v = 0; v < vecs; v++)
+            sum[o][v] = (vec){0} + (bias ? bias[o] : 0.0f);
+    for (uint32_t i = 0; i < n; i++) {
+        for (int v = 0; v < vecs; v++) {
+            vec lanes = vec_load(x + (size_t)i * L + v * WIDTH);
+            for (int o = 0; o < outs; o++)
+                sum[o][v] += w[(size_t)o * row + i * column] * lanes;
+        }
+    }
+    for (int o = 0; o < outs; o++)
+        for (int v = 0; v < vecs; v++)
+            vec_store(out + (size_t)o * L + v * WIDTH, sum[o][v]);
+}
+
+/* All outputs, for `vecs` vectors of lanes. */
+static inline __attribute__((always_inline)) void strip(float *out, const float *w, size_t row, size_t column,
+                                                        const float *bias, const float *x, uint32_t n_out, uint32_t n,
+                                                        uint32_t L, int vecs)
+{
+    uint32_t o = 0;
+    for (; o + BLOCK <= n_out; o += BLOCK)
+        block(out + (size_t)o * L, w + o * row, row, column, bias ? bias + o : NULL, x, n, L, BLOCK, vecs);
+    for (; o + 2 <= n_out; o += 2)
+        block(out + (size_t)o * L, w + o * row, row, column, bias ? bias + o : NULL, x, n, L, 2, vecs);
+    if (o < n_out)
+        block(out + (size_t)o * L, w + o * row, row, column, bias ? bias + o : NULL, x, n, L, 1, vecs);
+}
+
+static void product(float *out, const float *w, size_t row, size_t column, const float *bias, const float *x,
+                    uint32_t n_out, uint32_t n, uint32_t L)
+{
+    uint32_t l = 0;
+    for (; l + PAIR * WIDTH <= L; l += PAIR * WIDTH)
+        strip(out + l, w, row, column, bias, x + l, n_out, n, L, PAIR);
+    for (; l < L; l += WIDTH)
+        strip(out + l, w, row, column, bias, x + l, n_out, n, L, 1);
+}
+
+static void linear(float *out, const float *w, size_t ldw, const float *bias, const float *x, uint32_t n_out,
+                   uint32_t n_in, uint32_t L)
+{
+    if (!is_wide(n_out, n_in, L)) {
+        product(out, w, ldw, 1, bias, x, n_out, n_in, L);
+        return;
+    }
+    for (uint32_t o = 0; o < n_out; o++)
+        for (uint32_t l = 0; l < L; l++)
+            out[(size_t)o * L + l] = bias ? bias[o] : 0.0f;
+    ebm_blas_nn(out, L, w, ldw, x, L, n_out, L, n_in, 1.0f);
+}
+
+static void linear_backward_input(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
+                                  uint32_t L)
+{
+    if (is_wide(n_out, n_in, L))
+        ebm_blas_tn(dx, L, w, ldw, dz, L, n_in, L, n_out);
+    else
+        product(dx, w, 1, ldw, NULL, dz, n_in, n_out, L);
+}
+
+/* dw[o][i] += sum over lanes of dz[o] x[i], for outs x ins of them */
+static inline __attribute__((always_inline)) void outer(float *dw, size_t ldw, const float *dz, const float *x,
+                                                        uint32_t L, int outs, int ins)
+{
+    vec sum[BLOCK][BLOCK];
+    for (int o = 0; o < outs; o++)
+        for (int i = 0; i < ins; i++)
+            sum[o][i] = (vec){0};
+    for (uint32_t l = 0; l < L; l += WIDTH) {
+        for (int i = 0; i < ins; i++) {
+            vec lanes = vec_load(x + (size_t)i * L + l);
+            for (int o = 0; o < outs; o++)
+                sum[o][i] += vec_load(dz + (size_t)o * L + l) * lanes;
+        }
+    }
+    for (int o = 0; o < outs; o++)
+        for (int i = 0; i < ins; i++)
+            dw[(size_t)o * ldw + (size_t)i] += vec_sum(sum[o][i]);
+}
+
+static void outer_all(float *dw, size_t ldw, const float *dz, const float *x, uint32_t n_out, uint32_t n_in, uint32_t L)
+{
+    const int outs = BLOCK, ins = WIDTH == 16 ? 4 : 2;
+    uint32_t o = 0;
+    for (; o + (uint32_t)outs <= n_out; o += (uint32_t)outs) {
+        uint32_t i = 0;
+        for (; i + (uint32_t)ins <= n_in; i += (uint32_t)ins)
+            outer(dw + o * ldw + i, ldw, dz + (size_t)o * L, x + (size_t)i * L, L, outs, ins);
+        for (; i < n_in; i++)
+            outer(dw + o * ldw + i, ldw, dz + (size_t)o * L, x + (size_t)i * L, L, outs, 1);
+    }
+    for (; o < n_out; o++)
+        for (uint32_t i = 0; i < n_in; i++)
+            outer(dw + o * ldw + i, ldw, dz + (size_t)o * L, x + (size_t)i * L, L, 1, 1);
+}
+
+static void linear_backward_weight(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
+                                   uint32_t n_in, uint32_t L)
+{
+    if (is_wide(n_out, n_in, L))
+        ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
+    else
+        outer_all(dw, ldw, dz, x, n_out, n_in, L);
+    for (uint32_t o = 0; db != NULL && o < n_out; o++) {
+        vec sum = {0};
+        for (uint32_t l = 0; l < L; l += WIDTH)
+            sum += vec_load(dz + (size_t)o * L + l);
+        db[o] += vec_sum(sum);
+    }
+}
+
+/* relu keeps a NaN: z < 0 is false for it */
+static void activation(enum ebm_activation kind, float *a, const float *z, const float *residual, size_t n)
+{
+    switch (kind) {
+    case EBM_ACT_IDENTITY:
+        for (size_t i = 0; a != z && i < n; i++)
+            a[i] = z[i];
+        break;
+    case EBM_ACT_RELU:
+        for (size_t i = 0; i < n; i++)
+            a[i] = z[i] < 0.0f ? 0.0f : z[i];
+        break;
+    case EBM_ACT_TANH:
+        for (size_t i = 0; i < n; i++)
+            a[i] = vec_tanh(z[i]);
+        break;
+    case EBM_ACT_SILU:
+        for (size_t i = 0; i < n; i++)
+            a[i] = z[i] * vec_sigmoid(z[i]);
+        break;
+    case EBM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++)
+            a[i] = vec_softplus(z[i]);
+        break;
+    }
+    for (size_t i = 0; residual != NULL && i < n; i++)
+        a[i] += residual[i];
+}
+
+static void activation_backward(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n)
+{
+    switch (kind) {
+    case EBM_ACT_IDENTITY:
+        for (size_t i = 0; dz != da && i < n; i++)
+            dz[i] = da[i];
+        break;
+    case EBM_ACT_RELU:
+        for (size_t i = 0; i < n; i++)
+            dz[i] = z[i] > 0.0f ? da[i] : 0.0f;
+        break;
+    case EBM_ACT_TANH:
+        for (size_t i = 0; i < n; i++) {
+            float t = vec_tanh(z[i]);
+            dz[i] = da[i] * (1.0f - t * t);
+        }
+        break;
+    case EBM_ACT_SILU:
+        for (size_t i = 0; i < n; i++) {
+            float s = vec_sigmoid(z[i]);
+            dz[i] = da[i] * s * (1.0f + z[i] * (1.0f - s));
+        }
+        break;
+    case EBM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++)
+            dz[i] = da[i] * vec_sigmoid(z[i]);
+        break;
+    }
+}
+
+/* Philox 4x32-10 for EBM_LANES samples; the same words as ebm_philox. */
+static void philox_lanes(uint32_t words[4][EBM_LANES], uint64_t seed, uint32_t row, uint32_t first, uint32_t block_no)
+{
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+    for (uint32_t l = 0; l < EBM_LANES; l++) {
+        words[0][l] = first + l;
+        words[1][l] = row;
+        words[2][l] = EBM_STREAM_DRAWS;
+        words[3][l] = block_no;
+    }
+    for (int round = 0; round < 10; round++) {
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            uint64_t p0 = (uint64_t)words[0][l] * 0xD2511F53u, p1 = (uint64_t)words[2][l] * 0xCD9E8D57u;
+            words[0][l] = (uint32_t)(p1 >> 32) ^ words[1][l] ^ key0;
+            words[1][l] = (uint32_t)p1;
+            words[2][l] = (uint32_t)(p0 >> 32) ^ words[3][l] ^ key1;
+            words[3][l] = (uint32_t)p0;
+        }
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+}
+
+/* Coordinate d of 16 draws: mean and std of each lane's component, plus its normal number. */
+static void draw_coordinate(float *y, const struct ebm_mixture *q, uint32_t d, const float *u, const uint32_t *words)
+{
+    float mean[EBM_LANES], std[EBM_LANES];
+    const float *means = q->mean + (size_t)d * q->K, *stds = q->std + (size_t)d * q->K;
+    for (uint32_t l = 0; l < EBM_LANES; l++) {
+        mean[l] = means[0];
+        std[l] = stds[0];
+    }
+    for (uint32_t k = 1; k < q->K; k++) {
+        float below = q->cumulative[k - 1], m = means[k], s = stds[k];
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            mean[l] = u[l] >= below ? m : mean[l];
+            std[l] = u[l] >= below ? s : std[l];
+        }
+    }
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        y[l] = mean[l] + std[l] * vec_normal(words[l]);
+}
+
+static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
+                 uint32_t L)
+{
+    for (uint32_t at = 0; at < L; at += EBM_LANES) {
+        uint32_t words[4][EBM_LANES];
+        float u[EBM_LANES];
+        philox_lanes(words, seed, row, first + at, 0);
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            u[l] = (float)(((double)words[0][l] + 0.5) * 0x1p-32);
+        for (uint32_t d = 0; d < q->D; d++) {
+            if ((d + 1) % 4 == 0)
+                philox_lanes(words, seed, row, first + at, (d + 1) / 4);
+            draw_coordinate(y + d * stride + at, q, d, u, words[(d + 1) % 4]);
+        }
+    }
+}
+
+/* t (K, EBM_LANES): log of each component's weighted density at 16 targets */
+static inline void components(float t[][EBM_LANES], const struct ebm_mixture *q, const float *y, size_t stride)
+{
+    for (uint32_t k = 0; k < q->K; k++) {
+        float sum[EBM_LANES];
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            sum[l] = 0.0f;
+        for (uint32_t d = 0; d < q->D; d++) {
+            float mean = q->mean[d * q->K + k], inv_std = q->inv_std[d * q->K + k];
+            for (uint32_t l = 0; l < EBM_LANES; l++) {
+                float z = (y[d * stride + l] - mean) * inv_std;
+                sum[l] += z * z;
+            }
+        }
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            t[k][l] = q->log_const[k] - 0.5f * sum[l];
+    }
+}
+
+static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L)
+{
+    float t[LIMIT_COMPONENTS][EBM_LANES];
+    for (uint32_t at = 0; at < L; at += EBM_LANES) {
+        float max[EBM_LANES], sum[EBM_LANES];
+        components(t, q, y + at, stride);
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            max[l] = t[0][l];
+            sum[l] = 0.0f;
+        }
+        for (uint32_t k = 1; k < q->K; k++)
+            for (uint32_t l = 0; l < EBM_LANES; l++)
+                max[l] = t[k][l] > max[l] ? t[k][l] : max[l];
+        for (uint32_t k = 0; k < q->K; k++)
+            for (uint32_t l = 0; l < EBM_LANES; l++)
+                sum[l] += vec_exp(t[k][l] - max[l]);
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            log_q[at + l] = max[l] > -INFINITY && max[l] < INFINITY ? max[l] + vec_log(sum[l]) : max[l];
+    }
+}
+
+/* Adds what 16 lanes give component k: g = dlog_q x responsibility. */
+static void component_backward(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y,
+                               size_t stride, uint32_t k, const float *g)
+{
+    float sum = 0.0f;
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        sum += g[l];
+    grad->dlogit[k] += (double)sum;
+    for (uint32_t d = 0; d < q->D; d++) {
+        size_t at = (size_t)d * q->K + k;
+        float dmean[EBM_LANES], dlog_variance[EBM_LANES], sum_mean = 0.0f, sum_log_variance = 0.0f;
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            float z = (y[d * stride + l] - q->mean[at]) * q->inv_std[at];
+            dmean[l] = g[l] * z;
+            dlog_variance[l] = g[l] * 0.5f * (z * z - 1.0f);
+        }
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            sum_mean += dmean[l];
+            sum_log_variance += dlog_variance[l];
+        }
+        grad->dmean[at] += (double)(sum_mean * q->inv_std[at]);
+        grad->dlog_variance[at] += (double)sum_log_variance;
+    }
+}
+
+static void mixture_backward(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y, size_t stride,
+                             const float *log_q, const float *dlog_q, uint32_t L)
+{
+    float t[LIMIT_COMPONENTS][EBM_LANES];
+    double total = 0.0;
+    for (uint32_t at = 0; at < L; at += EBM_LANES) {
+        components(t, q, y + at, stride);
+        for (uint32_t k = 0; k < q->K; k++) {
+            float g[EBM_LANES];
+            for (uint32_t l = 0; l < EBM_LANES; l++)
+                g[l] = dlog_q[at + l] == 0.0f ? 0.0f : dlog_q[at + l] * vec_exp(t[k][l] - log_q[at + l]);
+            component_backward(grad, q, y + at, stride, k, g);
+        }
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            total += (double)dlog_q[at + l];
+    }
+    for (uint32_t k = 0; k < q->K; k++)
+        grad->dlogit[k] -= total * exp((double)q->log_weight[k]);
+}
+
+static double sum_lanes(const double *lanes)
+{
+    double sum = 0.0;
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        sum += lanes[l];
+    return sum;
+}
+
+static void softmax(float *w, const float *s, uint32_t n, double *ret_max, double *ret_sum, double *ret_sum_squares)
+{
+    float max[EBM_LANES], top = -INFINITY;
+    double sum[EBM_LANES] = {0}, squares[EBM_LANES] = {0};
+    int bad[EBM_LANES] = {0}, any_bad = 0;
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        max[l] = -INFINITY;
+    for (uint32_t i = 0; i < n; i += EBM_LANES) {
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            bad[l] |= !(s[i + l] < INFINITY);
+            max[l] = s[i + l] > max[l] ? s[i + l] : max[l];
+        }
+    }
+    for (uint32_t l = 0; l < EBM_LANES; l++) {
+        top = max[l] > top ? max[l] : top;
+        any_bad |= bad[l];
+    }
+    for (uint32_t i = 0; i < n; i += EBM_LANES) {
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            w[i + l] = vec_exp(s[i + l] - top);
+            sum[l] += (double)w[i + l];
+            squares[l] += (double)w[i + l] * (double)w[i + l];
+        }
+    }
+    *ret_max = any_bad || !(top > -INFINITY) ? (double)NAN : (double)top;
+    *ret_sum = sum_lanes(sum);
+    *ret_sum_squares = sum_lanes(squares);
+}
+
+static void moments(const float *y, const float *w, uint32_t n, double sum, double *ret_mean, double *ret_variance,
+                    double *ret_squared_error)
+{
+    double first[EBM_LANES] = {0}, second[EBM_LANES] = {0}, error[EBM_LANES] = {0};
+    for (uint32_t i = 0; i < n; i += EBM_LANES)
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            first[l] += (double)w[i + l] * (double)y[i + l];
+    double mean = sum_lanes(first) / sum;
+    for (uint32_t i = 0; i < n; i += EBM_LANES) {
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            double difference = (double)y[i + l] - mean, weighted = (double)w[i + l] * difference;
+            second[l] += weighted * difference;
+            error[l] += weighted * weighted;
+        }
+    }
+    *ret_mean = mean;
+    *ret_variance = sum_lanes(second) / sum;
+    *ret_squared_error = sum_lanes(error) / (sum * sum);
+}
+
+static void adam(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step)
+{
+    const float beta1 = (float)step->beta1, beta2 = (float)step->beta2;
+    const float rest1 = (float)(1.0 - step->beta1), rest2 = (float)(1.0 - step->beta2);
+    const float rate = (float)(step->learning_rate / step->correction1);
+    const float scale = (float)(1.0 / sqrt(step->correction2)), epsilon = (float)step->epsilon;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + rest1 * g[i];
+        v[i] = beta2 * v[i] + rest2 * g[i] * g[i];
+        p[i] -= rate * m[i] / (sqrtf(v[i]) * scale + epsilon);
+    }
+}
+
+#define GLUE(a, b) a##b
+#define ACCESSOR(set) GLUE(ebm_kernels_, set)
+#define TEXT_OF(a) #a
+#define TEXT(a) TEXT_OF(a)
+
+const struct ebm_kernels *ACCESSOR(EBM_KERNEL_SET)(void);
+
+const struct ebm_kernels *ACCESSOR(EBM_KERNEL_SET)(void)
+{
+    static const struct ebm_kernels kernels = {
+        .name = TEXT(EBM_KERNEL_SET),
+        .linear = linear,
+        .linear_backward_input = linear_backward_input,
+        .linear_backward_weight = linear_backward_weight,
+        .activation = activation,
+        .activation_backward = activation_backward,
+        .draw = draw,
+        .mixture_log_density = mixture_log_density,
+        .mixture_backward = mixture_backward,
+        .softmax = softmax,
+        .moments = moments,
+        .adam = adam,
+    };
+    return &kernels;
+}

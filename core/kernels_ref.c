@@ -1,0 +1,227 @@
+/* kernels_ref.c - the fine table, slow and obvious: every kernel as its formula says, one number at a time, the C
+ * library's functions, sums in double. Never optimised; all other kernels are compared with it. */
+#include "core/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/limits.h"
+
+static void linear(float *out, const float *w, size_t ldw, const float *bias, const float *x, uint32_t n_out,
+                   uint32_t n_in, uint32_t L)
+{
+    for (uint32_t o = 0; o < n_out; o++) {
+        for (uint32_t l = 0; l < L; l++) {
+            double sum = bias ? (double)bias[o] : 0.0;
+            for (uint32_t i = 0; i < n_in; i++)
+                sum += (double)w[o * ldw + i] * (double)x[(size_t)i * L + l];
+            out[(size_t)o * L + l] = (float)sum;
+        }
+    }
+}
+
+static void linear_backward_input(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
+                                  uint32_t L)
+{
+    for (uint32_t i = 0; i < n_in; i++) {
+        for (uint32_t l = 0; l < L; l++) {
+            double sum = 0.0;
+            for (uint32_t o = 0; o < n_out; o++)
+                sum += (double)w[o * ldw + i] * (double)dz[(size_t)o * L + l];
+            dx[(size_t)i * L + l] = (float)sum;
+        }
+    }
+}
+
+static void linear_backward_weight(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
+                                   uint32_t n_in, uint32_t L)
+{
+    for (uint32_t o = 0; o < n_out; o++) {
+        for (uint32_t i = 0; i < n_in; i++) {
+            double sum = 0.0;
+            for (uint32_t l = 0; l < L; l++)
+                sum += (double)dz[(size_t)o * L + l] * (double)x[(size_t)i * L + l];
+            dw[o * ldw + i] = (float)((double)dw[o * ldw + i] + sum);
+        }
+        if (db != NULL) {
+            double sum = 0.0;
+            for (uint32_t l = 0; l < L; l++)
+                sum += (double)dz[(size_t)o * L + l];
+            db[o] = (float)((double)db[o] + sum);
+        }
+    }
+}
+
+static double activate(enum ebm_activation kind, double z)
+{
+    switch (kind) {
+    case EBM_ACT_IDENTITY:
+        return z;
+    case EBM_ACT_RELU:
+        return z > 0.0 || isnan(z) ? z : 0.0;
+    case EBM_ACT_TANH:
+        return tanh(z);
+    case EBM_ACT_SILU:
+        return z / (1.0 + exp(-z));
+    case EBM_ACT_SOFTPLUS:
+        return (z > 0.0 ? z : 0.0) + log1p(exp(-fabs(z)));
+    }
+    return z;
+}
+
+static double activate_derivative(enum ebm_activation kind, double z)
+{
+    double sigmoid = 1.0 / (1.0 + exp(-z));
+    switch (kind) {
+    case EBM_ACT_IDENTITY:
+        return 1.0;
+    case EBM_ACT_RELU:
+        return z > 0.0 ? 1.0 : 0.0;
+    case EBM_ACT_TANH:
+        return 1.0 - tanh(z) * tanh(z);
+    case EBM_ACT_SILU:
+        return sigmoid * (1.0 + z * (1.0 - sigmoid));
+    case EBM_ACT_SOFTPLUS:
+        return sigmoid;
+    }
+    return 1.0;
+}
+
+static void activation(enum ebm_activation kind, float *a, const float *z, const float *residual, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        a[i] = (float)(activate(kind, (double)z[i]) + (residual ? (double)residual[i] : 0.0));
+}
+
+static void activation_backward(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dz[i] = (float)((double)da[i] * activate_derivative(kind, (double)z[i]));
+}
+
+static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
+                 uint32_t L)
+{
+    for (uint32_t l = 0; l < L; l++) {
+        uint32_t words[4], k = 0;
+        ebm_philox(seed, row, first + l, EBM_STREAM_DRAWS, 0, words);
+        float u = (float)ebm_uniform(words[0]);
+        while (u >= q->cumulative[k])
+            k++;
+        for (uint32_t d = 0; d < q->D; d++) {
+            uint32_t at = d + 1;
+            if (at % 4 == 0)
+                ebm_philox(seed, row, first + l, EBM_STREAM_DRAWS, at / 4, words);
+            y[(size_t)d * stride + l] =
+                (float)((double)q->mean[d * q->K + k] + (double)q->std[d * q->K + k] * ebm_normal(words[at % 4]));
+        }
+    }
+}
+
+/* log of component k's weighted density at lane l */
+static double component(const struct ebm_mixture *q, const float *y, size_t stride, uint32_t l, uint32_t k)
+{
+    double sum = (double)q->log_const[k];
+    for (uint32_t d = 0; d < q->D; d++) {
+        double z = ((double)y[d * stride + l] - (double)q->mean[d * q->K + k]) * (double)q->inv_std[d * q->K + k];
+        sum -= 0.5 * z * z;
+    }
+    return sum;
+}
+
+static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L)
+{
+    for (uint32_t l = 0; l < L; l++) {
+        double max = -INFINITY, sum = 0.0;
+        for (uint32_t k = 0; k < q->K; k++)
+            max = fmax(max, component(q, y, stride, l, k));
+        for (uint32_t k = 0; k < q->K; k++)
+            sum += exp(component(q, y, stride, l, k) - max);
+        log_q[l] = (float)(isinf(max) ? max : max + log(sum));
+    }
+}
+
+static void mixture_backward(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y, size_t stride,
+                             const float *log_q, const float *dlog_q, uint32_t L)
+{
+    for (uint32_t l = 0; l < L; l++) {
+        double g = (double)dlog_q[l];
+        if (g == 0.0)
+            continue;
+        for (uint32_t k = 0; k < q->K; k++) {
+            double r = exp(component(q, y, stride, l, k) - (double)log_q[l]);
+            grad->dlogit[k] += g * (r - exp((double)q->log_weight[k]));
+            for (uint32_t d = 0; d < q->D; d++) {
+                size_t at = (size_t)d * q->K + k;
+                double z = ((double)y[d * stride + l] - (double)q->mean[at]) * (double)q->inv_std[at];
+                grad->dmean[at] += g * r * z * (double)q->inv_std[at];
+                grad->dlog_variance[at] += g * r * 0.5 * (z * z - 1.0);
+            }
+        }
+    }
+}
+
+static void softmax(float *w, const float *s, uint32_t n, double *ret_max, double *ret_sum, double *ret_sum_squares)
+{
+    float max = -INFINITY;
+    double sum = 0.0, squares = 0.0;
+    bool finite = true;
+    for (uint32_t i = 0; i < n; i++) {
+        finite = finite && s[i] < INFINITY;
+        max = s[i] > max ? s[i] : max;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        w[i] = (float)exp((double)s[i] - (double)max);
+        sum += (double)w[i];
+        squares += (double)w[i] * (double)w[i];
+    }
+    *ret_max = finite && max > -INFINITY ? (double)max : (double)NAN;
+    *ret_sum = sum;
+    *ret_sum_squares = squares;
+}
+
+static void moments(const float *y, const float *w, uint32_t n, double sum, double *ret_mean, double *ret_variance,
+                    double *ret_squared_error)
+{
+    double mean = 0.0, variance = 0.0, error = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        mean += (double)w[i] / sum * (double)y[i];
+    for (uint32_t i = 0; i < n; i++) {
+        double share = (double)w[i] / sum, difference = (double)y[i] - mean;
+        variance += share * difference * difference;
+        error += share * share * difference * difference;
+    }
+    *ret_mean = mean;
+    *ret_variance = variance;
+    *ret_squared_error = error;
+}
+
+static void adam(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step)
+{
+    for (size_t i = 0; i < n; i++) {
+        double gradient = (double)g[i];
+        m[i] = (float)(step->beta1 * (double)m[i] + (1.0 - step->beta1) * gradient);
+        v[i] = (float)(step->beta2 * (double)v[i] + (1.0 - step->beta2) * gradient * gradient);
+        double rate = step->learning_rate / step->correction1;
+        p[i] = (float)((double)p[i] - rate * (double)m[i] / (sqrt((double)v[i] / step->correction2) + step->epsilon));
+    }
+}
+
+const struct ebm_kernels *ebm_kernels_ref(void)
+{
+    static const struct ebm_kernels kernels = {
+        .name = "ref",
+        .linear = linear,
+        .linear_backward_input = linear_backward_input,
+        .linear_backward_weight = linear_backward_weight,
+        .activation = activation,
+        .activation_backward = activation_backward,
+        .draw = draw,
+        .mixture_log_density = mixture_log_density,
+        .mixture_backward = mixture_backward,
+        .softmax = softmax,
+        .moments = moments,
+        .adam = adam,
+    };
+    return &kernels;
+}
