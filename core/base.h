@@ -13,9 +13,9 @@
 #define EBM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define EBM_ALIGNMENT 64u /* bytes: of every tensor and every kernel's buffer */
 
-/* Hands a pointer out of a variable that has a scope cleanup. */
+/* Hands a pointer out of a variable that has a scope cleanup. `pointer` is evaluated twice. */
 #define EBM_TAKE_PTR(pointer)                                                  \
-    ({                                                                         \
+    __extension__({                                                            \
         __typeof__(pointer) ebm_taken_ = (pointer);                            \
         (pointer) = NULL;                                                      \
         ebm_taken_;                                                            \

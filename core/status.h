@@ -41,7 +41,8 @@ struct ebm_error {
 enum ebm_status ebm_error_set(struct ebm_error *error, enum ebm_status status, const char *where,
                               const char *format, ...) EBM_PRINTF(4, 5);
 
-/* Put `prefix` before error->where: ("model", "energy_net") -> "model.energy_net". Returns error->status. */
+/* Put `prefix` before error->where: ("model", "energy_net") -> "model.energy_net", ("rows", "[3]") -> "rows[3]".
+ * Returns error->status, so a caller that has it already may ignore the result. */
 enum ebm_status ebm_error_prefix(struct ebm_error *error, const char *prefix);
 
 #endif

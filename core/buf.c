@@ -1,0 +1,100 @@
+/* buf.c - the growing buffer.
+ *
+ *   empty --append--> holding (capacity doubles, never past max_bytes + 1) --clear--> empty
+ *     any --failed append--> failed: no memory held, every append answers the same status --clear--> empty
+ *
+ * Guarantees: size <= max_bytes; bytes[size] is 0 whenever bytes is not NULL; a failed append leaves no partial content
+ * behind, so nobody can send half a document. Appending a part of the buffer to itself is not allowed. */
+#include "core/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_BYTES 128u
+
+void ebm_buf_init(struct ebm_buf *buf, size_t max_bytes)
+{
+    EBM_ASSERT(max_bytes < SIZE_MAX); /* a real maximum */
+    *buf = (struct ebm_buf){.max_bytes = max_bytes};
+}
+
+void ebm_buf_done(struct ebm_buf *buf)
+{
+    free(buf->bytes);
+    *buf = (struct ebm_buf){.max_bytes = buf->max_bytes};
+}
+
+void ebm_buf_clear(struct ebm_buf *buf)
+{
+    buf->size = 0;
+    buf->status = EBM_OK;
+    if (buf->bytes)
+        buf->bytes[0] = 0;
+}
+
+static enum ebm_status fail(struct ebm_buf *buf, enum ebm_status status)
+{
+    ebm_buf_done(buf);
+    buf->status = status;
+    return status;
+}
+
+/* Room for `size` more bytes and the final 0. */
+static enum ebm_status reserve(struct ebm_buf *buf, size_t size)
+{
+    if (buf->status != EBM_OK)
+        return buf->status;
+    if (size > buf->max_bytes - buf->size)
+        return fail(buf, EBM_TOO_LARGE);
+    size_t needed = buf->size + size + 1;
+    if (needed <= buf->capacity)
+        return EBM_OK;
+    size_t capacity = buf->capacity > SIZE_MAX / 2 ? needed : buf->capacity * 2;
+    if (capacity < FIRST_BYTES)
+        capacity = FIRST_BYTES;
+    if (capacity > buf->max_bytes + 1)
+        capacity = buf->max_bytes + 1;
+    if (capacity < needed)
+        capacity = needed;
+    char *bytes = realloc(buf->bytes, capacity);
+    if (!bytes)
+        return fail(buf, EBM_NO_MEMORY);
+    buf->bytes = bytes;
+    buf->capacity = capacity;
+    return EBM_OK;
+}
+
+enum ebm_status ebm_buf_append(struct ebm_buf *buf, const void *bytes, size_t size)
+{
+    enum ebm_status status = reserve(buf, size);
+    if (status != EBM_OK)
+        return status;
+    if (size > 0)
+        memcpy(buf->bytes + buf->size, bytes, size);
+    buf->size += size;
+    buf->bytes[buf->size] = 0;
+    return EBM_OK;
+}
+
+enum ebm_status ebm_buf_text(struct ebm_buf *buf, const char *text)
+{
+    return ebm_buf_append(buf, text, strlen(text));
+}
+
+enum ebm_status ebm_buf_printf(struct ebm_buf *buf, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    enum ebm_status status = length < 0 ? fail(buf, EBM_TOO_LARGE) : reserve(buf, (size_t)length);
+    if (status == EBM_OK) {
+        (void)vsnprintf(buf->bytes + buf->size, (size_t)length + 1, format, again);
+        buf->size += (size_t)length;
+    }
+    va_end(again);
+    return status;
+}
