@@ -155,7 +155,8 @@ struct ebm_device_ops {
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
     /* Sum of the slots 0 .. n_slots - 1, in that order, into the gradient, for parameters of `range`; the slots become 0. */
     enum ebm_status (*reduce)(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
-    /* One Adam step on the parameters of `range`. Ranges of one step may run on several threads. */
+    /* One Adam step on the parameters of `range`. Ranges of one step may run on several threads; for the same bytes
+     * whatever the ranges are, cut at multiples of 16 parameters. */
     enum ebm_status (*update)(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);
     /* Copies (P) numbers out of, or into, the plan. */
     enum ebm_status (*params_read)(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst);

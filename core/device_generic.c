@@ -1,0 +1,555 @@
+/* device_generic.c - the coarse table built from a fine one, tile by tile: the CPU's device and the reference device.
+ *
+ *   features   rows of x, 16 lanes a tile -> h, the x part of the first energy layer (once a row, not once a sample),
+ *              mixture parameters; kept row by row
+ *   propose    one row's targets, in lanes, and their log q
+ *   score      tiles of EBM_TILE samples: target net, energy net -> f
+ *   estimate   s = f - log q; weights, moments, quantiles, in double where they are sums
+ *
+ * A tile is always computed whole (zero padded rows, further draws for samples), so that neither neighbours nor counts
+ * change a number. Nothing is allocated outside ctx_prepare. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/blas.h"
+#include "core/device_internal.h"
+
+#define LOG_2_PI 1.8378770664093454836
+
+/* ---- memory ---- */
+
+bool ebm_slab_reserve(struct ebm_slab *slab, size_t count)
+{
+    if (slab->count >= count && slab->p != NULL)
+        return true;
+    float *p = ebm_alloc_aligned((count + 1) * sizeof *p);
+    if (p == NULL)
+        return false;
+    free(slab->p);
+    slab->p = p;
+    slab->count = count;
+    return true;
+}
+
+static enum ebm_status ctx_new_with(const struct ebm_kernels *kernels, const struct ebm_ctx_limits *limits,
+                                    struct ebm_ctx **ret_ctx, struct ebm_error *reterr)
+{
+    if (limits->max_rows == 0 || limits->max_rows > LIMIT_BATCH_ROWS || limits->max_samples == 0 ||
+        limits->max_samples > LIMIT_SAMPLES)
+        return ebm_error_set(reterr, EBM_INVALID, "device", "rows %u or samples %u out of 1..%u, 1..%u",
+                             limits->max_rows, limits->max_samples, LIMIT_BATCH_ROWS, LIMIT_SAMPLES);
+    struct ebm_ctx *ctx = calloc(1, sizeof *ctx);
+    if (ctx == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
+    ctx->kernels = kernels;
+    ctx->limits = *limits;
+    ctx->stride = ebm_round_up((size_t)limits->max_samples + 1, EBM_TILE);
+    *ret_ctx = ctx;
+    return EBM_OK;
+}
+
+size_t ebm_mixture_count(uint32_t D, uint32_t K)
+{
+    return ((size_t)4 * D + 3) * K;
+}
+
+static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan, struct ebm_error *reterr)
+{
+    const struct ebm_net_desc *net = &plan->net;
+    size_t B = ctx->limits.max_rows, DK = (size_t)net->D * net->K;
+    size_t x_tile = (size_t)plan->widest_x * EBM_LANES, y_tile = (size_t)plan->widest_y * EBM_TILE;
+    size_t tape = (ebm_tape_count(&net->target) + ebm_tape_count(&net->energy)) * EBM_TILE;
+    const struct {
+        struct ebm_slab *slab;
+        size_t count;
+    } wants[] = {
+        {&ctx->h, B * net->H},
+        {&ctx->hx, B * plan->energy_out},
+        {&ctx->mean, B * DK},
+        {&ctx->log_variance, B * DK},
+        {&ctx->log_weight, B * net->K},
+        {&ctx->x_lanes, x_tile},
+        {&ctx->h_lanes, x_tile},
+        {&ctx->x_a, x_tile},
+        {&ctx->x_b, x_tile},
+        {&ctx->mixture_space, ebm_mixture_count(net->D, net->K)},
+        {&ctx->y, net->D * ctx->stride},
+        {&ctx->grad_y, net->D * ctx->stride},
+        {&ctx->log_q, ctx->stride},
+        {&ctx->f, ctx->stride},
+        {&ctx->s, ctx->stride},
+        {&ctx->w, ctx->stride},
+        {&ctx->tile_y, y_tile},
+        {&ctx->tile_a, y_tile},
+        {&ctx->tile_b, y_tile},
+        {&ctx->tile_residual, y_tile},
+        {&ctx->tile_tape, tape},
+    };
+    bool ok = true;
+    for (size_t i = 0; i < EBM_COUNT_OF(wants); i++)
+        ok = ok && ebm_slab_reserve(wants[i].slab, wants[i].count);
+    if (ok && ctx->pairs == NULL)
+        ctx->pairs = ebm_alloc_aligned(2 * ctx->stride * sizeof *ctx->pairs);
+    ok = ok && ctx->pairs != NULL && ebm_train_prepare(ctx, plan) == EBM_OK;
+    return ok ? EBM_OK
+              : ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for %zu rows of %u samples", B,
+                              ctx->limits.max_samples);
+}
+
+static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
+{
+    if (ctx == NULL)
+        return NULL;
+    struct ebm_slab *slabs[] = {&ctx->h,      &ctx->hx,      &ctx->mean,    &ctx->log_variance,  &ctx->log_weight,
+                                &ctx->x_lanes, &ctx->h_lanes, &ctx->x_a,    &ctx->x_b,           &ctx->mixture_space,
+                                &ctx->y,      &ctx->grad_y,  &ctx->log_q,   &ctx->f,             &ctx->s,
+                                &ctx->w,      &ctx->tile_y,  &ctx->tile_a,  &ctx->tile_b,        &ctx->tile_residual,
+                                &ctx->tile_tape};
+    for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
+        free(slabs[i]->p);
+    ebm_train_done(&ctx->train);
+    free(ctx->pairs);
+    free(ctx);
+    return NULL;
+}
+
+static enum ebm_status ctx_sync(struct ebm_ctx *ctx)
+{
+    (void)ctx;
+    return EBM_OK;
+}
+
+/* ---- x side ---- */
+
+void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride, uint32_t K)
+{
+    double max = -INFINITY, sum = 0.0;
+    for (uint32_t k = 0; k < K; k++)
+        max = fmax(max, (double)logits[k * logit_stride]);
+    for (uint32_t k = 0; k < K; k++)
+        sum += exp((double)logits[k * logit_stride] - max);
+    for (uint32_t k = 0; k < K; k++)
+        log_weight[k] = (float)((double)logits[k * logit_stride] - max - log(sum));
+}
+
+/* lanes (n, EBM_LANES) -> rows (count, n) */
+static void lanes_to_rows(float *rows, const float *lanes, size_t n, uint32_t count)
+{
+    for (uint32_t b = 0; b < count; b++)
+        for (size_t i = 0; i < n; i++)
+            rows[b * n + i] = lanes[i * EBM_LANES + b];
+}
+
+static void proposal_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t first, uint32_t count)
+{
+    const struct ebm_net_desc *net = &plan->net;
+    size_t DK = (size_t)net->D * net->K;
+    const float *out = ebm_net_run(plan, &net->mean, 0, ctx->h_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    lanes_to_rows(ctx->mean.p + first * DK, out, DK, count);
+    out = ebm_net_run(plan, &net->log_variance, 0, ctx->h_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    lanes_to_rows(ctx->log_variance.p + first * DK, out, DK, count);
+    out = ebm_net_run(plan, &net->weight, 0, ctx->h_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    for (uint32_t b = 0; b < count; b++)
+        ebm_log_softmax(ctx->log_weight.p + (size_t)(first + b) * net->K, out + b, EBM_LANES, net->K);
+}
+
+static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t first,
+                             uint32_t count)
+{
+    const struct ebm_net_desc *net = &plan->net;
+    for (uint32_t i = 0; i < net->X; i++)
+        for (uint32_t b = 0; b < EBM_LANES; b++)
+            ctx->x_lanes.p[i * EBM_LANES + b] = b < count ? h_x[(size_t)(first + b) * net->X + i] : 0.0f;
+    const float *h =
+        ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    memcpy(ctx->h_lanes.p, h, (size_t)net->H * EBM_LANES * sizeof *h);
+    lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count);
+    if (net->has_energy) {
+        const struct ebm_layer *layer = &net->energy.layers[0];
+        plan->kernels->linear(ctx->x_a.p, plan->params + layer->weight, layer->in, plan->params + layer->bias,
+                              ctx->h_lanes.p, layer->out, net->H, EBM_LANES);
+        lanes_to_rows(ctx->hx.p + (size_t)first * layer->out, ctx->x_a.p, layer->out, count);
+    }
+    if (net->K > 0)
+        proposal_of_tile(ctx, plan, first, count);
+}
+
+static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B)
+{
+    EBM_ASSERT(B <= ctx->limits.max_rows && ctx->x_lanes.count >= (size_t)plan->widest_x * EBM_LANES);
+    ctx->plan = plan;
+    ctx->B = B;
+    ctx->M = 0;
+    for (uint32_t first = 0; first < B; first += plan->x_tile)
+        features_of_tile(ctx, plan, h_x, first, B - first < plan->x_tile ? B - first : plan->x_tile);
+    return EBM_OK;
+}
+
+/* ---- sample side ---- */
+
+bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
+                      const float *log_weight, uint32_t D, uint32_t K)
+{
+    size_t DK = (size_t)D * K;
+    float *own_mean = space, *std = own_mean + DK, *inv_std = std + DK, *own_log_weight = inv_std + DK;
+    float *log_const = own_log_weight + K, *cumulative = log_const + K;
+    bool finite = true;
+    double below = 0.0;
+    for (size_t i = 0; i < DK; i++) {
+        own_mean[i] = mean[i];
+        std[i] = (float)exp(0.5 * (double)log_variance[i]);
+        inv_std[i] = (float)exp(-0.5 * (double)log_variance[i]);
+        finite = finite && isfinite(mean[i]) && isfinite(std[i]) && isfinite(inv_std[i]);
+    }
+    for (uint32_t k = 0; k < K; k++) {
+        double constant = (double)log_weight[k] - 0.5 * D * LOG_2_PI;
+        for (uint32_t d = 0; d < D; d++)
+            constant -= 0.5 * (double)log_variance[d * K + k];
+        below += exp((double)log_weight[k]);
+        own_log_weight[k] = log_weight[k];
+        log_const[k] = (float)constant;
+        cumulative[k] = k + 1 < K ? (float)below : 2.0f;
+        finite = finite && !isnan(constant);
+    }
+    *q = (struct ebm_mixture){.D = D, .K = K, .mean = own_mean, .inv_std = inv_std, .std = std,
+                              .log_weight = own_log_weight, .log_const = log_const, .cumulative = cumulative};
+    return finite;
+}
+
+static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
+{
+    const struct ebm_net_desc *net = &ctx->plan->net;
+    size_t DK = (size_t)net->D * net->K;
+    return ebm_mixture_bind(&ctx->mixture, ctx->mixture_space.p, ctx->mean.p + b * DK, ctx->log_variance.p + b * DK,
+                            ctx->log_weight.p + (size_t)b * net->K, net->D, net->K);
+}
+
+/* Starts the targets of row b: `propose` without the draws. */
+static void begin_row(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
+{
+    EBM_ASSERT(ctx->plan != NULL && b < ctx->B && row->samples >= 1 && row->samples < ctx->stride);
+    ctx->b = b;
+    ctx->M = row->samples;
+    ctx->is_scored = ctx->has_gradient = false;
+    if (ctx->plan->net.K > 0)
+        (void)bind_row(ctx, b);
+}
+
+static void propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at)
+{
+    uint32_t D = ctx->plan->net.D;
+    if (h_y == NULL)
+        ctx->kernels->draw(ctx->y.p + at, ctx->stride, &ctx->mixture, row->seed, row->row_in_request,
+                           row->first_sample + (uint32_t)at, EBM_TILE);
+    for (uint32_t d = 0; h_y != NULL && d < D; d++)
+        for (size_t m = at; m < at + EBM_TILE; m++)
+            ctx->y.p[d * ctx->stride + m] = m < ctx->M ? h_y[m * D + d] : 0.0f;
+    if (ctx->plan->net.K > 0)
+        ctx->kernels->mixture_log_density(ctx->log_q.p + at, &ctx->mixture, ctx->y.p + at, ctx->stride, EBM_TILE);
+}
+
+static enum ebm_status propose(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row, const float *h_y)
+{
+    if (h_y == NULL && ctx->plan->net.K == 0)
+        return EBM_INVALID;
+    begin_row(ctx, b, row);
+    for (size_t at = 0; at < ctx->M; at += EBM_TILE)
+        propose_tile(ctx, row, h_y, at);
+    return EBM_OK;
+}
+
+static void gradient_tile(struct ebm_ctx *ctx, const struct ebm_tape *target, const struct ebm_tape *energy,
+                          const float *g, size_t at)
+{
+    const struct ebm_plan *plan = ctx->plan;
+    struct ebm_backward_space space = {ctx->tile_a.p, ctx->tile_b.p, ctx->tile_residual.p};
+    for (uint32_t l = 0; l < EBM_TILE; l++)
+        space.da[l] = 1.0f;
+    ebm_energy_backward(plan, g, EBM_TILE, energy, NULL, NULL, NULL, &space);
+    ebm_net_backward(plan, &plan->net.target, 0, ctx->tile_y.p, EBM_TILE, target, NULL, true, &space);
+    for (uint32_t d = 0; d < plan->net.D; d++)
+        memcpy(ctx->grad_y.p + d * ctx->stride + at, space.da + (size_t)d * EBM_TILE, EBM_TILE * sizeof(float));
+}
+
+static void score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
+{
+    const struct ebm_plan *plan = ctx->plan;
+    const struct ebm_net_desc *net = &plan->net;
+    struct ebm_tape target, energy;
+    struct ebm_tape *tapes[2] = {NULL, NULL};
+    if (want_grad_y) {
+        float *end = ebm_tape_lay(&target, &net->target, ctx->tile_tape.p, EBM_TILE);
+        (void)ebm_tape_lay(&energy, &net->energy, end, EBM_TILE);
+        tapes[0] = &target;
+        tapes[1] = &energy;
+    }
+    for (uint32_t d = 0; d < net->D; d++)
+        memcpy(ctx->tile_y.p + (size_t)d * EBM_TILE, ctx->y.p + d * ctx->stride + at, EBM_TILE * sizeof(float));
+    const float *g =
+        ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, EBM_TILE, tapes[0], ctx->tile_a.p, ctx->tile_b.p);
+    float *next = g == ctx->tile_a.p ? ctx->tile_b.p : ctx->tile_a.p;
+    float *after = g == ctx->tile_a.p ? ctx->tile_a.p : ctx->tile_b.p;
+    const float *f = ebm_energy_run(plan, ctx->hx.p + (size_t)ctx->b * plan->energy_out,
+                                    ctx->h.p + (size_t)ctx->b * net->H, g, EBM_TILE, tapes[1], next, after,
+                                    ctx->tile_residual.p);
+    memcpy(ctx->f.p + at, f, EBM_TILE * sizeof *f);
+    if (want_grad_y)
+        gradient_tile(ctx, &target, &energy, g, at);
+}
+
+static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
+{
+    EBM_ASSERT(ctx->M > 0);
+    if (!ctx->plan->net.has_energy)
+        return EBM_INVALID;
+    for (size_t at = 0; at < ctx->M; at += EBM_TILE)
+        score_tile(ctx, at, want_grad_y);
+    ctx->is_scored = true;
+    ctx->has_gradient = want_grad_y;
+    return EBM_OK;
+}
+
+/* ---- answers ---- */
+
+static void set_invalid(const struct ebm_estimate_spec *spec, uint32_t D, struct ebm_estimate *out)
+{
+    double *arrays[] = {out->mean, out->variance, out->mcse_mean};
+    for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
+        for (uint32_t d = 0; arrays[i] != NULL && d < D; d++)
+            arrays[i][d] = (double)NAN;
+    for (size_t i = 0; out->quantiles != NULL && i < (size_t)spec->n_probabilities * D; i++)
+        out->quantiles[i] = (double)NAN;
+    out->log_z = out->ess = out->max_weight = (double)NAN;
+    out->status = EBM_INVALID;
+}
+
+static void estimate_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+{
+    const struct ebm_mixture *q = &ctx->mixture;
+    uint32_t D = ctx->plan->net.D;
+    if (!bind_row(ctx, ctx->b)) {
+        set_invalid(spec, D, out);
+        return;
+    }
+    for (uint32_t d = 0; d < D; d++) {
+        double mean = 0.0, variance = 0.0;
+        for (uint32_t k = 0; k < q->K; k++)
+            mean += exp((double)q->log_weight[k]) * (double)q->mean[d * q->K + k];
+        for (uint32_t k = 0; k < q->K; k++) {
+            double off = (double)q->mean[d * q->K + k] - mean, std = (double)q->std[d * q->K + k];
+            variance += exp((double)q->log_weight[k]) * (std * std + off * off);
+        }
+        if (out->mean != NULL)
+            out->mean[d] = mean;
+        if (out->variance != NULL)
+            out->variance[d] = variance;
+        if (out->mcse_mean != NULL)
+            out->mcse_mean[d] = 0.0;
+        if (out->quantiles != NULL)
+            ebm_quantile_mixture(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, q, d);
+    }
+    out->log_z = out->ess = out->max_weight = 0.0;
+    out->status = EBM_OK;
+}
+
+static void estimate_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
+                                uint32_t d, uint32_t padded, double sum)
+{
+    uint32_t D = ctx->plan->net.D;
+    const float *y = ctx->y.p + d * ctx->stride;
+    double mean, variance, error;
+    if (out->mean != NULL || out->variance != NULL || out->mcse_mean != NULL) {
+        ctx->kernels->moments(y, ctx->w.p, padded, sum, &mean, &variance, &error);
+        if (out->mean != NULL)
+            out->mean[d] = mean;
+        if (out->variance != NULL)
+            out->variance[d] = variance;
+        if (out->mcse_mean != NULL)
+            out->mcse_mean[d] = sqrt(error);
+    }
+    if (out->quantiles != NULL)
+        ebm_quantile_weighted(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, y, ctx->w.p, ctx->M,
+                              (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride});
+}
+
+static void estimate_importance(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+{
+    uint32_t D = ctx->plan->net.D, padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
+    double max, sum, squares;
+    for (uint32_t m = 0; m < padded; m++)
+        ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
+    ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &max, &sum, &squares);
+    if (isnan(max)) {
+        set_invalid(spec, D, out);
+        return;
+    }
+    for (uint32_t d = 0; d < D; d++)
+        estimate_coordinate(ctx, spec, out, d, padded, sum);
+    out->log_z = max + log(sum) - log((double)ctx->M);
+    out->ess = sum * sum / squares;
+    out->max_weight = 1.0 / sum;
+    out->status = EBM_OK;
+}
+
+static enum ebm_status estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+{
+    EBM_ASSERT(ctx->M > 0 && spec->n_probabilities <= LIMIT_QUANTILES + 1);
+    if (ctx->plan->net.K == 0)
+        return EBM_INVALID;
+    if (spec->estimator == EBM_ESTIMATE_MIXTURE) {
+        estimate_mixture(ctx, spec, out);
+        return EBM_OK;
+    }
+    EBM_ASSERT(ctx->is_scored);
+    estimate_importance(ctx, spec, out);
+    return EBM_OK;
+}
+
+static bool is_wanted(const struct ebm_task *task)
+{
+    return task->wanted == NULL || task->wanted(task->who);
+}
+
+static void predict_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    struct ebm_row row = task->row;
+    bool by_mixture = task->spec->estimator == EBM_ESTIMATE_MIXTURE;
+    if (by_mixture)
+        row.samples = 1;
+    begin_row(ctx, b, &row);
+    bool wanted = is_wanted(task);
+    for (size_t at = 0; wanted && !by_mixture && at < ctx->M; at += EBM_TILE) {
+        propose_tile(ctx, &row, NULL, at);
+        score_tile(ctx, at, false);
+        wanted = is_wanted(task);
+    }
+    ctx->is_scored = !by_mixture;
+    task->out->status = EBM_CANCELLED;
+    if (wanted)
+        (void)estimate(ctx, task->spec, task->out);
+}
+
+static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
+                               const struct ebm_task *tasks, uint32_t B)
+{
+    for (uint32_t b = 0; b < B; b++) {
+        bool importance = tasks[b].spec->estimator == EBM_ESTIMATE_IMPORTANCE;
+        if (plan->net.K == 0 || (importance && !plan->net.has_energy))
+            return EBM_INVALID;
+    }
+    enum ebm_status status = features(ctx, plan, h_x, B);
+    for (uint32_t b = 0; status == EBM_OK && b < B; b++)
+        predict_row(ctx, &tasks[b], b);
+    return status;
+}
+
+static void copy_targets(float *dst, const struct ebm_ctx *ctx, const float *lanes)
+{
+    uint32_t D = ctx->plan->net.D;
+    for (uint32_t m = 0; m < ctx->M; m++)
+        for (uint32_t d = 0; d < D; d++)
+            dst[(size_t)m * D + d] = lanes[d * ctx->stride + m];
+}
+
+static enum ebm_status fetch_log_weights(const struct ebm_ctx *ctx, float *h_dst)
+{
+    double max = -INFINITY, sum = 0.0;
+    for (uint32_t m = 0; m < ctx->M; m++) {
+        h_dst[m] = ctx->f.p[m] - ctx->log_q.p[m];
+        max = fmax(max, (double)h_dst[m]);
+    }
+    for (uint32_t m = 0; m < ctx->M; m++)
+        sum += exp((double)h_dst[m] - max);
+    for (uint32_t m = 0; m < ctx->M; m++)
+        h_dst[m] = (float)((double)h_dst[m] - max - log(sum));
+    return EBM_OK;
+}
+
+static enum ebm_status fetch(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t b, float *h_dst)
+{
+    const struct ebm_net_desc *net = &ctx->plan->net;
+    size_t DK = (size_t)net->D * net->K;
+    switch (what) {
+    case EBM_FETCH_FEATURES:
+        memcpy(h_dst, ctx->h.p + (size_t)b * net->H, net->H * sizeof *h_dst);
+        return EBM_OK;
+    case EBM_FETCH_MIXTURE_MEAN:
+        memcpy(h_dst, ctx->mean.p + b * DK, DK * sizeof *h_dst);
+        return EBM_OK;
+    case EBM_FETCH_MIXTURE_LOG_VARIANCE:
+        memcpy(h_dst, ctx->log_variance.p + b * DK, DK * sizeof *h_dst);
+        return EBM_OK;
+    case EBM_FETCH_MIXTURE_LOG_WEIGHT:
+        memcpy(h_dst, ctx->log_weight.p + (size_t)b * net->K, net->K * sizeof *h_dst);
+        return EBM_OK;
+    case EBM_FETCH_TARGETS:
+        copy_targets(h_dst, ctx, ctx->y.p);
+        return EBM_OK;
+    case EBM_FETCH_LOG_Q:
+        memcpy(h_dst, ctx->log_q.p, ctx->M * sizeof *h_dst);
+        return net->K > 0 ? EBM_OK : EBM_INVALID;
+    case EBM_FETCH_F:
+        memcpy(h_dst, ctx->f.p, ctx->M * sizeof *h_dst);
+        return ctx->is_scored ? EBM_OK : EBM_INVALID;
+    case EBM_FETCH_GRAD_Y:
+        copy_targets(h_dst, ctx, ctx->grad_y.p);
+        return ctx->has_gradient ? EBM_OK : EBM_INVALID;
+    case EBM_FETCH_LOG_WEIGHTS:
+        return ctx->is_scored && net->K > 0 ? fetch_log_weights(ctx, h_dst) : EBM_INVALID;
+    }
+    return EBM_INVALID;
+}
+
+/* ---- the two tables ---- */
+
+static enum ebm_status cpu_plan_new(const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
+                                    struct ebm_plan **ret_plan, struct ebm_error *reterr)
+{
+    return ebm_plan_new_with(ebm_kernels_cpu(), ebm_device_cpu(), net, h_params, n_slots, ret_plan, reterr);
+}
+
+static enum ebm_status cpu_ctx_new(const struct ebm_ctx_limits *limits, struct ebm_ctx **ret_ctx,
+                                   struct ebm_error *reterr)
+{
+    return ctx_new_with(ebm_kernels_cpu(), limits, ret_ctx, reterr);
+}
+
+static enum ebm_status ref_plan_new(const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
+                                    struct ebm_plan **ret_plan, struct ebm_error *reterr)
+{
+    return ebm_plan_new_with(ebm_kernels_ref(), ebm_device_reference(), net, h_params, n_slots, ret_plan, reterr);
+}
+
+static enum ebm_status ref_ctx_new(const struct ebm_ctx_limits *limits, struct ebm_ctx **ret_ctx,
+                                   struct ebm_error *reterr)
+{
+    return ctx_new_with(ebm_kernels_ref(), limits, ret_ctx, reterr);
+}
+
+#define GENERIC_OPS(device_name, plan_new_entry, ctx_new_entry)                                                        \
+    {                                                                                                                  \
+        .abi = EBM_DEVICE_ABI, .bytes = sizeof(struct ebm_device_ops), .name = device_name,                            \
+        .plan_new = plan_new_entry, .plan_ref = ebm_plan_ref, .plan_unref = ebm_plan_unref, .ctx_new = ctx_new_entry,  \
+        .ctx_prepare = ctx_prepare, .ctx_free = ctx_free, .sync = ctx_sync, .features = features, .propose = propose,  \
+        .score = score, .estimate = estimate, .predict = predict, .fetch = fetch, .backward = ebm_train_backward,      \
+        .reduce = ebm_plan_reduce, .update = ebm_plan_update, .params_read = ebm_plan_params_read,                     \
+        .params_write = ebm_plan_params_write,                                                                         \
+    }
+
+const struct ebm_device_ops *ebm_device_cpu(void)
+{
+    static const struct ebm_device_ops ops = GENERIC_OPS("cpu", cpu_plan_new, cpu_ctx_new);
+    return &ops;
+}
+
+const struct ebm_device_ops *ebm_device_reference(void)
+{
+    static const struct ebm_device_ops ops = GENERIC_OPS("reference", ref_plan_new, ref_ctx_new);
+    return &ops;
+}
+
+void ebm_device_thread_init(void)
+{
+    ebm_blas_init();
+}

@@ -1,0 +1,134 @@
+/* device_internal.h - what the four files of the generic device share. Private to core.
+ *
+ *   device_plan.c      the plan: weights, training state, the position self-test
+ *   device_nets.c      layers forward and backward over lanes
+ *   device_generic.c   the context: x side, draws, scores, estimates
+ *   device_train.c     the backward pass of a chunk of rows
+ *
+ * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row. */
+#ifndef EBM_CORE_DEVICE_INTERNAL_H
+#define EBM_CORE_DEVICE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "core/device.h"
+#include "core/kernels.h"
+#include "core/quantile.h"
+
+#define EBM_TILE 128u /* 512 x 128 floats of a wide layer stay in L2 */
+
+struct ebm_plan {
+    _Atomic uint32_t references;
+    const struct ebm_kernels *kernels;
+    struct ebm_net_desc net;   /* its layers lie in `layers` */
+    struct ebm_layer *layers;
+    float *params;             /* (P) */
+    uint32_t x_tile;           /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
+    uint32_t energy_out;       /* outputs of the first energy layer, 0 without an energy net */
+    uint32_t widest_x, widest_y; /* numbers a lane of the largest input or output on each side */
+    uint32_t n_slots;          /* 0: not for training */
+    float *slots;              /* (n_slots, P) gradients of chunks */
+    float *gradient, *adam_m, *adam_v; /* (P) */
+};
+
+/* A buffer of floats that only ctx_prepare grows. */
+struct ebm_slab {
+    float *p;
+    size_t count;
+};
+
+/* Lanes of activations of one net: for every layer its output and, where the derivative needs it, z. */
+struct ebm_tape {
+    float *a[LIMIT_LAYERS], *z[LIMIT_LAYERS];
+};
+
+struct ebm_train_space {
+    struct ebm_slab x_tape, y_tape;             /* activations of a chunk's x side, of one row's sample side */
+    struct ebm_slab dhx, dh, dmean, dlog_variance, dlogit; /* (n, lanes of the chunk) */
+    struct ebm_slab df, dlog_q, scratch;        /* (M + 1 padded) */
+    struct ebm_slab da, dz, dx;                 /* (widest, lanes) */
+    struct ebm_slab noise;                      /* arrays of the fixed noise mixture */
+    double *sums;                               /* (2 D K + K) gradient of one row's mixture */
+    size_t n_sums;
+};
+
+struct ebm_ctx {
+    const struct ebm_kernels *kernels;
+    struct ebm_ctx_limits limits;
+    size_t stride; /* between coordinates of y: max_samples + 1 in whole tiles */
+
+    /* the last features */
+    const struct ebm_plan *plan;
+    uint32_t B;
+    struct ebm_slab h, hx, mean, log_variance, log_weight; /* (B, H), (B, energy_out), (B, D, K) twice, (B, K) */
+    struct ebm_slab x_lanes, h_lanes, x_a, x_b;            /* one tile */
+
+    /* the last propose: row b, M targets */
+    uint32_t b, M;
+    bool is_scored, has_gradient;
+    struct ebm_mixture mixture;
+    struct ebm_slab mixture_space;
+    struct ebm_slab y, grad_y;        /* (D, stride) */
+    struct ebm_slab log_q, f, s, w;   /* (stride) */
+    struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
+    uint64_t *pairs;                  /* (2, stride) for sorting */
+
+    struct ebm_train_space train;
+};
+
+/* Grows `slab` to `count` floats; what it held is lost. */
+bool ebm_slab_reserve(struct ebm_slab *slab, size_t count);
+
+/* Does the derivative of this layer need z besides the output? */
+bool ebm_layer_keeps_z(const struct ebm_layer *layer);
+/* Floats a lane that a tape of `net` takes; lays the tape out over `lanes` lanes at `base`, returns its end. */
+size_t ebm_tape_count(const struct ebm_net *net);
+float *ebm_tape_lay(struct ebm_tape *tape, const struct ebm_net *net, float *base, uint32_t lanes);
+
+/* Runs layers first .. n of `net` on in (n, lanes). With a tape, keeps everything there; without, uses a and b in turn.
+ * Returns where the last output lies; `in` itself when there is no layer left. */
+const float *ebm_net_run(const struct ebm_plan *plan, const struct ebm_net *net, uint32_t first, const float *in,
+                         uint32_t lanes, const struct ebm_tape *tape, float *a, float *b);
+
+/* Derived arrays of a mixture in `space` (4 D K + 3 K floats at least). False when it holds no finite density. */
+bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
+                      const float *log_weight, uint32_t D, uint32_t K);
+size_t ebm_mixture_count(uint32_t D, uint32_t K);
+
+/* Normalises logits (K) in double. */
+void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride, uint32_t K);
+
+/* First energy layer and the rest on one tile: g (G, lanes) -> f. hx (energy_out) of the row; h (H) for a residual. */
+const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const float *h, const float *g, uint32_t lanes,
+                            const struct ebm_tape *tape, float *a, float *b, float *residual);
+
+/* Gradient pass over layers n .. first of a net: da (out, lanes) in space->da is consumed. grads: += parameters, NULL to
+ * skip. Leaves the gradient of `in` in space->da when `wants_input`. The three buffers change places. */
+struct ebm_backward_space {
+    float *da, *dz, *dx; /* (widest, lanes) each */
+};
+void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, uint32_t first, const float *in,
+                      uint32_t lanes, const struct ebm_tape *tape, float *grads, bool wants_input,
+                      struct ebm_backward_space *space);
+/* The energy net's backward pass down to g, from df in space->da (1, lanes); dhx (energy_out) += and, when the first
+ * layer is residual, dh (H) +=, both unless NULL. Leaves dg (G, lanes) in space->da. */
+void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t lanes, const struct ebm_tape *tape,
+                         float *grads, float *dhx, float *dh, struct ebm_backward_space *space);
+
+enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan);
+void ebm_train_done(struct ebm_train_space *space);
+
+/* Entries of the table that live outside device_generic.c. */
+enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struct ebm_device_ops *ops,
+                                  const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
+                                  struct ebm_plan **ret_plan, struct ebm_error *reterr);
+struct ebm_plan *ebm_plan_ref(struct ebm_plan *plan);
+struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan);
+enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
+enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);
+enum ebm_status ebm_plan_params_read(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst);
+enum ebm_status ebm_plan_params_write(struct ebm_plan *plan, enum ebm_train_state what, const float *h_src);
+enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
+                                   const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
+
+#endif
