@@ -1,7 +1,7 @@
 /* device_plan.c - the generic device's plan: a copy of the network and its weights, counted.
  *
- * Position self-test: a library's matrix product may give a row other bytes at another place of the same tile
- * (OpenBLAS 0.3.21 does at some shapes). plan_new therefore moves one row through all places of an x tile and, where
+ * Position self-test: a matrix product may give a row other bytes at another place of the same tile (OpenBLAS 0.3.21 does
+ * at some shapes; our kernels do not, as long as the compiler treats all lanes alike). plan_new therefore moves one row through all places of an x tile and, where
  * bytes differ, makes the tile small enough that they do not. A plan for training skips it: there a chunk of rows always
  * has the same shape.
  *

@@ -1,13 +1,13 @@
 /* kernels_cpu_lanes.c - the fine table with lanes in SIMD registers. Compiled once for each instruction set
  * (EBM_KERNEL_SET names it); kernels_cpu.c chooses at run time.
  *
- *   narrow layers   our own register blocks: BLOCK outputs x PAIR vectors of lanes, weights broadcast
- *   wide layers     OpenBLAS (core/blas.h)
- *   everything else plain loops over lanes with vecmath.h, which the compiler turns into SIMD
+ *   layers             our own register blocks: BLOCK outputs x PAIR vectors of lanes, weights broadcast; they beat
+ *                      OpenBLAS up to about 1024 x 1024, where it takes over
+ *   weight gradients   OpenBLAS (core/blas.h): a reduction over lanes, which it does better at every size
+ *   everything else    plain loops over lanes with vecmath.h, which the compiler turns into SIMD
  *
- * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position; for wide
- * layers that is only as true as OpenBLAS makes it (see the x tile of device_generic.c). Sums over lanes run in a fixed
- * order. All counts of lanes are multiples of EBM_LANES. */
+ * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums over
+ * lanes run in a fixed order. All counts of lanes are multiples of EBM_LANES. */
 #include "core/blas.h"
 #include "core/kernels.h"
 #include "core/limits.h"
@@ -44,10 +44,11 @@ static inline float vec_sum(vec v)
     return sum;
 }
 
-/* From here on OpenBLAS beats the register blocks (bench/kernels). */
+/* Where the weights no longer stay in cache OpenBLAS's blocking wins (bench/kernels.c). Never on the x side, whose tiles
+ * are EBM_LANES wide: a row's bytes must not depend on its place there. */
 static bool is_wide(uint32_t n_out, uint32_t n_in, uint32_t L)
 {
-    return n_out >= 16 && n_in >= 16 && (uint64_t)n_out * n_in * L >= (1u << 18);
+    return L > EBM_LANES && (uint64_t)n_out * n_in > (1u << 19);
 }
 
 /* out[o][lanes] = init[o] + sum_i w[o * row + i * column] x[i][lanes] for `outs` outputs and `vecs` vectors of lanes */
@@ -117,49 +118,10 @@ static void linear_backward_input(float *dx, const float *w, size_t ldw, const f
         product(dx, w, 1, ldw, NULL, dz, n_in, n_out, L);
 }
 
-/* dw[o][i] += sum over lanes of dz[o] x[i], for outs x ins of them */
-static inline __attribute__((always_inline)) void outer(float *dw, size_t ldw, const float *dz, const float *x,
-                                                        uint32_t L, int outs, int ins)
-{
-    vec sum[BLOCK][BLOCK];
-    for (int o = 0; o < outs; o++)
-        for (int i = 0; i < ins; i++)
-            sum[o][i] = (vec){0};
-    for (uint32_t l = 0; l < L; l += WIDTH) {
-        for (int i = 0; i < ins; i++) {
-            vec lanes = vec_load(x + (size_t)i * L + l);
-            for (int o = 0; o < outs; o++)
-                sum[o][i] += vec_load(dz + (size_t)o * L + l) * lanes;
-        }
-    }
-    for (int o = 0; o < outs; o++)
-        for (int i = 0; i < ins; i++)
-            dw[(size_t)o * ldw + (size_t)i] += vec_sum(sum[o][i]);
-}
-
-static void outer_all(float *dw, size_t ldw, const float *dz, const float *x, uint32_t n_out, uint32_t n_in, uint32_t L)
-{
-    const int outs = BLOCK, ins = WIDTH == 16 ? 4 : 2;
-    uint32_t o = 0;
-    for (; o + (uint32_t)outs <= n_out; o += (uint32_t)outs) {
-        uint32_t i = 0;
-        for (; i + (uint32_t)ins <= n_in; i += (uint32_t)ins)
-            outer(dw + o * ldw + i, ldw, dz + (size_t)o * L, x + (size_t)i * L, L, outs, ins);
-        for (; i < n_in; i++)
-            outer(dw + o * ldw + i, ldw, dz + (size_t)o * L, x + (size_t)i * L, L, outs, 1);
-    }
-    for (; o < n_out; o++)
-        for (uint32_t i = 0; i < n_in; i++)
-            outer(dw + o * ldw + i, ldw, dz + (size_t)o * L, x + (size_t)i * L, L, 1, 1);
-}
-
 static void linear_backward_weight(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
                                    uint32_t n_in, uint32_t L)
 {
-    if (is_wide(n_out, n_in, L))
-        ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
-    else
-        outer_all(dw, ldw, dz, x, n_out, n_in, L);
+    ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
     for (uint32_t o = 0; db != NULL && o < n_out; o++) {
         vec sum = {0};
         for (uint32_t l = 0; l < L; l += WIDTH)

@@ -1,0 +1,81 @@
+/* kernels.c - GFLOP/s of the matrix products of a layer: our register blocks against OpenBLAS, at the shapes that matter.
+ * Best of several short rounds each: says where core/kernels_cpu_lanes.c should change over. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/blas.h"
+#include "core/clock.h"
+#include "core/kernels.h"
+
+#define MOST (1u << 22)
+
+struct shape {
+    uint32_t out, in, lanes;
+};
+
+static float *w, *x, *y;
+
+static void ours(struct shape s)
+{
+    ebm_kernels_cpu()->linear(y, w, s.in, NULL, x, s.out, s.in, s.lanes);
+}
+
+static void ours_input(struct shape s)
+{
+    ebm_kernels_cpu()->linear_backward_input(y, w, s.in, x, s.out, s.in, s.lanes);
+}
+
+static void blas(struct shape s)
+{
+    ebm_blas_nn(y, s.lanes, w, s.in, x, s.lanes, s.out, s.lanes, s.in, 0.0f);
+}
+
+static void blas_input(struct shape s)
+{
+    ebm_blas_tn(y, s.lanes, w, s.in, x, s.lanes, s.in, s.lanes, s.out);
+}
+
+static void blas_weight(struct shape s)
+{
+    ebm_blas_nt_add(y, s.in, x, s.lanes, w, s.lanes, s.out, s.in, s.lanes);
+}
+
+static double rate(void (*run)(struct shape), struct shape s)
+{
+    double best = 0.0;
+    for (int round = 0; round < 7; round++) {
+        uint64_t start = ebm_clock_ns(), spent = 0, calls = 0;
+        while (spent < 10000000u) {
+            for (int i = 0; i < 16; i++)
+                run(s);
+            calls += 16;
+            spent = ebm_clock_ns() - start;
+        }
+        double gflops = 2.0 * s.out * s.in * s.lanes * (double)calls / (double)spent;
+        best = gflops > best ? gflops : best;
+    }
+    return best;
+}
+
+int main(void)
+{
+    static const struct shape shapes[] = {{10, 1, 128},    {10, 10, 128},   {10, 20, 128},    {64, 32, 128},
+                                          {128, 64, 128},  {512, 128, 128}, {512, 512, 128},  {1024, 1024, 128},
+                                          {2048, 2048, 128}, {512, 512, 16}, {2048, 512, 16}};
+    w = ebm_alloc_aligned(MOST * sizeof *w);
+    x = ebm_alloc_aligned(MOST * sizeof *x);
+    y = ebm_alloc_aligned(MOST * sizeof *y);
+    if (w == NULL || x == NULL || y == NULL)
+        return 1;
+    for (uint32_t i = 0; i < MOST; i++)
+        w[i] = x[i] = (float)(i % 17) / 17.0f - 0.5f;
+    printf("kernels: %s\n%-18s %8s %8s %10s %10s %10s\n", ebm_kernels_cpu()->name, "out x in x lanes", "ours", "blas",
+           "ours dx", "blas dx", "blas dw");
+    for (size_t i = 0; i < EBM_COUNT_OF(shapes); i++) {
+        struct shape s = shapes[i];
+        printf("%5u x%5u x%4u %8.1f %8.1f %10.1f %10.1f %10.1f\n", s.out, s.in, s.lanes, rate(ours, s), rate(blas, s),
+               rate(ours_input, s), rate(blas_input, s), rate(blas_weight, s));
+    }
+    free(w), free(x), free(y);
+    return 0;
+}

@@ -1,0 +1,343 @@
+/* test_kernels.c - every fast kernel set that this machine executes against the reference, at odd shapes and extreme
+ * values; vecmath against the C library; draws against Philox; the bytes of a lane wherever it stands. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/kernels.h"
+#include "core/quantile.h"
+#include "core/vecmath.h"
+
+const struct ebm_kernels *ebm_kernels_generic(void);
+#if defined(__x86_64__)
+const struct ebm_kernels *ebm_kernels_avx2(void);
+const struct ebm_kernels *ebm_kernels_avx512(void);
+#endif
+
+static size_t fast_sets(const struct ebm_kernels *sets[3])
+{
+    size_t n = 0;
+    sets[n++] = ebm_kernels_generic();
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        sets[n++] = ebm_kernels_avx2();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        sets[n++] = ebm_kernels_avx512();
+#endif
+    return n;
+}
+
+#define EACH_SET(set)                                                                                                  \
+    const struct ebm_kernels *sets_[3], *set;                                                                          \
+    size_t n_sets_ = fast_sets(sets_);                                                                                 \
+    for (size_t i_ = 0; i_ < n_sets_ && (set = sets_[i_]) != NULL; i_++)
+
+/* Reproducible numbers around 0 with a spread of 1. */
+static float *numbers(size_t n, uint32_t stream)
+{
+    float *p = ebm_alloc_aligned((n + 1) * sizeof *p);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        ebm_philox(42, (uint32_t)i, stream, 99, 0, words);
+        p[i] = (float)ebm_normal(words[0]);
+    }
+    return p;
+}
+
+static double worst(const float *a, const float *b, size_t n, double *ret_magnitude)
+{
+    double error = 0.0, magnitude = 1e-6;
+    for (size_t i = 0; i < n; i++) {
+        error = fmax(error, isnan((double)a[i]) != isnan((double)b[i]) ? (double)INFINITY : fabs((double)a[i] - (double)b[i]));
+        magnitude = fmax(magnitude, fabs((double)b[i]));
+    }
+    *ret_magnitude = magnitude;
+    return error;
+}
+
+#define ASSERT_CLOSE(got, want, n, tolerance, ...)                                                                     \
+    do {                                                                                                               \
+        double magnitude_, error_ = worst((got), (want), (n), &magnitude_);                                            \
+        cr_assert(error_ <= (tolerance)*magnitude_, "error %.3g of %.3g, set %s", error_, magnitude_, __VA_ARGS__); \
+    } while (0)
+
+static const uint32_t shapes[][3] = {/* n_out, n_in, L */
+                                     {1, 1, 16},   {10, 1, 128},  {10, 10, 128}, {10, 20, 144}, {1, 10, 1040},
+                                     {7, 3, 16},   {5, 129, 48},  {64, 96, 128}, {3, 64, 16},   {33, 17, 112},
+                                     {128, 64, 128}, {512, 128, 128}, {512, 512, 16}, {6, 2, 32}};
+
+Test(kernels, linear_and_its_gradients_agree_with_the_reference)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    EACH_SET(set) {
+        for (size_t s = 0; s < EBM_COUNT_OF(shapes); s++) {
+            uint32_t O = shapes[s][0], I = shapes[s][1], L = shapes[s][2];
+            size_t ldw = I + 5, nw = O * ldw;
+            float *w = numbers(nw, 1), *x = numbers((size_t)I * L, 2), *bias = numbers(O, 3);
+            float *dz = numbers((size_t)O * L, 4), *got = numbers((size_t)(O + I) * L, 5);
+            float *want = numbers((size_t)(O + I) * L, 5), *dw = numbers(nw, 6), *dw_ref = numbers(nw, 6);
+            float *db = numbers(O, 7), *db_ref = numbers(O, 7);
+            for (int with_bias = 0; with_bias < 2; with_bias++) {
+                set->linear(got, w, ldw, with_bias ? bias : NULL, x, O, I, L);
+                ref->linear(want, w, ldw, with_bias ? bias : NULL, x, O, I, L);
+                ASSERT_CLOSE(got, want, (size_t)O * L, 2e-6, set->name);
+            }
+            set->linear_backward_input(got, w, ldw, dz, O, I, L);
+            ref->linear_backward_input(want, w, ldw, dz, O, I, L);
+            ASSERT_CLOSE(got, want, (size_t)I * L, 2e-6, set->name);
+            set->linear_backward_weight(dw, ldw, db, dz, x, O, I, L);
+            ref->linear_backward_weight(dw_ref, ldw, db_ref, dz, x, O, I, L);
+            ASSERT_CLOSE(dw, dw_ref, nw, 4e-6, set->name);
+            ASSERT_CLOSE(db, db_ref, O, 4e-6, set->name);
+            free(w), free(x), free(bias), free(dz), free(got), free(want), free(dw), free(dw_ref), free(db), free(db_ref);
+        }
+    }
+}
+
+Test(kernels, narrow_layers_give_a_lane_the_same_bytes_everywhere)
+{
+    EACH_SET(set) {
+        enum { O = 10, I = 20, L = 144 };
+        float *w = numbers(O * I, 1), *x = numbers(I * L, 2), a[O * L], b[O * L], moved[I * L];
+        set->linear(a, w, I, NULL, x, O, I, L);
+        for (uint32_t shift = 1; shift < L; shift += 13) {
+            for (uint32_t i = 0; i < I; i++)
+                for (uint32_t l = 0; l < L; l++)
+                    moved[i * L + (l + shift) % L] = x[i * L + l];
+            set->linear(b, w, I, NULL, moved, O, I, L);
+            for (uint32_t o = 0; o < O; o++)
+                for (uint32_t l = 0; l < L; l++)
+                    cr_assert_eq(memcmp(&a[o * L + l], &b[o * L + (l + shift) % L], sizeof(float)), 0,
+                                 "set %s: lane %u moved by %u", set->name, l, shift);
+        }
+        free(w), free(x);
+    }
+}
+
+Test(kernels, activations_and_derivatives)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    static const float special[16] = {0.0f,   -0.0f, 1e-30f, -1e-30f, 0.6249f, 0.6251f, -0.625f, 20.0f,
+                                      -20.0f, 88.0f, -88.0f, 1e4f,    -1e4f,   1e-3f,   -1e-3f,  3.0f};
+    enum { N = 4096 };
+    float *z = numbers(N, 1), *da = numbers(N, 2), *residual = numbers(N, 3);
+    float got[N], want[N];
+    for (size_t i = 0; i < N; i++)
+        z[i] = i < 16 ? special[i] : z[i] * 4.0f;
+    EACH_SET(set) {
+        for (int kind = EBM_ACT_IDENTITY; kind <= EBM_ACT_SOFTPLUS; kind++) {
+            set->activation((enum ebm_activation)kind, got, z, NULL, N);
+            ref->activation((enum ebm_activation)kind, want, z, NULL, N);
+            for (size_t i = 0; i < N; i++)
+                cr_assert_float_eq(got[i], want[i], 4e-7f * fmaxf(fabsf(want[i]), 1e-3f), "set %s kind %d z %g: %g, not %g",
+                                   set->name, kind, (double)z[i], (double)got[i], (double)want[i]);
+            set->activation((enum ebm_activation)kind, got, z, residual, N);
+            ref->activation((enum ebm_activation)kind, want, z, residual, N);
+            ASSERT_CLOSE(got + 16, want + 16, N - 16, 1e-6, set->name);
+            set->activation_backward((enum ebm_activation)kind, got, da, z, N);
+            ref->activation_backward((enum ebm_activation)kind, want, da, z, N);
+            ASSERT_CLOSE(got, want, N, 1e-6, set->name);
+        }
+        float nan_in[16] = {NAN}, nan_out[16];
+        set->activation(EBM_ACT_RELU, nan_out, nan_in, NULL, 16);
+        cr_assert(isnan(nan_out[0]), "set %s: relu swallows a NaN", set->name);
+    }
+    free(z), free(da), free(residual);
+}
+
+Test(kernels, vecmath_is_as_accurate_as_it_says)
+{
+    for (double x = -87.0; x < 88.0; x += 0.00137)
+        cr_assert_float_eq((double)vec_exp((float)x) / exp((double)(float)x), 1.0, 2e-7, "exp(%g)", x);
+    cr_assert_eq(vec_exp(0.0f), 1.0f);
+    cr_assert_eq(vec_exp(-INFINITY), 0.0f);
+    cr_assert_eq(vec_exp(-1000.0f), 0.0f);
+    cr_assert(isinf(vec_exp(89.0f)));
+    for (double x = 1e-37; x < 1e37; x *= 1.00137)
+        cr_assert_float_eq((double)vec_log((float)x), log((double)(float)x), 2e-7 * fmax(fabs(log(x)), 0.5), "log(%g)", x);
+    for (uint32_t i = 0; i < 100000; i++) {
+        uint32_t word = i < 16 ? (i % 2 ? ~0u << (i * 2) : 1u << (i * 2)) : i * 42949u + 17u;
+        double want = ebm_normal(word), got = (double)vec_normal(word);
+        cr_assert_float_eq(got, want, 2e-6 * fmax(fabs(want), 0.1), "normal(%08x): %.9g, not %.9g", word, got, want);
+    }
+}
+
+/* A mixture of K components in D dimensions. */
+struct fixture {
+    float mean[64], inv_std[64], std[64], log_weight[16], log_const[16], cumulative[16];
+    struct ebm_mixture q;
+};
+
+static void make_mixture(struct fixture *f, uint32_t D, uint32_t K)
+{
+    double total = 0.0, below = 0.0;
+    float *values = numbers((size_t)2 * D * K + K, 11);
+    for (uint32_t k = 0; k < K; k++)
+        total += exp((double)values[2 * D * K + k]);
+    for (uint32_t k = 0; k < K; k++) {
+        double constant = (double)values[2 * D * K + k] - log(total);
+        f->log_weight[k] = (float)constant;
+        below += exp(constant);
+        f->cumulative[k] = k + 1 < K ? (float)below : 2.0f;
+        for (uint32_t d = 0; d < D; d++) {
+            uint32_t at = d * K + k;
+            f->mean[at] = values[at];
+            f->std[at] = expf(0.5f * values[D * K + at]);
+            f->inv_std[at] = 1.0f / f->std[at];
+            constant -= 0.5 * (double)values[D * K + at] + 0.91893853320467274;
+        }
+        f->log_const[k] = (float)constant;
+    }
+    f->q = (struct ebm_mixture){D, K, f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->cumulative};
+    free(values);
+}
+
+Test(kernels, draws_are_those_of_philox)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    static const uint32_t dims[] = {1, 2, 3, 4, 7, 8};
+    EACH_SET(set) {
+        for (size_t i = 0; i < EBM_COUNT_OF(dims); i++) {
+            struct fixture f;
+            enum { L = 128 };
+            float got[8 * L], want[8 * L];
+            make_mixture(&f, dims[i], 4);
+            set->draw(got, L, &f.q, 0x123456789abcdefull, 77, 1000, L);
+            ref->draw(want, L, &f.q, 0x123456789abcdefull, 77, 1000, L);
+            ASSERT_CLOSE(got, want, (size_t)dims[i] * L, 1e-6, set->name);
+        }
+    }
+}
+
+Test(kernels, mixture_log_density_and_gradient)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    static const uint32_t cases[][2] = {{1, 1}, {1, 4}, {2, 4}, {3, 16}, {4, 7}};
+    EACH_SET(set) {
+        for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+            uint32_t D = cases[i][0], K = cases[i][1];
+            enum { L = 64, STRIDE = 96 };
+            struct fixture f;
+            make_mixture(&f, D, K);
+            float *y = numbers((size_t)D * STRIDE, 21), *dlog_q = numbers(L, 22), got[L], want[L];
+            y[3] = 50.0f; /* far out: log space must hold */
+            y[5] = -3e4f;
+            set->mixture_log_density(got, &f.q, y, STRIDE, L);
+            ref->mixture_log_density(want, &f.q, y, STRIDE, L);
+            for (size_t l = 0; l < L; l++)
+                cr_assert_float_eq(got[l], want[l], 2e-6f * fmaxf(fabsf(want[l]), 1.0f), "set %s: %g, not %g", set->name,
+                                   (double)got[l], (double)want[l]);
+            double sums[2][144] = {{0}};
+            struct ebm_mixture_grad a = {sums[0], sums[0] + D * K, sums[0] + 2 * D * K};
+            struct ebm_mixture_grad b = {sums[1], sums[1] + D * K, sums[1] + 2 * D * K};
+            dlog_q[3] = dlog_q[5] = 0.0f;
+            set->mixture_backward(&a, &f.q, y, STRIDE, want, dlog_q, L);
+            ref->mixture_backward(&b, &f.q, y, STRIDE, want, dlog_q, L);
+            for (size_t j = 0; j < 2 * D * K + K; j++)
+                cr_assert_float_eq(sums[0][j], sums[1][j], 2e-5 * fmax(1.0, fabs(sums[1][j])), "set %s: %g, not %g",
+                                   set->name, sums[0][j], sums[1][j]);
+            free(y), free(dlog_q);
+        }
+    }
+}
+
+Test(kernels, softmax_moments_and_what_is_not_finite)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    enum { N = 1040 };
+    EACH_SET(set) {
+        float *s = numbers(N, 31), *y = numbers(N, 32), w[N], w_ref[N];
+        double got[3], want[3], m[3], m_ref[3];
+        for (size_t i = 0; i < N; i++)
+            s[i] = i < 1024 ? s[i] * 3.0f - 5000.0f : -INFINITY;
+        set->softmax(w, s, N, &got[0], &got[1], &got[2]);
+        ref->softmax(w_ref, s, N, &want[0], &want[1], &want[2]);
+        ASSERT_CLOSE(w, w_ref, N, 1e-6, set->name);
+        for (int i = 0; i < 3; i++)
+            cr_assert_float_eq(got[i], want[i], 1e-6 * fabs(want[i]), "set %s: %g, not %g", set->name, got[i], want[i]);
+        set->moments(y, w_ref, N, want[1], &m[0], &m[1], &m[2]);
+        ref->moments(y, w_ref, N, want[1], &m_ref[0], &m_ref[1], &m_ref[2]);
+        for (int i = 0; i < 3; i++)
+            cr_assert_float_eq(m[i], m_ref[i], 1e-12, "set %s: %g, not %g", set->name, m[i], m_ref[i]);
+        s[7] = NAN;
+        set->softmax(w, s, N, &got[0], &got[1], &got[2]);
+        cr_assert(isnan(got[0]), "set %s: a NaN went unseen", set->name);
+        s[7] = INFINITY;
+        set->softmax(w, s, N, &got[0], &got[1], &got[2]);
+        cr_assert(isnan(got[0]), "set %s: an infinity went unseen", set->name);
+        for (size_t i = 0; i < N; i++)
+            s[i] = -INFINITY;
+        set->softmax(w, s, N, &got[0], &got[1], &got[2]);
+        cr_assert(isnan(got[0]), "set %s: nothing at all went unseen", set->name);
+        free(s), free(y);
+    }
+}
+
+Test(kernels, adam_takes_the_reference_step)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    struct ebm_adam_step step = {1e-3, 0.9, 0.999, 1e-8, 1 - 0.9 * 0.9 * 0.9, 1 - 0.999 * 0.999 * 0.999};
+    enum { N = 1600 };
+    EACH_SET(set) {
+        float *p = numbers(N, 1), *m = numbers(N, 2), *v = numbers(N, 3), *g = numbers(N, 4);
+        for (size_t i = 0; i < N; i++)
+            v[i] = v[i] * v[i];
+        float *p2 = numbers(N, 1), *m2 = numbers(N, 2), *v2 = numbers(N, 3);
+        memcpy(v2, v, N * sizeof *v);
+        set->adam(p, m, v, g, N, &step);
+        ref->adam(p2, m2, v2, g, N, &step);
+        ASSERT_CLOSE(p, p2, N, 1e-6, set->name);
+        ASSERT_CLOSE(m, m2, N, 1e-6, set->name);
+        ASSERT_CLOSE(v, v2, N, 1e-6, set->name);
+        free(p), free(m), free(v), free(g), free(p2), free(m2), free(v2);
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+Test(quantile, weighted_is_the_smallest_y_that_reaches_p)
+{
+    enum { N = 1000 };
+    float *y = numbers(N, 41), w[N], sorted[N];
+    uint64_t pairs[2 * N];
+    static const double p[] = {0.001, 0.05, 0.25, 0.5, 0.9, 0.999};
+    double got[EBM_COUNT_OF(p)];
+    for (size_t i = 0; i < N; i++)
+        w[i] = 1.0f;
+    y[10] = -0.0f, y[11] = 0.0f, y[12] = -1e-40f;
+    memcpy(sorted, y, sizeof sorted);
+    qsort(sorted, N, sizeof *sorted, by_value);
+    ebm_quantile_weighted(got, 1, p, EBM_COUNT_OF(p), y, w, N, (struct ebm_sort_scratch){pairs, pairs + N});
+    for (size_t i = 0; i < EBM_COUNT_OF(p); i++)
+        cr_assert_eq((float)got[i], sorted[(size_t)ceil(p[i] * N - 1e-9) - 1], "p %g: %g", p[i], got[i]);
+    memset(w, 0, sizeof w); /* all the weight on one draw */
+    w[123] = 1e-30f;
+    ebm_quantile_weighted(got, 1, p, EBM_COUNT_OF(p), y, w, N, (struct ebm_sort_scratch){pairs, pairs + N});
+    for (size_t i = 0; i < EBM_COUNT_OF(p); i++)
+        cr_assert_eq((float)got[i], y[123]);
+    free(y);
+}
+
+Test(quantile, mixture_inverts_its_distribution_function)
+{
+    struct fixture f;
+    make_mixture(&f, 2, 4);
+    static const double p[] = {1e-6, 0.05, 0.5, 0.95, 1 - 1e-6};
+    for (uint32_t d = 0; d < 2; d++) {
+        double y[EBM_COUNT_OF(p)];
+        ebm_quantile_mixture(y, 1, p, EBM_COUNT_OF(p), &f.q, d);
+        for (size_t i = 0; i < EBM_COUNT_OF(p); i++) {
+            double cdf = 0.0;
+            for (uint32_t k = 0; k < 4; k++)
+                cdf += exp((double)f.log_weight[k]) * 0.5 *
+                       erfc(-(y[i] - (double)f.mean[d * 4 + k]) * (double)f.inv_std[d * 4 + k] / sqrt(2.0));
+            cr_assert_float_eq(cdf, p[i], 1e-9, "d %u p %g: cdf %g", d, p[i], cdf);
+        }
+    }
+}
