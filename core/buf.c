@@ -7,6 +7,7 @@
  * behind, so nobody can send half a document. Appending a part of the buffer to itself is not allowed. */
 #include "core/buf.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,4 +98,30 @@ enum ebm_status ebm_buf_printf(struct ebm_buf *buf, const char *format, ...)
     }
     va_end(again);
     return status;
+}
+
+enum ebm_status ebm_buf_json_text(struct ebm_buf *buf, const char *text)
+{
+    (void)ebm_buf_append(buf, "\"", 1); /* a failure stays in buf->status, which the last append returns */
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            (void)ebm_buf_append(buf, "\\", 1);
+        if ((unsigned char)*c < 0x20)
+            (void)ebm_buf_printf(buf, "\\u%04x", (unsigned)*c);
+        else
+            (void)ebm_buf_append(buf, c, 1);
+    }
+    return ebm_buf_append(buf, "\"", 1);
+}
+
+enum ebm_status ebm_buf_json_number(struct ebm_buf *buf, double value)
+{
+    EBM_ASSERT(isfinite(value));
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) {
+        (void)snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return ebm_buf_text(buf, text);
 }

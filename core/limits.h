@@ -11,6 +11,8 @@
 #define LIMIT_TENSOR_DIMS 8u
 #define LIMIT_TENSOR_NAME_BYTES 256u
 #define LIMIT_CONFIG_BYTES (1u << 20)     /* the configuration inside the header */
+#define LIMIT_PARITY_ROWS 64u             /* rows that a file may ask to recompute when it is loaded */
+#define LIMIT_PARITY_TARGETS 1024u        /* and targets of each */
 
 /* networks */
 #define LIMIT_LAYERS 256u                 /* in one net */

@@ -494,23 +494,9 @@ void ebm_header_done(struct ebm_header *header)
 /* ---- printing ---- */
 
 /* Failures stay in the buffer's status, which is looked at once, at the end. */
-static void print_string(struct ebm_buf *buf, const char *text)
-{
-    (void)ebm_buf_text(buf, "\"");
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            (void)ebm_buf_printf(buf, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20)
-            (void)ebm_buf_printf(buf, "\\u%04x", (unsigned)*text);
-        else
-            (void)ebm_buf_append(buf, text, 1);
-    }
-    (void)ebm_buf_text(buf, "\"");
-}
-
 static void print_tensor(struct ebm_buf *buf, const struct ebm_tensor *tensor, uint64_t begin, uint64_t end)
 {
-    print_string(buf, tensor->name);
+    (void)ebm_buf_json_text(buf, tensor->name);
     (void)ebm_buf_printf(buf, ":{\"dtype\":\"%s\",\"shape\":[", ebm_dtype_name(tensor->dtype));
     for (uint32_t i = 0; i < tensor->n_dims; i++)
         (void)ebm_buf_printf(buf, "%s%" PRIu64, i ? "," : "", tensor->shape[i]);
@@ -524,9 +510,9 @@ enum ebm_status ebm_header_print(struct ebm_buf *buf, const struct ebm_metadata 
     (void)ebm_buf_text(buf, "{\"__metadata__\":{");
     for (size_t i = 0; i < n_metadata; i++) {
         (void)ebm_buf_text(buf, i ? "," : "");
-        print_string(buf, metadata[i].key);
+        (void)ebm_buf_json_text(buf, metadata[i].key);
         (void)ebm_buf_text(buf, ":");
-        print_string(buf, metadata[i].value);
+        (void)ebm_buf_json_text(buf, metadata[i].value);
     }
     (void)ebm_buf_text(buf, "}");
     uint64_t at = 0;

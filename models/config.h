@@ -22,7 +22,31 @@ struct ebm_target_config {
     double *lower, *upper; /* (D) or NULL: the recorded support, user's units */
 };
 
-/* A description under construction or read from a file. Owns everything in it. */
+/* The six nets, in the order of their tensors: enum word, member of struct ebm_net_desc, name, part. */
+#define EBM_NET_MAP(X)                                                         \
+    X(FEATURE, feature, "feature_net", EBM_PART_FEATURE)                       \
+    X(TARGET, target, "target_net", EBM_PART_TARGET)                           \
+    X(ENERGY, energy, "energy_net", EBM_PART_ENERGY)                           \
+    X(MEAN, mean, "proposal.mean_net", EBM_PART_PROPOSAL)                      \
+    X(LOG_VARIANCE, log_variance, "proposal.log_variance_net", EBM_PART_PROPOSAL) \
+    X(WEIGHT, weight, "proposal.weight_net", EBM_PART_PROPOSAL)
+
+enum ebm_net_index {
+#define X(name, member, word, part) EBM_NET_##name,
+    EBM_NET_MAP(X)
+#undef X
+    EBM_NETS
+};
+
+/* A tensor: where its numbers lie in params, and what it is called in a file. */
+struct ebm_param {
+    char name[64]; /* "energy_net.0.weight" */
+    enum ebm_part part;
+    uint32_t rows, columns; /* columns 0 for a bias: shape (rows) */
+    size_t offset;
+};
+
+/* What ebm_config_parse made of a text. Owns everything in it. */
 struct ebm_config {
     char *name;
     char *description;    /* NULL: none */
@@ -30,7 +54,10 @@ struct ebm_config {
     struct ebm_target_config target;
     char *training;       /* JSON text of how it came to be; NULL: none */
     char *extensions;     /* JSON text; NULL: none */
-    struct ebm_net_desc net; /* its layer arrays belong to this config */
+    struct ebm_net_desc net; /* its nets point to `layers` */
+    struct ebm_layer *layers[EBM_NETS];
+    struct ebm_param *params; /* (n_params): the tensors, in the order of their offsets */
+    size_t n_params;
 };
 
 /* What a training configuration may leave out and the data fill in. */
@@ -41,27 +68,23 @@ struct ebm_config_defaults {
     const double *input_mean, *input_std, *target_mean, *target_std;
 };
 
-/* Reads `text` (length bytes of JSON). With defaults, missing name, shape, dim, names and statistics come from there
- * (and a shape that stands must agree). Errors: where = path of the key ("target_net[1].activation"). New: config_free. */
+/* Reads `text` (length bytes of JSON). Errors: where = path of the key ("target_net[1].activation"). New: config_free.
+ * With defaults (a training configuration) these may be missing: format_version, name, input, input.kind, input.shape,
+ * target, target.dim, names and statistics (a shape or dim that stands must agree with the defaults); the `in` of any
+ * layer, and the `out` of the last layer of energy_net and of the proposal's nets, which follow from the rest. */
 enum ebm_status ebm_config_parse(const char *text, size_t length, const struct ebm_config_defaults *defaults,
                                  struct ebm_config **ret_config, struct ebm_error *reterr) EBM_MUST_USE;
 
 /* JSON text, keys in the order of the documentation; numbers so that they read back the same. New: free(). NULL: no memory. */
 char *ebm_config_text(const struct ebm_config *config) EBM_MUST_USE;
 
-/* Replaces config->training by a copy of `json` (which must parse). */
+/* Replaces config->training by the object that `json` holds; INVALID when it holds none, and then nothing changed. */
 enum ebm_status ebm_config_set_training(struct ebm_config *config, const char *json) EBM_MUST_USE;
 
 struct ebm_config *ebm_config_free(struct ebm_config *config); /* NULL is fine; returns NULL */
 void ebm_config_freep(struct ebm_config **config);
 
-/* Tensors in the order of net.params: name ("energy_net.0.weight"), shape, offset. Borrow: valid while config lives. */
-struct ebm_param {
-    char name[64];
-    enum ebm_part part;
-    uint32_t rows, columns; /* columns 0 for a bias: shape (rows) */
-    size_t offset;
-};
+/* The tensors. Borrow: valid while config lives. */
 size_t ebm_config_params(const struct ebm_config *config, const struct ebm_param **ret_params);
 
 /* Is this a name that a repository may use? [A-Za-z0-9._-]{1,128}, no leading dot. */

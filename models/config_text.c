@@ -1,0 +1,126 @@
+/* config_text.c - a configuration as JSON text, keys in the order of the documentation.
+ *
+ * Defaults (support real, members 1, residual false) are left out; names and statistics always stand, so that the text
+ * says what a served model does with its numbers. Guarantees: parsing the text gives the same configuration and the same
+ * text again; numbers are the shortest that read back the same. Failed appends are looked at once, at the end. */
+#include <stdlib.h>
+
+#include "core/buf.h"
+#include "core/limits.h"
+#include "models/config_internal.h"
+
+static void put_key(struct ebm_buf *buf, const char *key)
+{
+    (void)ebm_buf_json_text(buf, key);
+    (void)ebm_buf_text(buf, ": ");
+}
+
+static void put_text(struct ebm_buf *buf, const char *key, const char *value)
+{
+    put_key(buf, key);
+    (void)ebm_buf_json_text(buf, value);
+}
+
+static void put_names(struct ebm_buf *buf, char *const *names, uint32_t n)
+{
+    if (!names)
+        return;
+    (void)ebm_buf_text(buf, ", \"names\": [");
+    for (uint32_t i = 0; i < n; i++) {
+        (void)ebm_buf_text(buf, i ? ", " : "");
+        (void)ebm_buf_json_text(buf, names[i]);
+    }
+    (void)ebm_buf_text(buf, "]");
+}
+
+static void put_numbers(struct ebm_buf *buf, const char *key, const double *values, uint32_t n)
+{
+    if (!values)
+        return;
+    (void)ebm_buf_text(buf, ", ");
+    put_key(buf, key);
+    for (uint32_t i = 0; i < n; i++) {
+        (void)ebm_buf_text(buf, i ? ", " : "[");
+        (void)ebm_buf_json_number(buf, values[i]);
+    }
+    (void)ebm_buf_text(buf, "]");
+}
+
+static void put_input(struct ebm_buf *buf, const struct ebm_input_config *input)
+{
+    (void)ebm_buf_printf(buf, ",\n  \"input\": {\"kind\": \"vector\", \"shape\": [%u]", input->size);
+    put_names(buf, input->names, input->size);
+    put_numbers(buf, "mean", input->mean, input->size);
+    put_numbers(buf, "std", input->std, input->size);
+    (void)ebm_buf_text(buf, "}");
+}
+
+static void put_target(struct ebm_buf *buf, const struct ebm_target_config *target)
+{
+    (void)ebm_buf_printf(buf, ",\n  \"target\": {\"dim\": %u", target->dim);
+    put_names(buf, target->names, target->dim);
+    put_numbers(buf, "mean", target->mean, target->dim);
+    put_numbers(buf, "std", target->std, target->dim);
+    put_numbers(buf, "lower", target->lower, target->dim);
+    put_numbers(buf, "upper", target->upper, target->dim);
+    (void)ebm_buf_text(buf, "}");
+}
+
+static void put_layers(struct ebm_buf *buf, const char *key, const struct ebm_net *net)
+{
+    if (net->n_layers == 0)
+        return;
+    (void)ebm_buf_text(buf, ",\n  ");
+    put_key(buf, key);
+    (void)ebm_buf_text(buf, "[");
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct ebm_layer *layer = &net->layers[i];
+        (void)ebm_buf_printf(buf, "%s\n    {\"type\": \"linear\", \"in\": %u, \"out\": %u, \"activation\": \"%s\"%s}",
+                             i ? "," : "", layer->in, layer->out, ebm_activation_name(layer->activation),
+                             layer->residual ? ", \"residual\": true" : "");
+    }
+    (void)ebm_buf_text(buf, "]");
+}
+
+static void put_proposal(struct ebm_buf *buf, const struct ebm_net_desc *net)
+{
+    if (net->K == 0)
+        return;
+    (void)ebm_buf_printf(buf, ",\n  \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": %u%s", net->K,
+                         net->trains_features ? ", \"trains_features\": true" : "");
+    put_layers(buf, "mean_net", &net->mean);
+    put_layers(buf, "log_variance_net", &net->log_variance);
+    put_layers(buf, "weight_net", &net->weight);
+    (void)ebm_buf_text(buf, "}");
+}
+
+static void put_json(struct ebm_buf *buf, const char *key, const char *json)
+{
+    if (!json)
+        return;
+    (void)ebm_buf_text(buf, ",\n  ");
+    put_key(buf, key);
+    (void)ebm_buf_text(buf, json);
+}
+
+char *ebm_config_text(const struct ebm_config *config)
+{
+    struct ebm_buf buf;
+    ebm_buf_init(&buf, LIMIT_HEADER_BYTES);
+    (void)ebm_buf_text(&buf, "{\n  \"format_version\": 1,\n  ");
+    put_text(&buf, "name", config->name);
+    if (config->description) {
+        (void)ebm_buf_text(&buf, ",\n  ");
+        put_text(&buf, "description", config->description);
+    }
+    put_input(&buf, &config->input);
+    put_target(&buf, &config->target);
+    put_layers(&buf, "feature_net", &config->net.feature);
+    put_layers(&buf, "target_net", &config->net.target);
+    put_layers(&buf, "energy_net", &config->net.energy);
+    put_proposal(&buf, &config->net);
+    put_json(&buf, "training", config->training);
+    put_json(&buf, "extensions", config->extensions);
+    (void)ebm_buf_text(&buf, "\n}\n");
+    return buf.bytes; /* NULL when an append failed */
+}
