@@ -337,6 +337,16 @@ static void clear_row_gradients(struct chunk *c)
     memset(train->dlogit.p, 0, net->K * bytes);
 }
 
+/* Where the gradient of the energy's last bias lies. No loss changes when a constant is added to f, so it is exactly 0:
+ * what rounding leaves of the sum would make Adam wander. NULL when that bias does more than shift f. */
+static float *shift_gradient(const struct chunk *c)
+{
+    const struct ebm_net *energy = &c->plan->net.energy;
+    if (energy->n_layers == 0 || energy->layers[energy->n_layers - 1].activation != EBM_ACT_IDENTITY)
+        return NULL;
+    return c->grads + energy->layers[energy->n_layers - 1].bias;
+}
+
 static bool is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                         const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
 {
@@ -368,10 +378,13 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
     c.n = lanes_of(c.M + 1);
     ctx->plan = plan;
     ctx->B = ctx->M = 0; /* what features and propose left is gone */
+    float *constant = shift_gradient(&c), before = constant != NULL ? *constant : 0.0f;
     x_forward(&c);
     clear_row_gradients(&c);
     for (uint32_t b = 0; b < rows->B; b++)
         h_loss[b] = row_backward(&c, b);
     x_backward(&c);
+    if (constant != NULL)
+        *constant = before;
     return EBM_OK;
 }
