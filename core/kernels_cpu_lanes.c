@@ -8,6 +8,10 @@
  *
  * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums over
  * lanes run in a fixed order. All counts of lanes are multiples of EBM_LANES. */
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include "core/blas.h"
 #include "core/kernels.h"
 #include "core/limits.h"
@@ -189,26 +193,43 @@ static void activation_backward(enum ebm_activation kind, float *dz, const float
     }
 }
 
+/* Lanes of 64 bits, of which the products use the lower 32 and the rest may hold anything. */
+typedef uint64_t wide __attribute__((vector_size(WIDTH * 4)));
+typedef uint32_t half __attribute__((vector_size(WIDTH * 2), aligned(4), may_alias));
+#define WIDE_LANES (WIDTH / 2)
+
+static inline wide product_of_low_halves(wide a, uint32_t b)
+{
+#if defined(__AVX512F__)
+    return (wide)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#elif defined(__AVX2__)
+    return (wide)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+#else
+    return (a & 0xffffffffu) * b;
+#endif
+}
+
 /* Philox 4x32-10 for EBM_LANES samples; the same words as ebm_philox. */
 static void philox_lanes(uint32_t words[4][EBM_LANES], uint64_t seed, uint32_t row, uint32_t first, uint32_t block_no)
 {
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    for (uint32_t l = 0; l < EBM_LANES; l++) {
-        words[0][l] = first + l;
-        words[1][l] = row;
-        words[2][l] = EBM_STREAM_DRAWS;
-        words[3][l] = block_no;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (uint32_t l = 0; l < EBM_LANES; l++) {
-            uint64_t p0 = (uint64_t)words[0][l] * 0xD2511F53u, p1 = (uint64_t)words[2][l] * 0xCD9E8D57u;
-            words[0][l] = (uint32_t)(p1 >> 32) ^ words[1][l] ^ key0;
-            words[1][l] = (uint32_t)p1;
-            words[2][l] = (uint32_t)(p0 >> 32) ^ words[3][l] ^ key1;
-            words[3][l] = (uint32_t)p0;
+    for (uint32_t at = 0; at < EBM_LANES; at += WIDE_LANES) {
+        uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+        wide w0, w1 = (wide){0} + row, w2 = (wide){0} + EBM_STREAM_DRAWS, w3 = (wide){0} + block_no;
+        for (uint32_t l = 0; l < WIDE_LANES; l++)
+            w0[l] = first + at + l;
+        for (int round = 0; round < 10; round++) {
+            wide p0 = product_of_low_halves(w0, 0xD2511F53u), p1 = product_of_low_halves(w2, 0xCD9E8D57u);
+            w0 = (p1 >> 32) ^ w1 ^ key0;
+            w1 = p1;
+            w2 = (p0 >> 32) ^ w3 ^ key1;
+            w3 = p0;
+            key0 += 0x9E3779B9u;
+            key1 += 0xBB67AE85u;
         }
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
+        *(half *)&words[0][at] = __builtin_convertvector(w0, half);
+        *(half *)&words[1][at] = __builtin_convertvector(w1, half);
+        *(half *)&words[2][at] = __builtin_convertvector(w2, half);
+        *(half *)&words[3][at] = __builtin_convertvector(w3, half);
     }
 }
 
