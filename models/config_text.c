@@ -66,17 +66,18 @@ static void put_target(struct ebm_buf *buf, const struct ebm_target_config *targ
     (void)ebm_buf_text(buf, "}");
 }
 
-static void put_layers(struct ebm_buf *buf, const char *key, const struct ebm_net *net)
+/* `indent` starts the line of the key. */
+static void put_layers(struct ebm_buf *buf, const char *indent, const char *key, const struct ebm_net *net)
 {
     if (net->n_layers == 0)
         return;
-    (void)ebm_buf_text(buf, ",\n  ");
+    (void)ebm_buf_printf(buf, ",\n%s", indent);
     put_key(buf, key);
     (void)ebm_buf_text(buf, "[");
     for (uint32_t i = 0; i < net->n_layers; i++) {
         const struct ebm_layer *layer = &net->layers[i];
-        (void)ebm_buf_printf(buf, "%s\n    {\"type\": \"linear\", \"in\": %u, \"out\": %u, \"activation\": \"%s\"%s}",
-                             i ? "," : "", layer->in, layer->out, ebm_activation_name(layer->activation),
+        (void)ebm_buf_printf(buf, "%s\n%s  {\"type\": \"linear\", \"in\": %u, \"out\": %u, \"activation\": \"%s\"%s}",
+                             i ? "," : "", indent, layer->in, layer->out, ebm_activation_name(layer->activation),
                              layer->residual ? ", \"residual\": true" : "");
     }
     (void)ebm_buf_text(buf, "]");
@@ -88,9 +89,9 @@ static void put_proposal(struct ebm_buf *buf, const struct ebm_net_desc *net)
         return;
     (void)ebm_buf_printf(buf, ",\n  \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": %u%s", net->K,
                          net->trains_features ? ", \"trains_features\": true" : "");
-    put_layers(buf, "mean_net", &net->mean);
-    put_layers(buf, "log_variance_net", &net->log_variance);
-    put_layers(buf, "weight_net", &net->weight);
+    put_layers(buf, "    ", "mean_net", &net->mean);
+    put_layers(buf, "    ", "log_variance_net", &net->log_variance);
+    put_layers(buf, "    ", "weight_net", &net->weight);
     (void)ebm_buf_text(buf, "}");
 }
 
@@ -115,9 +116,9 @@ char *ebm_config_text(const struct ebm_config *config)
     }
     put_input(&buf, &config->input);
     put_target(&buf, &config->target);
-    put_layers(&buf, "feature_net", &config->net.feature);
-    put_layers(&buf, "target_net", &config->net.target);
-    put_layers(&buf, "energy_net", &config->net.energy);
+    put_layers(&buf, "  ", "feature_net", &config->net.feature);
+    put_layers(&buf, "  ", "target_net", &config->net.target);
+    put_layers(&buf, "  ", "energy_net", &config->net.energy);
     put_proposal(&buf, &config->net);
     put_json(&buf, "training", config->training);
     put_json(&buf, "extensions", config->extensions);

@@ -1,0 +1,54 @@
+/* test_log.c - levels, one line a call, the callback. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/log.h"
+
+static char last[4096];
+static int calls;
+
+static void keep(void *user, enum ebm_log_level level, const char *line)
+{
+    (void)user;
+    calls++;
+    (void)snprintf(last, sizeof last, "%d %s", (int)level, line);
+}
+
+static int expensive(void)
+{
+    calls += 100;
+    return 1;
+}
+
+Test(log, only_levels_that_are_on_are_formatted)
+{
+    ebm_log_set(keep, NULL);
+    ebm_log_set_level(EBM_LOG_WARNING);
+    ebm_log_info("not seen %d", expensive());
+    cr_assert_eq(calls, 0, "%d", calls);
+    ebm_log_warning("seen %d", 7);
+    cr_assert_eq(calls, 1);
+    cr_assert_str_eq(last, "1 seen 7");
+    ebm_log_error("worse");
+    cr_assert_str_eq(last, "0 worse");
+    ebm_log_set(NULL, NULL);
+}
+
+Test(log, a_line_cannot_be_forged)
+{
+    ebm_log_set(keep, NULL);
+    ebm_log_info("name='%s'", "a\nlevel=error\r\x1b[31m\tb");
+    cr_assert_str_eq(last, "2 name='a?level=error??[31m?b'");
+    ebm_log_set(NULL, NULL);
+}
+
+Test(log, a_long_line_is_cut)
+{
+    static char text[10000];
+    memset(text, 'x', sizeof text - 1);
+    ebm_log_set(keep, NULL);
+    ebm_log_info("%s", text);
+    cr_assert_eq(strlen(last), 2047 + 2, "%zu", strlen(last));
+    ebm_log_set(NULL, NULL);
+}
