@@ -154,6 +154,20 @@ static enum ebm_status parse_string(struct parser *p, const char **ret_text)
     return EBM_OK;
 }
 
+/* A tensor's name or a key, and the ':' after it. */
+static enum ebm_status parse_name(struct parser *p, const char **ret_name)
+{
+    const char *name = "";
+    enum ebm_status status = parse_string(p, &name);
+    if (status != EBM_OK)
+        return status;
+    if (!name[0])
+        return fail(p, "an empty name");
+    p->where = name;
+    *ret_name = name;
+    return accept(p, ':') ? EBM_OK : fail(p, "expected ':'");
+}
+
 /* ---- numbers ---- */
 
 static enum ebm_status parse_unsigned(struct parser *p, uint64_t *ret_value)
@@ -311,7 +325,6 @@ static enum ebm_status grow(const struct parser *p, void **array, size_t count, 
 
 static enum ebm_status parse_tensor(struct parser *p, const char *name, uint64_t data_bytes)
 {
-    p->where = name;
     if (strlen(name) > LIMIT_TENSOR_NAME_BYTES)
         return ebm_error_set(p->reterr, EBM_TOO_LARGE, name, "a name longer than %u bytes", LIMIT_TENSOR_NAME_BYTES);
     struct ebm_header_entry entry = {.tensor.name = name};
@@ -344,12 +357,9 @@ static enum ebm_status parse_tensor(struct parser *p, const char *name, uint64_t
 static enum ebm_status parse_metadata_member(struct parser *p)
 {
     struct ebm_metadata member;
-    enum ebm_status status = parse_string(p, &member.key);
+    enum ebm_status status = parse_name(p, &member.key);
     if (status != EBM_OK)
         return status;
-    p->where = member.key;
-    if (!accept(p, ':'))
-        return fail(p, "expected ':'");
     if ((status = parse_string(p, &member.value)) != EBM_OK)
         return status;
     struct ebm_header *header = p->header;
@@ -363,7 +373,6 @@ static enum ebm_status parse_metadata_member(struct parser *p)
 
 static enum ebm_status parse_metadata(struct parser *p)
 {
-    p->where = "__metadata__";
     if (p->has_metadata)
         return fail(p, "a second __metadata__");
     p->has_metadata = true;
@@ -372,6 +381,7 @@ static enum ebm_status parse_metadata(struct parser *p)
     if (accept(p, '}'))
         return EBM_OK;
     do {
+        p->where = "__metadata__";
         enum ebm_status status = parse_metadata_member(p);
         if (status != EBM_OK)
             return status;
@@ -388,9 +398,7 @@ static enum ebm_status parse_members(struct parser *p, uint64_t data_bytes)
     do {
         const char *name;
         p->where = "header";
-        enum ebm_status status = parse_string(p, &name);
-        if (status == EBM_OK && !accept(p, ':'))
-            status = fail(p, "expected ':'");
+        enum ebm_status status = parse_name(p, &name);
         if (status == EBM_OK)
             status = strcmp(name, "__metadata__") == 0 ? parse_metadata(p) : parse_tensor(p, name, data_bytes);
         if (status != EBM_OK)
