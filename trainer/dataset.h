@@ -1,0 +1,64 @@
+/* dataset.h - a table of inputs and targets, split and measured. Everything in the user's units. */
+#ifndef EBM_TRAINER_DATASET_H
+#define EBM_TRAINER_DATASET_H
+
+#include "core/limits.h"
+#include "core/status.h"
+#include "trainer/csv.h"
+
+/* Uniform jitter of width `step` on scalar targets that equal one of `values` (all targets when there are none). */
+struct dataset_jitter {
+    double step;    /* 0: none */
+    double *values; /* (n_values) */
+    uint32_t n_values;
+};
+
+/* What the training configuration says under "data". */
+struct dataset_options {
+    char *file;          /* where it lies */
+    char **targets;      /* (n_targets) names; none: the last column */
+    char **inputs;       /* (n_inputs) names; none: all columns that are no targets */
+    uint32_t n_targets, n_inputs;
+    double validation;   /* share of the training rows, in [0, 1) */
+    char *split_file;    /* NULL: no test rows. A line a split: 0-based numbers of its test rows */
+    uint32_t split_index;
+    bool standardize, drop_missing;
+    struct dataset_jitter jitter;
+};
+
+struct dataset {
+    uint32_t n_rows, X, D;
+    char **input_names, **target_names; /* (X), (D) */
+    double *x, *y;                      /* (n_rows, X), (n_rows, D) */
+    uint32_t *numbers;                  /* (n_rows) 0-based number of the row in the file */
+    uint32_t n_dropped;
+    uint32_t *train, *validation, *test; /* rows of each part, ascending */
+    uint32_t n_train, n_validation, n_test;
+    double *input_mean, *input_std, *target_mean, *target_std; /* of the training rows; std 1 for a constant column */
+};
+
+/* Reads, splits by `seed` and measures. New: dataset_free. */
+enum ebm_status dataset_load(const struct dataset_options *options, uint64_t seed, struct dataset **ret_data,
+                             struct ebm_error *reterr) EBM_MUST_USE;
+/* Reads the named columns alone: no split, no statistics. With n_targets 0 there is no y (D 0). New: dataset_free. */
+enum ebm_status dataset_load_columns(const char *path, char *const *inputs, uint32_t n_inputs, char *const *targets,
+                                     uint32_t n_targets, bool drop_missing, struct dataset **ret_data,
+                                     struct ebm_error *reterr) EBM_MUST_USE;
+struct dataset *dataset_free(struct dataset *data); /* NULL is fine; returns NULL */
+void dataset_freep(struct dataset **data);
+
+/* Input columns whose training rows are all equal; they keep scale 1. Returns their count; the first one in *ret_first. */
+uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first);
+
+/* A fingerprint of the numbers and of the split: equal for equal data. */
+uint64_t dataset_fingerprint(const struct dataset *data);
+
+/* Does `y` get jitter? */
+bool dataset_is_jittered(const struct dataset_jitter *jitter, double y);
+
+/* The rows listed in line `index` of a split file, ascending, as marks (n_marks) by row number. Numbers beyond are
+ * errors. New: free(). */
+enum ebm_status dataset_read_split(const char *path, uint32_t index, uint32_t n_marks, bool **ret_marks,
+                                   struct ebm_error *reterr) EBM_MUST_USE;
+
+#endif

@@ -1,0 +1,344 @@
+/* loop.c - epochs, steps, and what happens between them:
+ *
+ *   epoch:  order of the rows -> step, step, ... -> validation -> best kept -> proposal looked at -> one line -> log
+ *   step:   rows, jitter -> losses, gradient, update
+ *   after any step:   a signal -> checkpoint, stop;   time -> checkpoint
+ *
+ * The order of an epoch's rows, their draws and their jitter are functions of (seed, epoch, row), so that a position
+ * (epoch, step) with parameters and Adam's state is all that a checkpoint needs. Checkpoints, threads and time never
+ * change a number. */
+#include "trainer/loop.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "trainer/files.h"
+#include "trainer/progress.h"
+#include "trainer/score.h"
+
+#define WATCHED_ROWS 256u       /* training rows whose mixtures are looked at after an epoch */
+#define WATCHED_WEIGHT 0.01     /* components below this weight may do as they like */
+#define RUNAWAY_LOG_VARIANCE 40.0
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_asked = 1;
+}
+
+void loop_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* What one run holds besides struct loop. */
+struct run {
+    struct loop *loop;
+    struct checkpoint_position *at;
+    uint32_t *order;      /* (n_train) of this epoch */
+    float *x, *y;         /* (batch, X), (batch, D) */
+    struct ebm_row *rows; /* (batch) */
+    double *losses;       /* (batch) */
+    double *nll;          /* (n_validation) */
+    struct progress progress;
+    uint64_t saved_ns;    /* when the last checkpoint was written; 0: never */
+    char path[4096];      /* of the checkpoint */
+};
+
+/* ---- rows ---- */
+
+static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t row, float *ret_y)
+{
+    const struct ebm_target_config *target = &loop->config->target;
+    const struct dataset_jitter *jitter = &loop->options->data.jitter;
+    const double *y = loop->data->y + (size_t)row * target->dim;
+    if (!dataset_is_jittered(jitter, y[0])) {
+        score_standardize(ret_y, y, target->mean, target->std, target->dim);
+        return;
+    }
+    uint32_t words[4];
+    ebm_philox(epoch_seed, loop->data->numbers[row], 0, EBM_STREAM_DEQUANTIZE, 0, words);
+    double moved = y[0] + jitter->step * (ebm_uniform(words[0]) - 0.5);
+    score_standardize(ret_y, &moved, target->mean, target->std, 1);
+}
+
+/* Rows of step at->step; returns how many. */
+static uint32_t fill_batch(struct run *run, uint64_t epoch_seed)
+{
+    const struct loop *loop = run->loop;
+    const struct ebm_input_config *input = &loop->config->input;
+    uint32_t size = loop->options->batch_size, first = (uint32_t)run->at->step * size;
+    uint32_t left = loop->data->n_train - first, B = left < size ? left : size;
+    for (uint32_t b = 0; b < B; b++) {
+        uint32_t row = loop->data->train[run->order[first + b]];
+        score_standardize(run->x + (size_t)b * input->size, loop->data->x + (size_t)row * input->size, input->mean,
+                          input->std, input->size);
+        fill_target(loop, epoch_seed, row, run->y + (size_t)b * loop->data->D);
+        run->rows[b] = (struct ebm_row){.seed = epoch_seed, .row_in_request = loop->data->numbers[row],
+                                        .samples = loop->options->samples};
+    }
+    return B;
+}
+
+/* ---- checkpoints ---- */
+
+static enum ebm_status read_parameters(struct loop *loop, struct ebm_error *reterr)
+{
+    const struct step *step = &loop->step;
+    struct checkpoint *state = loop->state;
+    if (step->ops->params_read(step->plan, EBM_TRAIN_PARAMS, state->params) != EBM_OK ||
+        step->ops->params_read(step->plan, EBM_TRAIN_ADAM_M, state->adam_m) != EBM_OK ||
+        step->ops->params_read(step->plan, EBM_TRAIN_ADAM_V, state->adam_v) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the parameters cannot be read");
+    memcpy(state->position.taken, step->taken, sizeof step->taken);
+    return EBM_OK;
+}
+
+static enum ebm_status not_finite(const struct run *run, struct ebm_error *reterr)
+{
+    return ebm_error_set(reterr, EBM_INVALID, "training",
+                         "the loss is not a number (epoch %u, step %u). Lower training.learning_rate (it is %g), raise "
+                         "training.warmup_epochs, or set data.standardize to true; %s",
+                         (unsigned)run->at->epoch + 1, (unsigned)run->at->step + 1, run->loop->options->learning_rate,
+                         run->saved_ns != 0 ? "the last good checkpoint is kept" : "no checkpoint was saved yet");
+}
+
+static enum ebm_status save(struct run *run, struct ebm_error *reterr)
+{
+    struct checkpoint *state = run->loop->state;
+    enum ebm_status status = read_parameters(run->loop, reterr);
+    for (size_t i = 0; status == EBM_OK && i < state->n_params; i++)
+        if (!isfinite(state->params[i]))
+            status = not_finite(run, reterr);
+    if (status == EBM_OK)
+        status = checkpoint_write(state, run->path, reterr);
+    if (status == EBM_OK)
+        run->saved_ns = ebm_clock_ns();
+    return status;
+}
+
+static bool is_time_to_save(const struct run *run)
+{
+    uint64_t period_ns = (uint64_t)run->loop->options->checkpoint_seconds * 1000000000u;
+    return period_ns > 0 && run->saved_ns > 0 && ebm_clock_ns() - run->saved_ns >= period_ns;
+}
+
+/* After the first epoch there is always something to go back to. */
+static bool epoch_needs_saving(const struct run *run)
+{
+    uint32_t every = run->loop->options->checkpoint_epochs;
+    return run->saved_ns == 0 || (every > 0 && run->at->epoch % every == 0) || is_time_to_save(run);
+}
+
+static enum ebm_status stop(struct run *run, struct ebm_error *reterr)
+{
+    enum ebm_status status = save(run, reterr);
+    if (status != EBM_OK)
+        return status;
+    return ebm_error_set(reterr, EBM_CANCELLED, "training",
+                         "stopped in epoch %u; to go on: ebm-trainer train --resume %s", (unsigned)run->at->epoch + 1,
+                         run->loop->output);
+}
+
+/* ---- the proposal ---- */
+
+static enum ebm_status bad_component(const struct run *run, uint32_t row, double weight, double log_variance,
+                                     double share, struct ebm_error *reterr)
+{
+    char where[sizeof reterr->where];
+    (void)snprintf(where, sizeof where, "training, epoch %u", (unsigned)run->at->epoch + 1);
+    if (log_variance > RUNAWAY_LOG_VARIANCE)
+        return ebm_error_set(reterr, EBM_INVALID, where,
+                             "the proposal runs away: log variance %.3g at data row %u. Lower training.learning_rate or "
+                             "set data.standardize to true", log_variance, run->loop->data->numbers[row] + 1);
+    return ebm_error_set(reterr, EBM_INVALID, where,
+                         "the proposal collapses: at data row %u a component of weight %.2g has a std of %.2g of the "
+                         "target's. Do targets repeat exactly? Set data.dequantize; or lower training.learning_rate or "
+                         "collapse_std (%g)", run->loop->data->numbers[row] + 1, weight, share,
+                         run->loop->options->collapse_std);
+}
+
+/* Mixtures of B rows, just computed by features. */
+static enum ebm_status watch_rows(const struct run *run, const uint32_t *rows, uint32_t B, float *log_variance,
+                                  float *log_weight, struct ebm_error *reterr)
+{
+    const struct loop *loop = run->loop;
+    const struct step *step = &loop->step;
+    struct ebm_ctx *ctx = pool_ctx(step->pool);
+    uint32_t D = step->net->D, K = step->net->K;
+    for (uint32_t b = 0; b < B; b++) {
+        if (step->ops->fetch(ctx, EBM_FETCH_MIXTURE_LOG_VARIANCE, b, log_variance) != EBM_OK ||
+            step->ops->fetch(ctx, EBM_FETCH_MIXTURE_LOG_WEIGHT, b, log_weight) != EBM_OK)
+            return ebm_error_set(reterr, EBM_DEVICE, "device", "the mixtures cannot be read");
+        for (uint32_t i = 0; i < D * K; i++) {
+            double weight = exp((double)log_weight[i % K]), value = (double)log_variance[i];
+            double share = exp(0.5 * value) * loop->config->target.std[i / K] / loop->data->target_std[i / K];
+            if (isnan(weight) || isnan(value))
+                return not_finite(run, reterr);
+            if (weight >= WATCHED_WEIGHT && (share < loop->options->collapse_std || value > RUNAWAY_LOG_VARIANCE))
+                return bad_component(run, rows[b], weight, value, share, reterr);
+        }
+    }
+    return EBM_OK;
+}
+
+/* Looks at the mixtures of some training rows, evenly spread. */
+static enum ebm_status watch_proposal(struct run *run, struct ebm_error *reterr)
+{
+    const struct loop *loop = run->loop;
+    const struct step *step = &loop->step;
+    const struct ebm_input_config *input = &loop->config->input;
+    uint32_t n = loop->data->n_train < WATCHED_ROWS ? loop->data->n_train : WATCHED_ROWS, rows[SCORE_ROWS];
+    size_t X = input->size, DK = (size_t)step->net->D * step->net->K;
+    EBM_AUTO(ebm_freep) float *space = calloc(SCORE_ROWS * X + DK + step->net->K + 1, sizeof *space);
+    if (space == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");
+    for (uint32_t first = 0; step->net->K > 0 && first < n; first += SCORE_ROWS) {
+        uint32_t B = n - first < SCORE_ROWS ? n - first : SCORE_ROWS;
+        for (uint32_t b = 0; b < B; b++) {
+            rows[b] = loop->data->train[(uint64_t)(first + b) * loop->data->n_train / n];
+            score_standardize(space + b * X, loop->data->x + rows[b] * X, input->mean, input->std, X);
+        }
+        if (step->ops->features(pool_ctx(step->pool), step->plan, space, B) != EBM_OK)
+            return ebm_error_set(reterr, EBM_DEVICE, "device", "the features cannot be computed");
+        float *log_variance = space + SCORE_ROWS * X;
+        enum ebm_status status = watch_rows(run, rows, B, log_variance, log_variance + DK, reterr);
+        if (status != EBM_OK)
+            return status;
+    }
+    return EBM_OK;
+}
+
+/* ---- epochs ---- */
+
+static enum ebm_status run_step(struct run *run, const struct method_phase *phase, uint64_t epoch_seed,
+                                struct ebm_error *reterr)
+{
+    struct step_batch batch = {.x = run->x, .y = run->y, .rows = run->rows, .losses = run->losses};
+    batch.B = fill_batch(run, epoch_seed);
+    if (step_run(&run->loop->step, phase, &batch) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the step");
+    for (uint32_t b = 0; b < batch.B; b++) {
+        if (!isfinite(run->losses[b]))
+            return not_finite(run, reterr);
+        run->at->loss_sum += run->losses[b];
+    }
+    run->at->step++;
+    progress_rows(&run->progress, batch.B);
+    if (stop_asked)
+        return stop(run, reterr);
+    return is_time_to_save(run) ? save(run, reterr) : EBM_OK;
+}
+
+/* NLL of the validation rows, or NaN when there are none; keeps the best parameters. */
+static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_error *reterr)
+{
+    struct loop *loop = run->loop;
+    const struct dataset *data = loop->data;
+    const struct score_spec spec = {.ops = loop->step.ops, .plan = loop->step.plan, .config = loop->config,
+                                    .jitter = &loop->options->data.jitter,
+                                    .samples = loop->options->validation_samples, .seed = loop->options->seed};
+    double nll = (double)NAN, error;
+    if (data->n_validation > 0) {
+        if (score_rows(loop->step.pool, &spec, data, data->validation, data->n_validation, run->nll, NULL) != EBM_OK)
+            return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the validation rows");
+        score_mean(run->nll, data->n_validation, &nll, &error);
+    }
+    if (isfinite(nll) && (run->at->best_epoch == 0 || nll < run->at->best_nll)) {
+        if (loop->step.ops->params_read(loop->step.plan, EBM_TRAIN_PARAMS, loop->state->best) != EBM_OK)
+            return ebm_error_set(reterr, EBM_DEVICE, "device", "the parameters cannot be read");
+        run->at->best_nll = nll;
+        run->at->best_epoch = run->at->epoch + 1;
+    }
+    *ret_nll = nll;
+    return EBM_OK;
+}
+
+static enum ebm_status end_epoch(struct run *run, const struct method_phase *phase, struct ebm_error *reterr)
+{
+    struct progress_epoch epoch = {.number = (uint32_t)run->at->epoch + 1,
+                                   .epochs = run->loop->options->epochs,
+                                   .phase = phase->word,
+                                   .loss = run->at->loss_sum / run->loop->data->n_train};
+    enum ebm_status status = watch_proposal(run, reterr);
+    if (status == EBM_OK)
+        status = validate(run, &epoch.validation_nll, reterr);
+    if (status != EBM_OK)
+        return status;
+    epoch.best_nll = run->at->best_nll;
+    epoch.best_epoch = (uint32_t)run->at->best_epoch;
+    status = progress_line(&run->progress, &epoch, &run->at->log_bytes, reterr);
+    if (status != EBM_OK)
+        return status;
+    run->at->epoch++;
+    run->at->step = 0;
+    run->at->loss_sum = 0.0;
+    return epoch_needs_saving(run) ? save(run, reterr) : EBM_OK;
+}
+
+static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
+{
+    const struct loop *loop = run->loop;
+    const struct method_phase *phase = method_phase_at(loop->method, (uint32_t)run->at->epoch);
+    uint64_t seed = ebm_seed_derive(loop->options->seed, (uint32_t)run->at->epoch);
+    enum ebm_status status = EBM_OK;
+    ebm_shuffle(seed, EBM_STREAM_SHUFFLE, run->order, loop->data->n_train);
+    progress_begin(&run->progress);
+    while (status == EBM_OK && run->at->step * loop->options->batch_size < loop->data->n_train)
+        status = run_step(run, phase, seed, reterr);
+    return status == EBM_OK ? end_epoch(run, phase, reterr) : status;
+}
+
+/* ---- the whole ---- */
+
+static void run_done(struct run *run)
+{
+    free(run->order);
+    free(run->x);
+    free(run->y);
+    free(run->rows);
+    free(run->losses);
+    free(run->nll);
+    progress_done(&run->progress);
+}
+
+static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_error *reterr)
+{
+    size_t B = loop->options->batch_size;
+    *run = (struct run){.loop = loop, .at = &loop->state->position};
+    run->order = calloc(loop->data->n_train, sizeof *run->order);
+    run->x = calloc(B * loop->data->X, sizeof *run->x);
+    run->y = calloc(B * loop->data->D, sizeof *run->y);
+    run->rows = calloc(B, sizeof *run->rows);
+    run->losses = calloc(B, sizeof *run->losses);
+    run->nll = calloc((size_t)loop->data->n_validation + 1, sizeof *run->nll);
+    if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");
+    int length = snprintf(run->path, sizeof run->path, "%s/" CHECKPOINT_FILE, loop->output);
+    if (length < 0 || (size_t)length >= sizeof run->path)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, "--output", "the path is too long");
+    run->saved_ns = run->at->epoch > 0 || run->at->step > 0 ? ebm_clock_ns() : 0;
+    return progress_init(&run->progress, loop->output, run->at->log_bytes, loop->options->epochs - run->at->epoch,
+                         loop->data->n_train, reterr);
+}
+
+enum ebm_status loop_run(struct loop *loop, struct ebm_error *reterr)
+{
+    struct run run;
+    enum ebm_status status = run_init(&run, loop, reterr);
+    memcpy(loop->step.taken, loop->state->position.taken, sizeof loop->step.taken);
+    while (status == EBM_OK && run.at->epoch < loop->options->epochs)
+        status = run_epoch(&run, reterr);
+    if (status == EBM_OK)
+        status = read_parameters(loop, reterr);
+    run_done(&run);
+    return status;
+}

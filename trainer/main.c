@@ -1,0 +1,123 @@
+/* main.c - ebm-trainer: the table of commands, and the way from a status to an exit code.
+ *
+ *   0 done   1 failed   2 the command line is wrong   130 stopped by a signal, a checkpoint is saved
+ *
+ * A command's table of options makes its --help and its errors; see args.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "trainer/args.h"
+#include "trainer/evaluate.h"
+#include "trainer/generate.h"
+#include "trainer/predict.h"
+#include "trainer/publish.h"
+#include "trainer/train.h"
+
+#define OPTIONS(table) .options = table, .n_options = EBM_COUNT_OF(table)
+
+static const struct args_option train_options[] = {
+    {.name = "config", .value = "FILE", .help = "the training configuration (JSON)"},
+    {.name = "data", .value = "FILE", .help = "a CSV with a header line, instead of data.file"},
+    {.name = "set", .value = "KEY=VALUE", .help = "changes the configuration, as in training.epochs=10; may repeat",
+     .repeats = true},
+    {.name = "output", .value = "DIR", .help = "where model.safetensors and training.jsonl go (default: trained)"},
+    {.name = "threads", .value = "N", .help = "default: the cores, at most 8; the result is the same for any number"},
+    {.name = "resume", .value = "DIR", .help = "goes on with the unfinished run in DIR"},
+    {.name = "publish", .value = "REPO/NAME", .help = "afterwards puts the model into a repository, as its next version"},
+};
+
+static const struct args_option evaluate_options[] = {
+    {.name = "model", .value = "FILE", .help = "the model file"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's columns; not needed with --protocol"},
+    {.name = "protocol", .value = "toy1", .help = "KL divergence from the known density of toy 1 instead"},
+    {.name = "num-samples", .value = "N", .help = "draws a row (default: 16384)"},
+    {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
+    {.name = "missing", .value = "drop|error", .help = "rows with missing values (default: error)"},
+    {.name = "threads", .value = "N", .help = "default: the cores, at most 8"},
+    {.name = "output", .value = "FILE", .help = "writes the figures there as JSON"},
+};
+
+static const struct args_option predict_options[] = {
+    {.name = "model", .value = "FILE", .help = "the model file"},
+    {.name = "input", .value = "X1,X2,...", .help = "one input, its numbers in the model's order"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, a prediction a row"},
+    {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
+    {.name = "num-samples", .value = "N", .help = "draws a row (default: 4096)"},
+    {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
+    {.name = "output", .value = "FILE", .help = "writes the predictions there as CSV"},
+};
+
+static const struct args_option generate_options[] = {
+    {.name = "rows", .value = "N", .help = "how many (default: 2000)"},
+    {.name = "seed", .value = "S", .help = "default: 0"},
+    {.name = "output", .value = "FILE", .help = "the CSV to write"},
+};
+
+static const struct args_command commands[] = {
+    {.name = "train", .summary = "Trains a model on a CSV and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
+     OPTIONS(train_options), .run = train_command},
+    {.name = "evaluate", .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, in the target's unit.",
+     OPTIONS(evaluate_options), .run = evaluate_command},
+    {.name = "predict", .summary = "Shows what a model says about new inputs: mean, spread, quantiles, a picture.",
+     OPTIONS(predict_options), .run = predict_command},
+    {.name = "generate", .summary = "Writes a synthetic data set with a known truth; NAME: toy1.", .positional = {"NAME"},
+     OPTIONS(generate_options), .run = generate_command},
+    {.name = "publish", .summary = "Puts a model file into a repository as the next version; never overwrites.",
+     .positional = {"FILE", "REPOSITORY/NAME"}, .run = publish_command},
+};
+
+static void print_usage(FILE *to)
+{
+    (void)fprintf(to, "usage: ebm-trainer COMMAND [options]\n\n");
+    for (size_t i = 0; i < EBM_COUNT_OF(commands); i++)
+        (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    (void)fprintf(to, "\n'ebm-trainer COMMAND --help' lists the options of a command.\n");
+}
+
+static const struct args_command *find_command(const char *word)
+{
+    const char *names[EBM_COUNT_OF(commands)];
+    for (size_t i = 0; i < EBM_COUNT_OF(commands); i++) {
+        names[i] = commands[i].name;
+        if (strcmp(names[i], word) == 0)
+            return &commands[i];
+    }
+    const char *near = args_suggest(word, names, EBM_COUNT_OF(names));
+    (void)fprintf(stderr, "ebm-trainer: unknown command '%.64s'%s%s%s\n", word, near != NULL ? ", did you mean '" : "",
+                  near != NULL ? near : "; 'ebm-trainer --help' lists them", near != NULL ? "'?" : "");
+    return NULL;
+}
+
+static int report(const struct ebm_error *error)
+{
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "ebm-trainer: %s: %s\n", error->where, error->text);
+    return error->status == EBM_CANCELLED ? 130 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct ebm_error error = {.where = "internal", .text = "failed without a reason"};
+    struct args args;
+    if (argc < 2) {
+        print_usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    const struct args_command *command = find_command(argv[1]);
+    if (command == NULL)
+        return 2;
+    if (args_parse(command, argc - 2, argv + 2, &args, &error) != EBM_OK) {
+        (void)report(&error);
+        return 2;
+    }
+    if (args.wants_help) {
+        args_print_help(command);
+        return 0;
+    }
+    error.status = command->run(&args, &error);
+    return error.status == EBM_OK ? 0 : report(&error);
+}

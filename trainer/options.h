@@ -1,0 +1,43 @@
+/* options.h - the training configuration: a JSON file plus "--set key=value" (docs/MODEL_FORMAT.md).
+ *
+ * Unknown keys are errors that name their path. The "model" object is passed on as text to ebm_config_parse. */
+#ifndef EBM_TRAINER_OPTIONS_H
+#define EBM_TRAINER_OPTIONS_H
+
+#include "trainer/dataset.h"
+#include "trainer/method.h"
+
+struct options {
+    struct dataset_options data;
+    char *model;              /* JSON text of the "model" object */
+    char *method;
+    uint32_t epochs, batch_size, samples, warmup_epochs;
+    double learning_rate;
+    uint64_t seed;
+    uint32_t validation_samples; /* draws a row for log Z of the validation NLL */
+    uint32_t checkpoint_epochs;  /* a checkpoint every so many epochs, 0: never because of epochs */
+    uint32_t checkpoint_seconds; /* and every so many seconds, 0: never because of time */
+    double collapse_std;         /* stop when a component's std falls below this share of the target's; 0: never */
+    struct method_parameter *parameters; /* (n_parameters) */
+    uint32_t n_parameters;
+    char *recorded; /* JSON for the model's "training": effective values, files without their folders */
+    char *run;      /* JSON of the whole effective configuration, files with absolute paths: for a checkpoint */
+};
+
+/* Reads a configuration file; relative paths in it are relative to it. sets: "key.path=value" (value: JSON, else text).
+ * data_file (may be NULL) replaces data.file, relative to the working directory. New: options_free. */
+enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets, const char *data_file,
+                             struct options **ret_options, struct ebm_error *reterr) EBM_MUST_USE;
+/* The same from text; `folder` is what relative paths are relative to. `where` names the text in errors. */
+enum ebm_status options_parse(const char *text, const char *where, const char *folder, const char *const *sets,
+                              uint32_t n_sets, const char *data_file, struct options **ret_options,
+                              struct ebm_error *reterr) EBM_MUST_USE;
+struct options *options_free(struct options *options); /* NULL is fine; returns NULL */
+void options_freep(struct options **options);
+
+/* The jitter that a model's recorded "training" text tells of (step 0: none). `training` may be NULL.
+ * New: ret_jitter->values, free(). */
+enum ebm_status options_recorded_jitter(const char *training, struct dataset_jitter *ret_jitter,
+                                        struct ebm_error *reterr) EBM_MUST_USE;
+
+#endif

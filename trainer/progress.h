@@ -1,0 +1,37 @@
+/* progress.h - what a run tells while it trains: one line an epoch on standard output, and training.jsonl. */
+#ifndef EBM_TRAINER_PROGRESS_H
+#define EBM_TRAINER_PROGRESS_H
+
+#include <stdio.h>
+
+#include "core/status.h"
+
+struct progress {
+    FILE *log;           /* training.jsonl */
+    uint64_t begin_ns;   /* of this epoch, in this process */
+    uint64_t rows;       /* trained in this epoch, in this process */
+    uint64_t first_ns;   /* of this process's first epoch */
+    uint64_t all_rows;   /* trained in this process */
+    uint64_t left_rows;  /* still to train */
+};
+
+struct progress_epoch {
+    uint32_t number, epochs; /* number from 1 */
+    const char *phase;       /* "" for the method's own */
+    double loss, validation_nll; /* NaN: none */
+    double best_nll;
+    uint32_t best_epoch; /* 0: none */
+};
+
+/* Opens training.jsonl in `folder` and cuts it to log_bytes: lines after the checkpoint will be written again. */
+enum ebm_status progress_init(struct progress *progress, const char *folder, uint64_t log_bytes, uint64_t epochs,
+                              uint64_t rows_per_epoch, struct ebm_error *reterr) EBM_MUST_USE;
+void progress_done(struct progress *progress); /* zeroed is fine */
+
+void progress_begin(struct progress *progress);
+void progress_rows(struct progress *progress, uint32_t rows);
+/* An epoch has ended: the line, and the log's new length. */
+enum ebm_status progress_line(struct progress *progress, const struct progress_epoch *epoch, uint64_t *ret_log_bytes,
+                              struct ebm_error *reterr) EBM_MUST_USE;
+
+#endif

@@ -1,0 +1,34 @@
+/* score.h - how well a model tells the targets of known rows: log p(y|x) and the predicted mean, row by row. */
+#ifndef EBM_TRAINER_SCORE_H
+#define EBM_TRAINER_SCORE_H
+
+#include "models/config.h"
+#include "trainer/dataset.h"
+#include "trainer/pool.h"
+
+#define SCORE_ROWS 16u /* rows of one task, and the least max_rows of a pool's contexts */
+
+struct score_spec {
+    const struct ebm_device_ops *ops;
+    struct ebm_plan *plan;
+    const struct ebm_config *config;     /* units */
+    const struct dataset_jitter *jitter; /* rows that it moves are scored by the mean density of their bin; may be NULL */
+    uint32_t samples;                    /* draws a row for log Z and the mean */
+    uint64_t seed;
+};
+
+/* Most targets that one row is scored at: contexts need max_samples of max(this, samples). */
+#define SCORE_TARGETS 64u
+
+/* Rows `rows` (n) of data. ret_nll (n): -log p(y|x) in the target's unit, NaN when the network gave no finite number.
+ * ret_mean (n, D) unless NULL: predicted means. DEVICE when the device refuses. */
+enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, const struct dataset *data,
+                           const uint32_t *rows, uint32_t n, double *ret_nll, double *ret_mean) EBM_MUST_USE;
+
+/* Mean of n numbers in order, and the standard error of that mean. */
+void score_mean(const double *values, uint32_t n, double *ret_mean, double *ret_std_error);
+
+/* v -> float((v - mean) / std), n numbers: what networks see. */
+void score_standardize(float *to, const double *from, const double *mean, const double *std, size_t n);
+
+#endif

@@ -1,0 +1,310 @@
+/* train.c - from a configuration file to DIR/model.safetensors:
+ *
+ *   options -> data set -> the model's description, its gaps filled from the data -> method -> plan, threads
+ *   new run: initial parameters         --resume: everything from DIR/checkpoint.safetensors
+ *   loop -> best parameters (the last ones without validation) -> model.safetensors -> the checkpoint goes
+ *
+ * DIR/checkpoint.safetensors exists exactly while a run is unfinished; a new run refuses a folder that has one. */
+#include "trainer/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "models/model.h"
+#include "trainer/files.h"
+#include "trainer/loop.h"
+#include "trainer/publish.h"
+#include "trainer/score.h"
+
+/* All that the command makes, in the order of making. */
+struct training {
+    struct checkpoint state;
+    struct options *options;
+    struct dataset *data;
+    struct ebm_config *config;
+    struct method_plan method;
+    const struct ebm_device_ops *ops;
+    struct ebm_plan *plan;
+    struct pool *pool;
+    char *output, *checkpoint_path, *model_path;
+};
+
+static void training_done(struct training *t)
+{
+    checkpoint_done(&t->state);
+    (void)options_free(t->options);
+    (void)dataset_free(t->data);
+    (void)ebm_config_free(t->config);
+    (void)pool_free(t->pool);
+    if (t->plan != NULL)
+        (void)t->ops->plan_unref(t->plan);
+    free(t->output);
+    free(t->checkpoint_path);
+    free(t->model_path);
+}
+
+/* ---- initial parameters ---- */
+
+static void initialize_layers(const struct ebm_net *net, uint64_t seed, float *params)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++) {
+        const struct ebm_layer *layer = &net->layers[i];
+        double bound = 1.0 / sqrt(layer->in);
+        size_t n_weights = (size_t)layer->out * layer->in;
+        for (size_t j = 0; j < n_weights + layer->out; j++) {
+            size_t at = j < n_weights ? layer->weight + j : layer->bias + j - n_weights;
+            uint32_t words[4];
+            ebm_philox(seed, (uint32_t)(at / 4), 0, EBM_STREAM_INIT, 0, words);
+            params[at] = (float)(bound * (2.0 * ebm_uniform(words[at % 4]) - 1.0));
+        }
+    }
+}
+
+void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_params)
+{
+    const struct ebm_net *nets[] = {&net->feature, &net->target, &net->energy, &net->mean, &net->log_variance,
+                                    &net->weight};
+    memset(ret_params, 0, net->n_params * sizeof *ret_params);
+    for (size_t i = 0; i < EBM_COUNT_OF(nets); i++)
+        initialize_layers(nets[i], seed, ret_params);
+}
+
+/* ---- the model's description ---- */
+
+static enum ebm_status check_names(const char *key, char *const *said, char *const *given, uint32_t n,
+                                   struct ebm_error *reterr)
+{
+    for (uint32_t i = 0; said != NULL && i < n; i++)
+        if (strcmp(said[i], given[i]) != 0)
+            return ebm_error_set(reterr, EBM_INVALID, key, "'%.64s' stands here, but the data's column is '%.64s': leave "
+                                 "the names out", said[i], given[i]);
+    return EBM_OK;
+}
+
+/* A name for the model out of the data file's. */
+static char *name_of_data(const char *path)
+{
+    char *name = strdup(files_base(path)), *dot = name != NULL ? strrchr(name, '.') : NULL;
+    if (dot != NULL)
+        *dot = '\0';
+    if (name != NULL && !ebm_name_is_valid(name)) {
+        free(name);
+        name = strdup("model");
+    }
+    return name;
+}
+
+static enum ebm_status make_config(struct training *t, struct ebm_error *reterr)
+{
+    const struct dataset *data = t->data;
+    bool measured = t->options->data.standardize;
+    EBM_AUTO(ebm_freep) char *name = name_of_data(t->options->data.file);
+    struct ebm_config_defaults defaults = {
+        .name = name, .X = data->X, .D = data->D, .input_names = data->input_names, .target_names = data->target_names};
+    if (measured) {
+        defaults.input_mean = data->input_mean;
+        defaults.input_std = data->input_std;
+        defaults.target_mean = data->target_mean;
+        defaults.target_std = data->target_std;
+    }
+    enum ebm_status status =
+        ebm_config_parse(t->options->model, strlen(t->options->model), &defaults, &t->config, reterr);
+    if (status != EBM_OK)
+        return ebm_error_prefix(reterr, "model");
+    status = check_names("model.input.names", t->config->input.names, data->input_names, data->X, reterr);
+    if (status == EBM_OK)
+        status = check_names("model.target.names", t->config->target.names, data->target_names, data->D, reterr);
+    return status == EBM_OK ? ebm_config_set_training(t->config, t->options->recorded) : status;
+}
+
+static enum ebm_status make_method(struct training *t, struct ebm_error *reterr)
+{
+    const struct options *o = t->options;
+    const struct method *method = NULL;
+    const struct method_settings settings = {.epochs = o->epochs, .warmup_epochs = o->warmup_epochs,
+                                             .samples = o->samples, .parameters = o->parameters,
+                                             .n_parameters = o->n_parameters};
+    enum ebm_status status = method_find(o->method, &method, reterr);
+    return status == EBM_OK ? method->plan(&t->config->net, &settings, &t->method, reterr) : status;
+}
+
+/* ---- the run ---- */
+
+static void tell_data(const struct dataset *data)
+{
+    uint32_t first = 0, n_constant = dataset_constant_inputs(data, &first);
+    (void)printf("%u training rows, %u for validation", data->n_train, data->n_validation);
+    if (data->n_test > 0)
+        (void)printf(", %u for testing left out", data->n_test);
+    if (data->n_dropped > 0)
+        (void)printf(", %u dropped for missing values", data->n_dropped);
+    (void)printf("; %u input%s, %u target%s\n", data->X, data->X == 1 ? "" : "s", data->D, data->D == 1 ? "" : "s");
+    (void)fflush(stdout);
+    if (n_constant > 0)
+        ebm_log_warning("%u input column%s the same in every training row, '%s' the first: kept with scale 1, but tells "
+                        "the model nothing", n_constant, n_constant == 1 ? " is" : "s are", data->input_names[first]);
+}
+
+static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
+{
+    size_t P = t->config->net.n_params;
+    uint64_t fingerprint = dataset_fingerprint(t->data);
+    if (resumes && t->state.position.fingerprint != fingerprint)
+        return ebm_error_set(reterr, EBM_INVALID, t->options->data.file,
+                             "the data are not those that the run started with: it cannot go on to the same result");
+    if (resumes && t->state.n_params != P)
+        return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "%zu parameters, the model has %zu",
+                             t->state.n_params, P);
+    if (resumes)
+        return EBM_OK;
+    enum ebm_status status = checkpoint_init(&t->state, P, t->options->run, reterr);
+    if (status == EBM_OK) {
+        t->state.position.fingerprint = fingerprint;
+        train_initialize(&t->config->net, t->options->seed, t->state.params);
+    }
+    return status;
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static enum ebm_status make_device(struct training *t, uint32_t n_threads, struct ebm_error *reterr)
+{
+    const struct options *o = t->options;
+    t->ops = ebm_device_cpu();
+    enum ebm_status status = t->ops->plan_new(&t->config->net, t->state.params, STEP_CHUNKS, &t->plan, reterr);
+    if (status != EBM_OK)
+        return status;
+    if (t->ops->params_write(t->plan, EBM_TRAIN_ADAM_M, t->state.adam_m) != EBM_OK ||
+        t->ops->params_write(t->plan, EBM_TRAIN_ADAM_V, t->state.adam_v) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the optimiser's state cannot be written");
+    struct ebm_ctx_limits limits = {.training = true, .max_rows = SCORE_ROWS, .max_samples = SCORE_TARGETS};
+    for (uint32_t i = 0; i < t->method.n_phases; i++) {
+        const struct ebm_loss_spec *loss = &t->method.phases[i].loss;
+        limits.max_rows = most(limits.max_rows, step_chunk_rows(loss, o->batch_size));
+        limits.max_samples = most(limits.max_samples, loss->samples);
+    }
+    if (t->data->n_validation > 0)
+        limits.max_samples = most(limits.max_samples, o->validation_samples);
+    return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
+}
+
+static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
+    bool has_best = t->state.position.best_epoch > 0;
+    enum ebm_status status =
+        ebm_model_new(t->config, has_best ? t->state.best : t->state.params, &model, reterr);
+    if (status != EBM_OK)
+        return status;
+    t->config = NULL; /* the model's now */
+    status = ebm_model_save(model, t->model_path, reterr);
+    if (status != EBM_OK)
+        return status;
+    (void)unlink(t->checkpoint_path); /* may never have been written */
+    if (has_best)
+        (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
+                     (unsigned)t->state.position.best_epoch);
+    (void)printf("model written to %s\n", t->model_path);
+    return EBM_OK;
+}
+
+static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads, struct ebm_error *reterr)
+{
+    enum ebm_status status = dataset_load(&t->options->data, t->options->seed, &t->data, reterr);
+    if (status == EBM_OK)
+        status = make_config(t, reterr);
+    if (status == EBM_OK)
+        status = make_method(t, reterr);
+    if (status == EBM_OK)
+        status = make_state(t, resumes, reterr);
+    if (status == EBM_OK)
+        status = make_device(t, n_threads, reterr);
+    if (status != EBM_OK)
+        return status;
+    struct loop loop = {.options = t->options, .data = t->data, .config = t->config, .method = &t->method,
+                        .step = {.ops = t->ops, .pool = t->pool, .plan = t->plan, .net = &t->config->net,
+                                 .learning_rate = t->options->learning_rate},
+                        .state = &t->state, .output = t->output};
+    tell_data(t->data);
+    if (resumes)
+        (void)printf("going on in epoch %" PRIu64 ", after %" PRIu64 " of its steps\n", t->state.position.epoch + 1,
+                     t->state.position.step);
+    loop_catch_signals();
+    status = loop_run(&loop, reterr);
+    return status == EBM_OK ? write_model(t, reterr) : status;
+}
+
+/* ---- the command line ---- */
+
+static enum ebm_status set_output(struct training *t, const char *output, struct ebm_error *reterr)
+{
+    t->output = strdup(output);
+    t->checkpoint_path = files_join(output, CHECKPOINT_FILE);
+    t->model_path = files_join(output, "model.safetensors");
+    if (t->output == NULL || t->checkpoint_path == NULL || t->model_path == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "train", "no memory");
+    return EBM_OK;
+}
+
+static enum ebm_status open_new(struct training *t, const struct args *args, struct ebm_error *reterr)
+{
+    const char *config = NULL, *output = args_get(args, "output");
+    enum ebm_status status = args_require(args, "config", &config, reterr);
+    if (status == EBM_OK)
+        status = options_load(config, args->repeats, args->n_repeats, args_get(args, "data"), &t->options, reterr);
+    if (status == EBM_OK)
+        status = set_output(t, output != NULL ? output : "trained", reterr);
+    if (status == EBM_OK)
+        status = files_make_folder(t->output, reterr);
+    if (status == EBM_OK && files_exists(t->checkpoint_path))
+        status = ebm_error_set(reterr, EBM_INVALID, t->checkpoint_path,
+                               "an unfinished run lies there: go on with --resume %s, choose another --output, or remove "
+                               "the file", t->output);
+    return status;
+}
+
+static enum ebm_status open_resumed(struct training *t, const struct args *args, const char *folder,
+                                    struct ebm_error *reterr)
+{
+    static const char *const excluded[] = {"config", "set", "output"};
+    for (size_t i = 0; i < EBM_COUNT_OF(excluded); i++)
+        if (args_get(args, excluded[i]) != NULL)
+            return ebm_error_set(reterr, EBM_INVALID, "train", "--%s does not go with --resume: the checkpoint knows it",
+                                 excluded[i]);
+    enum ebm_status status = set_output(t, folder, reterr);
+    if (status == EBM_OK && !files_exists(t->checkpoint_path))
+        return ebm_error_set(reterr, EBM_NOT_FOUND, t->checkpoint_path,
+                             "no checkpoint: the run has finished (then %s is there), or never saved one",
+                             files_base(t->model_path));
+    if (status == EBM_OK)
+        status = checkpoint_read(t->checkpoint_path, &t->state, reterr);
+    if (status == EBM_OK)
+        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"), &t->options, reterr);
+    return status;
+}
+
+enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
+{
+    EBM_AUTO(training_done) struct training t = {.output = NULL};
+    const char *destination = args_get(args, "publish"), *resume = args_get(args, "resume");
+    uint64_t n_threads = pool_default_threads();
+    enum ebm_status status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
+    if (status == EBM_OK && destination != NULL)
+        status = publish_check(destination, reterr);
+    if (status == EBM_OK)
+        status = resume != NULL ? open_resumed(&t, args, resume, reterr) : open_new(&t, args, reterr);
+    if (status == EBM_OK)
+        status = run(&t, resume != NULL, (uint32_t)n_threads, reterr);
+    uint32_t version = 0;
+    if (status == EBM_OK && destination != NULL)
+        status = publish_model(t.model_path, destination, &version, reterr);
+    return status;
+}
