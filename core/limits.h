@@ -6,7 +6,6 @@
 /* model files */
 #define LIMIT_FILE_BYTES (4ull << 30)     /* a model file */
 #define LIMIT_HEADER_BYTES (16u << 20)    /* the JSON header of a safetensors file */
-#define LIMIT_HEADER_DEPTH 8u             /* nesting of that JSON */
 #define LIMIT_TENSORS 65536u
 #define LIMIT_TENSOR_DIMS 8u
 #define LIMIT_TENSOR_NAME_BYTES 256u
