@@ -1,0 +1,219 @@
+#!/usr/bin/python3
+"""Makes tests/golden/<case>/{model,expected}.safetensors: make_golden.py [OUT_DIR]
+
+An implementation of its own, in PyTorch and float64, sharing nothing with the C code but the formulas of
+docs/MATHEMATICS.md: it forms whole (row, sample) batches and lets autograd find the gradients. Needs Debian's
+python3-torch; its results are committed, so tests and users need neither. Same seed, same files."""
+import json
+import math
+import os
+import struct
+import sys
+
+import numpy as np
+import torch
+
+torch.set_default_dtype(torch.float64)
+B, M = 4, 16
+ACTIVATIONS = {"identity": lambda v: v, "relu": torch.relu, "tanh": torch.tanh,
+               "silu": torch.nn.functional.silu, "softplus": torch.nn.functional.softplus}
+
+
+def linear(i, o, activation="identity", residual=False):
+    layer = {"type": "linear", "in": i, "out": o, "activation": activation}
+    return {**layer, "residual": True} if residual else layer
+
+
+def proposal(h, dim, components, activation, hidden):
+    def head(out):
+        return [linear(h, hidden, activation), linear(hidden, out)]
+    return {"kind": "gaussian_mixture", "components": components, "mean_net": head(dim * components),
+            "log_variance_net": head(dim * components), "weight_net": head(components)}
+
+
+def case(name, x, dim, **parts):
+    return {"format_version": 1, "name": name, "input": {"kind": "vector", "shape": [x]}, "target": {"dim": dim}, **parts}
+
+
+CASES = [
+    case("relu_1d", 3, 1,
+         feature_net=[linear(3, 9, "relu"), linear(9, 9, "relu", True)],
+         target_net=[linear(1, 7, "relu"), linear(7, 7, "relu", True)],
+         energy_net=[linear(16, 16, "relu", True), linear(16, 5, "relu"), linear(5, 1)],
+         proposal={**proposal(9, 1, 4, "relu", 6), "trains_features": True}),
+    case("smooth_2d", 2, 2,
+         feature_net=[linear(2, 8, "silu")],
+         target_net=[linear(2, 6, "softplus"), linear(6, 6, "tanh", True)],
+         energy_net=[linear(14, 10, "silu"), linear(10, 10, "softplus", True), linear(10, 1)],
+         proposal=proposal(8, 2, 3, "tanh", 5)),
+    case("no_target_net", 2, 3,
+         energy_net=[linear(5, 12, "tanh"), linear(12, 1)],
+         proposal=proposal(2, 3, 2, "silu", 4)),
+    case("mixture_only", 4, 2,
+         feature_net=[linear(4, 11, "softplus")],
+         proposal={**proposal(11, 2, 5, "relu", 7), "trains_features": True}),
+    case("no_proposal", 1, 1,
+         feature_net=[linear(1, 6, "tanh")],
+         target_net=[linear(1, 6, "silu")],
+         energy_net=[linear(12, 8, "relu"), linear(8, 1)]),
+]
+
+
+def save(path, tensors, metadata):
+    header, blobs, at = {"__metadata__": metadata}, [], 0
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        kind = {"float64": "F64", "float32": "F32"}[value.dtype.name]
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [at, at + value.nbytes]}
+        at += value.nbytes
+        blobs.append(value.tobytes())
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+class Model:
+    """Weights rounded to float32 (as the file has them), computed with in float64."""
+
+    def __init__(self, config, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.config, self.weights = config, {}
+        for net, layers in self.nets():
+            for i, layer in enumerate(layers):
+                bound = 1 / math.sqrt(layer["in"])
+                for name, shape in (("weight", (layer["out"], layer["in"])), ("bias", (layer["out"],))):
+                    value = (torch.rand(shape, generator=generator) * 2 - 1) * bound * 1.5
+                    self.weights[f"{net}.{i}.{name}"] = value.float().double().requires_grad_()
+
+    def nets(self):
+        for net in ("feature_net", "target_net", "energy_net"):
+            if net in self.config:
+                yield net, self.config[net]
+        for net in ("mean_net", "log_variance_net", "weight_net"):
+            if "proposal" in self.config:
+                yield "proposal." + net, self.config["proposal"][net]
+
+    def run(self, net, layers, v):
+        for i, layer in enumerate(layers or []):
+            z = v @ self.weights[f"{net}.{i}.weight"].T + self.weights[f"{net}.{i}.bias"]
+            a = ACTIVATIONS[layer["activation"]](z)
+            v = a + v if layer.get("residual") else a
+        return v
+
+    def features(self, x):
+        return self.run("feature_net", self.config.get("feature_net"), x)
+
+    def f(self, h, y):
+        """h (B, H), y (B, M, D) -> (B, M)"""
+        g = self.run("target_net", self.config.get("target_net"), y)
+        joined = torch.cat([h.unsqueeze(1).expand(-1, y.shape[1], -1), g], 2)
+        return self.run("energy_net", self.config["energy_net"], joined).squeeze(2)
+
+    def mixture(self, h):
+        p, d = self.config["proposal"], self.config["target"]["dim"]
+        mean = self.run("proposal.mean_net", p["mean_net"], h).view(h.shape[0], d, -1)
+        log_variance = self.run("proposal.log_variance_net", p["log_variance_net"], h).view(h.shape[0], d, -1)
+        return mean, log_variance, torch.log_softmax(self.run("proposal.weight_net", p["weight_net"], h), 1)
+
+
+def log_mixture(y, mean, log_variance, log_weight):
+    """y (B, M, D) -> (B, M)"""
+    off = y.unsqueeze(3) - mean.unsqueeze(1)
+    part = -0.5 * (off ** 2 / log_variance.exp().unsqueeze(1) + log_variance.unsqueeze(1) + math.log(2 * math.pi))
+    return torch.logsumexp(log_weight.unsqueeze(1) + part.sum(2), 2)
+
+
+def fixed_noise(y, center, sigmas):
+    mean = center.unsqueeze(2).expand(-1, -1, len(sigmas))
+    log_variance = (2 * sigmas.log()).expand_as(mean)
+    return log_mixture(y, mean, log_variance, torch.full((y.shape[0], len(sigmas)), -math.log(len(sigmas))))
+
+
+def nce(f0, f, q0, q):
+    s0, s = f0 - q0, f - q
+    return (torch.logsumexp(torch.cat([s0, s], 1), 1) - s0.squeeze(1)).mean()
+
+
+def losses(model, x, y, samples, sigmas):
+    """word -> scalar, each from a forward pass of its own"""
+    out, y0 = {}, y.unsqueeze(1)
+    has_energy, has_proposal = "energy_net" in model.config, "proposal" in model.config
+    h = model.features(x)
+    hq = h if has_proposal and model.config["proposal"].get("trains_features") else h.detach()
+    if has_energy:
+        f0, f = model.f(h, y0), model.f(h, samples)
+        n0, n = fixed_noise(y0, y, sigmas), fixed_noise(samples, y, sigmas)
+        out["ml_is"] = (torch.logsumexp(f - n, 1) - math.log(M) - f0.squeeze(1)).mean()
+        out["nce"] = nce(f0, f, n0, n)
+    if has_proposal:
+        out["mdn_nll"] = -log_mixture(y0, *model.mixture(h)).mean()
+    if has_energy and has_proposal:
+        mix = model.mixture(hq)
+        q0, q = log_mixture(y0, *mix), log_mixture(samples, *mix)
+        out["kl_proposal"] = (torch.logsumexp(f.detach() - q, 1) - math.log(M)).mean()
+        out["nce_kl"] = nce(f0, f, q0.detach(), q.detach()) + out["kl_proposal"]
+        out["joint"] = (torch.logsumexp(f - q, 1) - math.log(M) - f0.squeeze(1)).mean()
+    return out
+
+
+def forward_values(model, x, y, samples, sigmas):
+    values, y0 = {}, y.unsqueeze(1)
+    h = model.features(x)
+    values["features"] = h
+    if "energy_net" in model.config:
+        asked = samples.clone().requires_grad_()
+        f = model.f(h, asked)
+        values["f"], values["f_samples"] = model.f(h, y0).squeeze(1), f
+        values["grad_y_f_samples"] = torch.autograd.grad(f.sum(), asked)[0]
+        values["fixed_noise.log_q"] = fixed_noise(y0, y, sigmas).squeeze(1)
+        values["fixed_noise.log_q_samples"] = fixed_noise(samples, y, sigmas)
+    if "proposal" in model.config:
+        mix = model.mixture(h)
+        values["mixture.mean"], values["mixture.log_variance"], values["mixture.log_weight"] = mix
+        values["log_q"], values["log_q_samples"] = log_mixture(y0, *mix).squeeze(1), log_mixture(samples, *mix)
+    if "energy_net" in model.config and "proposal" in model.config:
+        s = values["f_samples"] - values["log_q_samples"]
+        w = torch.softmax(s, 1)
+        mean = (w.unsqueeze(2) * samples).sum(1)
+        values["snis.weights"], values["snis.mean"], values["snis.ess"] = w, mean, 1 / (w ** 2).sum(1)
+        values["snis.std"] = ((w.unsqueeze(2) * (samples - mean.unsqueeze(1)) ** 2).sum(1)).sqrt()
+        values["snis.log_partition"] = torch.logsumexp(s, 1) - math.log(M)
+    return values
+
+
+def make(config, seed, folder):
+    generator = torch.Generator().manual_seed(1000 + seed)
+
+    def rounded(*shape):
+        return torch.randn(shape, generator=generator).float().double()
+
+    model, dim = Model(config, seed), config["target"]["dim"]
+    x, y, samples = rounded(B, config["input"]["shape"][0]), rounded(B, dim), rounded(B, M, dim) * 1.3
+    samples, sigmas = samples.float().double(), torch.tensor([0.25, 1.5])
+    expected = {"x": x, "y": y, "y_samples": samples, "fixed_noise.sigmas": sigmas}
+    expected.update(forward_values(model, x, y, samples, sigmas))
+    arrays = {k: v.detach().numpy() for k, v in expected.items()}
+    names = list(model.weights)
+    for word in losses(model, x, y, samples, sigmas):
+        loss = losses(model, x, y, samples, sigmas)[word]
+        arrays["loss." + word] = np.array([loss.item()])
+        grads = torch.autograd.grad(loss, [model.weights[n] for n in names], allow_unused=True)
+        for name, grad in zip(names, grads):
+            if grad is not None and bool((grad != 0).any()):
+                arrays[f"grad.{word}.{name}"] = grad.numpy().astype("<f4")
+    os.makedirs(folder, exist_ok=True)
+    weights = {n: w.detach().numpy().astype("<f4") for n, w in model.weights.items()}
+    save(os.path.join(folder, "model.safetensors"), weights,
+         {"format": "ebm-model", "format_version": "1", "config": json.dumps(config)})
+    save(os.path.join(folder, "expected.safetensors"), arrays, {"made_by": "tests/make_golden.py"})
+
+
+def main():
+    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
+    for seed, config in enumerate(CASES):
+        make(config, seed, os.path.join(out, config["name"]))
+        print(os.path.join(out, config["name"]))
+
+
+main()
