@@ -690,9 +690,10 @@ static enum ebm_status load_json(const char *text, size_t length, json_t **ret_j
                              LIMIT_CONFIG_BYTES);
     json_error_t error;
     json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    if (!json && error.text[0] == 0) /* jansson finds no words only when it finds no memory */
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory for %zu bytes of JSON", length);
     if (!json)
-        return ebm_error_set(reterr, json_error_code(&error) == json_error_out_of_memory ? EBM_NO_MEMORY : EBM_INVALID,
-                             "", "line %d, column %d: %s", error.line, error.column, error.text);
+        return ebm_error_set(reterr, EBM_INVALID, "", "line %d, column %d: %s", error.line, error.column, error.text);
     *ret_json = json;
     return EBM_OK;
 }
