@@ -1,0 +1,61 @@
+#!/bin/sh
+# quickstart.sh - from nothing to an answer: installs what is missing, builds, trains on the Old Faithful geyser, serves the
+# model on a free port of 127.0.0.1, asks it, shows what the answer means, stops the server. Run it again as often as you like.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+. scripts/lib.sh
+
+work=build/quickstart
+server_pid=""
+stop_server() {
+    [ -z "$server_pid" ] || { kill "$server_pid" 2>/dev/null && wait "$server_pid" 2>/dev/null; server_pid=""; }
+}
+trap stop_server EXIT
+trap 'exit 130' INT TERM
+
+# shellcheck disable=SC2086
+install_packages $BUILD_PACKAGES curl
+
+say "building in build/"
+build_in build
+
+say "training: how long will Old Faithful erupt, given how long we waited?"
+rm -rf "$work"
+mkdir -p "$work"
+build/trainer/ebm-trainer train --config examples/geyser/config.json --output "$work/geyser" \
+    --publish "$work/models/geyser" >"$work/train.log" 2>&1 || { tail -n 20 "$work/train.log" >&2; exit 1; }
+grep -E '^epoch' "$work/train.log" | tail -n 1
+
+say "serving it on a free port of 127.0.0.1"
+build/server/ebm-server --model-repository "$work/models" --port 0 >"$work/server.log" 2>&1 &
+server_pid=$!
+port=""
+for _ in $(seq 100); do
+    port=$(sed -n 's/.*listening.* port=\([0-9][0-9]*\).*/\1/p' "$work/server.log" | tail -n 1)
+    [ -z "$port" ] || break
+    kill -0 "$server_pid" 2>/dev/null || { cat "$work/server.log" >&2; exit 1; }
+    sleep 0.1
+done
+[ -n "$port" ] || { echo "the server did not come up:" >&2; cat "$work/server.log" >&2; exit 1; }
+
+request='{"model": "geyser", "inputs": [[80]], "outputs": ["mean", "std", "quantiles"], "seed": 1}'
+say "asking: after a wait of 80 minutes"
+echo "curl http://127.0.0.1:$port/predict -d '$request'"
+echo
+curl -sS --fail-with-body --max-time 20 "http://127.0.0.1:$port/predict" -H 'Content-Type: application/json' -d "$request"
+echo
+
+say "what that means"
+build/trainer/ebm-trainer predict --model "$work/geyser/model.safetensors" --input 80 --seed 1 --draw
+cat <<TEXT
+
+The mean alone would mislead: after 80 minutes most eruptions last more than four minutes, some only two, and hardly
+any the mean. The server gives the whole of it: mean, spread, quantiles, and in "diagnostics" how far to trust them.
+TEXT
+stop_server
+
+say "done; to start the server again"
+echo "cd $root"
+echo "build/server/ebm-server --model-repository $work/models --port 8080"
+echo "curl http://127.0.0.1:8080/predict -d '$request'"

@@ -1,0 +1,139 @@
+#!/bin/bash
+# test.sh - every test there is: release build with -Werror, the same under AddressSanitizer + UBSan, threads under
+# ThreadSanitizer, planted faults that must be caught, golden values, a training and a serving run.
+# Installs what it needs from Debian's packages. Ends with `N passed, N failed`; exit status 1 on a failure.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+. scripts/lib.sh
+
+out=build/test
+passed=0
+failed=0
+mkdir -p "$out"
+
+# shellcheck disable=SC2086
+install_packages $BUILD_PACKAGES libcriterion-dev python3 curl clang-format
+
+verdict() { # verdict STATUS NAME: counts and says it
+    if [ "$1" = 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAILED: %s\n' "$2"
+    fi
+}
+
+count_meson() { # count_meson DIR WHAT: the results of the last `meson test` there
+    local log="$1/meson-logs/testlog.json" counts
+    counts=$(python3 - "$log" "$2" <<'PY'
+import json, sys
+ok = bad = 0
+for line in open(sys.argv[1]):
+    test = json.loads(line)
+    if test["result"] == "OK":
+        ok += 1
+    else:
+        bad += 1
+        print(f"FAILED: {sys.argv[2]}: {test['name']} ({test['result']})", file=sys.stderr)
+        print("\n".join((test.get("stdout", "") + test.get("stderr", "")).splitlines()[-25:]), file=sys.stderr)
+print(ok, bad)
+PY
+) || counts="0 1"
+    passed=$((passed + ${counts% *}))
+    failed=$((failed + ${counts#* }))
+    printf '%s: %s passed, %s failed\n' "$2" "${counts% *}" "${counts#* }"
+}
+
+run_suite() { # run_suite DIR WHAT [meson test option ...]
+    local directory=$1 what=$2
+    shift 2
+    rm -f "$directory/meson-logs/testlog.json"
+    meson test -C "$directory" --no-rebuild --print-errorlogs "$@" >"$directory/tests.log" 2>&1 || true
+    count_meson "$directory" "$what"
+}
+
+reports() { # reports DIR: fails the run when a sanitizer wrote there
+    local files
+    files=$(find "$1" -type f 2>/dev/null)
+    [ -z "$files" ] || { echo "$files" | head -n 3 | xargs head -n 40; }
+    verdict "$([ -z "$files" ] && echo 0 || echo 1)" "sanitizer reports in $1"
+}
+
+say "release build, -Werror"
+build_in build -Dtests=enabled
+build_in "$out/release" -Dwerror=true -Dtests=enabled
+run_suite "$out/release" "release"
+
+if command -v clang-format >/dev/null; then
+    status=0
+    git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror >"$out/format.log" 2>&1 || status=1
+    [ $status = 0 ] || head -n 20 "$out/format.log"
+    verdict $status "clang-format"
+fi
+
+say "AddressSanitizer and UndefinedBehaviorSanitizer"
+# Criterion exits 0 over a leak, and a server's child may be killed: what counts is the log files.
+rm -rf "$out/asan-reports" && mkdir -p "$out/asan-reports"
+build_in "$out/asan" -Dbuildtype=debugoptimized -Dwerror=true -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false
+ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:log_path=$root/$out/asan-reports/asan" \
+LSAN_OPTIONS="log_path=$root/$out/asan-reports/lsan" \
+UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:log_path=$root/$out/asan-reports/ubsan" \
+    run_suite "$out/asan" "address, undefined" --timeout-multiplier 6
+reports "$out/asan-reports"
+
+say "ThreadSanitizer"
+rm -rf "$out/tsan-reports" && mkdir -p "$out/tsan-reports"
+build_in "$out/tsan" -Dbuildtype=debugoptimized -Dtests=enabled -Db_sanitize=thread -Db_lundef=false
+TSAN_OPTIONS="halt_on_error=0:exitcode=66:log_path=$root/$out/tsan-reports/tsan" \
+    run_suite "$out/tsan" "threads" --suite threads --timeout-multiplier 6
+reports "$out/tsan-reports"
+
+say "planted faults: each must turn its run red"
+planted() { # planted FAULT SANITIZERS SUITE-OR-TEST ...
+    local fault=$1 sanitizers=$2 target=$3 directory="$out/plant-$1" where="$root/$out/plant-$1-reports" found
+    shift 3
+    rm -rf "$where" && mkdir -p "$where"
+    TARGETS="$target" build_in "$directory" -Dbuildtype=debugoptimized -Dtests=enabled -Dplant="$fault" \
+        -Db_sanitize="$sanitizers" -Db_lundef=false
+    ASAN_OPTIONS="detect_leaks=1:log_path=$where/asan" LSAN_OPTIONS="log_path=$where/lsan" \
+    UBSAN_OPTIONS="log_path=$where/ubsan" TSAN_OPTIONS="log_path=$where/tsan" \
+        "$directory/$target" >"$directory/planted.log" 2>&1 || true
+    found=$(find "$where" -type f | head -n 1)
+    [ -z "$found" ] || grep -hE 'ERROR|WARNING|SUMMARY' "$found" | head -n 2
+    verdict "$([ -n "$found" ] && echo 0 || echo 1)" "the planted $fault was not caught"
+}
+planted leak address,undefined tests/unit/test_arena
+planted overflow address,undefined tests/unit/test_safetensors
+planted race thread tests/threads/test_mailbox
+
+say "golden values"
+golden() { # golden DIR ...: ebm-golden on both devices
+    local device
+    for device in cpu reference; do
+        status=0
+        build/tests/ebm-golden --device $device "$@" >"$out/golden.log" || status=1
+        tail -n 2 "$out/golden.log"
+        grep FAIL "$out/golden.log" || true
+        verdict $status "golden values, $device: $*"
+    done
+}
+golden tests/golden/*/
+if [ -d ../shared/golden ]; then
+    golden ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d
+    # exactly what later versions add may be missing
+    unexpected=$(build/tests/ebm-golden ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d |
+        grep 'not built' | grep -vE ' (grad|loss)\.(dsm|kld_is|ml_mcmc|nce_plus|sm)[. ]| laplacian_y_f |^[0-9]+ not built$' || true)
+    [ -z "$unexpected" ] || echo "$unexpected"
+    verdict "$([ -z "$unexpected" ] && echo 0 || echo 1)" "only what later versions add is not built"
+fi
+
+say "quick start"
+status=0
+scripts/quickstart.sh >"$out/quickstart.log" 2>&1 || status=1
+[ $status = 0 ] || tail -n 30 "$out/quickstart.log"
+verdict $status "scripts/quickstart.sh"
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
