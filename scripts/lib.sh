@@ -29,17 +29,19 @@ install_packages() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
-# build_in DIR [meson setup option ...]: configures once (again when the options change), then builds.
+# build_in DIR [meson setup option ...]: configures once, again when the options change, then builds. Without options a
+# folder that is configured already stays as it is. TARGETS limits what is built.
 build_in() {
     directory=$1
     shift
-    if [ -f "$directory/build.ninja" ] && [ "$(cat "$directory/.options" 2>/dev/null)" = "$*" ]; then
-        :
-    else
+    if [ ! -f "$directory/build.ninja" ] ||
+        { [ $# -gt 0 ] && [ "$(cat "$directory/.options" 2>/dev/null)" != "$*" ]; }; then
         rm -rf "$directory"
+        mkdir -p "$(dirname "$directory")"
         meson setup "$directory" "$root" "$@" >"$directory.log" 2>&1 || { cat "$directory.log" >&2; return 1; }
         printf '%s' "$*" >"$directory/.options"
     fi
+    # shellcheck disable=SC2086
     ninja -C "$directory" ${TARGETS:-} >"$directory.log" 2>&1 || { tail -n 60 "$directory.log" >&2; return 1; }
     rm -f "$directory.log"
 }

@@ -1,0 +1,133 @@
+"""harness.py - starts a server on a free port of 127.0.0.1, asks it, stops it. Python's standard library alone."""
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(HERE, "..", "golden")
+SLOW = 6 if os.environ.get("ASAN_OPTIONS") or os.environ.get("TSAN_OPTIONS") else 1  # sanitizers take their time
+
+
+class Repository:
+    """A temporary model repository; publish() copies a model file into it."""
+
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix="ebm-e2e-")
+
+    def publish(self, name, model, version=1):
+        folder = os.path.join(self.path, name, str(version))
+        os.makedirs(folder)
+        shutil.copy(model, os.path.join(folder, "model.safetensors"))
+        return self
+
+    def golden(self, case, name=None, version=1):
+        return self.publish(name or case, os.path.join(GOLDEN, case, "model.safetensors"), version)
+
+    def remove(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Server:
+    def __init__(self, binary, repository, *options, expect_start=True):
+        command = [binary, "--model-repository", repository.path, "--port", "0", *map(str, options)]
+        self.lines, self.port = [], None
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace")
+        self.started = threading.Event()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        if expect_start and not self.started.wait(20 * SLOW):
+            self.kill()
+            raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            match = re.search(r"listening.*\bport=(\d+)", line)
+            if match:
+                self.port = int(match.group(1))
+                self.started.set()
+
+    def connect(self, timeout=30):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
+
+    def ask(self, method, path, body=None, headers=None, connection=None):
+        """-> (status, headers, bytes of the body)"""
+        own = connection or self.connect()
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        own.request(method, path, body, headers or ({"Content-Type": "application/json"} if body is not None else {}))
+        response = own.getresponse()
+        data = response.read()
+        if connection is None:
+            own.close()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, data
+
+    def predict(self, body, connection=None):
+        status, _, data = self.ask("POST", "/predict", body, connection=connection)
+        return status, json.loads(data)
+
+    def rss_kib(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+
+    def stop(self, number=signal.SIGTERM, timeout=20):
+        """-> exit status"""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            status = self.process.wait(timeout * SLOW)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("the server did not stop:\n" + "\n".join(self.lines[-20:])) from None
+        self.reader.join(5)
+        return status
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def serving(binary, repository, *options):
+    server = Server(binary, repository, *options)
+    try:
+        yield server
+        status = server.stop()
+        assert status == 0, f"exit status {status}:\n" + "\n".join(server.lines[-20:])
+    finally:
+        server.kill()
+        repository.remove()
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds * SLOW
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def run_all(namespace, binary):
+    """Calls every test_ function with the server's path; one line each; returns the exit status."""
+    failed = 0
+    for name, test in list(namespace.items()):
+        if not name.startswith("test_") or not callable(test):
+            continue
+        start = time.monotonic()
+        try:
+            test(binary)
+            print(f"ok    {name} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Exception as error:  # pylint: disable=broad-except
+            failed += 1
+            print(f"FAIL  {name}: {type(error).__name__}: {error}", flush=True)
+    return 1 if failed else 0
