@@ -4,9 +4,9 @@
  *            [header|used.......|free....]
  *
  * A request that does not fit into the newest block gets a new one, twice as large as the last (FIRST_BYTES at first),
- * or as large as the request, or as what the limit leaves. Memory comes from calloc, so large blocks cost only the pages
- * that are touched. Guarantees: all blocks with their headers together stay within max_bytes; every pointer is 16-byte
- * aligned and its memory zero; nothing is freed before ebm_arena_done, which may be called again. */
+ * or as large as the request, or as what the limit leaves. Memory comes from calloc, so large blocks cost only the
+ * pages that are touched. Guarantees: all blocks with their headers together stay within max_bytes; every pointer is
+ * 16-byte aligned and its memory zero; nothing is freed before ebm_arena_done, which may be called again. */
 #include "core/arena.h"
 
 #include <stdlib.h>

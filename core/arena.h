@@ -17,7 +17,7 @@ struct ebm_arena {
 void ebm_arena_init(struct ebm_arena *arena, size_t max_bytes);
 void ebm_arena_done(struct ebm_arena *arena);
 
-/* count * size zeroed bytes, NULL on overflow, at the limit, or without memory. count * size 0 gives a valid pointer. */
+/* count * size zeroed bytes, NULL on overflow, at the limit, or without memory. Of 0 bytes: a valid pointer. */
 void *ebm_arena_alloc(struct ebm_arena *arena, size_t count, size_t size) EBM_MUST_USE;
 char *ebm_arena_text(struct ebm_arena *arena, const char *text, size_t length) EBM_MUST_USE;
 

@@ -4,8 +4,8 @@
  *   counter = (sample, row, stream, block)
  *
  * Guarantees: every function but ebm_seed_random is pure, so results do not depend on the order of calls, the thread or
- * the batch; two different counters under one seed never share a word. The integer part is bit-exact everywhere; normals
- * are as exact as the platform's log and sqrt. */
+ * the batch; two different counters under one seed never share a word. The integer part is bit-exact everywhere;
+ * normals are as exact as the platform's log and sqrt. */
 #include "core/rng.h"
 
 #include <Random123/philox.h>

@@ -52,7 +52,8 @@ const struct ebm_tensor *ebm_safetensors_at(const struct ebm_safetensors *file, 
 const struct ebm_tensor *ebm_safetensors_find(const struct ebm_safetensors *file, const char *name);
 const char *ebm_safetensors_metadata(const struct ebm_safetensors *file, const char *key); /* NULL: absent */
 
-/* Replaces `path` atomically; a reader sees the old file or the new one. `data` of each tensor is count numbers of dtype. */
+/* Replaces `path` atomically; a reader sees the old file or the new one. What open would refuse is INVALID and not
+ * written. `data` of each tensor is count numbers of dtype. */
 enum ebm_status ebm_safetensors_write(const char *path, const struct ebm_metadata *metadata, size_t n_metadata,
                                       const struct ebm_tensor *tensors, size_t n_tensors,
                                       struct ebm_error *reterr) EBM_MUST_USE;

@@ -4,8 +4,8 @@
  *   tensor   = { "dtype": string, "shape": [unsigned, ...], "data_offsets": [unsigned, unsigned] }
  *
  * The grammar has a fixed depth, so the parser is one function a level and never recurses: nothing that a file says can
- * exhaust the stack. Strings are checked to be UTF-8 without 0 and decoded in place (an escape is never shorter than what
- * it stands for), so no string is allocated. The text ends with a 0 that no rule accepts: it stops every loop.
+ * exhaust the stack. Strings are checked to be UTF-8 without 0 and decoded in place (an escape is never shorter than
+ * what it stands for), so no string is allocated. The text ends with a 0 that no rule accepts: it stops every loop.
  *
  *   parse -> entries in the file's order -> sorted by place: no gap, no overlap, nothing left over
  *                                        -> sorted by name: no duplicate

@@ -1,8 +1,8 @@
 /* status.c - names and sentences of the statuses, and the filling of struct ebm_error.
  *
  * Both tables come from EBM_STATUS_MAP, so they cannot fall out of step with the enum. An error is filled into the
- * caller's memory: nothing here allocates, so "out of memory" can be reported like anything else. Text that does not fit
- * is cut before a UTF-8 sequence, never inside one: the text may end up in a JSON answer. Any thread. */
+ * caller's memory: nothing here allocates, so "out of memory" can be reported like anything else. Text that does not
+ * fit is cut before a UTF-8 sequence, never inside one: the text may end up in a JSON answer. Any thread. */
 #include "core/status.h"
 
 #include <stdarg.h>

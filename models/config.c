@@ -3,10 +3,10 @@
  *   text -> jansson (duplicate keys refused) -> one reader a section: known keys only, types, bounds -> plain arrays
  *        -> config_net.c: do the layers connect, where do their numbers lie
  *
- * Every reader answers with the key where it failed; its caller puts the section before it, so the error's `where` is the
- * whole path. What a later version may serve (images, bounded targets, ensembles, other layers) is refused by name.
- * Guarantees: an accepted configuration is complete (statistics filled, sizes connected, all within limits.h); a refused
- * one leaves nothing behind. No I/O; any thread. */
+ * Every reader answers with the key where it failed; its caller puts the section before it, so the error's `where` is
+ * the whole path. What a later version may serve (images, bounded targets, ensembles, other layers) is refused by name.
+ * Guarantees: an accepted configuration is complete (statistics filled, sizes connected, all within limits.h); a
+ * refused one leaves nothing behind. No I/O; any thread. */
 #include "models/config.h"
 
 #include <jansson.h>
@@ -409,7 +409,8 @@ static enum ebm_status read_layer_type(const struct reader *r, const json_t *obj
     return EBM_OK;
 }
 
-static enum ebm_status read_activation(const struct reader *r, const json_t *object, enum ebm_activation *ret_activation)
+static enum ebm_status read_activation(const struct reader *r, const json_t *object,
+                                       enum ebm_activation *ret_activation)
 {
     static const char *const words[] = {
 #define X(name, word) word,

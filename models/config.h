@@ -1,7 +1,7 @@
 /* config.h - the architecture of a model: JSON text <-> plain structs (docs/MODEL_FORMAT.md).
  *
- * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (bounded and
- * periodic targets, members > 1, images, layers other than linear) is refused by name. */
+ * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (bounded
+ * and periodic targets, members > 1, images, layers other than linear) is refused by name. */
 #ifndef EBM_MODELS_CONFIG_H
 #define EBM_MODELS_CONFIG_H
 
@@ -75,7 +75,8 @@ struct ebm_config_defaults {
 enum ebm_status ebm_config_parse(const char *text, size_t length, const struct ebm_config_defaults *defaults,
                                  struct ebm_config **ret_config, struct ebm_error *reterr) EBM_MUST_USE;
 
-/* JSON text, keys in the order of the documentation; numbers so that they read back the same. New: free(). NULL: no memory. */
+/* JSON text, keys in the order of the documentation; numbers so that they read back the same. New: free(). NULL: no
+ * memory. */
 char *ebm_config_text(const struct ebm_config *config) EBM_MUST_USE;
 
 /* Replaces config->training by the object that `json` holds; INVALID when it holds none, and then nothing changed. */

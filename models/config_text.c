@@ -1,8 +1,8 @@
 /* config_text.c - a configuration as JSON text, keys in the order of the documentation.
  *
  * Defaults (support real, members 1, residual false) are left out; names and statistics always stand, so that the text
- * says what a served model does with its numbers. Guarantees: parsing the text gives the same configuration and the same
- * text again; numbers are the shortest that read back the same. Failed appends are looked at once, at the end. */
+ * says what a served model does with its numbers. Guarantees: parsing the text gives the same configuration and the
+ * same text again; numbers are the shortest that read back the same. Failed appends are looked at once, at the end. */
 #include <stdlib.h>
 
 #include "core/buf.h"

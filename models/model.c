@@ -1,11 +1,11 @@
 /* model.c - model files <-> a configuration and one block of parameters.
  *
- *   load   safetensors (verified bytes) -> metadata: format, version, config -> every tensor of the configuration, of the
- *          right shape, finite; no other tensor but parity.* -> parity values recomputed on the reference device
+ *   load   safetensors (verified bytes) -> metadata: format, version, config -> every tensor of the configuration, of
+ *          the right shape, finite; no other tensor but parity.* -> parity values recomputed on the reference device
  *   save   the block's tensors by name + the configuration's text -> safetensors
  *
- * Guarantees: what was loaded is complete and finite, and its gaps between tensors are zero; a model never changes after
- * it was made, so any thread may read it while it holds a reference. A refused file leaves nothing behind. */
+ * Guarantees: what was loaded is complete and finite, and its gaps between tensors are zero; a model never changes
+ * after it was made, so any thread may read it while it holds a reference. A refused file leaves nothing behind. */
 #include "models/model.h"
 
 #include <inttypes.h>

@@ -358,7 +358,8 @@ static const struct {
     {"'weight_net': [" LAYER(8, 5, "identity") "]", "'weight_net': []", EBM_INVALID, "proposal.weight_net",
      "at least one layer"},
     {LAYER(8, 5, "identity"), LAYER(8, 10, "identity"), EBM_INVALID, "proposal.weight_net[0].out", "must give 5"},
-    {LAYER(7, 10, "identity"), LAYER(7, 5, "identity"), EBM_INVALID, "proposal.log_variance_net[1].out", "must give 10"},
+    {LAYER(7, 10, "identity"), LAYER(7, 5, "identity"), EBM_INVALID, "proposal.log_variance_net[1].out",
+     "must give 10"},
     {"'components': 5,", "'components': 5, 'temperature': 2,", EBM_INVALID, "proposal.temperature", "unknown key"},
 };
 
@@ -376,7 +377,7 @@ Test(config, errors_say_where_and_what)
                          edits[i].to, error.where, edits[i].where, error.text);
         cr_assert_not_null(strstr(error.text, edits[i].fragment), "edit %zu: '%s' lacks '%s'", i, error.text,
                            edits[i].fragment);
-        cr_assert_eq(parse(full, edits[i].from, edits[i].to, NULL, &config, NULL), status, "edit %zu without reterr", i);
+        cr_assert_eq(parse(full, edits[i].from, edits[i].to, NULL, &config, NULL), status, "edit %zu, no reterr", i);
     }
 }
 
@@ -470,7 +471,7 @@ Test(config, what_a_training_configuration_leaves_out_is_filled)
     cr_assert_eq(config->net.weight.layers[0].out, 4);
     char *text = ebm_config_text(config);
     struct ebm_config *complete = NULL;
-    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &complete, NULL), EBM_OK, "its text is complete:\n%s", text);
+    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &complete, NULL), EBM_OK, "its text is whole:\n%s", text);
     free(text);
     ebm_config_free(complete);
     ebm_config_free(config);
@@ -490,8 +491,9 @@ Test(config, what_a_training_configuration_says_wins_or_must_agree)
     cr_assert_str_eq(config->target.names[0], "u");
     ebm_config_free(config);
     struct ebm_error error = {0};
-    cr_assert_eq(parse(sparse, "{'feature_net'", "{'input': {'shape': [4]}, 'feature_net'", &from_data, &config, &error),
-                 EBM_INVALID);
+    enum ebm_status status =
+        parse(sparse, "{'feature_net'", "{'input': {'shape': [4]}, 'feature_net'", &from_data, &config, &error);
+    cr_assert_eq(status, EBM_INVALID);
     cr_assert_str_eq(error.where, "input.shape");
     cr_assert_str_eq(error.text, "4, but the data have 3 columns");
     cr_assert_eq(parse(sparse, "{'feature_net'", "{'target': {'dim': 1}, 'feature_net'", &from_data, &config, &error),

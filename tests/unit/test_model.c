@@ -15,10 +15,11 @@
 #define MAX_BYTES (1u << 26)
 #define MAX_TENSORS 40
 
-/* X 2, D 2, K 1; x and y go straight into one energy layer: f = w [x, y] + b. The mixture is one Gaussian whose mean and
- * log variance are linear in x. Small enough to compute by hand. */
+/* X 2, D 2, K 1; x and y go straight into one energy layer: f = w [x, y] + b. The mixture is one Gaussian whose mean
+ * and log variance are linear in x. Small enough to compute by hand. */
 static const char text[] =
-    "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2]}, \"target\": {\"dim\": 2},"
+    "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2]},"
+    "\"target\": {\"dim\": 2},"
     "\"energy_net\": [{\"type\": \"linear\", \"in\": 4, \"out\": 1}],"
     "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 1,"
     "\"mean_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 2}],"
@@ -350,7 +351,8 @@ static void compute_parity(void)
         for (uint32_t d = 0; d < 2; d++) {
             double mean = linear(params, &net->mean.layers[0], d, in);
             double log_variance = linear(params, &net->log_variance.layers[0], d, in);
-            log_q -= 0.5 * (log(2 * acos(-1.0)) + log_variance + (in[2 + d] - mean) * (in[2 + d] - mean) / exp(log_variance));
+            double distance = in[2 + d] - mean;
+            log_q -= 0.5 * (log(2 * acos(-1.0)) + log_variance + distance * distance / exp(log_variance));
         }
         parity_log_q[i] = (float)log_q;
     }

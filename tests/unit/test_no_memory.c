@@ -1,7 +1,9 @@
-/* test_no_memory.c - every allocation of the readers and writers fails once: NO_MEMORY, nothing leaks, no output touched.
+/* test_no_memory.c - every allocation of the readers and writers fails once: NO_MEMORY, nothing leaks, no output
+ * touched.
  *
- * The linker sends malloc and its relatives of our own code through the functions here (--wrap, see meson.build). jansson's
- * own allocations do not fail: version 2.14 crashes on some of them. Leaks are the sanitizer build's business. */
+ * The linker sends malloc and its relatives of our own code through the functions here (--wrap, see meson.build).
+ * jansson's own allocations do not fail: version 2.14 crashes on some of them. Leaks are the sanitizer build's
+ * business. */
 #include <criterion/criterion.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -130,8 +130,9 @@ Test(safetensors, the_same_content_in_any_order_gives_the_same_bytes)
         reversed[i] = samples[EBM_COUNT_OF(samples) - 1 - i];
     for (size_t i = 0; i < EBM_COUNT_OF(notes); i++)
         reversed_notes[i] = notes[EBM_COUNT_OF(notes) - 1 - i];
-    cr_assert_eq(ebm_safetensors_write(path, reversed_notes, EBM_COUNT_OF(notes), reversed, EBM_COUNT_OF(samples), NULL),
-                 EBM_OK);
+    enum ebm_status status =
+        ebm_safetensors_write(path, reversed_notes, EBM_COUNT_OF(notes), reversed, EBM_COUNT_OF(samples), NULL);
+    cr_assert_eq(status, EBM_OK);
     unsigned char *again = read_bytes(&again_size);
     cr_assert_eq(size, again_size, "%zu and %zu bytes", size, again_size);
     cr_assert_eq(memcmp(bytes, again, size), 0);
