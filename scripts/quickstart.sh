@@ -50,8 +50,9 @@ say "what that means"
 build/trainer/ebm-trainer predict --model "$work/geyser/model.safetensors" --input 80 --seed 1 --draw
 cat <<TEXT
 
-The mean alone would mislead: after 80 minutes most eruptions last more than four minutes, some only two, and hardly
-any the mean. The server gives the whole of it: mean, spread, quantiles, and in "diagnostics" how far to trust them.
+The mean alone would mislead. Old Faithful has two kinds of eruption, of about two and of about four minutes, and after
+this wait either may come; hardly any lasts as long as the mean. The server answers with the whole of it: mean, spread,
+quantiles, and in "diagnostics" how far to trust them.
 TEXT
 stop_server
 
