@@ -21,7 +21,7 @@ enum ebm_status ebm_buf_append(struct ebm_buf *buf, const void *bytes, size_t si
 enum ebm_status ebm_buf_text(struct ebm_buf *buf, const char *text);
 enum ebm_status ebm_buf_printf(struct ebm_buf *buf, const char *format, ...) EBM_PRINTF(2, 3);
 
-/* JSON: a string with its quotes and escapes (text is UTF-8); a finite number, the shortest that reads back the same. */
+/* JSON: UTF-8 text as a string with quotes and escapes; a finite number, the shortest that reads back the same. */
 enum ebm_status ebm_buf_json_text(struct ebm_buf *buf, const char *text);
 enum ebm_status ebm_buf_json_number(struct ebm_buf *buf, double value);
 
