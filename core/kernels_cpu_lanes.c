@@ -310,49 +310,66 @@ static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const
     }
 }
 
-/* Adds what 16 lanes give component k: g = dlog_q x responsibility. */
-static void component_backward(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y,
-                               size_t stride, uint32_t k, const float *g)
+/* Sums of component k's gradient, lane by lane. */
+struct component_sums {
+    float logit[EBM_LANES], mean[LIMIT_TARGET_DIM][EBM_LANES], log_variance[LIMIT_TARGET_DIM][EBM_LANES];
+};
+
+/* Adds 16 targets: g = dlog_q x the component's responsibility. */
+static inline void component_backward(struct component_sums *sums, const struct ebm_mixture *q, const float *y,
+                                      size_t stride, uint32_t k, const float *log_q, const float *dlog_q)
 {
-    float sum = 0.0f;
+    float z[LIMIT_TARGET_DIM][EBM_LANES], g[EBM_LANES];
     for (uint32_t l = 0; l < EBM_LANES; l++)
-        sum += g[l];
-    grad->dlogit[k] += (double)sum;
+        g[l] = 0.0f;
     for (uint32_t d = 0; d < q->D; d++) {
-        size_t at = (size_t)d * q->K + k;
-        float dmean[EBM_LANES], dlog_variance[EBM_LANES], sum_mean = 0.0f, sum_log_variance = 0.0f;
+        float mean = q->mean[d * q->K + k], inv_std = q->inv_std[d * q->K + k];
         for (uint32_t l = 0; l < EBM_LANES; l++) {
-            float z = (y[d * stride + l] - q->mean[at]) * q->inv_std[at];
-            dmean[l] = g[l] * z;
-            dlog_variance[l] = g[l] * 0.5f * (z * z - 1.0f);
+            z[d][l] = (y[d * stride + l] - mean) * inv_std;
+            g[l] += z[d][l] * z[d][l];
         }
-        for (uint32_t l = 0; l < EBM_LANES; l++) {
-            sum_mean += dmean[l];
-            sum_log_variance += dlog_variance[l];
-        }
-        grad->dmean[at] += (double)(sum_mean * q->inv_std[at]);
-        grad->dlog_variance[at] += (double)sum_log_variance;
     }
+    for (uint32_t l = 0; l < EBM_LANES; l++) {
+        float r = dlog_q[l] * vec_exp(q->log_const[k] - 0.5f * g[l] - log_q[l]);
+        g[l] = dlog_q[l] == 0.0f ? 0.0f : r;
+        sums->logit[l] += g[l];
+    }
+    for (uint32_t d = 0; d < q->D; d++) {
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            sums->mean[d][l] += g[l] * z[d][l];
+            sums->log_variance[d][l] += g[l] * 0.5f * (z[d][l] * z[d][l] - 1.0f);
+        }
+    }
+}
+
+static double sum_floats(const float *lanes)
+{
+    double sum = 0.0;
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        sum += (double)lanes[l];
+    return sum;
 }
 
 static void mixture_backward(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y, size_t stride,
                              const float *log_q, const float *dlog_q, uint32_t L)
 {
-    float t[LIMIT_COMPONENTS][EBM_LANES];
     double total = 0.0;
-    for (uint32_t at = 0; at < L; at += EBM_LANES) {
-        components(t, q, y + at, stride);
-        for (uint32_t k = 0; k < q->K; k++) {
-            float g[EBM_LANES];
-            for (uint32_t l = 0; l < EBM_LANES; l++)
-                g[l] = dlog_q[at + l] == 0.0f ? 0.0f : dlog_q[at + l] * vec_exp(t[k][l] - log_q[at + l]);
-            component_backward(grad, q, y + at, stride, k, g);
+    for (uint32_t l = 0; l < L; l++)
+        total += (double)dlog_q[l];
+    for (uint32_t k = 0; k < q->K; k++) {
+        struct component_sums sums;
+        memset(sums.logit, 0, sizeof sums.logit);
+        memset(sums.mean, 0, q->D * sizeof sums.mean[0]);
+        memset(sums.log_variance, 0, q->D * sizeof sums.log_variance[0]);
+        for (uint32_t at = 0; at < L; at += EBM_LANES)
+            component_backward(&sums, q, y + at, stride, k, log_q + at, dlog_q + at);
+        grad->dlogit[k] += sum_floats(sums.logit) - total * exp((double)q->log_weight[k]);
+        for (uint32_t d = 0; d < q->D; d++) {
+            size_t to = (size_t)d * q->K + k;
+            grad->dmean[to] += sum_floats(sums.mean[d]) * (double)q->inv_std[to];
+            grad->dlog_variance[to] += sum_floats(sums.log_variance[d]);
         }
-        for (uint32_t l = 0; l < EBM_LANES; l++)
-            total += (double)dlog_q[at + l];
     }
-    for (uint32_t k = 0; k < q->K; k++)
-        grad->dlogit[k] -= total * exp((double)q->log_weight[k]);
 }
 
 static double sum_lanes(const double *lanes)
