@@ -98,7 +98,7 @@ static enum ebm_status store(struct args *args, const struct args_option *option
 }
 
 /* One option at argv[*at]; moves *at past it. */
-static enum ebm_status take_option(struct args *args, int argc, char *const *argv, int *at, struct ebm_error *reterr)
+static enum ebm_status take_option(struct args *args, int argc, const char *const *argv, int *at, struct ebm_error *reterr)
 {
     const struct args_command *command = args->command;
     const char *name = argv[(*at)++] + 2, *equals = strchr(name, '='), *value = "";
@@ -129,7 +129,7 @@ static enum ebm_status check_positional(const struct args *args, uint32_t n_give
     return EBM_OK;
 }
 
-enum ebm_status args_parse(const struct args_command *command, int argc, char *const *argv, struct args *ret_args,
+enum ebm_status args_parse(const struct args_command *command, int argc, const char *const *argv, struct args *ret_args,
                            struct ebm_error *reterr)
 {
     struct args args = {.command = command};

@@ -36,7 +36,7 @@ struct args {
 };
 
 /* argv: what follows the command's name. Unknown options are errors with a suggestion. */
-enum ebm_status args_parse(const struct args_command *command, int argc, char *const *argv, struct args *ret_args,
+enum ebm_status args_parse(const struct args_command *command, int argc, const char *const *argv, struct args *ret_args,
                            struct ebm_error *reterr) EBM_MUST_USE;
 
 /* The value of an option that stands in the command's table; NULL when it was not given. */

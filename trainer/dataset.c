@@ -13,8 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/rng.h"
+
+#define SPLIT_BYTES (256 << 20) /* most of a split file */
 
 struct dataset *dataset_free(struct dataset *data)
 {
@@ -193,9 +196,14 @@ enum ebm_status dataset_read_split(const char *path, uint32_t index, uint32_t n_
 {
     size_t capacity = 0;
     char *line = NULL;
+    struct stat info;
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the split file: %s", strerror(errno));
+    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > SPLIT_BYTES) {
+        (void)fclose(file);
+        return ebm_error_set(reterr, EBM_TOO_LARGE, path, "no regular file of at most %d MiB", SPLIT_BYTES >> 20);
+    }
     ssize_t length = 0;
     for (uint32_t i = 0; i <= index && length >= 0; i++)
         length = getline(&line, &capacity, file);

@@ -110,7 +110,7 @@ int main(int argc, char **argv)
     const struct args_command *command = find_command(argv[1]);
     if (command == NULL)
         return 2;
-    if (args_parse(command, argc - 2, argv + 2, &args, &error) != EBM_OK) {
+    if (args_parse(command, argc - 2, (const char *const *)argv + 2, &args, &error) != EBM_OK) {
         (void)report(&error);
         return 2;
     }

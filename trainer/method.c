@@ -28,8 +28,8 @@ enum ebm_status method_find(const char *name, const struct method **ret_method, 
             return ebm_error_set(reterr, EBM_INVALID, "training.method",
                                  "'%s' is not available in this version; there are nce_kl and mdn_nll", name);
     const char *near = args_suggest(name, names, EBM_COUNT_OF(names));
-    return ebm_error_set(reterr, EBM_INVALID, "training.method", "unknown method '%.40s'%s%s%s; there are nce_kl and "
-                         "mdn_nll", name, near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
+    return ebm_error_set(reterr, EBM_INVALID, "training.method", "unknown method '%.40s'%s%s%s", name,
+                         near != NULL ? ", did you mean '" : "; there are nce_kl and mdn_nll", near != NULL ? near : "",
                          near != NULL ? "'?" : "");
 }
 

@@ -411,6 +411,8 @@ static enum ebm_status write_effective(struct options *options, const json_t *mo
     failed |= json_object_set(run, "model", (json_t *)(uintptr_t)model);
     failed |= json_object_set_new(run, "training", training_json(options));
     failed |= json_object_set_new(recorded, "data", data_json(options, false));
+    (void)json_object_del(recorded, "checkpoint_epochs"); /* changes no number of the model */
+    (void)json_object_del(recorded, "checkpoint_seconds");
     options->run = failed == 0 ? json_dumps(run, JSON_COMPACT) : NULL;
     options->recorded = failed == 0 ? json_dumps(recorded, JSON_COMPACT) : NULL;
     return options->run != NULL && options->recorded != NULL ? EBM_OK : no_memory(reterr);

@@ -1,0 +1,158 @@
+/* test_trainer_options.c - the training configuration: defaults, edits, errors with paths, what is recorded. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "trainer/options.h"
+
+static struct options *parse(const char *text, const char *const *sets, uint32_t n_sets, struct ebm_error *error)
+{
+    struct options *options = NULL;
+    *error = (struct ebm_error){.status = EBM_OK};
+    enum ebm_status status = options_parse(text, "config.json", "folder", sets, n_sets, NULL, &options, error);
+    cr_assert_eq(status == EBM_OK, options != NULL);
+    return options;
+}
+
+Test(trainer_options, everything_but_data_and_model_has_a_default)
+{
+    struct ebm_error error;
+    struct options *o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}}", NULL, 0, &error);
+    cr_assert_not_null(o, "%s: %s", error.where, error.text);
+    cr_assert_str_eq(o->method, "nce_kl");
+    cr_assert_eq(o->epochs, 75);
+    cr_assert_eq(o->batch_size, 32);
+    cr_assert_eq(o->samples, 1024);
+    cr_assert_eq(o->warmup_epochs, 1);
+    cr_assert_eq(o->learning_rate, 1e-3);
+    cr_assert_eq(o->seed, 0);
+    cr_assert(o->data.standardize);
+    cr_assert_eq(o->data.validation, 0.0);
+    (void)options_free(o);
+}
+
+Test(trainer_options, reads_every_key)
+{
+    struct ebm_error error;
+    struct options *o = parse(
+        "{\"data\": {\"file\": \"d.csv\", \"targets\": [\"y\"], \"inputs\": [\"a\", \"b\"], \"validation\": 0.25, "
+        "\"split_file\": \"s.txt\", \"split_index\": 3, \"standardize\": false, \"missing\": \"drop\", "
+        "\"dequantize\": {\"step\": 0.5, \"values\": [2, 4.5]}}, \"model\": {\"name\": \"m\"}, "
+        "\"training\": {\"method\": \"mdn_nll\", \"epochs\": 9, \"batch_size\": 8, \"samples\": 16, "
+        "\"optimizer\": \"adam\", \"learning_rate\": 0.25, \"warmup_epochs\": 2, \"support\": null, "
+        "\"seed\": 9007199254740991, \"validation_samples\": 5, \"checkpoint_epochs\": 6, \"checkpoint_seconds\": 7, "
+        "\"collapse_std\": 0.01, \"parameters\": {\"p\": 1.5}}}", NULL, 0, &error);
+    cr_assert_not_null(o, "%s: %s", error.where, error.text);
+    cr_assert(strstr(o->data.file, "/folder/d.csv") != NULL, "%s", o->data.file);
+    cr_assert(strstr(o->data.split_file, "/folder/s.txt") != NULL, "%s", o->data.split_file);
+    cr_assert_eq(o->data.n_inputs, 2);
+    cr_assert_str_eq(o->data.inputs[1], "b");
+    cr_assert_eq(o->data.validation, 0.25);
+    cr_assert_eq(o->data.split_index, 3);
+    cr_assert_not(o->data.standardize);
+    cr_assert(o->data.drop_missing);
+    cr_assert_eq(o->data.jitter.step, 0.5);
+    cr_assert_eq(o->data.jitter.values[1], 4.5);
+    cr_assert_eq(o->seed, 9007199254740991u);
+    cr_assert_eq(o->checkpoint_seconds, 7);
+    cr_assert_eq(o->n_parameters, 1);
+    cr_assert_str_eq(o->parameters[0].name, "p");
+    cr_assert_eq(o->parameters[0].value, 1.5);
+    cr_assert_str_eq(o->model, "{\"name\":\"m\"}");
+    (void)options_free(o);
+}
+
+Test(trainer_options, set_edits_paths_and_takes_text_that_is_no_json)
+{
+    const char *sets[] = {"training.epochs=10", "data.file=/other.csv", "data.targets=[\"z\"]", "model.a.b=true",
+                          "training.method=mdn_nll"};
+    struct ebm_error error;
+    struct options *o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}}", sets, 5, &error);
+    cr_assert_not_null(o, "%s: %s", error.where, error.text);
+    cr_assert_eq(o->epochs, 10);
+    cr_assert_str_eq(o->data.file, "/other.csv");
+    cr_assert_str_eq(o->data.targets[0], "z");
+    cr_assert_str_eq(o->model, "{\"a\":{\"b\":true}}");
+    cr_assert_str_eq(o->method, "mdn_nll");
+    (void)options_free(o);
+    const char *const wrong[] = {"training.epochs", "=3", "training.epochs.x=3"};
+    for (size_t i = 0; i < EBM_COUNT_OF(wrong); i++) {
+        o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}, \"training\": {\"epochs\": 3}}", &wrong[i], 1, &error);
+        cr_assert_null(o, "%s", wrong[i]);
+        cr_assert_str_eq(error.where, "--set");
+    }
+}
+
+Test(trainer_options, errors_name_the_path)
+{
+    static const struct {
+        const char *set, *where, *says;
+    } cases[] = {
+        {"trainin.epochs=3", "trainin", "did you mean 'training'?"},
+        {"training.epoch=3", "training.epoch", "did you mean 'epochs'?"},
+        {"data.foo=3", "data.foo", "unknown key"},
+        {"data.dequantize={\"steps\": 1}", "data.dequantize.steps", "did you mean 'step'?"},
+        {"data.dequantize={\"values\": [1]}", "data.dequantize.step", "expected"},
+        {"data.dequantize={\"step\": -1}", "data.dequantize.step", "expected a number"},
+        {"training.epochs=0", "training.epochs", "whole number from 1"},
+        {"training.epochs=1.5", "training.epochs", "whole number"},
+        {"training.epochs=\"x\"", "training.epochs", "whole number"},
+        {"training.batch_size=8193", "training.batch_size", "to 8192"},
+        {"training.samples=65536", "training.samples", "to 65535"},
+        {"training.learning_rate=0", "training.learning_rate", "expected a number"},
+        {"training.optimizer=sgd", "training.optimizer", "no other optimizer is available in this version"},
+        {"training.support=[0, 1]", "training.support", "not available in this version"},
+        {"training.parameters={\"beta\": \"x\"}", "training.parameters.beta", "a number"},
+        {"data.validation=1", "data.validation", "from 0 to 0.99"},
+        {"data.standardize=1", "data.standardize", "true or false"},
+        {"data.missing=skip", "data.missing", "\"error\" or \"drop\""},
+        {"data.targets=[]", "data.targets", "array of column names"},
+        {"data.targets=[1]", "data.targets", "array of column names"},
+        {"training.seed=9007199254740992", "training.seed", "whole number"},
+        {"model=3", "model", "describes the nets"},
+        {"data=3", "data", "expected an object"},
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct ebm_error error;
+        struct options *o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}}", &cases[i].set, 1, &error);
+        cr_assert_null(o, "%s was taken", cases[i].set);
+        cr_assert_str_eq(error.where, cases[i].where, "%s: where '%s'", cases[i].set, error.where);
+        cr_assert(strstr(error.text, cases[i].says) != NULL, "%s: '%s'", cases[i].set, error.text);
+    }
+}
+
+Test(trainer_options, malformed_text_names_line_and_column)
+{
+    struct ebm_error error;
+    cr_assert_null(parse("{\"data\": {},\n \"model\" {}}", NULL, 0, &error));
+    cr_assert_str_eq(error.where, "config.json");
+    cr_assert(strstr(error.text, "line 2") != NULL, "%s", error.text);
+    cr_assert_null(parse("{\"data\": {\"file\": \"a\", \"file\": \"b\"}, \"model\": {}}", NULL, 0, &error));
+    cr_assert_null(parse("[]", NULL, 0, &error));
+    cr_assert_null(parse("{\"model\": {}}", NULL, 0, &error));
+    cr_assert_str_eq(error.where, "data.file");
+}
+
+/* What a checkpoint keeps is a configuration again, with the same effect. */
+Test(trainer_options, the_run_reads_back_to_itself)
+{
+    const char *sets[] = {"training.learning_rate=0.1", "data.dequantize={\"step\": 0.1}", "training.seed=12345678901"};
+    struct ebm_error error;
+    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 3, &error);
+    cr_assert_not_null(first, "%s: %s", error.where, error.text);
+    struct options *second = parse(first->run, NULL, 0, &error);
+    cr_assert_not_null(second, "%s: %s", error.where, error.text);
+    cr_assert_str_eq(first->run, second->run);
+    cr_assert_str_eq(first->recorded, second->recorded);
+    cr_assert(strstr(first->recorded, "\"file\":\"d.csv\"") != NULL || strstr(first->recorded, "\"file\": \"d.csv\"") != NULL,
+              "no folders are recorded: %s", first->recorded);
+    struct dataset_jitter jitter;
+    cr_assert_eq(options_recorded_jitter(first->recorded, &jitter, &error), EBM_OK);
+    cr_assert_eq(jitter.step, 0.1, "%g", jitter.step);
+    free(jitter.values);
+    cr_assert_eq(options_recorded_jitter(NULL, &jitter, &error), EBM_OK);
+    cr_assert_eq(jitter.step, 0.0);
+    free(jitter.values);
+    (void)options_free(first);
+    (void)options_free(second);
+}
