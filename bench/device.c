@@ -61,8 +61,8 @@ static void bench_predict(struct bench *b, struct ebm_plan *plan, uint32_t rows)
     for (uint32_t i = 0; i < rows; i++) {
         out[i].mean = numbers + (size_t)2 * D * i;
         out[i].variance = out[i].mean + D;
-        tasks[i] = (struct ebm_task){.row = {.seed = 1, .row_in_request = i, .samples = b->samples}, .spec = &spec,
-                                     .out = &out[i]};
+        tasks[i] = (struct ebm_task){
+            .row = {.seed = 1, .row_in_request = i, .samples = b->samples}, .spec = &spec, .out = &out[i]};
     }
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t start = ebm_clock_ns(), calls = 0;
@@ -87,8 +87,8 @@ static void step(struct bench *b, struct ebm_plan *plan, struct ebm_ctx *ctx, ui
     for (uint32_t first = 0, slot = 0; first < STEP_ROWS; first += CHUNK_ROWS, slot++) {
         for (uint32_t i = 0; i < CHUNK_ROWS; i++)
             rows[i] = (struct ebm_row){.seed = t, .row_in_request = first + i, .samples = b->samples};
-        struct ebm_train_rows chunk = {.B = CHUNK_ROWS, .h_x = b->x + (size_t)first * net->X,
-                                       .h_y = b->y + (size_t)first * net->D, .rows = rows};
+        struct ebm_train_rows chunk = {
+            .B = CHUNK_ROWS, .h_x = b->x + (size_t)first * net->X, .h_y = b->y + (size_t)first * net->D, .rows = rows};
         must(b->ops->backward(ctx, plan, slot, &spec, &chunk, loss), NULL, "backward");
     }
     must(b->ops->reduce(plan, STEP_ROWS / CHUNK_ROWS, all), NULL, "reduce");

@@ -1,5 +1,5 @@
-/* kernels.c - GFLOP/s of the matrix products of a layer: our register blocks against OpenBLAS, at the shapes that matter.
- * Best of several short rounds each: says where core/kernels_cpu_lanes.c should change over. */
+/* kernels.c - GFLOP/s of the matrix products of a layer: our register blocks against OpenBLAS, at the shapes that
+ * matter. Best of several short rounds each: says where core/kernels_cpu_lanes.c should change over. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -59,9 +59,9 @@ static double rate(void (*run)(struct shape), struct shape s)
 
 int main(void)
 {
-    static const struct shape shapes[] = {{10, 1, 128},    {10, 10, 128},   {10, 20, 128},    {64, 32, 128},
-                                          {128, 64, 128},  {512, 128, 128}, {512, 512, 128},  {1024, 1024, 128},
-                                          {2048, 2048, 128}, {512, 512, 16}, {2048, 512, 16}};
+    static const struct shape shapes[] = {{10, 1, 128},      {10, 10, 128},   {10, 20, 128},   {64, 32, 128},
+                                          {128, 64, 128},    {512, 128, 128}, {512, 512, 128}, {1024, 1024, 128},
+                                          {2048, 2048, 128}, {512, 512, 16},  {2048, 512, 16}};
     w = ebm_alloc_aligned(MOST * sizeof *w);
     x = ebm_alloc_aligned(MOST * sizeof *x);
     y = ebm_alloc_aligned(MOST * sizeof *y);

@@ -12,8 +12,8 @@
  * Pointers named h_ are host memory. Shapes: B rows, M samples, D target dimensions, K components, H features,
  * X numbers of an input, P parameters. Everything is standardised: units are models' business.
  *
- * Same seed, same bytes: what a row gets depends on the plan, the row's input, its struct ebm_row and its spec, never on
- * the other rows of the batch, the position in it, the thread or the load. */
+ * Same seed, same bytes: what a row gets depends on the plan, the row's input, its struct ebm_row and its spec, never
+ * on the other rows of the batch, the position in it, the thread or the load. */
 #ifndef EBM_CORE_DEVICE_H
 #define EBM_CORE_DEVICE_H
 
@@ -65,19 +65,19 @@ struct ebm_task {
 };
 
 enum ebm_fetch {
-    EBM_FETCH_FEATURES,            /* (H) */
-    EBM_FETCH_MIXTURE_MEAN,        /* (D, K) */
+    EBM_FETCH_FEATURES,             /* (H) */
+    EBM_FETCH_MIXTURE_MEAN,         /* (D, K) */
     EBM_FETCH_MIXTURE_LOG_VARIANCE, /* (D, K) */
-    EBM_FETCH_MIXTURE_LOG_WEIGHT,  /* (K), normalised */
-    EBM_FETCH_TARGETS,             /* (M, D), as proposed or given */
-    EBM_FETCH_LOG_Q,               /* (M) */
-    EBM_FETCH_F,                   /* (M), after score */
-    EBM_FETCH_GRAD_Y,              /* (M, D), after score with want_grad_y */
-    EBM_FETCH_LOG_WEIGHTS,         /* (M), normalised, after score */
+    EBM_FETCH_MIXTURE_LOG_WEIGHT,   /* (K), normalised */
+    EBM_FETCH_TARGETS,              /* (M, D), as proposed or given */
+    EBM_FETCH_LOG_Q,                /* (M) */
+    EBM_FETCH_F,                    /* (M), after score */
+    EBM_FETCH_GRAD_Y,               /* (M, D), after score with want_grad_y */
+    EBM_FETCH_LOG_WEIGHTS,          /* (M), normalised, after score */
 };
 
-/* Training losses of one row; formulas in docs/MATHEMATICS.md. FIXED: noise is the fixed mixture around the true target;
- * otherwise noise is the proposal. */
+/* Training losses of one row; formulas in docs/MATHEMATICS.md. FIXED: noise is the fixed mixture around the true
+ * target; otherwise noise is the proposal. */
 #define EBM_LOSS_MAP(X)                                                                                                \
     X(ML_IS, "ml_is", true)                                                                                            \
     X(NCE, "nce", true)                                                                                                \
@@ -94,11 +94,11 @@ enum ebm_loss {
 
 struct ebm_loss_spec {
     enum ebm_loss loss;
-    uint32_t samples;       /* M draws a row; ignored by mdn_nll */
-    uint32_t n_sigmas;      /* fixed noise: components */
-    const float *sigmas;    /* (n_sigmas, D), standardised */
+    uint32_t samples;              /* M draws a row; ignored by mdn_nll */
+    uint32_t n_sigmas;             /* fixed noise: components */
+    const float *sigmas;           /* (n_sigmas, D), standardised */
     bool proposal_trains_features; /* the proposal's gradient reaches the feature net */
-    double scale;           /* of the gradient: 1 / rows of the whole batch */
+    double scale;                  /* of the gradient: 1 / rows of the whole batch */
 };
 
 /* Rows to train on; h_samples (B, M, D) replaces the draws, NULL draws them from rows[b]. */
@@ -134,10 +134,11 @@ struct ebm_device_ops {
     struct ebm_ctx *(*ctx_free)(struct ebm_ctx *ctx); /* NULL is fine; returns NULL */
     enum ebm_status (*sync)(struct ebm_ctx *ctx);
 
-    /* x side of B rows: features, the x part of the first energy layer, mixture parameters. They stay until the next call. */
+    /* x side of B rows: features, the x part of the first energy layer, mixture parameters. They stay until the next
+     * call. */
     enum ebm_status (*features)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B);
-    /* Targets for row b of the last features call: draws of `row` when h_y is NULL, else h_y (row->samples, D); and their
-     * log q when there is a proposal. They stay until the next propose. */
+    /* Targets for row b of the last features call: draws of `row` when h_y is NULL, else h_y (row->samples, D); and
+     * their log q when there is a proposal. They stay until the next propose. */
     enum ebm_status (*propose)(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row, const float *h_y);
     /* f at the targets of the last propose and, when asked, its gradient in y. */
     enum ebm_status (*score)(struct ebm_ctx *ctx, bool want_grad_y);
@@ -153,7 +154,8 @@ struct ebm_device_ops {
      * into gradient buffer `slot`. Several ctx may run this at once on one plan, each with a slot of its own. */
     enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
-    /* Sum of the slots 0 .. n_slots - 1, in that order, into the gradient, for parameters of `range`; the slots become 0. */
+    /* Sum of the slots 0 .. n_slots - 1, in that order, into the gradient, for parameters of `range`; the slots become
+     * 0. */
     enum ebm_status (*reduce)(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
     /* One Adam step on the parameters of `range`. Ranges of one step may run on several threads; for the same bytes
      * whatever the ranges are, cut at multiples of 16 parameters. */

@@ -101,10 +101,16 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
 {
     if (ctx == NULL)
         return NULL;
-    struct ebm_slab *slabs[] = {&ctx->h,      &ctx->hx,      &ctx->mean,    &ctx->log_variance,  &ctx->log_weight,
-                                &ctx->x_lanes, &ctx->h_lanes, &ctx->x_a,    &ctx->x_b,           &ctx->mixture_space,
-                                &ctx->y,      &ctx->grad_y,  &ctx->log_q,   &ctx->f,             &ctx->s,
-                                &ctx->w,      &ctx->tile_y,  &ctx->tile_a,  &ctx->tile_b,        &ctx->tile_residual,
+    struct ebm_slab *slabs[] = {&ctx->h,          &ctx->hx,
+                                &ctx->mean,       &ctx->log_variance,
+                                &ctx->log_weight, &ctx->x_lanes,
+                                &ctx->h_lanes,    &ctx->x_a,
+                                &ctx->x_b,        &ctx->mixture_space,
+                                &ctx->y,          &ctx->grad_y,
+                                &ctx->log_q,      &ctx->f,
+                                &ctx->s,          &ctx->w,
+                                &ctx->tile_y,     &ctx->tile_a,
+                                &ctx->tile_b,     &ctx->tile_residual,
                                 &ctx->tile_tape};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
@@ -161,8 +167,7 @@ static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, c
     for (uint32_t i = 0; i < net->X; i++)
         for (uint32_t b = 0; b < EBM_LANES; b++)
             ctx->x_lanes.p[i * EBM_LANES + b] = b < count ? h_x[(size_t)(first + b) * net->X + i] : 0.0f;
-    const float *h =
-        ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    const float *h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     memcpy(ctx->h_lanes.p, h, (size_t)net->H * EBM_LANES * sizeof *h);
     lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count);
     if (net->has_energy) {
@@ -212,8 +217,14 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
         cumulative[k] = k + 1 < K ? (float)below : 2.0f;
         finite = finite && !isnan(constant);
     }
-    *q = (struct ebm_mixture){.D = D, .K = K, .mean = own_mean, .inv_std = inv_std, .std = std,
-                              .log_weight = own_log_weight, .log_const = log_const, .cumulative = cumulative};
+    *q = (struct ebm_mixture){.D = D,
+                              .K = K,
+                              .mean = own_mean,
+                              .inv_std = inv_std,
+                              .std = std,
+                              .log_weight = own_log_weight,
+                              .log_const = log_const,
+                              .cumulative = cumulative};
     return finite;
 }
 
@@ -286,8 +297,8 @@ static void score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
     }
     for (uint32_t d = 0; d < net->D; d++)
         memcpy(ctx->tile_y.p + (size_t)d * EBM_TILE, ctx->y.p + d * ctx->stride + at, EBM_TILE * sizeof(float));
-    const float *g =
-        ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, EBM_TILE, tapes[0], ctx->tile_a.p, ctx->tile_b.p);
+    const float *g = ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, EBM_TILE, tapes[0], ctx->tile_a.p,
+                                 ctx->tile_b.p);
     float *next = g == ctx->tile_a.p ? ctx->tile_b.p : ctx->tile_a.p;
     float *after = g == ctx->tile_a.p ? ctx->tile_a.p : ctx->tile_b.p;
     const float *f = ebm_energy_run(plan, ctx->hx.p + (size_t)ctx->b * plan->energy_out,

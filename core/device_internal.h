@@ -5,7 +5,8 @@
  *   device_generic.c   the context: x side, draws, scores, estimates
  *   device_train.c     the backward pass of a chunk of rows
  *
- * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row. */
+ * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row.
+ */
 #ifndef EBM_CORE_DEVICE_INTERNAL_H
 #define EBM_CORE_DEVICE_INTERNAL_H
 
@@ -20,14 +21,14 @@
 struct ebm_plan {
     _Atomic uint32_t references;
     const struct ebm_kernels *kernels;
-    struct ebm_net_desc net;   /* its layers lie in `layers` */
+    struct ebm_net_desc net; /* its layers lie in `layers` */
     struct ebm_layer *layers;
-    float *params;             /* (P) */
-    uint32_t x_tile;           /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
-    uint32_t energy_out;       /* outputs of the first energy layer, 0 without an energy net */
-    uint32_t widest_x, widest_y; /* numbers a lane of the largest input or output on each side */
-    uint32_t n_slots;          /* 0: not for training */
-    float *slots;              /* (n_slots, P) gradients of chunks */
+    float *params;       /* (P) */
+    uint32_t x_tile;     /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
+    uint32_t energy_out; /* outputs of the first energy layer, 0 without an energy net */
+    uint32_t widest_x, widest_y;       /* numbers a lane of the largest input or output on each side */
+    uint32_t n_slots;                  /* 0: not for training */
+    float *slots;                      /* (n_slots, P) gradients of chunks */
     float *gradient, *adam_m, *adam_v; /* (P) */
 };
 
@@ -43,12 +44,12 @@ struct ebm_tape {
 };
 
 struct ebm_train_space {
-    struct ebm_slab x_tape, y_tape;             /* activations of a chunk's x side, of one row's sample side */
+    struct ebm_slab x_tape, y_tape; /* activations of a chunk's x side, of one row's sample side */
     struct ebm_slab dhx, dh, dmean, dlog_variance, dlogit; /* (n, lanes of the chunk) */
-    struct ebm_slab df, dlog_q, scratch;        /* (M + 1 padded) */
-    struct ebm_slab da, dz, dx;                 /* (widest, lanes) */
-    struct ebm_slab noise;                      /* arrays of the fixed noise mixture */
-    double *sums;                               /* (2 D K + K) gradient of one row's mixture */
+    struct ebm_slab df, dlog_q, scratch;                   /* (M + 1 padded) */
+    struct ebm_slab da, dz, dx;                            /* (widest, lanes) */
+    struct ebm_slab noise;                                 /* arrays of the fixed noise mixture */
+    double *sums;                                          /* (2 D K + K) gradient of one row's mixture */
     size_t n_sums;
 };
 
@@ -68,10 +69,10 @@ struct ebm_ctx {
     bool is_scored, has_gradient;
     struct ebm_mixture mixture;
     struct ebm_slab mixture_space;
-    struct ebm_slab y, grad_y;        /* (D, stride) */
-    struct ebm_slab log_q, f, s, w;   /* (stride) */
+    struct ebm_slab y, grad_y;                                        /* (D, stride) */
+    struct ebm_slab log_q, f, s, w;                                   /* (stride) */
     struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
-    uint64_t *pairs;                  /* (2, stride) for sorting */
+    uint64_t *pairs;                                                  /* (2, stride) for sorting */
 
     struct ebm_train_space train;
 };
@@ -99,11 +100,11 @@ size_t ebm_mixture_count(uint32_t D, uint32_t K);
 void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride, uint32_t K);
 
 /* First energy layer and the rest on one tile: g (G, lanes) -> f. hx (energy_out) of the row; h (H) for a residual. */
-const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const float *h, const float *g, uint32_t lanes,
-                            const struct ebm_tape *tape, float *a, float *b, float *residual);
+const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const float *h, const float *g,
+                            uint32_t lanes, const struct ebm_tape *tape, float *a, float *b, float *residual);
 
-/* Gradient pass over layers n .. first of a net: da (out, lanes) in space->da is consumed. grads: += parameters, NULL to
- * skip. Leaves the gradient of `in` in space->da when `wants_input`. The three buffers change places. */
+/* Gradient pass over layers n .. first of a net: da (out, lanes) in space->da is consumed. grads: += parameters, NULL
+ * to skip. Leaves the gradient of `in` in space->da when `wants_input`. The three buffers change places. */
 struct ebm_backward_space {
     float *da, *dz, *dx; /* (widest, lanes) each */
 };

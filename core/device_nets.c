@@ -1,10 +1,10 @@
 /* device_nets.c - runs the layers of a net over lanes, forward and backward.
  *
- * Without a tape a forward run uses two buffers in turn. With one, every layer's output stays, and z where the derivative
- * needs it (relu's is seen from the output, identity's needs nothing).
+ * Without a tape a forward run uses two buffers in turn. With one, every layer's output stays, and z where the
+ * derivative needs it (relu's is seen from the output, identity's needs nothing).
  *
- * The energy net's first layer is linear in [h, g]: W [h, g] = W_h h + W_g g. W_h h + bias comes in as hx, computed once a
- * row, and goes out as dhx, summed over a row's lanes; only W_g g is done per sample. */
+ * The energy net's first layer is linear in [h, g]: W [h, g] = W_h h + W_g g. W_h h + bias comes in as hx, computed
+ * once a row, and goes out as dhx, summed over a row's lanes; only W_g g is done per sample. */
 #include <string.h>
 
 #include "core/device_internal.h"
@@ -71,8 +71,8 @@ static void join(float *joined, const float *h, uint32_t H, const float *g, uint
     memcpy(joined + (size_t)H * lanes, g, (size_t)G * lanes * sizeof *g);
 }
 
-const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const float *h, const float *g, uint32_t lanes,
-                            const struct ebm_tape *tape, float *a, float *b, float *residual)
+const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const float *h, const float *g,
+                            uint32_t lanes, const struct ebm_tape *tape, float *a, float *b, float *residual)
 {
     const struct ebm_net_desc *net = &plan->net;
     const struct ebm_layer *layer = &net->energy.layers[0];
@@ -139,8 +139,8 @@ void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t l
     ebm_net_backward(plan, &net->energy, 1, tape->a[0], lanes, tape, grads, true, space);
     kernels->activation_backward(layer->activation, space->dz, space->da, tape->z[0], (size_t)layer->out * lanes);
     if (grads != NULL)
-        kernels->linear_backward_weight(grads + layer->weight + net->H, layer->in, dhx, space->dz, g, layer->out, net->G,
-                                        lanes);
+        kernels->linear_backward_weight(grads + layer->weight + net->H, layer->in, dhx, space->dz, g, layer->out,
+                                        net->G, lanes);
     kernels->linear_backward_input(space->dx, plan->params + layer->weight + net->H, layer->in, space->dz, layer->out,
                                    net->G, lanes);
     if (layer->residual) {

@@ -1,9 +1,9 @@
 /* device_plan.c - the generic device's plan: a copy of the network and its weights, counted.
  *
- * Position self-test: a matrix product may give a row other bytes at another place of the same tile (OpenBLAS 0.3.21 does
- * at some shapes; our kernels do not, as long as the compiler treats all lanes alike). plan_new therefore moves one row through all places of an x tile and, where
- * bytes differ, makes the tile small enough that they do not. A plan for training skips it: there a chunk of rows always
- * has the same shape.
+ * Position self-test: a matrix product may give a row other bytes at another place of the same tile (OpenBLAS 0.3.21
+ * does at some shapes; our kernels do not, as long as the compiler treats all lanes alike). plan_new therefore moves
+ * one row through all places of an x tile and, where bytes differ, makes the tile small enough that they do not. A plan
+ * for training skips it: there a chunk of rows always has the same shape.
  *
  * Training state: n_slots gradients, summed in slot order by reduce, so that the sum does not depend on which thread
  * filled which slot when. */
@@ -191,7 +191,8 @@ enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct 
     return EBM_OK;
 }
 
-static void update_part(struct ebm_plan *plan, const struct ebm_adam *adam, enum ebm_part part, size_t first, size_t end)
+static void update_part(struct ebm_plan *plan, const struct ebm_adam *adam, enum ebm_part part, size_t first,
+                        size_t end)
 {
     double t = (double)adam->step[part];
     struct ebm_adam_step step = {.learning_rate = adam->learning_rate,

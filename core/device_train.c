@@ -5,8 +5,9 @@
  *                  -> sample side backward: target net, energy net; dhx of this row; gradient of its mixture
  *   x side backward: first energy layer's x part, proposal nets, feature net
  *
- * Only one row's sample side is kept at a time: M x widths, never rows x M x widths. Gradients are added into the slot's
- * buffer in this fixed order; a slot belongs to one call at a time. The true target stands behind the draws, at M. */
+ * Only one row's sample side is kept at a time: M x widths, never rows x M x widths. Gradients are added into the
+ * slot's buffer in this fixed order; a slot belongs to one call at a time. The true target stands behind the draws, at
+ * M. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +68,9 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
 
 void ebm_train_done(struct ebm_train_space *t)
 {
-    struct ebm_slab *slabs[] = {&t->x_tape, &t->y_tape, &t->dhx,     &t->dh, &t->dmean, &t->dlog_variance, &t->dlogit,
-                                &t->df,     &t->dlog_q, &t->scratch, &t->da, &t->dz,    &t->dx,            &t->noise};
+    struct ebm_slab *slabs[] = {&t->x_tape, &t->y_tape, &t->dhx,    &t->dh,      &t->dmean, &t->dlog_variance,
+                                &t->dlogit, &t->df,     &t->dlog_q, &t->scratch, &t->da,    &t->dz,
+                                &t->dx,     &t->noise};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     free(t->sums);
@@ -84,7 +86,7 @@ struct chunk {
     uint32_t lanes;
     struct ebm_tape feature, mean, log_variance, weight; /* x side */
     const float *h;                                      /* (H, lanes) */
-    uint32_t M, n; /* draws, candidates in whole lanes */
+    uint32_t M, n;                                       /* draws, candidates in whole lanes */
 };
 
 /* ---- x side, forward ---- */
@@ -108,8 +110,7 @@ static void x_forward(struct chunk *c)
     (void)ebm_tape_lay(&c->weight, &net->weight, end, c->lanes);
     for (uint32_t i = 0; i < net->X; i++)
         for (uint32_t b = 0; b < c->lanes; b++)
-            ctx->x_lanes.p[(size_t)i * c->lanes + b] =
-                b < c->rows->B ? c->rows->h_x[(size_t)b * net->X + i] : 0.0f;
+            ctx->x_lanes.p[(size_t)i * c->lanes + b] = b < c->rows->B ? c->rows->h_x[(size_t)b * net->X + i] : 0.0f;
     c->h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, c->lanes, &c->feature, NULL, NULL);
     rows_from_lanes(c, ctx->h.p, c->h, net->H);
     if (net->has_energy) {
@@ -140,7 +141,8 @@ static bool bind_noise(struct chunk *c, uint32_t b, struct ebm_mixture *ret_nois
     if (!ebm_loss_has_fixed_noise(c->spec->loss))
         return ebm_mixture_bind(ret_noise, c->ctx->mixture_space.p, c->ctx->mean.p + b * DK,
                                 c->ctx->log_variance.p + b * DK, c->ctx->log_weight.p + (size_t)b * net->K, D, net->K);
-    float *mean = c->ctx->train.noise.p, *log_variance = mean + (size_t)D * K, *log_weight = log_variance + (size_t)D * K;
+    float *mean = c->ctx->train.noise.p, *log_variance = mean + (size_t)D * K,
+          *log_weight = log_variance + (size_t)D * K;
     for (uint32_t k = 0; k < K; k++) {
         log_weight[k] = (float)-log((double)K);
         for (uint32_t d = 0; d < D; d++) {
@@ -259,8 +261,12 @@ static double row_backward(struct chunk *c, uint32_t b)
     candidates(c, b, &noise);
     if (ebm_loss_uses_energy(loss))
         y_forward(c, b);
-    struct ebm_loss_row row = {.M = c->M, .f = ctx->f.p, .log_q = ctx->log_q.p, .df = ctx->train.df.p,
-                               .dlog_q = ctx->train.dlog_q.p, .scratch = ctx->train.scratch.p};
+    struct ebm_loss_row row = {.M = c->M,
+                               .f = ctx->f.p,
+                               .log_q = ctx->log_q.p,
+                               .df = ctx->train.df.p,
+                               .dlog_q = ctx->train.dlog_q.p,
+                               .scratch = ctx->train.scratch.p};
     double value = ebm_loss_row(loss, ctx->kernels, &row, c->spec->scale);
     if (isnan(value))
         return value;

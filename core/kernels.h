@@ -16,12 +16,12 @@
 /* One row's mixture, borrowed. */
 struct ebm_mixture {
     uint32_t D, K;
-    const float *mean;        /* (D, K) */
-    const float *inv_std;     /* (D, K) exp(-log_variance / 2) */
-    const float *std;         /* (D, K) */
-    const float *log_weight;  /* (K) normalised */
-    const float *log_const;   /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi) */
-    const float *cumulative;  /* (K) of the weights, the last one 2: above every uniform number */
+    const float *mean;       /* (D, K) */
+    const float *inv_std;    /* (D, K) exp(-log_variance / 2) */
+    const float *std;        /* (D, K) */
+    const float *log_weight; /* (K) normalised */
+    const float *log_const;  /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi) */
+    const float *cumulative; /* (K) of the weights, the last one 2: above every uniform number */
 };
 
 /* Gradient of log q in a row's mixture, summed over lanes with weights. */

@@ -6,8 +6,8 @@
  *   weight gradients   OpenBLAS (core/blas.h): a reduction over lanes, which it does better at every size
  *   everything else    plain loops over lanes with vecmath.h, which the compiler turns into SIMD
  *
- * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums over
- * lanes run in a fixed order. All counts of lanes are multiples of EBM_LANES. */
+ * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums
+ * over lanes run in a fixed order. All counts of lanes are multiples of EBM_LANES. */
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -48,8 +48,8 @@ static inline float vec_sum(vec v)
     return sum;
 }
 
-/* Where the weights no longer stay in cache OpenBLAS's blocking wins (bench/kernels.c). Never on the x side, whose tiles
- * are EBM_LANES wide: a row's bytes must not depend on its place there. */
+/* Where the weights no longer stay in cache OpenBLAS's blocking wins (bench/kernels.c). Never on the x side, whose
+ * tiles are EBM_LANES wide: a row's bytes must not depend on its place there. */
 static bool is_wide(uint32_t n_out, uint32_t n_in, uint32_t L)
 {
     return L > EBM_LANES && (uint64_t)n_out * n_in > (1u << 19);

@@ -112,8 +112,8 @@ static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t 
             uint32_t at = d + 1;
             if (at % 4 == 0)
                 ebm_philox(seed, row, first + l, EBM_STREAM_DRAWS, at / 4, words);
-            y[(size_t)d * stride + l] =
-                (float)((double)q->mean[d * q->K + k] + (double)q->std[d * q->K + k] * ebm_normal(words[at % 4]));
+            y[(size_t)d * stride + l] = (float)((double)q->mean[d * q->K + k] +
+                                                (double)q->std[d * q->K + k] * ebm_normal(words[at % 4]));
         }
     }
 }

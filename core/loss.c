@@ -20,7 +20,7 @@
 
 bool ebm_loss_has_fixed_noise(enum ebm_loss loss)
 {
-    static const bool fixed[] = {EBM_LOSS_MAP(FIXED_NOISE)};
+    static const bool fixed[] = { EBM_LOSS_MAP(FIXED_NOISE) };
     return fixed[loss];
 }
 

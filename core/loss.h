@@ -16,7 +16,8 @@ struct ebm_loss_row {
 };
 
 /* The row's loss; NaN when f or log_q hold no finite weights. */
-double ebm_loss_row(enum ebm_loss loss, const struct ebm_kernels *kernels, const struct ebm_loss_row *row, double scale);
+double ebm_loss_row(enum ebm_loss loss, const struct ebm_kernels *kernels, const struct ebm_loss_row *row,
+                    double scale);
 
 /* Does the loss need the energy net, the proposal; does it train them? */
 bool ebm_loss_uses_energy(enum ebm_loss loss);

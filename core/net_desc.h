@@ -8,11 +8,11 @@
 
 #include "core/base.h"
 
-#define EBM_ACTIVATION_MAP(X)                                                  \
-    X(IDENTITY, "identity")                                                    \
-    X(RELU, "relu")                                                            \
-    X(TANH, "tanh")                                                            \
-    X(SILU, "silu")                                                            \
+#define EBM_ACTIVATION_MAP(X)                                                                                          \
+    X(IDENTITY, "identity")                                                                                            \
+    X(RELU, "relu")                                                                                                    \
+    X(TANH, "tanh")                                                                                                    \
+    X(SILU, "silu")                                                                                                    \
     X(SOFTPLUS, "softplus")
 
 enum ebm_activation {
@@ -56,7 +56,7 @@ struct ebm_net_desc {
     uint32_t H, G; /* features of x (X without a feature net), of y (D without a target net) */
     uint32_t K;    /* components, 0 without a proposal */
     bool has_energy;
-    bool trains_features;                 /* the proposal's gradient reaches the feature net */
+    bool trains_features;                   /* the proposal's gradient reaches the feature net */
     struct ebm_net feature, target, energy; /* energy.n_layers 0 exactly when !has_energy */
     struct ebm_net mean, log_variance, weight;
     size_t n_params;

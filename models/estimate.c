@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RELIABLE_ESS_RATIO 0.05  /* effective samples of all samples, at least */
-#define RELIABLE_MAX_WEIGHT 0.1  /* share of the largest weight, at most */
-#define RELIABLE_MCSE_RATIO 0.1  /* Monte Carlo error of the mean in standard deviations, at most */
+#define RELIABLE_ESS_RATIO 0.05 /* effective samples of all samples, at least */
+#define RELIABLE_MAX_WEIGHT 0.1 /* share of the largest weight, at most */
+#define RELIABLE_MCSE_RATIO 0.1 /* Monte Carlo error of the mean in standard deviations, at most */
 
 /* ---- queries ---- */
 
@@ -39,8 +39,7 @@ enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct eb
                                   struct ebm_resolved_query *ret_resolved, struct ebm_error *reterr)
 {
     struct ebm_resolved_query resolved = {.query = *query};
-    enum ebm_status status =
-        choose_estimator(query->choice, ebm_model_net(model), &resolved.spec.estimator, reterr);
+    enum ebm_status status = choose_estimator(query->choice, ebm_model_net(model), &resolved.spec.estimator, reterr);
     if (status != EBM_OK)
         return status;
     uint32_t n = query->outputs & EBM_OUTPUT(QUANTILES) ? query->n_quantiles : 0;
@@ -176,8 +175,8 @@ struct ebm_engine *ebm_engine_free(struct ebm_engine *engine)
     return NULL;
 }
 
-enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
-                                   struct ebm_error *reterr)
+enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model,
+                                   const struct ebm_plan *plan, struct ebm_error *reterr)
 {
     size_t X = ebm_model_net(model)->X;
     if (X > engine->x_size) {
@@ -217,8 +216,8 @@ static void stage(struct ebm_engine *engine, const struct ebm_config *config, co
     };
 }
 
-enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
-                                   const struct ebm_item *items, uint32_t n)
+enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model,
+                                   const struct ebm_plan *plan, const struct ebm_item *items, uint32_t n)
 {
     const struct ebm_config *config = ebm_model_config(model);
     EBM_ASSERT(n >= 1 && n <= engine->limits.max_rows && config->input.size <= engine->x_size);
@@ -275,9 +274,9 @@ static enum ebm_status row_log_prob(struct ebm_engine *engine, const struct ebm_
     return EBM_OK;
 }
 
-enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
-                                    const double *x, const double *y, uint32_t n, uint32_t samples, uint64_t seed,
-                                    double *ret_log_prob)
+enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model,
+                                    const struct ebm_plan *plan, const double *x, const double *y, uint32_t n,
+                                    uint32_t samples, uint64_t seed, double *ret_log_prob)
 {
     const struct ebm_config *config = ebm_model_config(model);
     size_t X = config->input.size, D = config->target.dim;

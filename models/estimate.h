@@ -10,19 +10,19 @@
 #include "core/device.h"
 #include "models/model.h"
 
-#define EBM_OUTPUT_MAP(X)                                                      \
-    X(MEAN, "mean")                                                            \
-    X(STD, "std")                                                              \
-    X(VARIANCE, "variance")                                                    \
-    X(MEDIAN, "median")                                                        \
-    X(QUANTILES, "quantiles")                                                  \
+#define EBM_OUTPUT_MAP(X)                                                                                              \
+    X(MEAN, "mean")                                                                                                    \
+    X(STD, "std")                                                                                                      \
+    X(VARIANCE, "variance")                                                                                            \
+    X(MEDIAN, "median")                                                                                                \
+    X(QUANTILES, "quantiles")                                                                                          \
     X(LOG_NORMALIZER, "log_normalizer")
 
 enum ebm_output {
 #define X(name, word) EBM_OUTPUT_BIT_##name,
     EBM_OUTPUT_MAP(X)
 #undef X
-    EBM_OUTPUTS
+        EBM_OUTPUTS
 };
 #define EBM_OUTPUT(name) (1u << EBM_OUTPUT_BIT_##name)
 
@@ -51,12 +51,12 @@ struct ebm_prediction {
     double *quantiles;                      /* (n_quantiles, D) */
     double log_normalizer;                  /* log Z of the standardised density */
     enum ebm_estimator estimator;
-    uint32_t num_samples;                   /* 0 for mixture */
+    uint32_t num_samples; /* 0 for mixture */
     double ess, max_weight;
-    double *mcse_mean;                      /* (D) */
+    double *mcse_mean; /* (D) */
     bool reliable;
-    const char *reason;                     /* why not reliable: a static word, or NULL */
-    struct ebm_estimate raw;                /* between ebm_prediction_init and ebm_engine_predict */
+    const char *reason;      /* why not reliable: a static word, or NULL */
+    struct ebm_estimate raw; /* between ebm_prediction_init and ebm_engine_predict */
 };
 
 /* Chooses; INVALID with where = "estimator" and a sentence when the model cannot do what is asked (importance without
@@ -87,20 +87,20 @@ enum ebm_status ebm_engine_new(const struct ebm_device_ops *ops, const struct eb
 struct ebm_engine *ebm_engine_free(struct ebm_engine *engine); /* NULL is fine; returns NULL */
 
 /* Memory for this model on this engine; once a model, before its first use. */
-enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
-                                   struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model,
+                                   const struct ebm_plan *plan, struct ebm_error *reterr) EBM_MUST_USE;
 
 /* The device's context, for callers that go through the coarse table themselves (training, density). Borrow. */
 struct ebm_ctx *ebm_engine_ctx(struct ebm_engine *engine);
 
 /* Predicts n rows (1 .. limits.max_rows) of one model. A row that is no longer wanted is left without an answer.
  * Other failures of the device concern the whole batch. */
-enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
-                                   const struct ebm_item *items, uint32_t n) EBM_MUST_USE;
+enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model,
+                                   const struct ebm_plan *plan, const struct ebm_item *items, uint32_t n) EBM_MUST_USE;
 
 /* log p(y|x) of n rows in the user's units, log Z from `samples` draws (mixture models: exact). x (n, X), y (n, D). */
-enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
-                                    const double *x, const double *y, uint32_t n, uint32_t samples, uint64_t seed,
-                                    double *ret_log_prob) EBM_MUST_USE;
+enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model,
+                                    const struct ebm_plan *plan, const double *x, const double *y, uint32_t n,
+                                    uint32_t samples, uint64_t seed, double *ret_log_prob) EBM_MUST_USE;
 
 #endif

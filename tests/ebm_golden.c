@@ -4,9 +4,10 @@
  *
  * A folder holds model.safetensors and expected.safetensors, made by an independent implementation. For each expected
  * tensor one line: name, largest error, what was allowed. A tensor passes when its largest absolute error is at most
- * tolerance * max(its largest magnitude, 1e-3 * the largest gradient of the same loss, 1e-6); tolerance 1e-5 for forward
- * values, 1e-4 for gradients. NaN, a wrong shape, or a non-zero gradient without a tensor fails. What this version does
- * not compute is listed as `not built` and counted apart. Ends with `N passed, N failed`; exit status 1 on a failure. */
+ * tolerance * max(its largest magnitude, 1e-3 * the largest gradient of the same loss, 1e-6); tolerance 1e-5 for
+ * forward values, 1e-4 for gradients. NaN, a wrong shape, or a non-zero gradient without a tensor fails. What this
+ * version does not compute is listed as `not built` and counted apart. Ends with `N passed, N failed`; exit status 1 on
+ * a failure. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,8 +221,7 @@ static void forward_snis(struct golden *g)
 static void forward_noise(struct golden *g, const float *targets, uint32_t M, const char *name)
 {
     uint32_t D = g->net->D, K = g->n_sigmas, lanes = (uint32_t)ebm_round_up(M, EBM_LANES);
-    const struct ebm_kernels *kernels =
-        g->ops == ebm_device_cpu() ? ebm_kernels_cpu() : ebm_kernels_ref();
+    const struct ebm_kernels *kernels = g->ops == ebm_device_cpu() ? ebm_kernels_cpu() : ebm_kernels_ref();
     float *space = must(calloc(ebm_mixture_count(D, K), sizeof *space));
     float *mean = must(calloc((size_t)D * K, sizeof *mean)), *log_variance = must(calloc((size_t)D * K, sizeof *mean));
     float *log_weight = must(calloc(K, sizeof *mean)), *lane_y = must(calloc((size_t)D * lanes, sizeof *mean));

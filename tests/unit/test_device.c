@@ -53,7 +53,8 @@ static void fill(struct fixture *f)
     }
 }
 
-static struct fixture *make(uint32_t X, uint32_t D, uint32_t K, uint32_t width, enum ebm_activation act, bool has_target)
+static struct fixture *make(uint32_t X, uint32_t D, uint32_t K, uint32_t width, enum ebm_activation act,
+                            bool has_target)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct ebm_net_desc *net = &f->net;
@@ -141,13 +142,15 @@ static const struct ebm_estimate_spec by_mixture = {EBM_ESTIMATE_MIXTURE, QUANTI
 static void wire(struct answer *a)
 {
     memset(a, 0, sizeof *a);
-    a->out = (struct ebm_estimate){.mean = a->mean, .variance = a->variance, .mcse_mean = a->mcse, .quantiles = a->quantiles};
+    a->out = (struct ebm_estimate){
+        .mean = a->mean, .variance = a->variance, .mcse_mean = a->mcse, .quantiles = a->quantiles};
 }
 
 static struct ebm_task task_of(struct answer *a, uint32_t row, uint32_t samples, const struct ebm_estimate_spec *spec)
 {
     wire(a);
-    return (struct ebm_task){.row = {.seed = 5, .row_in_request = row, .samples = samples}, .spec = spec, .out = &a->out};
+    return (struct ebm_task){
+        .row = {.seed = 5, .row_in_request = row, .samples = samples}, .spec = spec, .out = &a->out};
 }
 
 Test(device, cpu_predicts_what_the_reference_predicts)
@@ -170,7 +173,8 @@ Test(device, cpu_predicts_what_the_reference_predicts)
             cr_assert_float_eq(a[i].out.log_z, b[i].out.log_z, 1e-5, "D %u row %u", D, i);
             cr_assert_float_eq(a[i].out.ess, b[i].out.ess, 1e-3, "D %u row %u", D, i);
             for (uint32_t d = 0; d < D; d++) {
-                cr_assert_float_eq(a[i].mean[d], b[i].mean[d], 2e-5, "D %u row %u: %g %g", D, i, a[i].mean[d], b[i].mean[d]);
+                cr_assert_float_eq(a[i].mean[d], b[i].mean[d], 2e-5, "D %u row %u: %g %g", D, i, a[i].mean[d],
+                                   b[i].mean[d]);
                 cr_assert_float_eq(a[i].variance[d], b[i].variance[d], 5e-5);
                 cr_assert_float_eq(a[i].quantiles[D + d], b[i].quantiles[D + d], 0.05);
             }
@@ -197,7 +201,8 @@ Test(device, a_row_has_the_same_bytes_in_every_place_of_a_batch)
         cr_assert_eq(m.ops->predict(m.ctx, m.plan, batch, many, B), EBM_OK);
         cr_assert_eq(memcmp(alone.mean, a[place].mean, sizeof alone.mean), 0, "mean moved at place %u", place);
         cr_assert_eq(memcmp(alone.quantiles, a[place].quantiles, sizeof alone.quantiles), 0, "place %u", place);
-        cr_assert_eq(memcmp(&alone.out.log_z, &a[place].out.log_z, sizeof(double)), 0, "log Z moved at place %u", place);
+        cr_assert_eq(memcmp(&alone.out.log_z, &a[place].out.log_z, sizeof(double)), 0, "log Z moved at place %u",
+                     place);
         free(batch);
     }
     free(probe), free(x), stop(&m), drop(f);
@@ -325,8 +330,10 @@ Test(device, log_space_holds_at_energies_of_thousands_and_fifty_standard_deviati
             magnitude = fmaxl(magnitude, fabsl((long double)ref_f[i]));
         cr_assert(magnitude > 300.0L, "energies of only %Lg", magnitude);
         for (uint32_t i = 0; i < M; i++) {
-            cr_assert_float_eq(got_f[i], ref_f[i], (float)(1e-5L * magnitude), "f %g, not %g", (double)got_f[i], (double)ref_f[i]);
-            cr_assert_float_eq(log_q[i], ref_q[i], 1e-5f * fabsf(ref_q[i]), "log q %g, not %g", (double)log_q[i], (double)ref_q[i]);
+            cr_assert_float_eq(got_f[i], ref_f[i], (float)(1e-5L * magnitude), "f %g, not %g", (double)got_f[i],
+                               (double)ref_f[i]);
+            cr_assert_float_eq(log_q[i], ref_q[i], 1e-5f * fabsf(ref_q[i]), "log q %g, not %g", (double)log_q[i],
+                               (double)ref_q[i]);
         }
         cr_assert_eq(m.ops->estimate(m.ctx, &by_importance, &a.out), EBM_OK);
         long_double_truth(y, got_f, log_q, M, &mean, &log_z, &ess);
@@ -373,7 +380,11 @@ static void check_gradient(enum ebm_loss loss, enum ebm_activation act, uint32_t
     struct fixture *f = make(2, D, 3, 6, act, D != 2);
     struct machine m = start(ebm_device_reference(), f, B, M, 1), cpu = start(ebm_device_cpu(), f, B, M, 1);
     float *x = numbers(B * 2, 1), *y = numbers((size_t)B * D, 2), *samples = numbers((size_t)B * M * D, 3);
-    struct ebm_loss_spec spec = {.loss = loss, .samples = M, .n_sigmas = 2, .sigmas = sigmas, .scale = 1.0 / B,
+    struct ebm_loss_spec spec = {.loss = loss,
+                                 .samples = M,
+                                 .n_sigmas = 2,
+                                 .sigmas = sigmas,
+                                 .scale = 1.0 / B,
                                  .proposal_trains_features = true};
     struct ebm_train_rows rows = {.B = B, .h_x = x, .h_y = y, .h_samples = samples};
     struct ebm_range all = {0, f->net.n_params};
@@ -389,7 +400,8 @@ static void check_gradient(enum ebm_loss loss, enum ebm_activation act, uint32_t
     for (size_t i = 0; i < f->net.n_params; i++)
         largest = fmax(largest, fabs((double)gradient[i]));
     for (size_t i = 0; i < f->net.n_params; i++) {
-        cr_assert_float_eq(fast[i], gradient[i], (float)(2e-5 * largest), "cpu %g, reference %g", (double)fast[i], (double)gradient[i]);
+        cr_assert_float_eq(fast[i], gradient[i], (float)(2e-5 * largest), "cpu %g, reference %g", (double)fast[i],
+                           (double)gradient[i]);
         if (i % 7 != 0 || !is_comparable(f, loss, i))
             continue;
         double side[2];
@@ -401,8 +413,8 @@ static void check_gradient(enum ebm_loss loss, enum ebm_activation act, uint32_t
             side[s] = batch_loss(&m, &spec, &rows);
         }
         double difference = (side[1] - side[0]) / (2.0 * (double)h);
-        cr_assert_float_eq(difference, (double)gradient[i], 5e-3 * fmax(largest, 0.1), "loss %d parameter %zu: %g, not %g",
-                           loss, i, (double)gradient[i], difference);
+        cr_assert_float_eq(difference, (double)gradient[i], 5e-3 * fmax(largest, 0.1),
+                           "loss %d parameter %zu: %g, not %g", loss, i, (double)gradient[i], difference);
     }
     free(x), free(y), free(samples), free(gradient), free(fast), free(params), stop(&m), stop(&cpu), drop(f);
 }

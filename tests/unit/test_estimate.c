@@ -1,5 +1,5 @@
-/* test_estimate.c - queries, units, trust, and the bytes of a row in every place of a full batch through the entry that a
- * worker uses. */
+/* test_estimate.c - queries, units, trust, and the bytes of a row in every place of a full batch through the entry that
+ * a worker uses. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,22 +7,25 @@
 
 #include "models/estimate.h"
 
-#define NET(in, out, act)                                                                                              \
-    "{\"type\": \"linear\", \"in\": " #in ", \"out\": " #out ", \"activation\": \"" act "\"}"
+#define NET(in, out, act) "{\"type\": \"linear\", \"in\": " #in ", \"out\": " #out ", \"activation\": \"" act "\"}"
 #define FEATURES "\"feature_net\": [" NET(2, 12, "relu") ", " NET(12, 12, "relu") "]"
-#define ENERGY "\"target_net\": [" NET(1, 8, "relu") "], \"energy_net\": [" NET(20, 8, "relu") ", " NET(8, 1, "identity") "]"
+#define ENERGY                                                                                                         \
+    "\"target_net\": [" NET(1, 8, "relu") "], \"energy_net\": [" NET(20, 8, "relu") ", " NET(8, 1, "identity") "]"
 #define PROPOSAL                                                                                                       \
-    "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 3, \"mean_net\": [" NET(12, 3, "identity")          \
-    "], \"log_variance_net\": [" NET(12, 3, "identity") "], \"weight_net\": [" NET(12, 3, "identity") "]}"
+    "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 3, \"mean_net\": [" NET(                           \
+        12, 3, "identity") "], \"log_variance_net\": [" NET(12, 3,                                                     \
+                                                            "identity") "], \"weight_net\": [" NET(12, 3,              \
+                                                                                                   "identity") "]}"
 #define HEAD                                                                                                           \
-    "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2], \"mean\": [1e6, -3],"    \
+    "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2], \"mean\": [1e6, -3],"  \
     " \"std\": [10, 0.5]}, \"target\": {\"dim\": 1, \"mean\": [100], \"std\": [20]}, "
 
 static const char full_text[] = HEAD FEATURES ", " ENERGY ", " PROPOSAL "}";
 static const char mixture_text[] = HEAD FEATURES ", " PROPOSAL "}";
 static const char energy_text[] = HEAD FEATURES ", " ENERGY "}";
 
-/* Reproducible weights; those of the energy such that f falls on both sides of the target, so that exp f has an integral. */
+/* Reproducible weights; those of the energy such that f falls on both sides of the target, so that exp f has an
+ * integral. */
 static float weight_of(const struct ebm_param *param, size_t j, double uniform)
 {
     double value = 0.6 * uniform - 0.3;
@@ -40,7 +43,8 @@ static struct ebm_model *make(const char *text)
     struct ebm_config *config = NULL;
     struct ebm_model *model = NULL;
     struct ebm_error error = {0};
-    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &config, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &config, &error), EBM_OK, "%s: %s", error.where,
+                 error.text);
     const struct ebm_param *params;
     size_t n = ebm_config_params(config, &params);
     float *values = calloc(config->net.n_params, sizeof *values);
@@ -72,7 +76,8 @@ static struct bench start(const char *text)
     struct ebm_error error = {0};
     struct ebm_ctx_limits limits = {MOST_ROWS, 4096, false};
     ebm_arena_init(&b.arena, 1 << 22);
-    cr_assert_eq(ebm_device_cpu()->plan_new(ebm_model_net(b.model), ebm_model_params(b.model), 0, &b.plan, &error), EBM_OK);
+    cr_assert_eq(ebm_device_cpu()->plan_new(ebm_model_net(b.model), ebm_model_params(b.model), 0, &b.plan, &error),
+                 EBM_OK);
     cr_assert_eq(ebm_engine_new(ebm_device_cpu(), &limits, &b.engine, &error), EBM_OK, "%s", error.text);
     cr_assert_eq(ebm_engine_prepare(b.engine, b.model, b.plan, &error), EBM_OK, "%s", error.text);
     return b;
@@ -90,8 +95,12 @@ static const double wanted_quantiles[] = {0.05, 0.5, 0.95};
 
 static struct ebm_query query_of(enum ebm_choice choice, uint32_t samples)
 {
-    return (struct ebm_query){.choice = choice, .outputs = (1u << EBM_OUTPUTS) - 1, .num_samples = samples, .seed = 3,
-                              .n_quantiles = 3, .quantiles = wanted_quantiles};
+    return (struct ebm_query){.choice = choice,
+                              .outputs = (1u << EBM_OUTPUTS) - 1,
+                              .num_samples = samples,
+                              .seed = 3,
+                              .n_quantiles = 3,
+                              .quantiles = wanted_quantiles};
 }
 
 static struct ebm_resolved_query *resolve(struct bench *b, struct ebm_query query)
@@ -200,7 +209,8 @@ Test(estimate, importance_log_prob_integrates_to_one)
 static bool same(const struct ebm_prediction *a, const struct ebm_prediction *b)
 {
     return memcmp(a->mean, b->mean, sizeof(double)) == 0 && memcmp(a->std, b->std, sizeof(double)) == 0 &&
-           memcmp(a->median, b->median, sizeof(double)) == 0 && memcmp(a->quantiles, b->quantiles, 3 * sizeof(double)) == 0 &&
+           memcmp(a->median, b->median, sizeof(double)) == 0 &&
+           memcmp(a->quantiles, b->quantiles, 3 * sizeof(double)) == 0 &&
            memcmp(&a->log_normalizer, &b->log_normalizer, sizeof(double)) == 0 &&
            memcmp(&a->ess, &b->ess, sizeof(double)) == 0 && memcmp(a->mcse_mean, b->mcse_mean, sizeof(double)) == 0;
 }
@@ -220,7 +230,8 @@ Test(estimate, a_row_has_the_same_bytes_in_every_place_of_a_full_batch)
             rows[i] = i == place ? row : 1000 + i;
         }
         predict(&b, resolved, x, rows, MOST_ROWS, many);
-        cr_assert(same(&alone, &many[place]), "place %u: mean %.17g, alone %.17g", place, many[place].mean[0], alone.mean[0]);
+        cr_assert(same(&alone, &many[place]), "place %u: mean %.17g, alone %.17g", place, many[place].mean[0],
+                  alone.mean[0]);
     }
     stop(&b);
 }

@@ -50,7 +50,8 @@ static double worst(const float *a, const float *b, size_t n, double *ret_magnit
 {
     double error = 0.0, magnitude = 1e-6;
     for (size_t i = 0; i < n; i++) {
-        error = fmax(error, isnan((double)a[i]) != isnan((double)b[i]) ? (double)INFINITY : fabs((double)a[i] - (double)b[i]));
+        error = fmax(error,
+                     isnan((double)a[i]) != isnan((double)b[i]) ? (double)INFINITY : fabs((double)a[i] - (double)b[i]));
         magnitude = fmax(magnitude, fabs((double)b[i]));
     }
     *ret_magnitude = magnitude;
@@ -60,18 +61,18 @@ static double worst(const float *a, const float *b, size_t n, double *ret_magnit
 #define ASSERT_CLOSE(got, want, n, tolerance, ...)                                                                     \
     do {                                                                                                               \
         double magnitude_, error_ = worst((got), (want), (n), &magnitude_);                                            \
-        cr_assert(error_ <= (tolerance)*magnitude_, "error %.3g of %.3g, set %s", error_, magnitude_, __VA_ARGS__); \
+        cr_assert(error_ <= (tolerance)*magnitude_, "error %.3g of %.3g, set %s", error_, magnitude_, __VA_ARGS__);    \
     } while (0)
 
 static const uint32_t shapes[][3] = {/* n_out, n_in, L */
-                                     {1, 1, 16},   {10, 1, 128},  {10, 10, 128}, {10, 20, 144}, {1, 10, 1040},
-                                     {7, 3, 16},   {5, 129, 48},  {64, 96, 128}, {3, 64, 16},   {33, 17, 112},
+                                     {1, 1, 16},     {10, 1, 128},    {10, 10, 128},  {10, 20, 144}, {1, 10, 1040},
+                                     {7, 3, 16},     {5, 129, 48},    {64, 96, 128},  {3, 64, 16},   {33, 17, 112},
                                      {128, 64, 128}, {512, 128, 128}, {512, 512, 16}, {6, 2, 32}};
 
 Test(kernels, linear_and_its_gradients_agree_with_the_reference)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
-    EACH_SET(set) {
+    EACH_SET (set) {
         for (size_t s = 0; s < EBM_COUNT_OF(shapes); s++) {
             uint32_t O = shapes[s][0], I = shapes[s][1], L = shapes[s][2];
             size_t ldw = I + 5, nw = O * ldw;
@@ -91,14 +92,15 @@ Test(kernels, linear_and_its_gradients_agree_with_the_reference)
             ref->linear_backward_weight(dw_ref, ldw, db_ref, dz, x, O, I, L);
             ASSERT_CLOSE(dw, dw_ref, nw, 4e-6, set->name);
             ASSERT_CLOSE(db, db_ref, O, 4e-6, set->name);
-            free(w), free(x), free(bias), free(dz), free(got), free(want), free(dw), free(dw_ref), free(db), free(db_ref);
+            free(w), free(x), free(bias), free(dz), free(got), free(want), free(dw), free(dw_ref), free(db),
+                free(db_ref);
         }
     }
 }
 
 Test(kernels, narrow_layers_give_a_lane_the_same_bytes_everywhere)
 {
-    EACH_SET(set) {
+    EACH_SET (set) {
         enum { O = 10, I = 20, L = 144 };
         float *w = numbers(O * I, 1), *x = numbers(I * L, 2), a[O * L], b[O * L], moved[I * L];
         set->linear(a, w, I, NULL, x, O, I, L);
@@ -126,13 +128,14 @@ Test(kernels, activations_and_derivatives)
     float got[N], want[N];
     for (size_t i = 0; i < N; i++)
         z[i] = i < 16 ? special[i] : z[i] * 4.0f;
-    EACH_SET(set) {
+    EACH_SET (set) {
         for (int kind = EBM_ACT_IDENTITY; kind <= EBM_ACT_SOFTPLUS; kind++) {
             set->activation((enum ebm_activation)kind, got, z, NULL, N);
             ref->activation((enum ebm_activation)kind, want, z, NULL, N);
             for (size_t i = 0; i < N; i++)
-                cr_assert_float_eq(got[i], want[i], 4e-7f * fmaxf(fabsf(want[i]), 1e-3f), "set %s kind %d z %g: %g, not %g",
-                                   set->name, kind, (double)z[i], (double)got[i], (double)want[i]);
+                cr_assert_float_eq(got[i], want[i], 4e-7f * fmaxf(fabsf(want[i]), 1e-3f),
+                                   "set %s kind %d z %g: %g, not %g", set->name, kind, (double)z[i], (double)got[i],
+                                   (double)want[i]);
             set->activation((enum ebm_activation)kind, got, z, residual, N);
             ref->activation((enum ebm_activation)kind, want, z, residual, N);
             ASSERT_CLOSE(got + 16, want + 16, N - 16, 1e-6, set->name);
@@ -156,7 +159,8 @@ Test(kernels, vecmath_is_as_accurate_as_it_says)
     cr_assert_eq(vec_exp(-1000.0f), 0.0f);
     cr_assert(isinf(vec_exp(89.0f)));
     for (double x = 1e-37; x < 1e37; x *= 1.00137)
-        cr_assert_float_eq((double)vec_log((float)x), log((double)(float)x), 2e-7 * fmax(fabs(log(x)), 0.5), "log(%g)", x);
+        cr_assert_float_eq((double)vec_log((float)x), log((double)(float)x), 2e-7 * fmax(fabs(log(x)), 0.5), "log(%g)",
+                           x);
     for (uint32_t i = 0; i < 100000; i++) {
         uint32_t word = i < 16 ? (i % 2 ? ~0u << (i * 2) : 1u << (i * 2)) : i * 42949u + 17u;
         double want = ebm_normal(word), got = (double)vec_normal(word);
@@ -198,7 +202,7 @@ Test(kernels, draws_are_those_of_philox)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
     static const uint32_t dims[] = {1, 2, 3, 4, 7, 8};
-    EACH_SET(set) {
+    EACH_SET (set) {
         for (size_t i = 0; i < EBM_COUNT_OF(dims); i++) {
             struct fixture f;
             enum { L = 128 };
@@ -215,7 +219,7 @@ Test(kernels, mixture_log_density_and_gradient)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
     static const uint32_t cases[][2] = {{1, 1}, {1, 4}, {2, 4}, {3, 16}, {4, 7}};
-    EACH_SET(set) {
+    EACH_SET (set) {
         for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
             uint32_t D = cases[i][0], K = cases[i][1];
             enum { L = 64, STRIDE = 96 };
@@ -227,8 +231,8 @@ Test(kernels, mixture_log_density_and_gradient)
             set->mixture_log_density(got, &f.q, y, STRIDE, L);
             ref->mixture_log_density(want, &f.q, y, STRIDE, L);
             for (size_t l = 0; l < L; l++)
-                cr_assert_float_eq(got[l], want[l], 2e-6f * fmaxf(fabsf(want[l]), 1.0f), "set %s: %g, not %g", set->name,
-                                   (double)got[l], (double)want[l]);
+                cr_assert_float_eq(got[l], want[l], 2e-6f * fmaxf(fabsf(want[l]), 1.0f), "set %s: %g, not %g",
+                                   set->name, (double)got[l], (double)want[l]);
             double sums[2][144] = {{0}};
             struct ebm_mixture_grad a = {sums[0], sums[0] + D * K, sums[0] + 2 * D * K};
             struct ebm_mixture_grad b = {sums[1], sums[1] + D * K, sums[1] + 2 * D * K};
@@ -247,7 +251,7 @@ Test(kernels, softmax_moments_and_what_is_not_finite)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
     enum { N = 1040 };
-    EACH_SET(set) {
+    EACH_SET (set) {
         float *s = numbers(N, 31), *y = numbers(N, 32), w[N], w_ref[N];
         double got[3], want[3], m[3], m_ref[3];
         for (size_t i = 0; i < N; i++)
@@ -280,7 +284,7 @@ Test(kernels, adam_takes_the_reference_step)
     const struct ebm_kernels *ref = ebm_kernels_ref();
     struct ebm_adam_step step = {1e-3, 0.9, 0.999, 1e-8, 1 - 0.9 * 0.9 * 0.9, 1 - 0.999 * 0.999 * 0.999};
     enum { N = 1600 };
-    EACH_SET(set) {
+    EACH_SET (set) {
         float *p = numbers(N, 1), *m = numbers(N, 2), *v = numbers(N, 3), *g = numbers(N, 4);
         for (size_t i = 0; i < N; i++)
             v[i] = v[i] * v[i];
