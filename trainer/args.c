@@ -2,7 +2,8 @@
  *
  * A table row is all there is to an option: its help line, whether a value follows, whether it repeats. Numbers are
  * checked where they are read, by args_number, because their bounds belong to the command.
- * Guarantees: nothing is copied; an unknown option, a missing value, a value too many are errors that name the option. */
+ * Guarantees: nothing is copied; an unknown option, a missing value, a value too many are errors that name the option.
+ */
 #include "trainer/args.h"
 
 #include <errno.h>
@@ -98,7 +99,8 @@ static enum ebm_status store(struct args *args, const struct args_option *option
 }
 
 /* One option at argv[*at]; moves *at past it. */
-static enum ebm_status take_option(struct args *args, int argc, const char *const *argv, int *at, struct ebm_error *reterr)
+static enum ebm_status take_option(struct args *args, int argc, const char *const *argv, int *at,
+                                   struct ebm_error *reterr)
 {
     const struct args_command *command = args->command;
     const char *name = argv[(*at)++] + 2, *equals = strchr(name, '='), *value = "";

@@ -1,9 +1,9 @@
-/* checkpoint.c - a safetensors file: tensors params, adam_m, adam_v, best; the position and the configuration as text in
- * its metadata.
+/* checkpoint.c - a safetensors file: tensors params, adam_m, adam_v, best; the position and the configuration as text
+ * in its metadata.
  *
- * Numbers of the position stand in one line of words, whole numbers decimal and real ones hexadecimal, so that they read
- * back to the same bits. Guarantees: a file that is damaged, of another kind, or incomplete is refused with a sentence;
- * writing replaces the old file or leaves it. */
+ * Numbers of the position stand in one line of words, whole numbers decimal and real ones hexadecimal, so that they
+ * read back to the same bits. Guarantees: a file that is damaged, of another kind, or incomplete is refused with a
+ * sentence; writing replaces the old file or leaves it. */
 #include "trainer/checkpoint.h"
 
 #include <inttypes.h>
@@ -62,7 +62,8 @@ enum ebm_status checkpoint_write(const struct checkpoint *checkpoint, const char
                    p->fingerprint, p->epoch, p->step, p->taken[0], p->taken[1], p->taken[2], p->taken[3], p->best_epoch,
                    p->log_bytes, p->loss_sum, p->best_nll);
     const struct ebm_metadata metadata[] = {{"format", FORMAT}, {"position", position}, {"run", checkpoint->run}};
-    const struct ebm_tensor tensors[] = {tensor("params", checkpoint->params, n), tensor("adam_m", checkpoint->adam_m, n),
+    const struct ebm_tensor tensors[] = {tensor("params", checkpoint->params, n),
+                                         tensor("adam_m", checkpoint->adam_m, n),
                                          tensor("adam_v", checkpoint->adam_v, n), tensor("best", checkpoint->best, n)};
     return ebm_safetensors_write(path, metadata, EBM_COUNT_OF(metadata), tensors, EBM_COUNT_OF(tensors), reterr);
 }

@@ -18,8 +18,8 @@ static enum ebm_status load_in_order(const struct ebm_config *config, const char
     uint32_t n = csv_names(csv, &names);
     if (n != X + D && (D > 0 || n < X))
         return ebm_error_set(reterr, EBM_INVALID, path,
-                             "%u columns; the model has no names for its columns and takes %u inputs%s, in this order", n,
-                             X, D > 0 ? " and its targets" : "");
+                             "%u columns; the model has no names for its columns and takes %u inputs%s, in this order",
+                             n, X, D > 0 ? " and its targets" : "");
     return dataset_load_columns(path, names, X, names + X, D, drop_missing, ret_data, reterr);
 }
 

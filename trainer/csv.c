@@ -187,7 +187,8 @@ static enum ebm_status read_header(struct csv *csv, struct ebm_error *reterr)
     if (status != EBM_OK)
         return status;
     if (strncmp(csv->text.bytes, "\x93NUMPY", 6) == 0)
-        return ebm_error_set(reterr, EBM_INVALID, csv->path, ".npy tables are not available in this version: give a CSV");
+        return ebm_error_set(reterr, EBM_INVALID, csv->path,
+                             ".npy tables are not available in this version: give a CSV");
     if (strncmp(csv->text.bytes, "\xef\xbb\xbf", 3) == 0)
         memmove(csv->text.bytes, csv->text.bytes + 3, csv->text.size - 2);
     uint32_t commas = 0;
@@ -271,9 +272,10 @@ static enum ebm_status bad_field(const struct csv *csv, uint32_t column, const c
 {
     char text[sizeof reterr->text];
     if (missing)
-        (void)snprintf(text, sizeof text,
-                       "column '%.64s' has no value; fill it in, or set data.missing to \"drop\" to leave such rows out",
-                       csv->names[column]);
+        (void)
+            snprintf(text, sizeof text,
+                     "column '%.64s' has no value; fill it in, or set data.missing to \"drop\" to leave such rows out",
+                     csv->names[column]);
     else
         (void)snprintf(text, sizeof text, "column '%.64s' is '%.40s', expected a finite number", csv->names[column],
                        field);

@@ -4,8 +4,9 @@
  *   split     test rows by a split file; of the others a share `validation`, chosen by the seed
  *   measure   mean and standard deviation of the training rows; a constant column keeps scale 1
  *
- * Row numbers are those of the file, so that a split file means the same rows when rows with missing values are dropped.
- * Guarantees: at least one training row; the same file, options and seed give the same rows in the same order. */
+ * Row numbers are those of the file, so that a split file means the same rows when rows with missing values are
+ * dropped. Guarantees: at least one training row; the same file, options and seed give the same rows in the same
+ * order. */
 #include "trainer/dataset.h"
 
 #include <errno.h>
@@ -235,7 +236,8 @@ static enum ebm_status choose_validation(const struct dataset_options *options, 
             rest[n++] = i;
     uint32_t n_validation = (uint32_t)llround(options->validation * n);
     if (status == EBM_OK && n == 0)
-        status = ebm_error_set(reterr, EBM_INVALID, "data.split_file", "every row is a test row: none is left to train on");
+        status =
+            ebm_error_set(reterr, EBM_INVALID, "data.split_file", "every row is a test row: none is left to train on");
     else if (status == EBM_OK && n_validation >= n)
         status = ebm_error_set(reterr, EBM_INVALID, "data.validation", "%u of %u rows leave none to train on",
                                n_validation, n);

@@ -47,7 +47,8 @@ enum ebm_status dataset_load_columns(const char *path, char *const *inputs, uint
 struct dataset *dataset_free(struct dataset *data); /* NULL is fine; returns NULL */
 void dataset_freep(struct dataset **data);
 
-/* Input columns whose training rows are all equal; they keep scale 1. Returns their count; the first one in *ret_first. */
+/* Input columns whose training rows are all equal; they keep scale 1. Returns their count; the first one in
+ * *ret_first. */
 uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first);
 
 /* A fingerprint of the numbers and of the split: equal for equal data. */

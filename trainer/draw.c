@@ -70,7 +70,8 @@ static void draw_ticks(const struct draw_picture *p, struct ebm_buf *text)
     for (uint32_t i = 0; i < TICKS_MAX && first + i * step <= p->upper + 1e-9 * step; i++) {
         char label[16];
         double value = first + i * step;
-        int at = column_of(p, value), length = snprintf(label, sizeof label, "%.6g", fabs(value) < 1e-9 * step ? 0.0 : value);
+        int at = column_of(p, value),
+            length = snprintf(label, sizeof label, "%.6g", fabs(value) < 1e-9 * step ? 0.0 : value);
         int from = at - length / 2 > 0 ? at - length / 2 : 0;
         is_tick[at] = true;
         if (from < free_from || length >= (int)sizeof label)

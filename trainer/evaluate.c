@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "core/buf.h"
-#include "models/model.h"
+#include "trainer/model_file.h"
 #include "trainer/columns.h"
 #include "trainer/files.h"
 #include "trainer/generate.h"
@@ -48,7 +48,7 @@ static enum ebm_status subject_init(struct subject *s, const char *path, uint32_
 {
     struct ebm_ctx_limits limits = {.max_rows = SCORE_ROWS, .max_samples = max_samples};
     *s = (struct subject){.ops = ebm_device_cpu()};
-    enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, &s->model, reterr);
+    enum ebm_status status = model_file_load(path, &s->model, reterr);
     if (status != EBM_OK)
         return status;
     s->config = ebm_model_config(s->model);
@@ -165,7 +165,8 @@ static enum ebm_status run_toy1(const char *path, uint32_t n_threads, struct ebm
         status = ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
     if (status != EBM_OK)
         return status;
-    (void)printf("KL(true || model) of toy 1: %.6f nats (mean over %u x, %u y each)\n", kl, EVALUATE_GRID, EVALUATE_GRID);
+    (void)printf("KL(true || model) of toy 1: %.6f nats (mean over %u x, %u y each)\n", kl, EVALUATE_GRID,
+                 EVALUATE_GRID);
     return ebm_buf_printf(json, "{\"protocol\": \"toy1\", \"kl\": %.17g}\n", kl);
 }
 
@@ -226,9 +227,10 @@ static enum ebm_status check_finite(const struct dataset *data, const double *nl
 {
     for (uint32_t i = 0; i < data->n_rows; i++)
         if (!isfinite(nll[i]))
-            return ebm_error_set(reterr, EBM_INVALID, "evaluate",
-                                 "the network gives no finite density at data row %u: is it far from the training data?",
-                                 data->numbers[i] + 1);
+            return ebm_error_set(
+                reterr, EBM_INVALID, "evaluate",
+                "the network gives no finite density at data row %u: is it far from the training data?",
+                data->numbers[i] + 1);
     return EBM_OK;
 }
 
@@ -263,7 +265,8 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
     bool drop = missing != NULL && strcmp(missing, "drop") == 0;
     enum ebm_status status = args_require(args, "data", &file, reterr);
     if (status == EBM_OK && missing != NULL && !drop && strcmp(missing, "error") != 0)
-        status = ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error", missing);
+        status =
+            ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error", missing);
     if (status == EBM_OK)
         status = args_number(args, "num-samples", SCORE_TARGETS, LIMIT_SAMPLES, &samples, reterr);
     if (status == EBM_OK)

@@ -1,4 +1,5 @@
-/* files.c - what several commands do with the file system: join and cut paths, make folders, read and write short texts.
+/* files.c - what several commands do with the file system: join and cut paths, make folders, read and write short
+ * texts.
  *
  * Guarantees: a text is read up to a limit that the caller gives and holds no zero byte; every failure names the file
  * and says what the system said. */

@@ -1,5 +1,5 @@
-/* generate.c - `generate toy1`: the first toy problem of arXiv 2110.11948, two modes on the left and a skewed one on the
- * right, with its density in closed form (used by `evaluate --protocol toy1`).
+/* generate.c - `generate toy1`: the first toy problem of arXiv 2110.11948, two modes on the left and a skewed one on
+ * the right, with its density in closed form (used by `evaluate --protocol toy1`).
  *
  * A row is a function of (seed, row number): more rows begin with the same rows. */
 #include "trainer/generate.h"

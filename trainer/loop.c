@@ -156,9 +156,11 @@ static enum ebm_status bad_component(const struct run *run, uint32_t row, double
     char where[sizeof reterr->where];
     (void)snprintf(where, sizeof where, "training, epoch %u", (unsigned)run->at->epoch + 1);
     if (log_variance > RUNAWAY_LOG_VARIANCE)
-        return ebm_error_set(reterr, EBM_INVALID, where,
-                             "the proposal runs away: log variance %.3g at data row %u. Lower training.learning_rate or "
-                             "set data.standardize to true", log_variance, run->loop->data->numbers[row] + 1);
+        return ebm_error_set(
+            reterr, EBM_INVALID, where,
+            "the proposal runs away: log variance %.3g at data row %u. Lower training.learning_rate or "
+            "set data.standardize to true",
+            log_variance, run->loop->data->numbers[row] + 1);
     return ebm_error_set(reterr, EBM_INVALID, where,
                          "the proposal collapses: at data row %u a component of weight %.2g has a std of %.2g of the "
                          "target's. Do targets repeat exactly? Set data.dequantize; or lower training.learning_rate or "

@@ -18,12 +18,16 @@
 static const struct args_option train_options[] = {
     {.name = "config", .value = "FILE", .help = "the training configuration (JSON)"},
     {.name = "data", .value = "FILE", .help = "a CSV with a header line, instead of data.file"},
-    {.name = "set", .value = "KEY=VALUE", .help = "changes the configuration, as in training.epochs=10; may repeat",
+    {.name = "set",
+     .value = "KEY=VALUE",
+     .help = "changes the configuration, as in training.epochs=10; may repeat",
      .repeats = true},
     {.name = "output", .value = "DIR", .help = "where model.safetensors and training.jsonl go (default: trained)"},
     {.name = "threads", .value = "N", .help = "default: the cores, at most 8; the result is the same for any number"},
     {.name = "resume", .value = "DIR", .help = "goes on with the unfinished run in DIR"},
-    {.name = "publish", .value = "REPO/NAME", .help = "afterwards puts the model into a repository, as its next version"},
+    {.name = "publish",
+     .value = "REPO/NAME",
+     .help = "afterwards puts the model into a repository, as its next version"},
 };
 
 static const struct args_option evaluate_options[] = {
@@ -54,16 +58,27 @@ static const struct args_option generate_options[] = {
 };
 
 static const struct args_command commands[] = {
-    {.name = "train", .summary = "Trains a model on a CSV and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
-     OPTIONS(train_options), .run = train_command},
-    {.name = "evaluate", .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, in the target's unit.",
-     OPTIONS(evaluate_options), .run = evaluate_command},
-    {.name = "predict", .summary = "Shows what a model says about new inputs: mean, spread, quantiles, a picture.",
-     OPTIONS(predict_options), .run = predict_command},
-    {.name = "generate", .summary = "Writes a synthetic data set with a known truth; NAME: toy1.", .positional = {"NAME"},
-     OPTIONS(generate_options), .run = generate_command},
-    {.name = "publish", .summary = "Puts a model file into a repository as the next version; never overwrites.",
-     .positional = {"FILE", "REPOSITORY/NAME"}, .run = publish_command},
+    {.name = "train",
+     .summary = "Trains a model on a CSV and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
+     OPTIONS(train_options),
+     .run = train_command},
+    {.name = "evaluate",
+     .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, in the target's unit.",
+     OPTIONS(evaluate_options),
+     .run = evaluate_command},
+    {.name = "predict",
+     .summary = "Shows what a model says about new inputs: mean, spread, quantiles, a picture.",
+     OPTIONS(predict_options),
+     .run = predict_command},
+    {.name = "generate",
+     .summary = "Writes a synthetic data set with a known truth; NAME: toy1.",
+     .positional = {"NAME"},
+     OPTIONS(generate_options),
+     .run = generate_command},
+    {.name = "publish",
+     .summary = "Puts a model file into a repository as the next version; never overwrites.",
+     .positional = {"FILE", "REPOSITORY/NAME"},
+     .run = publish_command},
 };
 
 static void print_usage(FILE *to)

@@ -14,9 +14,10 @@ static enum ebm_status plan(const struct ebm_net_desc *net, const struct method_
         return ebm_error_set(reterr, EBM_INVALID, "training.method",
                              "mdn_nll trains a mixture density, and model.proposal is missing");
     if (net->has_energy)
-        return ebm_error_set(reterr, EBM_INVALID, "training.method",
-                             "mdn_nll does not train an energy net: leave out model.energy_net and model.target_net, or "
-                             "use nce_kl");
+        return ebm_error_set(
+            reterr, EBM_INVALID, "training.method",
+            "mdn_nll does not train an energy net: leave out model.energy_net and model.target_net, or "
+            "use nce_kl");
     *ret_plan = (struct method_plan){
         .n_phases = 1,
         .phases = {{.word = "",

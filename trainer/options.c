@@ -264,7 +264,8 @@ static enum ebm_status read_data(const json_t *json, struct options *options, st
             status = wants("data.missing", "\"error\" or \"drop\"", reterr);
     }
     if (status == EBM_OK && jitter != NULL && !json_is_null(jitter)) {
-        status = read_object(jitter, "data.dequantize", jitter_fields, EBM_COUNT_OF(jitter_fields), &data->jitter, reterr);
+        status =
+            read_object(jitter, "data.dequantize", jitter_fields, EBM_COUNT_OF(jitter_fields), &data->jitter, reterr);
         if (status == EBM_OK && data->jitter.step <= 0.0)
             status = wants("data.dequantize.step", "the width of the jitter", reterr);
     }
@@ -335,7 +336,8 @@ static json_t *field_json(const struct field *field, const void *object)
 {
     const void *at = (const char *)object + field->at;
     const char *count_at = (const char *)object + field->count_at;
-    uint32_t n = field->kind == KIND_NAMES || field->kind == KIND_NUMBERS ? *(const uint32_t *)(const void *)count_at : 0;
+    uint32_t n =
+        field->kind == KIND_NAMES || field->kind == KIND_NUMBERS ? *(const uint32_t *)(const void *)count_at : 0;
     switch (field->kind) {
     case KIND_U32:
         return json_integer(*(const uint32_t *)at);
@@ -424,7 +426,8 @@ static enum ebm_status apply_set(json_t *root, const char *set, struct ebm_error
 {
     const char *equals = strchr(set, '=');
     if (equals == NULL || equals == set)
-        return ebm_error_set(reterr, EBM_INVALID, "--set", "'%.64s': expected key=value, as in training.epochs=10", set);
+        return ebm_error_set(reterr, EBM_INVALID, "--set", "'%.64s': expected key=value, as in training.epochs=10",
+                             set);
     EBM_AUTO(ebm_freep) char *path = strndup(set, (size_t)(equals - set));
     json_t *value = json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
     if (value == NULL)
@@ -444,8 +447,8 @@ static enum ebm_status apply_set(json_t *root, const char *set, struct ebm_error
     int failed = key == NULL || !json_is_object(at) ? -1 : json_object_set(at, key, value);
     json_decref(value);
     if (failed != 0)
-        return ebm_error_set(reterr, EBM_INVALID, "--set", "'%.64s': the path leads through something that is no object",
-                             set);
+        return ebm_error_set(reterr, EBM_INVALID, "--set",
+                             "'%.64s': the path leads through something that is no object", set);
     return EBM_OK;
 }
 

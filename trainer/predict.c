@@ -16,6 +16,7 @@
 #include "models/estimate.h"
 #include "trainer/columns.h"
 #include "trainer/draw.h"
+#include "trainer/model_file.h"
 #include "trainer/score.h"
 
 #define PREDICT_SAMPLES 4096u
@@ -78,7 +79,8 @@ static enum ebm_status parse_input(const char *text, const struct ebm_config *co
         at = comma != NULL ? comma + 1 : NULL;
     }
     if (n != X)
-        return ebm_error_set(reterr, EBM_INVALID, "--input", "%u number%s, the model takes %u", n, n == 1 ? "" : "s", X);
+        return ebm_error_set(reterr, EBM_INVALID, "--input", "%u number%s, the model takes %u", n, n == 1 ? "" : "s",
+                             X);
     data->n_rows = 1;
     data->X = X;
     *ret_data = EBM_TAKE_PTR(data);
@@ -118,8 +120,8 @@ static void tell_row(const struct oracle *o, uint32_t row, const struct ebm_pred
     char space[32];
     uint32_t X = o->config->input.size, D = o->config->target.dim, told = X < 6 ? X : 6;
     for (uint32_t i = 0; i < told; i++)
-        (void)printf("%s%s %.6g", i == 0 ? "given " : ", ", name_of(o->config->input.names, i, "x", space, sizeof space),
-                     o->data->x[(size_t)row * X + i]);
+        (void)printf("%s%s %.6g", i == 0 ? "given " : ", ",
+                     name_of(o->config->input.names, i, "x", space, sizeof space), o->data->x[(size_t)row * X + i]);
     (void)printf("%s:\n", told < X ? ", ..." : "");
     for (uint32_t d = 0; d < D; d++)
         (void)printf("  %s  mean %.4g  std %.4g  quantiles 5 %%: %.4g  50 %%: %.4g  95 %%: %.4g\n",
@@ -135,7 +137,8 @@ static void write_header(const struct oracle *o)
     char space[32];
     for (uint32_t d = 0; d < o->config->target.dim; d++)
         for (size_t i = 0; i < EBM_COUNT_OF(columns); i++)
-            (void)fprintf(o->output, "%s_%s,", name_of(o->config->target.names, d, "y", space, sizeof space), columns[i]);
+            (void)fprintf(o->output, "%s_%s,", name_of(o->config->target.names, d, "y", space, sizeof space),
+                          columns[i]);
     (void)fputs("reliable\n", o->output);
 }
 
@@ -247,7 +250,8 @@ static enum ebm_status predict_all(struct oracle *o, struct ebm_error *reterr)
             return status;
     }
     if (o->data->n_rows > TOLD_ROWS)
-        (void)printf("... %u rows in all%s\n", o->data->n_rows, o->output == NULL ? "; --output FILE writes every one" : "");
+        (void)printf("... %u rows in all%s\n", o->data->n_rows,
+                     o->output == NULL ? "; --output FILE writes every one" : "");
     return EBM_OK;
 }
 
@@ -258,7 +262,7 @@ static enum ebm_status open_engine(struct oracle *o, const char *path, struct eb
     struct ebm_ctx_limits limits = {.max_rows = PREDICT_ROWS,
                                     .max_samples = o->query.num_samples > LEAST ? o->query.num_samples : LEAST};
     ebm_device_thread_init();
-    enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, &o->model, reterr);
+    enum ebm_status status = model_file_load(path, &o->model, reterr);
     if (status != EBM_OK)
         return status;
     o->config = ebm_model_config(o->model);

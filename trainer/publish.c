@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "core/limits.h"
-#include "models/model.h"
+#include "trainer/model_file.h"
 #include "trainer/files.h"
 
 #define ATTEMPTS 1000u
@@ -26,9 +26,11 @@ enum ebm_status publish_check(const char *destination, struct ebm_error *reterr)
 {
     const char *name = files_base(destination);
     if (name == destination || !ebm_name_is_valid(name))
-        return ebm_error_set(reterr, EBM_INVALID, "REPOSITORY/NAME",
-                             "'%.80s': expected a folder and a model's name of letters, digits, '.', '_' and '-', as in "
-                             "models/geyser", destination);
+        return ebm_error_set(
+            reterr, EBM_INVALID, "REPOSITORY/NAME",
+            "'%.80s': expected a folder and a model's name of letters, digits, '.', '_' and '-', as in "
+            "models/geyser",
+            destination);
     return EBM_OK;
 }
 
@@ -99,7 +101,7 @@ enum ebm_status publish_model(const char *path, const char *destination, uint32_
     enum ebm_status status = file != NULL ? publish_check(destination, reterr)
                                           : ebm_error_set(reterr, EBM_NO_MEMORY, destination, "no memory");
     if (status == EBM_OK)
-        status = ebm_model_load(path, LIMIT_FILE_BYTES, &model, reterr);
+        status = model_file_load(path, &model, reterr);
     if (status == EBM_OK)
         status = files_make_folder(hidden, reterr);
     if (status != EBM_OK)

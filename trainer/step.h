@@ -30,6 +30,7 @@ uint32_t step_chunk_rows(const struct ebm_loss_spec *loss, uint32_t B);
 
 /* Losses, gradient and update. Losses may be NaN: then the parameters may be as well.
  * DEVICE when the device refuses. */
-enum ebm_status step_run(struct step *step, const struct method_phase *phase, const struct step_batch *batch) EBM_MUST_USE;
+enum ebm_status step_run(struct step *step, const struct method_phase *phase,
+                         const struct step_batch *batch) EBM_MUST_USE;
 
 #endif

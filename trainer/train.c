@@ -81,8 +81,10 @@ static enum ebm_status check_names(const char *key, char *const *said, char *con
 {
     for (uint32_t i = 0; said != NULL && i < n; i++)
         if (strcmp(said[i], given[i]) != 0)
-            return ebm_error_set(reterr, EBM_INVALID, key, "'%.64s' stands here, but the data's column is '%.64s': leave "
-                                 "the names out", said[i], given[i]);
+            return ebm_error_set(reterr, EBM_INVALID, key,
+                                 "'%.64s' stands here, but the data's column is '%.64s': leave "
+                                 "the names out",
+                                 said[i], given[i]);
     return EBM_OK;
 }
 
@@ -146,8 +148,10 @@ static void tell_data(const struct dataset *data)
     (void)printf("; %u input%s, %u target%s\n", data->X, data->X == 1 ? "" : "s", data->D, data->D == 1 ? "" : "s");
     (void)fflush(stdout);
     if (n_constant > 0)
-        ebm_log_warning("%u input column%s the same in every training row, '%s' the first: kept with scale 1, but tells "
-                        "the model nothing", n_constant, n_constant == 1 ? " is" : "s are", data->input_names[first]);
+        ebm_log_warning(
+            "%u input column%s the same in every training row, '%s' the first: kept with scale 1, but tells "
+            "the model nothing",
+            n_constant, n_constant == 1 ? " is" : "s are", data->input_names[first]);
 }
 
 static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
@@ -265,9 +269,11 @@ static enum ebm_status open_new(struct training *t, const struct args *args, str
     if (status == EBM_OK)
         status = files_make_folder(t->output, reterr);
     if (status == EBM_OK && files_exists(t->checkpoint_path))
-        status = ebm_error_set(reterr, EBM_INVALID, t->checkpoint_path,
-                               "an unfinished run lies there: go on with --resume %s, choose another --output, or remove "
-                               "the file", t->output);
+        status =
+            ebm_error_set(reterr, EBM_INVALID, t->checkpoint_path,
+                          "an unfinished run lies there: go on with --resume %s, choose another --output, or remove "
+                          "the file",
+                          t->output);
     return status;
 }
 
@@ -277,8 +283,8 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
     static const char *const excluded[] = {"config", "set", "output"};
     for (size_t i = 0; i < EBM_COUNT_OF(excluded); i++)
         if (args_get(args, excluded[i]) != NULL)
-            return ebm_error_set(reterr, EBM_INVALID, "train", "--%s does not go with --resume: the checkpoint knows it",
-                                 excluded[i]);
+            return ebm_error_set(reterr, EBM_INVALID, "train",
+                                 "--%s does not go with --resume: the checkpoint knows it", excluded[i]);
     enum ebm_status status = set_output(t, folder, reterr);
     if (status == EBM_OK && !files_exists(t->checkpoint_path))
         return ebm_error_set(reterr, EBM_NOT_FOUND, t->checkpoint_path,
@@ -287,7 +293,8 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
     if (status == EBM_OK)
         status = checkpoint_read(t->checkpoint_path, &t->state, reterr);
     if (status == EBM_OK)
-        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"), &t->options, reterr);
+        status =
+            options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"), &t->options, reterr);
     return status;
 }
 

@@ -232,7 +232,8 @@ Test(dataset, measures_the_training_rows_alone)
 Test(dataset, jitters_the_values_asked_for)
 {
     double values[] = {2.0, 4.0};
-    struct dataset_jitter some = {.step = 0.1, .values = values, .n_values = 2}, all = {.step = 0.1}, none = {.step = 0};
+    struct dataset_jitter some = {.step = 0.1, .values = values, .n_values = 2}, all = {.step = 0.1},
+                          none = {.step = 0};
     cr_assert(dataset_is_jittered(&some, 4.0));
     cr_assert_not(dataset_is_jittered(&some, 4.0167));
     cr_assert(dataset_is_jittered(&all, 4.0167));

@@ -7,7 +7,8 @@
 
 Test(draw, the_axis_holds_the_range_and_ends_at_round_numbers)
 {
-    static const double ranges[][2] = {{1.6, 5.1}, {-0.003, 0.002}, {1000.0, 1001.0}, {0.0, 0.0}, {5.0, 5.0}, {-1e9, 1e9}};
+    static const double ranges[][2] = {{1.6, 5.1}, {-0.003, 0.002}, {1000.0, 1001.0},
+                                       {0.0, 0.0}, {5.0, 5.0},      {-1e9, 1e9}};
     for (size_t i = 0; i < EBM_COUNT_OF(ranges); i++) {
         double lower, upper;
         draw_axis(ranges[i][0], ranges[i][1], &lower, &upper);

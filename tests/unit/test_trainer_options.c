@@ -77,7 +77,8 @@ Test(trainer_options, set_edits_paths_and_takes_text_that_is_no_json)
     (void)options_free(o);
     const char *const wrong[] = {"training.epochs", "=3", "training.epochs.x=3"};
     for (size_t i = 0; i < EBM_COUNT_OF(wrong); i++) {
-        o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}, \"training\": {\"epochs\": 3}}", &wrong[i], 1, &error);
+        o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}, \"training\": {\"epochs\": 3}}", &wrong[i], 1,
+                  &error);
         cr_assert_null(o, "%s", wrong[i]);
         cr_assert_str_eq(error.where, "--set");
     }
@@ -138,13 +139,15 @@ Test(trainer_options, the_run_reads_back_to_itself)
 {
     const char *sets[] = {"training.learning_rate=0.1", "data.dequantize={\"step\": 0.1}", "training.seed=12345678901"};
     struct ebm_error error;
-    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 3, &error);
+    struct options *first =
+        parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 3, &error);
     cr_assert_not_null(first, "%s: %s", error.where, error.text);
     struct options *second = parse(first->run, NULL, 0, &error);
     cr_assert_not_null(second, "%s: %s", error.where, error.text);
     cr_assert_str_eq(first->run, second->run);
     cr_assert_str_eq(first->recorded, second->recorded);
-    cr_assert(strstr(first->recorded, "\"file\":\"d.csv\"") != NULL || strstr(first->recorded, "\"file\": \"d.csv\"") != NULL,
+    cr_assert(strstr(first->recorded, "\"file\":\"d.csv\"") != NULL ||
+                  strstr(first->recorded, "\"file\": \"d.csv\"") != NULL,
               "no folders are recorded: %s", first->recorded);
     struct dataset_jitter jitter;
     cr_assert_eq(options_recorded_jitter(first->recorded, &jitter, &error), EBM_OK);
