@@ -382,7 +382,7 @@ Test(safetensors, a_name_beyond_the_limit)
 
 /* ---- things that are no files ---- */
 
-Test(safetensors, what_is_not_a_regular_file_is_refused_at_once)
+Test(safetensors, what_is_not_a_regular_file_is_refused_at_once, .timeout = 20)
 {
     struct ebm_safetensors *file = NULL;
     struct ebm_error error = {0};
