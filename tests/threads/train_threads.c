@@ -27,6 +27,7 @@ static const struct method_phase phase = {.word = "", .trains = {true, true, tru
 static void fail(const char *what)
 {
     (void)printf("FAILED %s\n", what);
+    (void)fflush(stdout);
     abort();
 }
 
@@ -133,9 +134,10 @@ static void many_rounds(const struct ebm_config *config)
 
 int main(void)
 {
+    static const struct ebm_config_defaults as_in_training = {.name = "t", .X = 2, .D = 1};
     struct ebm_config *config = NULL;
     struct ebm_error error;
-    if (ebm_config_parse(model_text, sizeof model_text - 1, NULL, &config, &error) != EBM_OK)
+    if (ebm_config_parse(model_text, sizeof model_text - 1, &as_in_training, &config, &error) != EBM_OK)
         fail(error.text);
     compare_threads(config);
     many_rounds(config);
