@@ -1,0 +1,82 @@
+/* json_write.c - numbers and doubtful texts into JSON.
+ *
+ *   number -> snprintf %g -> a decimal point that is none of '.' replaced -> buffer
+ *   text   -> well-formed UTF-8 sequences kept, every other byte '?' -> ebm_buf_json_text
+ *
+ * Guarantees: whatever goes in, what comes out is valid JSON; 9 digits read back to the same float. No state. */
+#include "proto/json_write.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NUMBER_BYTES 48
+#define TEXT_BYTES 512
+
+/* A locale's decimal point (any bytes) becomes '.': all else that %g writes is ASCII of this alphabet. */
+static size_t normalize_point(char *text)
+{
+    size_t plain = strspn(text, "0123456789-+e"), length = strlen(text);
+    if (plain == length || text[plain] == '.')
+        return length;
+    size_t foreign = strcspn(text + plain, "0123456789");
+    text[plain] = '.';
+    memmove(text + plain + 1, text + plain + foreign, length - plain - foreign + 1);
+    return length - foreign + 1;
+}
+
+void json_write_number(struct ebm_buf *buf, double value, int digits)
+{
+    if (!isfinite(value)) {
+        (void)ebm_buf_append(buf, "null", 4);
+        return;
+    }
+    char text[NUMBER_BYTES];
+    (void)snprintf(text, sizeof text, "%.*g", digits, value);
+    (void)ebm_buf_append(buf, text, normalize_point(text));
+}
+
+void json_write_numbers(struct ebm_buf *buf, const double *values, uint32_t n, int digits)
+{
+    (void)ebm_buf_append(buf, "[", 1);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0)
+            (void)ebm_buf_append(buf, ",", 1);
+        json_write_number(buf, values[i], digits);
+    }
+    (void)ebm_buf_append(buf, "]", 1);
+}
+
+/* Bytes of the well-formed UTF-8 sequence at text, 0 when there is none. */
+static size_t sequence_bytes(const unsigned char *text)
+{
+    if (text[0] < 0x80)
+        return 1;
+    size_t bytes = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+    if (text[0] < 0xc2 || text[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < bytes; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xf0 && text[1] < 0x90);
+    bool surrogate = text[0] == 0xed && text[1] > 0x9f;
+    bool beyond = text[0] == 0xf4 && text[1] > 0x8f;
+    return overlong || surrogate || beyond ? 0 : bytes;
+}
+
+void json_write_text(struct ebm_buf *buf, const char *text)
+{
+    char clean[TEXT_BYTES];
+    size_t used = 0, length = strlen(text);
+    for (size_t at = 0; at < length && used + 4 < sizeof clean;) {
+        size_t bytes = sequence_bytes((const unsigned char *)text + at);
+        if (bytes == 0)
+            clean[used++] = '?';
+        else
+            memcpy(clean + used, text + at, bytes);
+        used += bytes;
+        at += bytes ? bytes : 1;
+    }
+    clean[used] = 0;
+    (void)ebm_buf_json_text(buf, clean);
+}

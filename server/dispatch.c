@@ -1,0 +1,234 @@
+/* dispatch.c - jobs as the loop sees them.
+ *
+ *   exchange -> job -> small body: read and admitted here -> its model's lane
+ *                   -> large body, or many rows: read lane -> worker -> mailbox -> its model's lane
+ *   mailbox  -> DONE: answer the exchange;  QUEUED: admitted by a worker, queue its rows;  ABANDONED: drop
+ *   deadline -> ABANDONED, withdraw from the batcher, answer 504
+ *   on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
+ *
+ * One timer serves all deadlines: they lie in a list by time, and the timer aims at the first.
+ * Guarantees: an exchange is answered exactly once; a job that nobody wants leaves the queue at once; the loop reads at
+ * most READ_HERE_BYTES of JSON at a time and computes nothing. */
+#include "server/dispatch.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "server/reply.h"
+
+#define READ_HERE_BYTES (32u << 10)
+#define ADMIT_HERE_ROWS 64u
+
+struct dispatch {
+    struct dispatch_config config;
+    struct http *http;
+    struct deadline_list deadlines;
+    uv_timer_t timer;
+    uint64_t armed_us; /* the time that the timer aims at; UINT64_MAX: none */
+};
+
+/* ---- deadlines ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct dispatch *dispatch)
+{
+    const struct deadline *first = deadline_first(&dispatch->deadlines);
+    if (!first || first->at_us >= dispatch->armed_us)
+        return; /* the timer comes early enough, and looks again */
+    uint64_t now_us = ebm_clock_us();
+    uint64_t wait_ms = first->at_us > now_us ? (first->at_us - now_us + 999) / 1000 : 0;
+    uv_update_time(dispatch->timer.loop);
+    (void)uv_timer_start(&dispatch->timer, on_timer, wait_ms, 0);
+    dispatch->armed_us = first->at_us;
+}
+
+static void set_deadline(struct dispatch *dispatch, struct job *job, uint64_t at_us)
+{
+    deadline_remove(&job->deadline);
+    deadline_add(&dispatch->deadlines, &job->deadline, at_us);
+    arm(dispatch);
+}
+
+/* True: it was given up now, and the loop alone decides what becomes of its exchange. */
+static bool give_up(struct dispatch *dispatch, struct job *job)
+{
+    deadline_remove(&job->deadline);
+    if (!job_abandon(job))
+        return false;
+    uint32_t withdrawn = batcher_withdraw(dispatch->config.batcher, &job->ticket);
+    if (withdrawn > 0 && job_rows_done(job, withdrawn))
+        (void)job_unref(job); /* the travelling reference: it was only queued */
+    return true;
+}
+
+static void expire(struct dispatch *dispatch, struct job *job)
+{
+    uint64_t waited_ms = (job->deadline.at_us - job->accepted_us) / 1000;
+    if (!give_up(dispatch, job))
+        return; /* done: its mail is on the way */
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_TIMEOUT, "", "no answer within %" PRIu64 " ms", waited_ms);
+    reply_error(job->exchange, REPLY_TIMEOUT, &error);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct dispatch *dispatch = timer->data;
+    uint64_t now_us = ebm_clock_us();
+    struct deadline *first;
+    while ((first = deadline_first(&dispatch->deadlines)) != NULL && first->at_us <= now_us)
+        expire(dispatch, EBM_CONTAINER_OF(first, struct job, deadline));
+    dispatch->armed_us = UINT64_MAX;
+    arm(dispatch);
+    http_pump(dispatch->http);
+}
+
+/* ---- queueing ---- */
+
+static void answer_error(struct job *job)
+{
+    deadline_remove(&job->deadline);
+    reply_error(job->exchange, reply_kind_of(job->error.status), &job->error);
+}
+
+/* Gives `travelling`, a reference of the job, to the batcher; refuses when there is no room. */
+static void submit(struct dispatch *dispatch, struct job *travelling, struct batcher_lane *lane, uint32_t n_rows)
+{
+    struct job *job = travelling;
+    atomic_store_explicit(&job->rows_left, n_rows, memory_order_relaxed);
+    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, n_rows) == EBM_OK)
+        return;
+    (void)ebm_error_set(&job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now", n_rows);
+    answer_error(job);
+    (void)job_unref(travelling);
+}
+
+static uint64_t deadline_of(const struct dispatch *dispatch, const struct job *job)
+{
+    uint64_t timeout_ms = job->request.timeout_ms ? job->request.timeout_ms : dispatch->config.timeout_ms;
+    return job->accepted_us + timeout_ms * 1000;
+}
+
+/* An admitted job into its model's lane. */
+static void queue_rows(struct dispatch *dispatch, struct job *travelling)
+{
+    set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
+    submit(dispatch, travelling, &travelling->model->lane, travelling->request.rows);
+}
+
+static void start(struct dispatch *dispatch, struct job *job)
+{
+    enum ebm_status status = EBM_OK;
+    bool is_small = job->body.size <= READ_HERE_BYTES;
+    if (is_small)
+        status = predict_read(dispatch->config.service, job);
+    is_small = is_small && job->request.rows <= ADMIT_HERE_ROWS;
+    if (status == EBM_OK && is_small)
+        status = predict_admit(dispatch->config.service, job);
+    if (status != EBM_OK) {
+        answer_error(job);
+    } else if (is_small) {
+        queue_rows(dispatch, job_ref(job));
+    } else {
+        set_deadline(dispatch, job, deadline_of(dispatch, job));
+        submit(dispatch, job_ref(job), dispatch->config.read_lane, 1);
+    }
+}
+
+void dispatch_predict(struct dispatch *dispatch, struct http_exchange *exchange)
+{
+    struct ebm_buf body;
+    http_take_body(exchange, &body);
+    struct job *job = job_new(&body, dispatch->config.max_arena_bytes);
+    if (!job) {
+        struct ebm_error error;
+        (void)ebm_error_set(&error, EBM_NO_MEMORY, "", "no memory for one more request");
+        ebm_buf_done(&body);
+        reply_error(exchange, REPLY_INTERNAL, &error);
+        return;
+    }
+    job->exchange = exchange;
+    job->accepted_us = ebm_clock_us();
+    http_set_user(exchange, job);
+    start(dispatch, job);
+}
+
+/* ---- coming back ---- */
+
+static void receive(struct dispatch *dispatch, struct job *travelling)
+{
+    struct job *job = travelling;
+    switch (job_state(job)) {
+    case JOB_QUEUED:
+        queue_rows(dispatch, travelling);
+        return;
+    case JOB_DONE:
+        if (job->exchange && job->error.status != EBM_OK) {
+            answer_error(job);
+        } else if (job->exchange) {
+            deadline_remove(&job->deadline);
+            reply_json(job->exchange, &job->answer);
+        }
+        break;
+    case JOB_RUNNING: /* a worker sends home what it has finished */
+    case JOB_ABANDONED:
+        break;
+    }
+    (void)job_unref(travelling);
+}
+
+void dispatch_on_mail(void *user, struct ebm_list *mail)
+{
+    struct dispatch *dispatch = user;
+    struct ebm_list *link;
+    while ((link = ebm_list_pop(mail)) != NULL)
+        receive(dispatch, EBM_CONTAINER_OF(link, struct job, mail));
+    if (dispatch->http)
+        http_pump(dispatch->http);
+}
+
+void dispatch_end(struct dispatch *dispatch, struct http_exchange *exchange)
+{
+    struct job *job = http_user(exchange);
+    if (!job)
+        return;
+    (void)give_up(dispatch, job);
+    job->exchange = NULL;
+    http_set_user(exchange, NULL);
+    (void)job_unref(job);
+}
+
+/* ---- life ---- */
+
+enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *config, struct dispatch **ret_dispatch)
+{
+    struct dispatch *dispatch = calloc(1, sizeof *dispatch);
+    if (!dispatch)
+        return EBM_NO_MEMORY;
+    dispatch->config = *config;
+    dispatch->armed_us = UINT64_MAX;
+    deadline_list_init(&dispatch->deadlines);
+    (void)uv_timer_init(loop, &dispatch->timer);
+    dispatch->timer.data = dispatch;
+    *ret_dispatch = dispatch;
+    return EBM_OK;
+}
+
+void dispatch_set_http(struct dispatch *dispatch, struct http *http)
+{
+    dispatch->http = http;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+struct dispatch *dispatch_close(struct dispatch *dispatch)
+{
+    if (dispatch)
+        uv_close((uv_handle_t *)&dispatch->timer, on_closed);
+    return NULL;
+}

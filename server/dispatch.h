@@ -1,0 +1,35 @@
+/* dispatch.h - the loop's side of jobs: from an exchange into the batcher, back from the mailbox, or given up at a
+ * deadline or when the client is gone. Loop thread only. */
+#ifndef EBM_SERVER_DISPATCH_H
+#define EBM_SERVER_DISPATCH_H
+
+#include "server/mailbox.h"
+#include "server/predict.h"
+
+struct http;
+struct dispatch;
+
+struct dispatch_config {
+    const struct predict_service *service; /* borrow, as all below */
+    struct batcher *batcher;
+    struct batcher_lane *read_lane;
+    size_t max_arena_bytes; /* of one job */
+    uint64_t timeout_ms;    /* of a job that names none */
+};
+
+/* New: dispatch_close. */
+enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *config,
+                             struct dispatch **ret_dispatch) EBM_MUST_USE;
+/* Where answers go; before the first exchange. Borrow. */
+void dispatch_set_http(struct dispatch *dispatch, struct http *http);
+/* After the last exchange ended. NULL is fine; the loop frees it in its next round. Returns NULL. */
+struct dispatch *dispatch_close(struct dispatch *dispatch);
+
+/* Takes the exchange's body to a prediction; answers it now or later. http_user is the job from now on. */
+void dispatch_predict(struct dispatch *dispatch, struct http_exchange *exchange);
+/* The exchange is over. */
+void dispatch_end(struct dispatch *dispatch, struct http_exchange *exchange);
+/* The mailbox's callback; user is the dispatch. */
+void dispatch_on_mail(void *user, struct ebm_list *mail);
+
+#endif

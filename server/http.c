@@ -1,0 +1,500 @@
+/* http.c - the one file that knows libmicrohttpd.
+ *
+ *   READING --body complete--> WAITING (suspended) --http_answer--> ANSWERED (resumed) --queued--> SENDING --> on_end
+ *      |  \--on_request answers at once-------------------------------^
+ *      \--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
+ *         DISCARD_BYTES, so that the client can read the answer; a longer one is answered at once and closed
+ *
+ * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs it,
+ * asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by a pump.
+ * A suspended connection never times out and does not notice that its client left: time is the handler's business.
+ *
+ * Guarantees: on_end comes exactly once for every exchange that on_head saw, after which nothing refers to it; bodies are
+ * kept only up to their limit; an answer is queued once. Does not know: routes, jobs, JSON. */
+#include "server/http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/list.h"
+#include "core/log.h"
+#include "core/rng.h"
+
+#define DISCARD_BYTES (1u << 20)
+#define PUMP_PASSES 16
+#define LISTEN_BACKLOG 1024
+#define HANDLES 2u /* of the loop: poll and timer */
+
+enum state { READING, WAITING, ANSWERED, SENDING };
+
+struct http {
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    uint32_t n_open_handles;
+    struct http_handler handler;
+    struct ebm_list exchanges;
+    uint32_t n_pending;
+    bool quiesced, closing;
+    uint16_t port;
+    int listen_fd;              /* the daemon's; ours again after http_quiesce; -1: closed */
+    uint64_t id_base, id_count; /* of request ids that we make */
+};
+
+struct http_exchange {
+    struct ebm_list link;
+    struct http *http;
+    struct MHD_Connection *connection;
+    enum state state;
+    bool read_whole;
+    const char *method, *path;
+    char request_id[HTTP_REQUEST_ID_BYTES + 1];
+    struct ebm_buf body;
+    uint64_t body_bytes, body_limit;
+    uint64_t started_us;
+    struct http_answer answer;
+    struct ebm_buf answer_body;
+    uint64_t answer_bytes;
+    void *user;
+};
+
+/* ---- what handlers ask ---- */
+
+const char *http_method(const struct http_exchange *exchange)
+{
+    return exchange->method;
+}
+
+const char *http_path(const struct http_exchange *exchange)
+{
+    return exchange->path;
+}
+
+const char *http_header(const struct http_exchange *exchange, const char *name)
+{
+    return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_request_id(const struct http_exchange *exchange)
+{
+    return exchange->request_id;
+}
+
+uint64_t http_started_us(const struct http_exchange *exchange)
+{
+    return exchange->started_us;
+}
+
+uint64_t http_body_bytes(const struct http_exchange *exchange)
+{
+    return exchange->body_bytes;
+}
+
+void http_set_body_limit(struct http_exchange *exchange, uint64_t max_bytes)
+{
+    exchange->body_limit = max_bytes;
+    ebm_buf_init(&exchange->body, max_bytes);
+}
+
+void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body)
+{
+    *ret_body = exchange->body;
+    ebm_buf_init(&exchange->body, 0);
+}
+
+void http_set_user(struct http_exchange *exchange, void *user)
+{
+    exchange->user = user;
+}
+
+void *http_user(const struct http_exchange *exchange)
+{
+    return exchange->user;
+}
+
+int http_answered_status(const struct http_exchange *exchange)
+{
+    return exchange->state >= ANSWERED ? exchange->answer.status : 0;
+}
+
+uint64_t http_answered_bytes(const struct http_exchange *exchange)
+{
+    return exchange->answer_bytes;
+}
+
+void http_answer(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body)
+{
+    EBM_ASSERT(exchange->state < ANSWERED);
+    bool was_waiting = exchange->state == WAITING;
+    exchange->answer = *answer;
+    exchange->answer_body = *body;
+    exchange->answer_bytes = body->size;
+    ebm_buf_init(body, 0);
+    exchange->state = ANSWERED;
+    if (was_waiting)
+        MHD_resume_connection(exchange->connection);
+}
+
+/* ---- request ids ---- */
+
+static bool may_stand_in_id(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c != 0 && strchr("._:/+=@-", c) != NULL);
+}
+
+static void choose_id(struct http_exchange *exchange)
+{
+    struct http *http = exchange->http;
+    const char *given = http_header(exchange, "X-Request-Id");
+    size_t n = 0;
+    for (; given && given[n] && n < HTTP_REQUEST_ID_BYTES; n++)
+        exchange->request_id[n] = may_stand_in_id(given[n]) ? given[n] : '_';
+    exchange->request_id[n] = 0;
+    if (n == 0)
+        (void)snprintf(exchange->request_id, sizeof exchange->request_id, "%013" PRIx64 "-%" PRIu64, http->id_base,
+                       ++http->id_count);
+}
+
+/* ---- sending ---- */
+
+static bool add_headers(const struct http_exchange *exchange, struct MHD_Response *response)
+{
+    const struct http_answer *answer = &exchange->answer;
+    bool ok = MHD_add_response_header(response, "Content-Type", answer->content_type) == MHD_YES &&
+              MHD_add_response_header(response, "X-Request-Id", exchange->request_id) == MHD_YES;
+    if (ok && answer->allow)
+        ok = MHD_add_response_header(response, "Allow", answer->allow) == MHD_YES;
+    if (ok && answer->retry_after_s > 0) {
+        char seconds[16];
+        (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
+        ok = MHD_add_response_header(response, "Retry-After", seconds) == MHD_YES;
+    }
+    if (ok && exchange->http->quiesced)
+        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+    return ok;
+}
+
+/* MHD_NO closes the connection. */
+static enum MHD_Result send_answer(struct http_exchange *exchange)
+{
+    struct ebm_buf *body = &exchange->answer_body;
+    enum MHD_ResponseMemoryMode mode = body->bytes ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT;
+    static char nothing[1];
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(body->size, body->bytes ? body->bytes : nothing, mode);
+    if (!response)
+        return MHD_NO;
+    ebm_buf_init(body, 0); /* the bytes are the response's */
+    enum MHD_Result result = MHD_NO;
+    if (add_headers(exchange, response))
+        result = MHD_queue_response(exchange->connection, (unsigned)exchange->answer.status, response);
+    MHD_destroy_response(response);
+    exchange->state = SENDING;
+    return result;
+}
+
+/* ---- receiving ---- */
+
+static struct http_exchange *exchange_new(struct http *http, struct MHD_Connection *connection, const char *method,
+                                          const char *path)
+{
+    struct http_exchange *exchange = calloc(1, sizeof *exchange);
+    if (!exchange)
+        return NULL;
+    exchange->http = http;
+    exchange->connection = connection;
+    exchange->method = method;
+    exchange->path = path;
+    exchange->started_us = ebm_clock_us();
+    ebm_buf_init(&exchange->body, 0);
+    ebm_buf_init(&exchange->answer_body, 0);
+    ebm_list_append(&http->exchanges, &exchange->link);
+    choose_id(exchange);
+    return exchange;
+}
+
+/* The announced size of the body; 0 for none and for chunks. */
+static uint64_t announced_bytes(const struct http_exchange *exchange)
+{
+    const char *length = http_header(exchange, "Content-Length");
+    return length ? strtoull(length, NULL, 10) : 0; /* the daemon refused what is not a number */
+}
+
+/* A refused request whose client has not sent the body yet, or is about to send too much: answer at once. */
+static bool must_answer_at_once(const struct http_exchange *exchange)
+{
+    const char *expect = http_header(exchange, "Expect");
+    return announced_bytes(exchange) > DISCARD_BYTES || (expect && strcasecmp(expect, "100-continue") == 0);
+}
+
+static enum MHD_Result begin(struct http_exchange *exchange)
+{
+    const struct http_handler *handler = &exchange->http->handler;
+    handler->on_head(handler->user, exchange);
+    if (exchange->state == READING && announced_bytes(exchange) > exchange->body_limit)
+        handler->on_too_large(handler->user, exchange);
+    if (exchange->state == ANSWERED && must_answer_at_once(exchange))
+        return send_answer(exchange);
+    return MHD_YES;
+}
+
+static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes, size_t size)
+{
+    const struct http_handler *handler = &exchange->http->handler;
+    exchange->body_bytes += size;
+    if (exchange->state == READING) {
+        if (exchange->body_bytes <= exchange->body_limit &&
+            ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
+            return MHD_YES;
+        ebm_buf_done(&exchange->body);
+        handler->on_too_large(handler->user, exchange);
+    }
+    return exchange->body_bytes <= exchange->body_limit + DISCARD_BYTES ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result finish(struct http_exchange *exchange)
+{
+    struct http *http = exchange->http;
+    if (http->closing)
+        return MHD_NO;
+    if (!exchange->read_whole) {
+        exchange->read_whole = true;
+        http->n_pending++;
+    }
+    if (exchange->state == READING)
+        http->handler.on_request(http->handler.user, exchange);
+    if (exchange->state == ANSWERED)
+        return send_answer(exchange);
+    exchange->state = WAITING;
+    MHD_suspend_connection(exchange->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *path, const char *method,
+                                 const char *version, const char *bytes, size_t *size, void **state)
+{
+    (void)version;
+    struct http_exchange *exchange = *state;
+    if (!exchange) {
+        *state = exchange = exchange_new(user, connection, method, path);
+        return exchange ? begin(exchange) : MHD_NO;
+    }
+    if (*size == 0)
+        return finish(exchange);
+    enum MHD_Result result = receive(exchange, bytes, *size);
+    *size = 0;
+    return result;
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)connection;
+    struct http *http = user;
+    struct http_exchange *exchange = *state;
+    if (!exchange)
+        return;
+    *state = NULL;
+    http->handler.on_end(http->handler.user, exchange, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (exchange->read_whole)
+        http->n_pending--;
+    ebm_list_remove(&exchange->link);
+    ebm_buf_done(&exchange->body);
+    ebm_buf_done(&exchange->answer_body);
+    free(exchange);
+}
+
+/* ---- the daemon in the loop ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    http_pump(timer->data);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status; /* whatever it was, the daemon looks itself */
+    (void)events;
+    http_pump(poll->data);
+}
+
+void http_pump(struct http *http)
+{
+    MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    enum MHD_Result wants = MHD_NO;
+    for (int pass = 0; pass < PUMP_PASSES; pass++) {
+        (void)MHD_run(http->daemon);
+        wants = MHD_get_timeout(http->daemon, &wait_ms);
+        if (wants != MHD_YES || wait_ms > 0)
+            break;
+    }
+    if (wants == MHD_YES)
+        (void)uv_timer_start(&http->timer, on_timer, wait_ms, 0);
+    else
+        (void)uv_timer_stop(&http->timer);
+}
+
+__attribute__((format(printf, 2, 0))) static void on_daemon_log(void *user, const char *format, va_list arguments)
+{
+    (void)user;
+    char line[256];
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    line[strcspn(line, "\n")] = 0;
+    ebm_log_debug("http library: %s", line);
+}
+
+/* ---- starting ---- */
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static enum ebm_status read_address(const struct http_config *config, union address *ret_address, socklen_t *ret_bytes,
+                                    struct ebm_error *reterr)
+{
+    union address address = {.any.sa_family = AF_UNSPEC};
+    if (inet_pton(AF_INET, config->host, &address.v4.sin_addr) == 1) {
+        address.v4.sin_family = AF_INET;
+        address.v4.sin_port = htons(config->port);
+        *ret_bytes = sizeof address.v4;
+    } else if (inet_pton(AF_INET6, config->host, &address.v6.sin6_addr) == 1) {
+        address.v6.sin6_family = AF_INET6;
+        address.v6.sin6_port = htons(config->port);
+        *ret_bytes = sizeof address.v6;
+    } else {
+        return ebm_error_set(reterr, EBM_INVALID, "--host", "'%.60s' is not a numeric address such as 127.0.0.1 or ::1",
+                             config->host);
+    }
+    *ret_address = address;
+    return EBM_OK;
+}
+
+static enum ebm_status listen_on(const struct http_config *config, int *ret_fd, uint16_t *ret_port,
+                                 struct ebm_error *reterr)
+{
+    union address address;
+    socklen_t bytes;
+    enum ebm_status status = read_address(config, &address, &bytes, reterr);
+    if (status != EBM_OK)
+        return status;
+    int one = 1, fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+              bind(fd, &address.any, bytes) == 0 && listen(fd, LISTEN_BACKLOG) == 0 &&
+              getsockname(fd, &address.any, &bytes) == 0;
+    if (!ok) {
+        status = ebm_error_set(reterr, EBM_INVALID, "--port", "cannot listen on %.60s port %u: %s", config->host,
+                               config->port, strerror(errno));
+        if (fd >= 0)
+            (void)close(fd);
+        return status;
+    }
+    *ret_fd = fd;
+    *ret_port = ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
+    return EBM_OK;
+}
+
+static bool start_daemon(struct http *http, const struct http_config *config)
+{
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)http->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
+    return http->daemon != NULL;
+}
+
+static void watch_daemon(struct http *http, uv_loop_t *loop)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    (void)uv_timer_init(loop, &http->timer);
+    int failed = uv_poll_init(loop, &http->poll, info->epoll_fd);
+    EBM_ASSERT(failed == 0);
+    http->poll.data = http->timer.data = http;
+    http->n_open_handles = HANDLES;
+    (void)uv_poll_start(&http->poll, UV_READABLE, on_poll);
+    http_pump(http);
+}
+
+enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
+                         struct http **ret_http, struct ebm_error *reterr)
+{
+    struct http *http = calloc(1, sizeof *http);
+    if (!http)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "http", "no memory");
+    http->handler = *handler;
+    http->id_base = ebm_seed_random();
+    ebm_list_init(&http->exchanges);
+    enum ebm_status status = listen_on(config, &http->listen_fd, &http->port, reterr);
+    if (status == EBM_OK && !start_daemon(http, config)) {
+        (void)close(http->listen_fd);
+        status = ebm_error_set(reterr, EBM_INTERNAL, "http", "the HTTP library did not start: %s", strerror(errno));
+    }
+    if (status != EBM_OK) {
+        free(http);
+        return status;
+    }
+    watch_daemon(http, loop);
+    *ret_http = http;
+    return EBM_OK;
+}
+
+uint16_t http_port(const struct http *http)
+{
+    return http->port;
+}
+
+/* ---- stopping ---- */
+
+void http_quiesce(struct http *http)
+{
+    if (http->quiesced)
+        return;
+    http_pump(http); /* connections that stand in the queue already */
+    http->quiesced = true;
+    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        (void)close(fd);
+    http_pump(http);
+}
+
+uint32_t http_pending(const struct http *http)
+{
+    return http->n_pending;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct http *http = handle->data;
+    if (--http->n_open_handles == 0)
+        free(http);
+}
+
+struct http *http_close(struct http *http)
+{
+    if (!http)
+        return NULL;
+    http_quiesce(http);
+    http->closing = true; /* a connection that is resumed without an answer is closed */
+    for (struct ebm_list *link = http->exchanges.next; link != &http->exchanges; link = link->next) {
+        struct http_exchange *exchange = EBM_CONTAINER_OF(link, struct http_exchange, link);
+        if (exchange->state == WAITING)
+            MHD_resume_connection(exchange->connection);
+    }
+    uv_close((uv_handle_t *)&http->poll, on_closed);
+    uv_close((uv_handle_t *)&http->timer, on_closed);
+    MHD_stop_daemon(http->daemon);
+    return NULL;
+}

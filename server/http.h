@@ -1,0 +1,79 @@
+/* http.h - HTTP over libmicrohttpd inside a libuv loop; the one page that hides both the daemon and its rules.
+ *
+ * An exchange is one request and its answer. Everything here is loop thread only. */
+#ifndef EBM_SERVER_HTTP_H
+#define EBM_SERVER_HTTP_H
+
+#include <uv.h>
+
+#include "core/buf.h"
+
+struct http;
+struct http_exchange;
+
+#define HTTP_REQUEST_ID_BYTES 128u
+
+/* How an exchange goes by. http_answer is called exactly once for each, at any time from on_head on. */
+struct http_handler {
+    void *user;
+    /* The headers are read: set the body's limit, or answer at once. */
+    void (*on_head)(void *user, struct http_exchange *exchange);
+    /* The whole body is read, and nobody has answered yet: answer now or later. */
+    void (*on_request)(void *user, struct http_exchange *exchange);
+    /* The body is larger than its limit: answer now. */
+    void (*on_too_large)(void *user, struct http_exchange *exchange);
+    /* The exchange is over: sent (true), or its client is gone or not wanted any more. Let go of everything. */
+    void (*on_end)(void *user, struct http_exchange *exchange, bool sent);
+};
+
+struct http_config {
+    const char *host; /* a numeric address */
+    uint16_t port;    /* 0: any free one */
+    uint32_t max_connections, idle_timeout_s;
+};
+
+/* Listens and serves. INVALID with a sentence when the address cannot be listened on. New: http_close. */
+enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
+                         struct http **ret_http, struct ebm_error *reterr) EBM_MUST_USE;
+uint16_t http_port(const struct http *http);
+
+/* No new connections; answers say Connection: close. */
+void http_quiesce(struct http *http);
+/* Requests that were read whole and whose answers are not sent yet. */
+uint32_t http_pending(const struct http *http);
+/* Ends every exchange (on_end), and frees in the loop's next rounds. NULL is fine; returns NULL. */
+struct http *http_close(struct http *http);
+
+/* Lets the daemon work: after http_answer on an exchange that was waiting. */
+void http_pump(struct http *http);
+
+/* ---- one exchange; texts are borrowed until on_end ---- */
+
+const char *http_method(const struct http_exchange *exchange); /* "GET", ... */
+const char *http_path(const struct http_exchange *exchange);   /* decoded, without the query; any bytes */
+const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
+const char *http_request_id(const struct http_exchange *exchange); /* [A-Za-z0-9._:/+=@-] only */
+uint64_t http_started_us(const struct http_exchange *exchange);    /* when the headers were read */
+uint64_t http_body_bytes(const struct http_exchange *exchange);    /* that arrived */
+
+void http_set_body_limit(struct http_exchange *exchange, uint64_t max_bytes); /* in on_head; 0 before */
+/* Hands out the body, once. New: ebm_buf_done. */
+void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body);
+
+/* The handler's own pointer. */
+void http_set_user(struct http_exchange *exchange, void *user);
+void *http_user(const struct http_exchange *exchange);
+
+struct http_answer {
+    int status;
+    const char *content_type; /* static */
+    const char *allow;        /* static; NULL: no such header */
+    uint32_t retry_after_s;   /* 0: no such header */
+};
+
+/* Takes the bytes of `body` (it is empty afterwards). */
+void http_answer(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body);
+int http_answered_status(const struct http_exchange *exchange); /* 0: not yet */
+uint64_t http_answered_bytes(const struct http_exchange *exchange);
+
+#endif

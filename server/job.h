@@ -1,0 +1,77 @@
+/* job.h - one request on its way through the threads, and who may touch it when.
+ *
+ * Two references: the loop's (as long as the exchange lasts) and the one that travels: batcher, worker, mailbox, loop. The
+ * last one frees. The state is the only thing that both sides may touch at any time:
+ *
+ *   QUEUED -> RUNNING -> DONE         worker: answer or error stand; the travelling reference goes to the mailbox
+ *     ^-------/ (read on a worker: back to the loop, which queues its rows)
+ *   QUEUED, RUNNING -> ABANDONED      loop: deadline passed or client gone; workers drop what they hold
+ *
+ * Everything else belongs to whoever holds the travelling reference, except what is marked. */
+#ifndef EBM_SERVER_JOB_H
+#define EBM_SERVER_JOB_H
+
+#include <stdatomic.h>
+
+#include "core/arena.h"
+#include "core/buf.h"
+#include "models/estimate.h"
+#include "proto/predict_msg.h"
+#include "server/batcher.h"
+#include "server/deadline.h"
+#include "server/model_store.h"
+
+enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
+
+struct http_exchange;
+
+struct job {
+    /* any thread */
+    _Atomic uint32_t references;
+    _Atomic uint32_t state;
+    _Atomic uint32_t rows_left;  /* of the ticket: not yet finished or withdrawn */
+    _Atomic uint32_t failure;    /* enum ebm_status of a batch that failed */
+    _Atomic uint64_t started_us; /* when its first row was taken; 0: not yet */
+
+    struct batcher_ticket ticket; /* the batcher's between submit and take */
+    struct ebm_list mail;         /* the mailbox's */
+
+    /* loop thread only */
+    struct http_exchange *exchange; /* NULL: over */
+    struct deadline deadline;
+    uint64_t accepted_us;
+
+    /* the travelling reference; the loop may read these after on_end when the job is DONE */
+    struct ebm_arena arena; /* request, query, predictions */
+    struct ebm_buf body;
+    bool is_read;
+    struct predict_request request;
+    struct model_store_entry *model; /* a reference, NULL before it is found */
+    struct ebm_resolved_query resolved;
+    struct ebm_prediction *predictions; /* (request.rows) */
+    struct ebm_error error;             /* status OK: answer stands */
+    struct ebm_buf answer;
+    uint64_t finished_us;
+};
+
+/* Takes the bytes of `body`. One reference: the loop's. New: job_unref. NULL: no memory. */
+struct job *job_new(struct ebm_buf *body, size_t max_arena_bytes) EBM_MUST_USE;
+struct job *job_ref(struct job *job);
+struct job *job_unref(struct job *job); /* NULL is fine; returns NULL */
+
+enum job_state job_state(const struct job *job);
+
+/* Worker: may it be worked on? Sets RUNNING. */
+bool job_start(struct job *job);
+/* Worker: RUNNING -> QUEUED, RUNNING -> DONE. False: it was abandoned, the caller drops its reference. */
+bool job_requeue(struct job *job) EBM_MUST_USE;
+bool job_finish(struct job *job) EBM_MUST_USE;
+/* Loop: nobody wants it any more. False: it is DONE, or was abandoned before. */
+bool job_abandon(struct job *job) EBM_MUST_USE;
+/* Between tiles, for struct ebm_item: `who` is the job. */
+bool job_is_wanted(const void *who);
+
+/* n rows of the ticket are finished or withdrawn: true when they were the last, once a ticket. */
+bool job_rows_done(struct job *job, uint32_t n) EBM_MUST_USE;
+
+#endif

@@ -1,0 +1,59 @@
+/* main.c - ebm-server: reads the options, runs the server, tells the shell how it went.
+ *
+ * Exit status: 0 after a graceful stop, 1 when the server could not start, 2 for options that make no sense. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "server/server.h"
+
+#define HELP_BYTES 65536u
+
+static int show_help(void)
+{
+    struct ebm_buf text;
+    ebm_buf_init(&text, HELP_BYTES);
+    enum ebm_status status = options_help(&text);
+    if (status == EBM_OK)
+        (void)fwrite(text.bytes, 1, text.size, stdout);
+    ebm_buf_done(&text);
+    return status == EBM_OK ? 0 : 1;
+}
+
+static enum ebm_log_level level_of(const char *word)
+{
+    static const char *const words[] = {
+#define X(name, word) word,
+        EBM_LOG_LEVEL_MAP(X)
+#undef X
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(words); i++)
+        if (strcmp(words[i], word) == 0)
+            return (enum ebm_log_level)i;
+    return EBM_LOG_INFO;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    enum options_action action;
+    struct ebm_error error;
+    (void)signal(SIGPIPE, SIG_IGN); /* a client that left must not end us */
+    if (options_parse(argc, argv, &options, &action, &error) != EBM_OK) {
+        (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
+        return 2;
+    }
+    if (action == OPTIONS_SHOW_HELP)
+        return show_help();
+    if (action == OPTIONS_SHOW_VERSION) {
+        (void)puts("ebm-server " EBM_VERSION);
+        return 0;
+    }
+    ebm_log_set_level(level_of(options.log_level));
+    if (server_run(&options, &error) != EBM_OK) {
+        ebm_log_error("cannot serve: %s%s%s", error.where, error.where[0] ? ": " : "", error.text);
+        return 1;
+    }
+    return 0;
+}

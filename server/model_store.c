@@ -1,0 +1,266 @@
+/* model_store.c - scans a repository and loads it.
+ *
+ *   DIR -> folders with valid names -> highest version number each -> model file -> plan on the device -> entry
+ *
+ * Names and versions come from folder names, never from clients: a client's name is only compared. Hidden folders and
+ * files are passed over in silence, names that no request could ask for with a warning.
+ * Guarantees: entries stand in the order of their names and never change; a broken model costs only itself.
+ * Does not: watch the folder, compute. */
+#include "server/model_store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+
+#define MAX_MODELS 1024u
+#define PATH_BYTES 4096u
+#define FLOAT_DIGITS 9
+#define DOUBLE_DIGITS 17
+
+struct model_store {
+    size_t n_entries;
+    struct model_store_entry *entries[MAX_MODELS];
+};
+
+/* ---- entries ---- */
+
+struct model_store_entry *model_store_entry_unref(struct model_store_entry *entry)
+{
+    if (!entry || atomic_fetch_sub_explicit(&entry->references, 1, memory_order_acq_rel) != 1)
+        return NULL;
+    (void)entry->ops->plan_unref(entry->plan);
+    (void)ebm_model_unref(entry->model);
+    free(entry->name);
+    free(entry);
+    return NULL;
+}
+
+/* A prediction is a float around a mean: when the mean is large beside the spread, 9 digits are too few. */
+static int needed_digits(const struct ebm_target_config *target)
+{
+    double ratio = 1.0;
+    for (uint32_t d = 0; d < target->dim; d++)
+        ratio = fmax(ratio, fabs(target->mean[d]) / target->std[d]);
+    int digits = FLOAT_DIGITS + (int)fmin(ceil(log10(ratio)), DOUBLE_DIGITS);
+    return digits < DOUBLE_DIGITS ? digits : DOUBLE_DIGITS;
+}
+
+static enum ebm_status load(struct model_store_entry *entry, const char *path, struct ebm_error *reterr)
+{
+    enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, &entry->model, reterr);
+    if (status != EBM_OK)
+        return status;
+    status = entry->ops->plan_new(ebm_model_net(entry->model), ebm_model_params(entry->model), 0, &entry->plan, reterr);
+    if (status != EBM_OK)
+        entry->model = ebm_model_unref(entry->model);
+    else
+        entry->digits = needed_digits(&ebm_model_config(entry->model)->target);
+    return status;
+}
+
+static struct model_store_entry *entry_new(const char *name, uint64_t version, const struct ebm_device_ops *ops,
+                                           uint32_t max_batch_rows)
+{
+    struct model_store_entry *entry = calloc(1, sizeof *entry);
+    char *copy = strdup(name);
+    if (!entry || !copy) {
+        free(entry);
+        free(copy);
+        return NULL;
+    }
+    atomic_init(&entry->references, 1);
+    entry->ops = ops;
+    entry->name = copy;
+    entry->version = version;
+    batcher_lane_init(&entry->lane, max_batch_rows);
+    return entry;
+}
+
+/* ---- scanning ---- */
+
+/* A folder's name as a version number; 0 when it is none. */
+static uint64_t version_of(const char *name)
+{
+    size_t length = strlen(name);
+    bool is_number = length > 0 && length <= 15 && name[0] != '0' && strspn(name, "0123456789") == length;
+    return is_number ? strtoull(name, NULL, 10) : 0;
+}
+
+static bool is_folder(const char *path)
+{
+    DIR *folder = opendir(path);
+    if (folder)
+        (void)closedir(folder);
+    return folder != NULL;
+}
+
+/* The highest version in a model's folder; 0 when there is none. */
+static uint64_t highest_version(const char *path)
+{
+    DIR *folder = opendir(path);
+    uint64_t highest = 0;
+    struct dirent *item;
+    while (folder && (item = readdir(folder)) != NULL) {
+        uint64_t version = version_of(item->d_name);
+        highest = version > highest ? version : highest;
+    }
+    if (folder)
+        (void)closedir(folder);
+    return highest;
+}
+
+static enum ebm_status add_model(struct model_store *store, const char *folder, const char *name,
+                                 const struct ebm_device_ops *ops, uint32_t max_batch_rows, struct ebm_error *reterr)
+{
+    char path[PATH_BYTES];
+    if (store->n_entries == MAX_MODELS)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, name, "more than %u models in %s", MAX_MODELS, folder);
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path || !is_folder(path))
+        return EBM_OK;
+    uint64_t version = highest_version(path);
+    if (version == 0) {
+        ebm_log_warning("model passed over: no folder with a version number: model=%s", name);
+        return EBM_OK;
+    }
+    struct model_store_entry *entry = entry_new(name, version, ops, max_batch_rows);
+    if (!entry)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, name, "no memory");
+    store->entries[store->n_entries++] = entry;
+    if (snprintf(path, sizeof path, "%s/%s/%" PRIu64 "/model.safetensors", folder, name, version) >= (int)sizeof path)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, name, "path is longer than %u bytes", PATH_BYTES);
+    if (load(entry, path, &entry->error) == EBM_OK)
+        ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%zu", name, version,
+                     ebm_model_net(entry->model)->n_params);
+    else
+        ebm_log_error("model not available: model=%s version=%" PRIu64 " status=%s at='%s' reason='%s'", name, version,
+                      ebm_status_name(entry->error.status), entry->error.where, entry->error.text);
+    return EBM_OK;
+}
+
+static enum ebm_status scan(struct model_store *store, const char *path, const struct ebm_device_ops *ops,
+                            uint32_t max_batch_rows, struct ebm_error *reterr)
+{
+    DIR *folder = opendir(path);
+    if (!folder)
+        return ebm_error_set(reterr, EBM_NOT_FOUND, "--model-repository", "cannot read the folder '%.120s': %s", path,
+                             strerror(errno));
+    enum ebm_status status = EBM_OK;
+    struct dirent *item;
+    while (status == EBM_OK && (item = readdir(folder)) != NULL) {
+        if (ebm_name_is_valid(item->d_name))
+            status = add_model(store, path, item->d_name, ops, max_batch_rows, reterr);
+        else if (item->d_name[0] != '.')
+            ebm_log_warning("model passed over: its name has other characters than A-Z a-z 0-9 . _ - : name='%s'",
+                            item->d_name);
+    }
+    (void)closedir(folder);
+    return status;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp((*(struct model_store_entry *const *)a)->name, (*(struct model_store_entry *const *)b)->name);
+}
+
+static size_t count_available(const struct model_store *store)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < store->n_entries; i++)
+        n += store->entries[i]->model != NULL;
+    return n;
+}
+
+enum ebm_status model_store_open(const char *folder, const struct ebm_device_ops *ops, uint32_t max_batch_rows,
+                                 struct model_store **ret_store, struct ebm_error *reterr)
+{
+    struct model_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
+    enum ebm_status status = scan(store, folder, ops, max_batch_rows, reterr);
+    if (status == EBM_OK && count_available(store) == 0)
+        status = ebm_error_set(reterr, EBM_INVALID, "--model-repository",
+                               "no model could be loaded from '%.120s' (%zu found), expected "
+                               "<model>/<version number>/model.safetensors in it",
+                               folder, store->n_entries);
+    if (status != EBM_OK) {
+        (void)model_store_free(store);
+        return status;
+    }
+    qsort(store->entries, store->n_entries, sizeof *store->entries, compare_names);
+    *ret_store = store;
+    return EBM_OK;
+}
+
+struct model_store *model_store_free(struct model_store *store)
+{
+    if (!store)
+        return NULL;
+    for (size_t i = 0; i < store->n_entries; i++)
+        (void)model_store_entry_unref(store->entries[i]);
+    free(store);
+    return NULL;
+}
+
+/* ---- asking ---- */
+
+size_t model_store_count(const struct model_store *store)
+{
+    return store->n_entries;
+}
+
+struct model_store_entry *model_store_at(const struct model_store *store, size_t index)
+{
+    EBM_ASSERT(index < store->n_entries);
+    return store->entries[index];
+}
+
+static struct model_store_entry *find_by_name(const struct model_store *store, const char *name)
+{
+    for (size_t i = 0; i < store->n_entries; i++)
+        if (strcmp(store->entries[i]->name, name) == 0)
+            return store->entries[i];
+    return NULL;
+}
+
+static enum ebm_status find_only(const struct model_store *store, struct model_store_entry **ret_entry,
+                                 struct ebm_error *reterr)
+{
+    if (count_available(store) > 1)
+        return ebm_error_set(reterr, EBM_INVALID, "model", "missing: this server has more than one model, GET / lists them");
+    for (size_t i = 0; i < store->n_entries; i++)
+        if (store->entries[i]->model)
+            *ret_entry = store->entries[i];
+    return EBM_OK;
+}
+
+enum ebm_status model_store_find(const struct model_store *store, const char *name, uint64_t version,
+                                 struct model_store_entry **ret_entry, struct ebm_error *reterr)
+{
+    struct model_store_entry *entry = NULL;
+    enum ebm_status status = EBM_OK;
+    if (name)
+        entry = find_by_name(store, name);
+    else
+        status = find_only(store, &entry, reterr);
+    if (status != EBM_OK)
+        return status;
+    if (!entry)
+        return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%s'", name);
+    if (version != 0 && version != entry->version)
+        return ebm_error_set(reterr, EBM_NOT_FOUND, "version",
+                             "model '%s' has version %" PRIu64 ", there is no version %" PRIu64, entry->name,
+                             entry->version, version);
+    if (!entry->model)
+        return ebm_error_set(reterr, EBM_DAMAGED, "model", "'%s' version %" PRIu64 " is not available: %s%s%s",
+                             entry->name, entry->version, entry->error.where, entry->error.where[0] ? ": " : "",
+                             entry->error.text);
+    (void)atomic_fetch_add_explicit(&entry->references, 1, memory_order_relaxed);
+    *ret_entry = entry;
+    return EBM_OK;
+}

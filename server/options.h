@@ -1,0 +1,48 @@
+/* options.h - the server's options: one table gives the struct, the defaults, the bounds, the parser and --help. */
+#ifndef EBM_SERVER_OPTIONS_H
+#define EBM_SERVER_OPTIONS_H
+
+#include "core/buf.h"
+#include "core/limits.h"
+
+/* TEXT(member, value's name, default, help)
+ * WORD(member, words with | between, default, help)
+ * WHOLE(member, default, min, max, help)
+ * A member's flag has '-' for '_'. */
+#define OPTIONS_MAP(TEXT, WORD, WHOLE)                                                                                 \
+    TEXT(model_repository, "DIR", "", "Folder with <model>/<version number>/model.safetensors (required)")             \
+    TEXT(host, "ADDRESS", "127.0.0.1", "Address to listen on, IPv4 or IPv6")                                           \
+    WHOLE(port, 8080, 0, 65535, "Port to listen on; 0 takes any free one")                                             \
+    WORD(device, "cpu", "cpu", "Where to compute")                                                                     \
+    WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core")                                            \
+    WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
+    WHOLE(max_queue_delay_us, 0, 0, 1000000, "Longest that a short batch waits for company")                           \
+    WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \
+    WHOLE(timeout_ms, 30000, 1, 86400000, "Longest time for one request; then 504")                                    \
+    WHOLE(max_body_bytes, 4 << 20, 256, 256 << 20, "Largest request body; larger ones are refused with 413")           \
+    WHOLE(max_response_bytes, 64 << 20, 4096, 1 << 30, "Largest answer; requests for more are refused with 400")       \
+    WHOLE(max_samples, LIMIT_SAMPLES, 1, LIMIT_SAMPLES, "Most samples that a request may ask for")                     \
+    WHOLE(max_connections, 1024, 1, 65536, "Most open connections")                                                    \
+    WHOLE(idle_timeout_s, 60, 1, 86400, "Connections without any traffic are closed after this")                       \
+    WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")
+
+struct options {
+#define OPTIONS_TEXT(member, value, standard, help) const char *member;
+#define OPTIONS_WORD(member, words, standard, help) const char *member;
+#define OPTIONS_WHOLE(member, standard, min, max, help) uint64_t member;
+    OPTIONS_MAP(OPTIONS_TEXT, OPTIONS_WORD, OPTIONS_WHOLE)
+#undef OPTIONS_TEXT
+#undef OPTIONS_WORD
+#undef OPTIONS_WHOLE
+};
+
+enum options_action { OPTIONS_RUN, OPTIONS_SHOW_HELP, OPTIONS_SHOW_VERSION };
+
+/* Reads "--flag value" and "--flag=value". INVALID with where = the flag. Texts are borrowed from argv. */
+enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options,
+                              enum options_action *ret_action, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* The text of --help. */
+enum ebm_status options_help(struct ebm_buf *buf) EBM_MUST_USE;
+
+#endif

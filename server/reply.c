@@ -1,0 +1,99 @@
+/* reply.c - statuses and errors -> HTTP answers.
+ *
+ *   enum ebm_status -> enum reply_kind -> status line, code word, JSON body
+ *
+ * Texts of errors may quote what a client sent; json_write_text makes them valid JSON. Guarantees: every exchange that
+ * comes here is answered, without memory too (then with an empty body). */
+#include "server/reply.h"
+
+#include <stdio.h>
+
+#include "proto/json_write.h"
+
+#define ERROR_BYTES 4096u
+#define RETRY_AFTER_S 1u
+
+static const struct {
+    int status;
+    const char *code;
+} kinds[] = {
+#define X(name, status, code) {status, code},
+    REPLY_MAP(X)
+#undef X
+};
+
+enum reply_kind reply_kind_of(enum ebm_status status)
+{
+    switch (status) {
+    case EBM_OK:
+        return REPLY_OK;
+    case EBM_INVALID:
+        return REPLY_INVALID;
+    case EBM_TOO_LARGE:
+        return REPLY_TOO_LARGE;
+    case EBM_NOT_FOUND:
+        return REPLY_NOT_FOUND;
+    case EBM_BUSY:
+        return REPLY_QUEUE_FULL;
+    case EBM_TIMEOUT:
+        return REPLY_TIMEOUT;
+    case EBM_DAMAGED:
+        return REPLY_NOT_READY;
+    case EBM_CANCELLED:
+    case EBM_NO_MEMORY:
+    case EBM_DEVICE:
+    case EBM_INTERNAL:
+        return REPLY_INTERNAL;
+    }
+    return REPLY_INTERNAL;
+}
+
+int reply_http_status(enum reply_kind kind)
+{
+    return kinds[kind].status;
+}
+
+static void answer_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error,
+                         const char *allow)
+{
+    char text[sizeof error->where + sizeof error->text + 2];
+    (void)snprintf(text, sizeof text, "%s%s%s", error->where, error->where[0] ? ": " : "", error->text);
+    struct ebm_buf body;
+    ebm_buf_init(&body, ERROR_BYTES);
+    (void)ebm_buf_text(&body, "{\"error\":");
+    json_write_text(&body, text);
+    (void)ebm_buf_printf(&body, ",\"code\":\"%s\",\"request_id\":\"%s\"}\n", kinds[kind].code,
+                         http_request_id(exchange));
+    struct http_answer answer = {
+        .status = kinds[kind].status,
+        .content_type = "application/json",
+        .allow = allow,
+        .retry_after_s = kind == REPLY_QUEUE_FULL || kind == REPLY_NOT_READY ? RETRY_AFTER_S : 0,
+    };
+    http_answer(exchange, &answer, &body);
+}
+
+void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error)
+{
+    answer_error(exchange, kind, error, NULL);
+}
+
+void reply_not_allowed(struct http_exchange *exchange, const char *allow)
+{
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_INVALID, "", "method not allowed here, expected %s", allow);
+    answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, allow);
+}
+
+void reply_json(struct http_exchange *exchange, struct ebm_buf *body)
+{
+    struct http_answer answer = {.status = 200, .content_type = "application/json"};
+    if (body->status == EBM_OK) {
+        http_answer(exchange, &answer, body);
+        return;
+    }
+    struct ebm_error error;
+    (void)ebm_error_set(&error, body->status, "", "the answer could not be written: %s",
+                        ebm_status_text(body->status));
+    reply_error(exchange, REPLY_INTERNAL, &error);
+}

@@ -1,0 +1,37 @@
+/* reply.h - what a refusal looks like: {"error": "...", "code": "...", "request_id": "..."} with a fitting status. */
+#ifndef EBM_SERVER_REPLY_H
+#define EBM_SERVER_REPLY_H
+
+#include "server/http.h"
+
+/* name, HTTP status, code */
+#define REPLY_MAP(X)                                                           \
+    X(OK, 200, "ok")                                                           \
+    X(INVALID, 400, "invalid")                                                 \
+    X(NOT_FOUND, 404, "not_found")                                             \
+    X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                           \
+    X(TOO_LARGE, 413, "too_large")                                             \
+    X(UNSUPPORTED_TYPE, 415, "unsupported_type")                               \
+    X(QUEUE_FULL, 429, "queue_full")                                           \
+    X(INTERNAL, 500, "internal")                                               \
+    X(NOT_READY, 503, "not_ready")                                             \
+    X(TIMEOUT, 504, "timeout")
+
+enum reply_kind {
+#define X(name, status, code) REPLY_##name,
+    REPLY_MAP(X)
+#undef X
+};
+
+/* The one place where statuses become HTTP. Pure. */
+enum reply_kind reply_kind_of(enum ebm_status status);
+int reply_http_status(enum reply_kind kind);
+
+/* Answers an exchange with an error; `error` says where and what. Loop thread. */
+void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error);
+/* The same with the Allow header of 405. `allow` is static. */
+void reply_not_allowed(struct http_exchange *exchange, const char *allow);
+/* Answers 200 with JSON; takes the body's bytes. When the body failed: 500. */
+void reply_json(struct http_exchange *exchange, struct ebm_buf *body);
+
+#endif

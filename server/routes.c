@@ -1,0 +1,266 @@
+/* routes.c - the table of routes, and the answers that need no worker.
+ *
+ *   headers -> path in the table? 404 -> method there? 405 -> a type that we read? 415 -> body's limit
+ *   body    -> the route's handler: answers now, or hands over to dispatch
+ *
+ * All that can be refused is refused before the body is kept. A pattern's '*' stands for one segment of the path, which the
+ * handler gets. Guarantees: every request is answered; nothing here blocks. Does not know: batches, threads. */
+#include "server/routes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proto/json_write.h"
+#include "server/access_log.h"
+#include "server/reply.h"
+
+#define SHORT_ANSWER_BYTES (1u << 20)
+
+typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, const char *segment);
+
+struct route {
+    const char *method, *pattern, *allow;
+    bool has_json_body;
+    handle_fn *handle;
+};
+
+static handle_fn show_index, show_live, show_ready, show_model, predict;
+
+static const struct route table[] = {
+    {"POST", "/predict", "POST", true, predict},
+    {"GET", "/", "GET, HEAD", false, show_index},
+    {"GET", "/healthz", "GET, HEAD", false, show_live},
+    {"GET", "/livez", "GET, HEAD", false, show_live},
+    {"GET", "/readyz", "GET, HEAD", false, show_ready},
+    {"GET", "/v2/models/*", "GET, HEAD", false, show_model},
+};
+
+/* ---- finding ---- */
+
+/* The segment that '*' stands for, an empty text for a pattern without; NULL when the path does not match. */
+static const char *match(const char *pattern, const char *path)
+{
+    const char *star = strchr(pattern, '*');
+    if (!star)
+        return strcmp(pattern, path) == 0 ? "" : NULL;
+    size_t prefix = (size_t)(star - pattern);
+    bool is_match = strncmp(pattern, path, prefix) == 0 && path[prefix] && !strchr(path + prefix, '/');
+    return is_match ? path + prefix : NULL;
+}
+
+static const struct route *find(const char *path, const char **ret_segment)
+{
+    for (size_t i = 0; i < EBM_COUNT_OF(table); i++) {
+        const char *segment = match(table[i].pattern, path);
+        if (segment) {
+            *ret_segment = segment;
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static bool allows(const struct route *route, const char *method)
+{
+    if (strcmp(method, "HEAD") == 0)
+        method = "GET"; /* the same, and the library leaves the body out */
+    return strcmp(method, route->method) == 0;
+}
+
+/* JSON, nothing, or what curl and forms say when nobody told them. */
+static bool is_json_type(const char *type)
+{
+    if (!type)
+        return true;
+    size_t length = strcspn(type, "; \t");
+    static const char *const known[] = {"application/json", "application/x-www-form-urlencoded"};
+    for (size_t i = 0; i < EBM_COUNT_OF(known); i++)
+        if (strlen(known[i]) == length && strncasecmp(type, known[i], length) == 0)
+            return true;
+    return strncasecmp(type, "text/", 5) == 0;
+}
+
+static bool is_plain_encoding(const char *encoding)
+{
+    return !encoding || strcasecmp(encoding, "identity") == 0;
+}
+
+static void refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
+{
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_INVALID, where, "%s", text);
+    reply_error(exchange, kind, &error);
+}
+
+static void on_head(void *user, struct http_exchange *exchange)
+{
+    struct routes *routes = user;
+    const char *segment;
+    const struct route *route = find(http_path(exchange), &segment);
+    http_set_body_limit(exchange, routes->max_body_bytes);
+    if (!route)
+        refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
+    else if (!allows(route, http_method(exchange)))
+        reply_not_allowed(exchange, route->allow);
+    else if (route->has_json_body && !is_json_type(http_header(exchange, "Content-Type")))
+        refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
+    else if (route->has_json_body && !is_plain_encoding(http_header(exchange, "Content-Encoding")))
+        refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding", "expected a body that is not compressed");
+}
+
+static void on_request(void *user, struct http_exchange *exchange)
+{
+    const char *segment;
+    const struct route *route = find(http_path(exchange), &segment);
+    EBM_ASSERT(route); /* on_head answers all others */
+    route->handle(user, exchange, segment);
+}
+
+static void on_too_large(void *user, struct http_exchange *exchange)
+{
+    struct routes *routes = user;
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_TOO_LARGE, "body", "larger than %" PRIu64 " bytes", routes->max_body_bytes);
+    reply_error(exchange, REPLY_TOO_LARGE, &error);
+}
+
+static void on_end(void *user, struct http_exchange *exchange, bool sent)
+{
+    struct routes *routes = user;
+    routes->n_requests++;
+    access_log_write(exchange, http_user(exchange), sent);
+    dispatch_end(routes->dispatch, exchange);
+}
+
+struct http_handler routes_handler(struct routes *routes)
+{
+    return (struct http_handler){routes, on_head, on_request, on_too_large, on_end};
+}
+
+/* ---- short answers ---- */
+
+static void refuse_not_ready(struct http_exchange *exchange)
+{
+    refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping");
+}
+
+static void predict(struct routes *routes, struct http_exchange *exchange, const char *segment)
+{
+    (void)segment;
+    if (routes->store)
+        dispatch_predict(routes->dispatch, exchange);
+    else
+        refuse_not_ready(exchange);
+}
+
+static void show_text(struct http_exchange *exchange, const char *text)
+{
+    struct ebm_buf body;
+    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    (void)ebm_buf_text(&body, text);
+    reply_json(exchange, &body);
+}
+
+static void show_live(struct routes *routes, struct http_exchange *exchange, const char *segment)
+{
+    (void)routes;
+    (void)segment;
+    show_text(exchange, "{\"live\":true}\n");
+}
+
+static void show_ready(struct routes *routes, struct http_exchange *exchange, const char *segment)
+{
+    (void)segment;
+    if (routes->ready)
+        show_text(exchange, "{\"ready\":true}\n");
+    else
+        refuse_not_ready(exchange);
+}
+
+static void write_entry(struct ebm_buf *body, const struct model_store_entry *entry)
+{
+    (void)ebm_buf_text(body, "{\"name\":");
+    (void)ebm_buf_json_text(body, entry->name);
+    (void)ebm_buf_printf(body, ",\"version\":%" PRIu64 ",\"available\":%s", entry->version,
+                         entry->model ? "true" : "false");
+    if (!entry->model) {
+        (void)ebm_buf_text(body, ",\"reason\":");
+        json_write_text(body, entry->error.text);
+    }
+    (void)ebm_buf_text(body, "}");
+}
+
+static void show_index(struct routes *routes, struct http_exchange *exchange, const char *segment)
+{
+    (void)segment;
+    struct ebm_buf body;
+    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    (void)ebm_buf_text(&body, "{\"name\":\"ebm-server\",\"routes\":[");
+    for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
+        (void)ebm_buf_printf(&body, "%s\"%s %s\"", i ? "," : "", table[i].method, table[i].pattern);
+    (void)ebm_buf_text(&body, "],\"models\":[");
+    size_t n = routes->store ? model_store_count(routes->store) : 0;
+    for (size_t i = 0; i < n; i++) {
+        (void)ebm_buf_text(&body, i ? "," : "");
+        write_entry(&body, model_store_at(routes->store, i));
+    }
+    (void)ebm_buf_text(&body, "]}\n");
+    reply_json(exchange, &body);
+}
+
+/* ---- GET /v2/models/M, as the Open Inference Protocol has it ---- */
+
+static void write_names(struct ebm_buf *body, const char *key, char *const *names, uint32_t n)
+{
+    if (!names)
+        return;
+    (void)ebm_buf_printf(body, ",\"%s\":[", key);
+    for (uint32_t i = 0; i < n; i++) {
+        (void)ebm_buf_text(body, i ? "," : "");
+        json_write_text(body, names[i]);
+    }
+    (void)ebm_buf_text(body, "]");
+}
+
+static void write_metadata(struct ebm_buf *body, const struct model_store_entry *entry)
+{
+    const struct ebm_config *config = ebm_model_config(entry->model);
+    static const char *const outputs[] = {"mean", "std", "variance", "median"};
+    (void)ebm_buf_text(body, "{\"name\":");
+    (void)ebm_buf_json_text(body, entry->name);
+    (void)ebm_buf_printf(body, ",\"versions\":[\"%" PRIu64 "\"],\"platform\":\"ebm_safetensors\"", entry->version);
+    (void)ebm_buf_printf(body, ",\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 "]}]",
+                         config->input.size);
+    (void)ebm_buf_text(body, ",\"outputs\":[");
+    for (size_t i = 0; i < EBM_COUNT_OF(outputs); i++)
+        (void)ebm_buf_printf(body, "{\"name\":\"%s\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 "]},", outputs[i],
+                             config->target.dim);
+    (void)ebm_buf_printf(body, "{\"name\":\"quantiles\",\"datatype\":\"FP32\",\"shape\":[-1,-1,%" PRIu32 "]},",
+                         config->target.dim);
+    (void)ebm_buf_text(body, "{\"name\":\"log_normalizer\",\"datatype\":\"FP32\",\"shape\":[-1]}]");
+    write_names(body, "input_names", config->input.names, config->input.size);
+    write_names(body, "target_names", config->target.names, config->target.dim);
+    (void)ebm_buf_text(body, "}\n");
+}
+
+static void show_model(struct routes *routes, struct http_exchange *exchange, const char *segment)
+{
+    struct model_store_entry *entry;
+    struct ebm_error error;
+    if (!routes->store) {
+        refuse_not_ready(exchange);
+        return;
+    }
+    enum ebm_status status = model_store_find(routes->store, segment, 0, &entry, &error);
+    if (status != EBM_OK) {
+        reply_error(exchange, reply_kind_of(status), &error);
+        return;
+    }
+    struct ebm_buf body;
+    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    write_metadata(&body, entry);
+    (void)model_store_entry_unref(entry);
+    reply_json(exchange, &body);
+}

@@ -1,0 +1,19 @@
+/* routes.h - which request goes where: the table of routes and the short answers. Loop thread only. */
+#ifndef EBM_SERVER_ROUTES_H
+#define EBM_SERVER_ROUTES_H
+
+#include "server/dispatch.h"
+#include "server/http.h"
+
+struct routes {
+    struct dispatch *dispatch;
+    const struct model_store *store; /* NULL until the models are loaded */
+    bool ready;                      /* /readyz and /predict answer 200 */
+    uint64_t max_body_bytes;
+    uint64_t n_requests; /* that are over */
+};
+
+/* The callbacks for http_new. Borrow: routes as long as http. */
+struct http_handler routes_handler(struct routes *routes);
+
+#endif

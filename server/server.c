@@ -1,0 +1,286 @@
+/* server.c - owns all parts, in the order in which they come and go.
+ *
+ *   STARTING  listening; probes answer; a thread loads the models and starts the workers
+ *   SERVING   ready
+ *   DRAINING  not ready, no new connections; every request that was read is answered, Connection: close
+ *   STOPPED   exchanges ended, workers joined, mail drained, all freed
+ *
+ *   loop thread: http, routes, dispatch, mailbox     workers: batcher, engines
+ *
+ * A drain ends when nothing is pending any more, which is looked at after every round of the loop, or after the longest
+ * time that a request may take. Guarantees: everything started is stopped, on every path. */
+#include "server/server.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "server/routes.h"
+#include "server/worker.h"
+
+#define DRAIN_GRACE_MS 5000u
+#define OTHER_FILES 64u
+
+enum phase { STARTING, SERVING, DRAINING, STOPPED };
+
+struct server {
+    const struct options *options;
+    uv_loop_t loop;
+    enum phase phase;
+    bool stop_requested;
+    uv_signal_t signals[2];
+    uv_async_t started;     /* from the starting thread */
+    uv_check_t round_ended; /* while draining */
+    uv_timer_t drain_limit;
+    uv_thread_t starter;
+
+    struct batcher *batcher;
+    struct batcher_lane read_lane;
+    struct mailbox *mailbox;
+    struct dispatch *dispatch;
+    struct http *http;
+    struct routes routes;
+
+    /* the starting thread's until `started` */
+    struct predict_service service;
+    struct model_store *store;
+    struct worker_pool *workers;
+    enum ebm_status start_status;
+    struct ebm_error start_error;
+};
+
+/* ---- stopping ---- */
+
+static void stop(struct server *server)
+{
+    if (server->phase == STOPPED)
+        return;
+    server->phase = STOPPED;
+    uint32_t lost = http_pending(server->http);
+    if (lost > 0)
+        ebm_log_warning("stopped with requests that were not answered: requests=%" PRIu32, lost);
+    dispatch_set_http(server->dispatch, NULL);
+    server->http = http_close(server->http);
+    batcher_stop(server->batcher);
+    server->workers = worker_pool_free(server->workers);
+    mailbox_drain(server->mailbox);
+    server->mailbox = mailbox_close(server->mailbox);
+    server->dispatch = dispatch_close(server->dispatch);
+    for (size_t i = 0; i < EBM_COUNT_OF(server->signals); i++)
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    uv_close((uv_handle_t *)&server->started, NULL);
+    uv_close((uv_handle_t *)&server->round_ended, NULL);
+    uv_close((uv_handle_t *)&server->drain_limit, NULL);
+}
+
+static void on_round_ended(uv_check_t *check)
+{
+    struct server *server = check->data;
+    if (http_pending(server->http) == 0)
+        stop(server);
+}
+
+static void on_drain_limit(uv_timer_t *timer)
+{
+    stop(timer->data);
+}
+
+static void drain(struct server *server)
+{
+    server->phase = DRAINING;
+    server->routes.ready = false;
+    http_quiesce(server->http);
+    ebm_log_info("stopping: answering what was accepted: requests=%" PRIu32, http_pending(server->http));
+    if (http_pending(server->http) == 0) {
+        stop(server);
+        return;
+    }
+    (void)uv_check_start(&server->round_ended, on_round_ended);
+    (void)uv_timer_start(&server->drain_limit, on_drain_limit, server->options->timeout_ms + DRAIN_GRACE_MS, 0);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct server *server = signal->data;
+    ebm_log_info("signal received: number=%d", number);
+    server->stop_requested = true;
+    if (server->phase == SERVING)
+        drain(server);
+}
+
+/* ---- starting ---- */
+
+static uint32_t worker_count(const struct options *options)
+{
+    if (options->workers > 0)
+        return (uint32_t)options->workers;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
+}
+
+static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
+{
+    const struct options *options = server->options;
+    const struct ebm_device_ops *ops = ebm_device_cpu();
+    enum ebm_status status = model_store_open(options->model_repository, ops, (uint32_t)options->max_batch_size,
+                                              &server->store, reterr);
+    if (status != EBM_OK)
+        return status;
+    server->service.store = server->store;
+    struct worker_config config = {
+        .n_workers = worker_count(options),
+        .ops = ops,
+        .limits = {.max_rows = (uint32_t)options->max_batch_size, .max_samples = (uint32_t)options->max_samples},
+        .service = &server->service,
+        .batcher = server->batcher,
+        .read_lane = &server->read_lane,
+        .mailbox = server->mailbox,
+    };
+    return worker_pool_new(&config, &server->workers, reterr);
+}
+
+static void run_starter(void *argument)
+{
+    struct server *server = argument;
+    server->start_status = load_and_start(server, &server->start_error);
+    (void)uv_async_send(&server->started);
+}
+
+static void on_started(uv_async_t *async)
+{
+    struct server *server = async->data;
+    (void)uv_thread_join(&server->starter);
+    if (server->start_status != EBM_OK || server->stop_requested) {
+        stop(server);
+        return;
+    }
+    server->phase = SERVING;
+    server->routes.store = server->store;
+    server->routes.ready = true;
+    ebm_log_info("listening and ready: host=%s port=%u models=%zu workers=%" PRIu32, server->options->host,
+                 http_port(server->http), model_store_count(server->store), worker_count(server->options));
+}
+
+/* A connection is a file; the usual soft limit of 1024 is below our default. */
+static void raise_file_limit(uint64_t connections)
+{
+    struct rlimit limit;
+    rlim_t wanted = connections + OTHER_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        ebm_log_warning("fewer open files are allowed than --max-connections needs: allowed=%" PRIu64 " needed=%" PRIu64,
+                        (uint64_t)limit.rlim_cur, (uint64_t)wanted);
+}
+
+static void init_handles(struct server *server)
+{
+    static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT};
+    for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++) {
+        (void)uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        (void)uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
+    (void)uv_async_init(&server->loop, &server->started, on_started);
+    (void)uv_check_init(&server->loop, &server->round_ended);
+    (void)uv_timer_init(&server->loop, &server->drain_limit);
+    server->started.data = server->round_ended.data = server->drain_limit.data = server;
+}
+
+static enum ebm_status build_queues(struct server *server)
+{
+    const struct options *options = server->options;
+    struct batcher_limits limits = {options->max_queue_rows, options->max_queue_delay_us};
+    struct dispatch_config config = {
+        .service = &server->service,
+        .read_lane = &server->read_lane,
+        .max_arena_bytes = options->max_body_bytes * 8 + options->max_response_bytes * 2 + (1u << 20),
+        .timeout_ms = options->timeout_ms,
+    };
+    batcher_lane_init(&server->read_lane, 1);
+    enum ebm_status status = batcher_new(&limits, &server->batcher);
+    config.batcher = server->batcher;
+    if (status == EBM_OK)
+        status = dispatch_new(&server->loop, &config, &server->dispatch);
+    if (status == EBM_OK)
+        status = mailbox_new(&server->loop, dispatch_on_mail, server->dispatch, &server->mailbox);
+    return status;
+}
+
+static enum ebm_status build_http(struct server *server, struct ebm_error *reterr)
+{
+    const struct options *options = server->options;
+    struct http_config config = {
+        .host = options->host,
+        .port = (uint16_t)options->port,
+        .max_connections = (uint32_t)options->max_connections,
+        .idle_timeout_s = (uint32_t)options->idle_timeout_s,
+    };
+    server->routes.dispatch = server->dispatch;
+    server->routes.max_body_bytes = options->max_body_bytes;
+    struct http_handler handler = routes_handler(&server->routes);
+    enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);
+    if (status == EBM_OK)
+        dispatch_set_http(server->dispatch, server->http);
+    return status;
+}
+
+static void free_all(struct server *server)
+{
+    (void)mailbox_close(server->mailbox); /* both NULL after stop */
+    (void)dispatch_close(server->dispatch);
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* until every handle is closed */
+    int open = uv_loop_close(&server->loop);
+    EBM_ASSERT(open == 0);
+    (void)batcher_free(server->batcher);
+    (void)model_store_free(server->store);
+}
+
+static void log_end(const struct server *server)
+{
+    struct batcher_stats stats = batcher_stats(server->batcher);
+    ebm_log_info("stopped: requests=%" PRIu64 " batches=%" PRIu64 " rows=%" PRIu64, server->routes.n_requests,
+                 stats.batches, stats.rows);
+}
+
+static enum ebm_status serve(struct server *server, struct ebm_error *reterr)
+{
+    init_handles(server);
+    if (uv_thread_create(&server->starter, run_starter, server) != 0) {
+        stop(server);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no thread to load the models");
+    }
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    if (server->start_status != EBM_OK && reterr)
+        *reterr = server->start_error;
+    return server->start_status;
+}
+
+enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
+{
+    struct server server = {.options = options};
+    server.service.limits = (struct predict_limits){
+        .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
+        .max_samples = options->max_samples,
+        .max_timeout_ms = options->timeout_ms,
+    };
+    server.service.max_response_bytes = options->max_response_bytes;
+    if (uv_loop_init(&server.loop) != 0)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no event loop");
+    raise_file_limit(options->max_connections);
+    enum ebm_status status = build_queues(&server);
+    if (status != EBM_OK)
+        (void)ebm_error_set(reterr, status, "", "no memory to start");
+    if (status == EBM_OK)
+        status = build_http(&server, reterr);
+    if (status == EBM_OK) {
+        status = serve(&server, reterr);
+        log_end(&server);
+    }
+    free_all(&server);
+    return status;
+}

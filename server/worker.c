@@ -1,0 +1,240 @@
+/* worker.c - takes batches, computes, sends finished jobs home.
+ *
+ *   batcher_take -> read lane:  body -> request -> admitted job            -> mailbox (the loop queues its rows)
+ *                -> model lane: rows -> items -> ebm_engine_predict
+ *                               last row of a job -> JSON -> DONE          -> mailbox
+ *
+ * Thread: each worker's own; a worker never touches a connection, and knows a job only while it holds its travelling
+ * reference or rows of it. Guarantees: a job comes back exactly once after its last row; one that was abandoned is dropped
+ * by whoever holds it last; a device that fails costs the jobs of that batch, not the server. */
+#include "server/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+
+struct worker {
+    struct worker_pool *pool;
+    pthread_t thread;
+    /* its own thread only */
+    struct ebm_engine *engine;
+    struct ebm_item *items;     /* (max_rows) */
+    struct batcher_part *parts; /* (max_rows) */
+};
+
+struct worker_pool {
+    struct worker_config config; /* fixed */
+    uint32_t n_started;          /* fixed after worker_pool_new */
+    struct worker *workers;
+    pthread_mutex_t mutex;
+    pthread_cond_t prepared;
+    /* under mutex */
+    uint32_t n_prepared;
+    struct ebm_error error; /* of the first that could not prepare */
+};
+
+/* ---- preparing ---- */
+
+static enum ebm_status prepare(struct worker *worker, struct ebm_error *reterr)
+{
+    const struct worker_config *config = &worker->pool->config;
+    const struct model_store *store = config->service->store;
+    worker->items = calloc(config->limits.max_rows, sizeof *worker->items);
+    worker->parts = calloc(config->limits.max_rows, sizeof *worker->parts);
+    if (!worker->items || !worker->parts)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "worker", "no memory");
+    enum ebm_status status = ebm_engine_new(config->ops, &config->limits, &worker->engine, reterr);
+    for (size_t i = 0; status == EBM_OK && i < model_store_count(store); i++) {
+        const struct model_store_entry *entry = model_store_at(store, i);
+        if (entry->model)
+            status = ebm_engine_prepare(worker->engine, entry->model, entry->plan, reterr);
+    }
+    return status;
+}
+
+static bool report_prepared(struct worker *worker)
+{
+    struct ebm_error error = {.status = EBM_OK};
+    enum ebm_status status = prepare(worker, &error);
+    struct worker_pool *pool = worker->pool;
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->n_prepared++;
+    if (status != EBM_OK && pool->error.status == EBM_OK)
+        pool->error = error;
+    (void)pthread_cond_signal(&pool->prepared);
+    (void)pthread_mutex_unlock(&pool->mutex);
+    return status == EBM_OK;
+}
+
+/* ---- working ---- */
+
+static void send_home(struct worker *worker, struct job *job, bool is_wanted)
+{
+    if (is_wanted)
+        mailbox_post(worker->pool->config.mailbox, &job->mail);
+    else
+        (void)job_unref(job);
+}
+
+static void note_start(struct job *job)
+{
+    uint64_t none = 0;
+    (void)atomic_compare_exchange_strong_explicit(&job->started_us, &none, ebm_clock_us(), memory_order_relaxed,
+                                                  memory_order_relaxed);
+}
+
+static void read_job(struct worker *worker, struct job *job)
+{
+    const struct predict_service *service = worker->pool->config.service;
+    if (!job_rows_done(job, 1) || !job_start(job)) {
+        (void)job_unref(job);
+        return;
+    }
+    enum ebm_status status = job->is_read ? EBM_OK : predict_read(service, job);
+    if (status == EBM_OK)
+        status = predict_admit(service, job);
+    send_home(worker, job, status == EBM_OK ? job_requeue(job) : job_finish(job));
+}
+
+/* The last row of the job is done. */
+static void complete(struct worker *worker, struct job *job)
+{
+    enum ebm_status failure = (enum ebm_status)atomic_load_explicit(&job->failure, memory_order_relaxed);
+    if (job_is_wanted(job)) {
+        if (failure == EBM_OK)
+            predict_encode(worker->pool->config.service, job);
+        else
+            (void)ebm_error_set(&job->error, failure, "", "the prediction failed: %s", ebm_status_text(failure));
+        job->finished_us = ebm_clock_us();
+    }
+    send_home(worker, job, job_finish(job));
+}
+
+/* The rows of a batch that somebody still wants. */
+static uint32_t stage(struct worker *worker, const struct batcher_batch *batch)
+{
+    uint32_t n = 0;
+    for (uint32_t p = 0; p < batch->n_parts; p++) {
+        const struct batcher_part *part = &batch->parts[p];
+        struct job *job = EBM_CONTAINER_OF(part->ticket, struct job, ticket);
+        if (!job_start(job))
+            continue;
+        note_start(job);
+        for (uint32_t i = 0; i < part->n_rows; i++)
+            worker->items[n++] = predict_item(job, part->first_row + i);
+    }
+    return n;
+}
+
+static void predict_batch(struct worker *worker, const struct batcher_batch *batch)
+{
+    const struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
+    uint32_t n = stage(worker, batch);
+    enum ebm_status status = EBM_OK;
+    if (n > 0)
+        status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
+    for (uint32_t p = 0; p < batch->n_parts; p++) {
+        struct job *job = EBM_CONTAINER_OF(batch->parts[p].ticket, struct job, ticket);
+        if (status != EBM_OK)
+            atomic_store_explicit(&job->failure, (uint32_t)status, memory_order_relaxed);
+        if (job_rows_done(job, batch->parts[p].n_rows))
+            complete(worker, job);
+    }
+}
+
+static void work(struct worker *worker)
+{
+    const struct worker_config *config = &worker->pool->config;
+    struct batcher_batch batch = {.parts = worker->parts};
+    while (batcher_take(config->batcher, &batch)) {
+        if (batch.lane == config->read_lane)
+            read_job(worker, EBM_CONTAINER_OF(batch.parts[0].ticket, struct job, ticket));
+        else
+            predict_batch(worker, &batch);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct worker *worker = argument;
+    ebm_device_thread_init();
+    if (report_prepared(worker))
+        work(worker);
+    worker->engine = ebm_engine_free(worker->engine);
+    free(worker->items);
+    free(worker->parts);
+    return NULL;
+}
+
+/* ---- the pool ---- */
+
+/* Signals are the loop's: the threads inherit a mask without any. */
+static void start_threads(struct worker_pool *pool)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (uint32_t i = 0; i < pool->config.n_workers; i++) {
+        pool->workers[i].pool = pool;
+        if (pthread_create(&pool->workers[i].thread, NULL, run, &pool->workers[i]) != 0)
+            break;
+        pool->n_started++;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static enum ebm_status wait_until_prepared(struct worker_pool *pool, struct ebm_error *reterr)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    while (pool->n_prepared < pool->n_started)
+        (void)pthread_cond_wait(&pool->prepared, &pool->mutex);
+    struct ebm_error error = pool->error;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    if (pool->n_started < pool->config.n_workers)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "--workers", "only %u of %u threads could be started",
+                             pool->n_started, pool->config.n_workers);
+    if (error.status != EBM_OK && reterr)
+        *reterr = error;
+    return error.status;
+}
+
+enum ebm_status worker_pool_new(const struct worker_config *config, struct worker_pool **ret_pool,
+                                struct ebm_error *reterr)
+{
+    struct worker_pool *pool = calloc(1, sizeof *pool);
+    struct worker *workers = calloc(config->n_workers, sizeof *workers);
+    if (!pool || !workers) {
+        free(pool);
+        free(workers);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "workers", "no memory");
+    }
+    pool->config = *config;
+    pool->workers = workers;
+    (void)pthread_mutex_init(&pool->mutex, NULL);
+    (void)pthread_cond_init(&pool->prepared, NULL);
+    start_threads(pool);
+    enum ebm_status status = wait_until_prepared(pool, reterr);
+    if (status != EBM_OK) {
+        batcher_stop(config->batcher);
+        (void)worker_pool_free(pool);
+        return status;
+    }
+    *ret_pool = pool;
+    return EBM_OK;
+}
+
+struct worker_pool *worker_pool_free(struct worker_pool *pool)
+{
+    if (!pool)
+        return NULL;
+    for (uint32_t i = 0; i < pool->n_started; i++)
+        (void)pthread_join(pool->workers[i].thread, NULL);
+    (void)pthread_cond_destroy(&pool->prepared);
+    (void)pthread_mutex_destroy(&pool->mutex);
+    free(pool->workers);
+    free(pool);
+    return NULL;
+}

@@ -1,0 +1,26 @@
+/* worker.h - the threads that compute. Each has an engine of its own; they meet only in the batcher and the mailbox. */
+#ifndef EBM_SERVER_WORKER_H
+#define EBM_SERVER_WORKER_H
+
+#include "server/mailbox.h"
+#include "server/predict.h"
+
+struct worker_config {
+    uint32_t n_workers;
+    const struct ebm_device_ops *ops;
+    struct ebm_ctx_limits limits;
+    const struct predict_service *service; /* borrow, as all below: until the pool is freed */
+    struct batcher *batcher;
+    struct batcher_lane *read_lane; /* jobs whose bodies are still to be read, one row each */
+    struct mailbox *mailbox;        /* jobs come back here, with their reference */
+};
+
+struct worker_pool;
+
+/* Starts the threads and waits until each has prepared every available model. New: worker_pool_free. */
+enum ebm_status worker_pool_new(const struct worker_config *config, struct worker_pool **ret_pool,
+                                struct ebm_error *reterr) EBM_MUST_USE;
+/* After batcher_stop: waits for the threads. NULL is fine; returns NULL. */
+struct worker_pool *worker_pool_free(struct worker_pool *pool);
+
+#endif
