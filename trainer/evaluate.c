@@ -7,6 +7,7 @@
  * Both print a line or two for people, and JSON on request. */
 #include "trainer/evaluate.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -223,6 +224,20 @@ static enum ebm_status tell(const struct figures *f, const struct dataset *data,
     return ebm_buf_text(json, "}\n");
 }
 
+/* One line a row: its number in the file and its NLL, for comparisons row by row. */
+static enum ebm_status write_row_nll(const char *path, const struct dataset *data, const double *nll,
+                                     struct ebm_error *reterr)
+{
+    FILE *file = fopen(path, "we");
+    if (file == NULL)
+        return ebm_error_set(reterr, EBM_INVALID, path, "cannot write the file: %s", strerror(errno));
+    bool failed = fputs("row,nll\n", file) == EOF;
+    for (uint32_t i = 0; i < data->n_rows; i++)
+        failed |= fprintf(file, "%u,%.17g\n", data->numbers[i], nll[i]) < 0;
+    failed |= fclose(file) != 0;
+    return failed ? ebm_error_set(reterr, EBM_INVALID, path, "cannot write the file: is the disk full?") : EBM_OK;
+}
+
 static enum ebm_status check_finite(const struct dataset *data, const double *nll, struct ebm_error *reterr)
 {
     for (uint32_t i = 0; i < data->n_rows; i++)
@@ -235,7 +250,7 @@ static enum ebm_status check_finite(const struct dataset *data, const double *nl
 }
 
 static enum ebm_status score_data(struct subject *s, struct score_spec *spec, const struct dataset *data,
-                                  struct ebm_buf *json, struct ebm_error *reterr)
+                                  const char *row_nll, struct ebm_buf *json, struct ebm_error *reterr)
 {
     struct figures figures;
     EBM_AUTO(ebm_freep) uint32_t *rows = calloc(data->n_rows, sizeof *rows);
@@ -248,6 +263,8 @@ static enum ebm_status score_data(struct subject *s, struct score_spec *spec, co
     if (score_rows(s->pool, spec, data, rows, data->n_rows, nll, mean) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the rows");
     enum ebm_status status = check_finite(data, nll, reterr);
+    if (status == EBM_OK && row_nll != NULL)
+        status = write_row_nll(row_nll, data, nll, reterr);
     if (status != EBM_OK)
         return status;
     measure(&figures, data, nll, mean);
@@ -280,7 +297,7 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
     struct score_spec spec = {.ops = s.ops, .plan = s.plan, .config = s.config, .jitter = &jitter,
                               .samples = (uint32_t)samples, .seed = seed};
     if (status == EBM_OK)
-        status = score_data(&s, &spec, data, json, reterr);
+        status = score_data(&s, &spec, data, args_get(args, "row-nll"), json, reterr);
     free(jitter.values);
     return status;
 }
