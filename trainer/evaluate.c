@@ -249,6 +249,30 @@ static enum ebm_status check_finite(const struct dataset *data, const double *nl
     return EBM_OK;
 }
 
+/* Keeps the rows that a split file lists. */
+static enum ebm_status keep_split(struct dataset *data, const struct args *args, struct ebm_error *reterr)
+{
+    uint64_t index = 0;
+    uint32_t kept = 0;
+    const char *path = args_get(args, "split-file");
+    EBM_AUTO(ebm_freep) bool *marks = NULL;
+    enum ebm_status status = args_number(args, "split-index", 0, 1000000, &index, reterr);
+    if (status != EBM_OK || path == NULL)
+        return status;
+    status = dataset_read_split(path, (uint32_t)index, data->numbers[data->n_rows - 1] + 1 + data->n_dropped, &marks,
+                                reterr);
+    for (uint32_t i = 0; status == EBM_OK && i < data->n_rows; i++)
+        if (marks[data->numbers[i]]) {
+            memmove(data->x + (size_t)kept * data->X, data->x + (size_t)i * data->X, data->X * sizeof *data->x);
+            memmove(data->y + (size_t)kept * data->D, data->y + (size_t)i * data->D, data->D * sizeof *data->y);
+            data->numbers[kept++] = data->numbers[i];
+        }
+    if (status == EBM_OK && kept == 0)
+        return ebm_error_set(reterr, EBM_INVALID, path, "none of its rows is left in the data");
+    data->n_rows = status == EBM_OK ? kept : data->n_rows;
+    return status;
+}
+
 static enum ebm_status score_data(struct subject *s, struct score_spec *spec, const struct dataset *data,
                                   const char *row_nll, struct ebm_buf *json, struct ebm_error *reterr)
 {
@@ -292,6 +316,8 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
         status = subject_init(&s, path, (uint32_t)samples, n_threads, reterr);
     if (status == EBM_OK)
         status = columns_load(s.config, file, true, drop, &data, reterr);
+    if (status == EBM_OK)
+        status = keep_split(data, args, reterr);
     if (status == EBM_OK)
         status = options_recorded_jitter(s.config->training, &jitter, reterr);
     struct score_spec spec = {.ops = s.ops, .plan = s.plan, .config = s.config, .jitter = &jitter,

@@ -38,6 +38,8 @@ static const struct args_option evaluate_options[] = {
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "missing", .value = "drop|error", .help = "rows with missing values (default: error)"},
     {.name = "threads", .value = "N", .help = "default: the cores, at most 8"},
+    {.name = "split-file", .value = "FILE", .help = "only the rows listed there: a line a split, 0-based row numbers"},
+    {.name = "split-index", .value = "N", .help = "which line of it, from 0 (default: 0)"},
     {.name = "row-nll", .value = "FILE", .help = "writes the NLL of every row there as CSV"},
     {.name = "output", .value = "FILE", .help = "writes the figures there as JSON"},
 };
