@@ -9,7 +9,7 @@ Trains examples/toy1 with the seeds 0, 1, ... on --data (default: 2000 rows of `
           interval are printed (both sides resampled)
 --test    a CSV with columns x,y: for every model the mean of log p_true - log p_model over its rows, paired, in its own
           standard errors; below -3 a model would beat the truth, which means a wrong normaliser
---numpy   KL is computed a second time by NumPy from the weights in the file, in single precision, as a check
+--numpy   KL is computed a second time by NumPy from the weights in the file, the network in single precision, as a check
 Needs Python 3 alone; --numpy needs NumPy."""
 import argparse
 import json
@@ -74,7 +74,7 @@ def numpy_kl(path):
         h = relu(layer("feature_net.1", relu(layer("feature_net.0", np.array([[x]], np.float32)))))
         z = relu(layer("energy_net.0", np.concatenate([np.repeat(h, len(g), 0), g], 1)))
         z = relu(layer("energy_net.1", z)) + z
-        s = np.exp(layer("energy_net.2", z)[:, 0])
+        s = np.exp(layer("energy_net.2", z)[:, 0].astype(np.float64))  # in single it may underflow where f drifts down
         s = s if s.sum() > 1e-40 else np.ones_like(s)
         p = s / s.sum()
         if x < 0:
