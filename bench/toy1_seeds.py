@@ -2,14 +2,14 @@
 """Toy 1 over many seeds: KL of each model, median, and how it stands beside PyTorch.
 
   bench/toy1_seeds.py --trainer build/trainer/ebm-trainer [--seeds 20] [--data FILE] [--test FILE] [--torch FILE]
-                      [--epochs 75] [--threads 1] [--numpy] [--output FILE]
+                      [--first-seed 0] [--epochs 75] [--threads 1] [--numpy] [--output FILE]
 
-Trains examples/toy1 with the seeds 0, 1, ... on --data (default: 2000 rows of `generate toy1 --seed 0`).
---torch   lines of JSON, one a seed, with the key "KL" and maybe "wall_s": the ratio of the medians and its 90 % bootstrap
-          interval are printed (both sides resampled)
+Trains examples/toy1 with the seeds 0, 1, ... 19 on --data (default: 2000 rows of `generate toy1 --seed 0`).
+--torch   lines of JSON, one a seed, with the key "KL" and maybe "wall_s": prints the ratio of the medians and its 90 %
+          bootstrap interval (both sides resampled)
 --test    a CSV with columns x,y: for every model the mean of log p_true - log p_model over its rows, paired, in its own
           standard errors; below -3 a model would beat the truth, which means a wrong normaliser
---numpy   KL is computed a second time by NumPy from the weights in the file, the network in single precision, as a check
+--numpy   as a check, KL is computed a second time by NumPy from the weights in the file, the network in single precision
 Needs Python 3 alone; --numpy needs NumPy."""
 import argparse
 import json
@@ -30,6 +30,7 @@ def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trainer", required=True)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=75)
     parser.add_argument("--threads", type=int, default=1)
     for name in ("--data", "--test", "--torch", "--output"):
@@ -78,8 +79,8 @@ def numpy_kl(path):
         s = s if s.sum() > 1e-40 else np.ones_like(s)
         p = s / s.sum()
         if x < 0:
-            t = sum(w * np.exp(-0.5 * ((grid - m) / 0.075) ** 2) / 0.075 for w, m in ((0.8, np.sin(x)), (0.2, -np.sin(x))))
-            t = t / np.sqrt(2 * np.pi)
+            t = sum(w * np.exp(-0.5 * ((grid - m) / 0.075) ** 2) for w, m in ((0.8, np.sin(x)), (0.2, -np.sin(x))))
+            t = t / (0.075 * np.sqrt(2 * np.pi))
         else:
             t = np.zeros_like(grid)
             k = grid > -1
@@ -106,13 +107,14 @@ def paired_gain(trainer, model, test, work):
 def one_seed(arguments, seed, data, work):
     output = os.path.join(work, str(seed))
     begin = time.perf_counter()
-    subprocess.run([arguments.trainer, "train", "--config", os.path.join(ROOT, "examples", "toy1", "config.json"), "--data",
-                    data, "--output", output, "--threads", str(arguments.threads), "--set", f"training.seed={seed}",
+    config = os.path.join(ROOT, "examples", "toy1", "config.json")
+    subprocess.run([arguments.trainer, "train", "--config", config, "--data", data, "--output", output,
+                    "--threads", str(arguments.threads), "--set", f"training.seed={seed}",
                     "--set", f"training.epochs={arguments.epochs}"], check=True, stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - begin
     model, figures = os.path.join(output, "model.safetensors"), os.path.join(work, "kl.json")
-    subprocess.run([arguments.trainer, "evaluate", "--model", model, "--protocol", "toy1", "--output", figures], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run([arguments.trainer, "evaluate", "--model", model, "--protocol", "toy1", "--output", figures],
+                   check=True, stdout=subprocess.DEVNULL)
     with open(figures, encoding="utf-8") as file:
         line = {"seed": seed, "KL": json.load(file)["kl"], "wall_s": round(wall, 2)}
     if arguments.test:
@@ -162,7 +164,7 @@ def main():
             data = os.path.join(work, "toy1.csv")
             subprocess.run([arguments.trainer, "generate", "toy1", "--rows", "2000", "--seed", "0", "--output", data],
                            check=True, stdout=subprocess.DEVNULL)
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             lines.append(one_seed(arguments, seed, data, work))
             print(json.dumps(lines[-1]), flush=True)
     summarize(arguments, lines)
