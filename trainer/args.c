@@ -126,8 +126,8 @@ static enum ebm_status check_positional(const struct args *args, uint32_t n_give
     for (uint32_t i = 0; i < ARGS_POSITIONAL; i++)
         if (args->command->positional[i] != NULL && i >= n_given)
             return ebm_error_set(reterr, EBM_INVALID, args->command->name,
-                                 "%s is missing; 'ebm-trainer %s --help' shows the usage",
-                                 args->command->positional[i], args->command->name);
+                                 "%s is missing; 'ebm-trainer %s --help' shows the usage", args->command->positional[i],
+                                 args->command->name);
     return EBM_OK;
 }
 

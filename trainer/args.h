@@ -12,7 +12,7 @@ struct args_option {
     const char *name;  /* without the dashes */
     const char *value; /* what stands behind it in the help ("FILE"); NULL: a flag */
     const char *help;
-    bool repeats;      /* at most one option of a command */
+    bool repeats; /* at most one option of a command */
 };
 
 struct args;

@@ -83,10 +83,14 @@ static bool read_position(const char *text, struct checkpoint_position *ret_posi
         if (end == at)
             return false;
     }
-    *ret_position = (struct checkpoint_position){
-        .fingerprint = whole[0], .epoch = whole[1], .step = whole[2],
-        .taken = {whole[3], whole[4], whole[5], whole[6]},
-        .best_epoch = whole[7], .log_bytes = whole[8], .loss_sum = real[0], .best_nll = real[1]};
+    *ret_position = (struct checkpoint_position){.fingerprint = whole[0],
+                                                 .epoch = whole[1],
+                                                 .step = whole[2],
+                                                 .taken = {whole[3], whole[4], whole[5], whole[6]},
+                                                 .best_epoch = whole[7],
+                                                 .log_bytes = whole[8],
+                                                 .loss_sum = real[0],
+                                                 .best_nll = real[1]};
     return *at == '\0';
 }
 

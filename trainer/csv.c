@@ -23,10 +23,10 @@
 struct csv {
     char *path;
     FILE *file;
-    uint64_t line;      /* number of the last line read, from 1 */
+    uint64_t line;       /* number of the last line read, from 1 */
     struct ebm_buf text; /* that line; fields are cut out in place */
-    char **fields;      /* (n_columns) into text */
-    char **names;       /* (n_columns) */
+    char **fields;       /* (n_columns) into text */
+    char **names;        /* (n_columns) */
     uint32_t n_columns;
 };
 
@@ -272,10 +272,10 @@ static enum ebm_status bad_field(const struct csv *csv, uint32_t column, const c
 {
     char text[sizeof reterr->text];
     if (missing)
-        (void)
-            snprintf(text, sizeof text,
-                     "column '%.64s' has no value; fill it in, or set data.missing to \"drop\" to leave such rows out",
-                     csv->names[column]);
+        (void)snprintf(
+            text, sizeof text,
+            "column '%.64s' has no value; fill it in, or set data.missing to \"drop\" to leave such rows out",
+            csv->names[column]);
     else
         (void)snprintf(text, sizeof text, "column '%.64s' is '%.40s', expected a finite number", csv->names[column],
                        field);

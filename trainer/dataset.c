@@ -28,9 +28,9 @@ struct dataset *dataset_free(struct dataset *data)
         free(data->input_names[i]);
     for (uint32_t i = 0; data->target_names != NULL && i < data->D; i++)
         free(data->target_names[i]);
-    void *arrays[] = {data->input_names, data->target_names, data->x,          data->y,         data->numbers,
-                      data->train,       data->validation,   data->test,       data->input_mean, data->input_std,
-                      data->target_mean, data->target_std};
+    void *arrays[] = {data->input_names, data->target_names, data->x,           data->y,
+                      data->numbers,     data->train,        data->validation,  data->test,
+                      data->input_mean,  data->input_std,    data->target_mean, data->target_std};
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
         free(arrays[i]);
     free(data);
@@ -76,8 +76,8 @@ static enum ebm_status find_columns(const struct csv *csv, char *const *names, u
     return EBM_OK;
 }
 
-static enum ebm_status select_columns(const struct csv *csv, const struct dataset_options *options,
-                                      struct selection *s, struct ebm_error *reterr)
+static enum ebm_status select_columns(const struct csv *csv, const struct dataset_options *options, struct selection *s,
+                                      struct ebm_error *reterr)
 {
     char *const *names;
     uint32_t n = csv_names(csv, &names);
@@ -150,8 +150,8 @@ static enum ebm_status fill(struct dataset *data, const struct csv *csv, const s
     return EBM_OK;
 }
 
-static enum ebm_status load(struct csv *csv, const struct selection *s, bool drop_missing,
-                            const char *path, struct dataset **ret_data, struct ebm_error *reterr)
+static enum ebm_status load(struct csv *csv, const struct selection *s, bool drop_missing, const char *path,
+                            struct dataset **ret_data, struct ebm_error *reterr)
 {
     EBM_AUTO(csv_table_done) struct csv_table table = {.n_rows = 0};
     EBM_AUTO(dataset_freep) struct dataset *data = calloc(1, sizeof *data);
@@ -236,8 +236,8 @@ static enum ebm_status choose_validation(const struct dataset_options *options, 
             rest[n++] = i;
     uint32_t n_validation = (uint32_t)llround(options->validation * n);
     if (status == EBM_OK && n == 0)
-        status =
-            ebm_error_set(reterr, EBM_INVALID, "data.split_file", "every row is a test row: none is left to train on");
+        status = ebm_error_set(reterr, EBM_INVALID, "data.split_file",
+                               "every row is a test row: none is left to train on");
     else if (status == EBM_OK && n_validation >= n)
         status = ebm_error_set(reterr, EBM_INVALID, "data.validation", "%u of %u rows leave none to train on",
                                n_validation, n);

@@ -15,12 +15,12 @@ struct dataset_jitter {
 
 /* What the training configuration says under "data". */
 struct dataset_options {
-    char *file;          /* where it lies */
-    char **targets;      /* (n_targets) names; none: the last column */
-    char **inputs;       /* (n_inputs) names; none: all columns that are no targets */
+    char *file;     /* where it lies */
+    char **targets; /* (n_targets) names; none: the last column */
+    char **inputs;  /* (n_inputs) names; none: all columns that are no targets */
     uint32_t n_targets, n_inputs;
-    double validation;   /* share of the training rows, in [0, 1) */
-    char *split_file;    /* NULL: no test rows. A line a split: 0-based numbers of its test rows */
+    double validation; /* share of the training rows, in [0, 1) */
+    char *split_file;  /* NULL: no test rows. A line a split: 0-based numbers of its test rows */
     uint32_t split_index;
     bool standardize, drop_missing;
     struct dataset_jitter jitter;

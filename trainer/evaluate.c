@@ -68,8 +68,8 @@ struct grid_job {
     const struct ebm_device_ops *ops;
     const struct ebm_plan *plan;
     const struct ebm_config *config;
-    float *y;    /* (EVALUATE_GRID) standardised */
-    double *kl;  /* (EVALUATE_GRID) of each x */
+    float *y;   /* (EVALUATE_GRID) standardised */
+    double *kl; /* (EVALUATE_GRID) of each x */
     _Atomic bool failed;
 };
 
@@ -306,8 +306,8 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
     bool drop = missing != NULL && strcmp(missing, "drop") == 0;
     enum ebm_status status = args_require(args, "data", &file, reterr);
     if (status == EBM_OK && missing != NULL && !drop && strcmp(missing, "error") != 0)
-        status =
-            ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error", missing);
+        status = ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error",
+                               missing);
     if (status == EBM_OK)
         status = args_number(args, "num-samples", SCORE_TARGETS, LIMIT_SAMPLES, &samples, reterr);
     if (status == EBM_OK)
@@ -320,8 +320,12 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
         status = keep_split(data, args, reterr);
     if (status == EBM_OK)
         status = options_recorded_jitter(s.config->training, &jitter, reterr);
-    struct score_spec spec = {.ops = s.ops, .plan = s.plan, .config = s.config, .jitter = &jitter,
-                              .samples = (uint32_t)samples, .seed = seed};
+    struct score_spec spec = {.ops = s.ops,
+                              .plan = s.plan,
+                              .config = s.config,
+                              .jitter = &jitter,
+                              .samples = (uint32_t)samples,
+                              .seed = seed};
     if (status == EBM_OK)
         status = score_data(&s, &spec, data, args_get(args, "row-nll"), json, reterr);
     free(jitter.values);

@@ -16,8 +16,8 @@ bool files_exists(const char *path);
 /* Makes the folder and those above it; fine when they are there. */
 enum ebm_status files_make_folder(const char *path, struct ebm_error *reterr) EBM_MUST_USE;
 /* A whole text file, without zero bytes. New: free(). */
-enum ebm_status files_read_text(const char *path, size_t max_bytes, char **ret_text,
-                                struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status files_read_text(const char *path, size_t max_bytes, char **ret_text, struct ebm_error *reterr)
+    EBM_MUST_USE;
 /* Writes `text`, replacing what was there. */
 enum ebm_status files_write_text(const char *path, const char *text, struct ebm_error *reterr) EBM_MUST_USE;
 

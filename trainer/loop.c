@@ -19,8 +19,8 @@
 #include "trainer/progress.h"
 #include "trainer/score.h"
 
-#define WATCHED_ROWS 256u       /* training rows whose mixtures are looked at after an epoch */
-#define WATCHED_WEIGHT 0.01     /* components below this weight may do as they like */
+#define WATCHED_ROWS 256u   /* training rows whose mixtures are looked at after an epoch */
+#define WATCHED_WEIGHT 0.01 /* components below this weight may do as they like */
 #define RUNAWAY_LOG_VARIANCE 40.0
 
 static volatile sig_atomic_t stop_asked;
@@ -49,8 +49,8 @@ struct run {
     double *losses;       /* (batch) */
     double *nll;          /* (n_validation) */
     struct progress progress;
-    uint64_t saved_ns;    /* when the last checkpoint was written; 0: never */
-    char path[4096];      /* of the checkpoint */
+    uint64_t saved_ns; /* when the last checkpoint was written; 0: never */
+    char path[4096];   /* of the checkpoint */
 };
 
 /* ---- rows ---- */
@@ -82,8 +82,8 @@ static uint32_t fill_batch(struct run *run, uint64_t epoch_seed)
         score_standardize(run->x + (size_t)b * input->size, loop->data->x + (size_t)row * input->size, input->mean,
                           input->std, input->size);
         fill_target(loop, epoch_seed, row, run->y + (size_t)b * loop->data->D);
-        run->rows[b] = (struct ebm_row){.seed = epoch_seed, .row_in_request = loop->data->numbers[row],
-                                        .samples = loop->options->samples};
+        run->rows[b] = (struct ebm_row){
+            .seed = epoch_seed, .row_in_request = loop->data->numbers[row], .samples = loop->options->samples};
     }
     return B;
 }
@@ -164,8 +164,8 @@ static enum ebm_status bad_component(const struct run *run, uint32_t row, double
     return ebm_error_set(reterr, EBM_INVALID, where,
                          "the proposal collapses: at data row %u a component of weight %.2g has a std of %.2g of the "
                          "target's. Do targets repeat exactly? Set data.dequantize; or lower training.learning_rate or "
-                         "collapse_std (%g)", run->loop->data->numbers[row] + 1, weight, share,
-                         run->loop->options->collapse_std);
+                         "collapse_std (%g)",
+                         run->loop->data->numbers[row] + 1, weight, share, run->loop->options->collapse_std);
 }
 
 /* Mixtures of B rows, just computed by features. */
@@ -245,9 +245,12 @@ static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_err
 {
     struct loop *loop = run->loop;
     const struct dataset *data = loop->data;
-    const struct score_spec spec = {.ops = loop->step.ops, .plan = loop->step.plan, .config = loop->config,
+    const struct score_spec spec = {.ops = loop->step.ops,
+                                    .plan = loop->step.plan,
+                                    .config = loop->config,
                                     .jitter = &loop->options->data.jitter,
-                                    .samples = loop->options->validation_samples, .seed = loop->options->seed};
+                                    .samples = loop->options->validation_samples,
+                                    .seed = loop->options->seed};
     double nll = (double)NAN, error;
     if (data->n_validation > 0) {
         if (score_rows(loop->step.pool, &spec, data, data->validation, data->n_validation, run->nll, NULL) != EBM_OK)

@@ -10,8 +10,8 @@
 
 static const struct method *const methods[] = {&method_nce_kl, &method_mdn_nll};
 
-static const char *const later[] = {"ml_is", "kld_is", "nce",      "nce_plus",      "ml_mcmc", "sm",
-                                    "dsm",   "joint",  "ml_exact", "mdn_kl_teacher"};
+static const char *const later[] = {"ml_is", "kld_is", "nce",   "nce_plus", "ml_mcmc",
+                                    "sm",    "dsm",    "joint", "ml_exact", "mdn_kl_teacher"};
 
 enum ebm_status method_find(const char *name, const struct method **ret_method, struct ebm_error *reterr)
 {

@@ -21,8 +21,8 @@ struct method_settings {
 
 /* One stretch of epochs. */
 struct method_phase {
-    const char *word;       /* for the progress line: "warm-up"; "" for the method's own loss */
-    uint32_t first_epoch;   /* from 0; the phase ends where the next one starts */
+    const char *word;          /* for the progress line: "warm-up"; "" for the method's own loss */
+    uint32_t first_epoch;      /* from 0; the phase ends where the next one starts */
     struct ebm_loss_spec loss; /* without `scale`, which belongs to a batch */
     bool trains[EBM_PARTS];
 };

@@ -27,9 +27,9 @@ enum kind { KIND_U32, KIND_SEED, KIND_NUMBER, KIND_BOOL, KIND_TEXT, KIND_NAMES, 
 struct field {
     const char *key;
     enum kind kind;
-    size_t at;           /* offset of the value */
-    size_t count_at;     /* offset of the uint32_t count: KIND_NAMES, KIND_NUMBERS */
-    double least, most;  /* numbers, inclusive */
+    size_t at;          /* offset of the value */
+    size_t count_at;    /* offset of the uint32_t count: KIND_NAMES, KIND_NUMBERS */
+    double least, most; /* numbers, inclusive */
     bool may_be_null;
 };
 
@@ -241,7 +241,7 @@ static enum ebm_status read_object(const json_t *json, const char *prefix, const
     char path[96];
     if (!json_is_object(json))
         return wants(prefix[0] != '\0' ? prefix : "configuration", "an object", reterr);
-    json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         join_path(path, sizeof path, prefix, key);
         const struct field *field = find_field(fields, n, key);
         enum ebm_status status = field != NULL ? read_field(value, field, path, object, reterr)
@@ -264,8 +264,8 @@ static enum ebm_status read_data(const json_t *json, struct options *options, st
             status = wants("data.missing", "\"error\" or \"drop\"", reterr);
     }
     if (status == EBM_OK && jitter != NULL && !json_is_null(jitter)) {
-        status =
-            read_object(jitter, "data.dequantize", jitter_fields, EBM_COUNT_OF(jitter_fields), &data->jitter, reterr);
+        status = read_object(jitter, "data.dequantize", jitter_fields, EBM_COUNT_OF(jitter_fields), &data->jitter,
+                             reterr);
         if (status == EBM_OK && data->jitter.step <= 0.0)
             status = wants("data.dequantize.step", "the width of the jitter", reterr);
     }
@@ -281,7 +281,7 @@ static enum ebm_status read_parameters(const json_t *json, struct options *optio
     options->parameters = calloc(json_object_size(json) + 1, sizeof *options->parameters);
     if (options->parameters == NULL)
         return no_memory(reterr);
-    json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         struct method_parameter *p = &options->parameters[options->n_parameters];
         char path[96];
         join_path(path, sizeof path, "training.parameters", key);
@@ -298,8 +298,8 @@ static enum ebm_status read_parameters(const json_t *json, struct options *optio
 
 static enum ebm_status read_training(const json_t *json, struct options *options, struct ebm_error *reterr)
 {
-    enum ebm_status status =
-        read_object(json, "training", training_fields, EBM_COUNT_OF(training_fields), options, reterr);
+    enum ebm_status status = read_object(json, "training", training_fields, EBM_COUNT_OF(training_fields), options,
+                                         reterr);
     const json_t *optimizer = json_object_get(json, "optimizer"), *support = json_object_get(json, "support");
     const json_t *parameters = json_object_get(json, "parameters");
     if (status == EBM_OK && optimizer != NULL &&
@@ -336,8 +336,8 @@ static json_t *field_json(const struct field *field, const void *object)
 {
     const void *at = (const char *)object + field->at;
     const char *count_at = (const char *)object + field->count_at;
-    uint32_t n =
-        field->kind == KIND_NAMES || field->kind == KIND_NUMBERS ? *(const uint32_t *)(const void *)count_at : 0;
+    uint32_t n = field->kind == KIND_NAMES || field->kind == KIND_NUMBERS ? *(const uint32_t *)(const void *)count_at
+                                                                          : 0;
     switch (field->kind) {
     case KIND_U32:
         return json_integer(*(const uint32_t *)at);

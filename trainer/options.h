@@ -9,7 +9,7 @@
 
 struct options {
     struct dataset_options data;
-    char *model;              /* JSON text of the "model" object */
+    char *model; /* JSON text of the "model" object */
     char *method;
     uint32_t epochs, batch_size, samples, warmup_epochs;
     double learning_rate;

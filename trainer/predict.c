@@ -20,8 +20,8 @@
 #include "trainer/score.h"
 
 #define PREDICT_SAMPLES 4096u
-#define PREDICT_ROWS 16u  /* in one device call */
-#define TOLD_ROWS 20u     /* rows that are written out */
+#define PREDICT_ROWS 16u /* in one device call */
+#define TOLD_ROWS 20u    /* rows that are written out */
 #define DRAWN_ROWS 8u
 #define PICTURE_BYTES 65536u
 #define ARENA_BYTES (64u << 20)
@@ -197,8 +197,11 @@ static enum ebm_status draw_row(const struct oracle *o, uint32_t row, const stru
     double density[DRAW_COLUMNS] = {0.0};
     char space[32];
     struct draw_picture picture = {.name = name_of(o->config->target.names, 0, "y", space, sizeof space),
-                                   .density = density, .mean = p->mean[0], .low = p->quantiles[AT_LOW],
-                                   .median = p->quantiles[AT_MEDIAN], .high = p->quantiles[AT_HIGH]};
+                                   .density = density,
+                                   .mean = p->mean[0],
+                                   .low = p->quantiles[AT_LOW],
+                                   .median = p->quantiles[AT_MEDIAN],
+                                   .high = p->quantiles[AT_HIGH]};
     ebm_buf_init(&text, PICTURE_BYTES);
     if (p->raw.status != EBM_OK)
         return EBM_OK; /* tell_row has said so */
@@ -220,7 +223,9 @@ static enum ebm_status predict_block(struct oracle *o, uint32_t first, uint32_t 
     struct ebm_item items[PREDICT_ROWS];
     for (uint32_t i = 0; i < n; i++)
         items[i] = (struct ebm_item){.x = o->data->x + (size_t)(first + i) * o->config->input.size,
-                                     .row_in_request = first + i, .resolved = &o->resolved, .out = &predictions[i]};
+                                     .row_in_request = first + i,
+                                     .resolved = &o->resolved,
+                                     .out = &predictions[i]};
     if (ebm_engine_predict(o->engine, o->model, o->plan, items, n) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the rows");
     for (uint32_t i = 0; i < n; i++) {
@@ -244,8 +249,8 @@ static enum ebm_status predict_all(struct oracle *o, struct ebm_error *reterr)
         write_header(o);
     for (uint32_t first = 0; first < o->data->n_rows; first += PREDICT_ROWS) {
         uint32_t left = o->data->n_rows - first;
-        enum ebm_status status =
-            predict_block(o, first, left < PREDICT_ROWS ? left : PREDICT_ROWS, predictions, reterr);
+        enum ebm_status status = predict_block(o, first, left < PREDICT_ROWS ? left : PREDICT_ROWS, predictions,
+                                               reterr);
         if (status != EBM_OK)
             return status;
     }
@@ -307,7 +312,9 @@ enum ebm_status predict_command(const struct args *args, struct ebm_error *reter
     if (status == EBM_OK)
         status = args_number(args, "seed", 0, (1ull << 53) - 1, &seed, reterr);
     o.query = (struct ebm_query){.outputs = EBM_OUTPUT(MEAN) | EBM_OUTPUT(STD) | EBM_OUTPUT(QUANTILES),
-                                 .num_samples = (uint32_t)samples, .seed = seed, .n_quantiles = QUANTILES,
+                                 .num_samples = (uint32_t)samples,
+                                 .seed = seed,
+                                 .n_quantiles = QUANTILES,
                                  .quantiles = told_quantiles};
     if (status == EBM_OK)
         status = open_engine(&o, model, reterr);

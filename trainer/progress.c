@@ -68,8 +68,8 @@ static void print_line(const struct progress *progress, const struct progress_ep
     if (!isnan(epoch->validation_nll))
         (void)printf("  validation NLL %.4f (best %.4f, epoch %u)", epoch->validation_nll, epoch->best_nll,
                      epoch->best_epoch);
-    (void)printf("  %.0f rows/s  %.0f:%02.0f left%s%s\n", rows_per_second, floor(left / 60.0),
-                 floor(fmod(left, 60.0)), epoch->phase[0] != '\0' ? "  " : "", epoch->phase);
+    (void)printf("  %.0f rows/s  %.0f:%02.0f left%s%s\n", rows_per_second, floor(left / 60.0), floor(fmod(left, 60.0)),
+                 epoch->phase[0] != '\0' ? "  " : "", epoch->phase);
     (void)fflush(stdout);
 }
 

@@ -7,17 +7,17 @@
 #include "core/status.h"
 
 struct progress {
-    FILE *log;           /* training.jsonl */
-    uint64_t begin_ns;   /* of this epoch, in this process */
-    uint64_t rows;       /* trained in this epoch, in this process */
-    uint64_t first_ns;   /* of this process's first epoch */
-    uint64_t all_rows;   /* trained in this process */
-    uint64_t left_rows;  /* still to train */
+    FILE *log;          /* training.jsonl */
+    uint64_t begin_ns;  /* of this epoch, in this process */
+    uint64_t rows;      /* trained in this epoch, in this process */
+    uint64_t first_ns;  /* of this process's first epoch */
+    uint64_t all_rows;  /* trained in this process */
+    uint64_t left_rows; /* still to train */
 };
 
 struct progress_epoch {
-    uint32_t number, epochs; /* number from 1 */
-    const char *phase;       /* "" for the method's own */
+    uint32_t number, epochs;     /* number from 1 */
+    const char *phase;           /* "" for the method's own */
     double loss, validation_nll; /* NaN: none */
     double best_nll;
     uint32_t best_epoch; /* 0: none */

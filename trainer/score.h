@@ -11,10 +11,10 @@
 struct score_spec {
     const struct ebm_device_ops *ops;
     struct ebm_plan *plan;
-    const struct ebm_config *config;     /* units */
+    const struct ebm_config *config; /* units */
     const struct dataset_jitter
-        *jitter; /* rows that it moves are scored by the mean density of their bin; may be NULL */
-    uint32_t samples;                    /* draws a row for log Z and the mean */
+        *jitter;      /* rows that it moves are scored by the mean density of their bin; may be NULL */
+    uint32_t samples; /* draws a row for log Z and the mean */
     uint64_t seed;
 };
 

@@ -10,8 +10,8 @@
 
 #include <stdatomic.h>
 
-#define LANE_ROWS 16u            /* rows that the x side computes at once */
-#define RANGE_PARAMETERS 65536u  /* parameters a task of the update; a multiple of 16 */
+#define LANE_ROWS 16u           /* rows that the x side computes at once */
+#define RANGE_PARAMETERS 65536u /* parameters a task of the update; a multiple of 16 */
 
 struct job {
     const struct step *step;

@@ -18,11 +18,11 @@ struct step_batch {
 
 struct step {
     const struct ebm_device_ops *ops;
-    struct pool *pool;          /* borrow */
-    struct ebm_plan *plan;      /* borrow; has STEP_CHUNKS slots */
+    struct pool *pool;              /* borrow */
+    struct ebm_plan *plan;          /* borrow; has STEP_CHUNKS slots */
     const struct ebm_net_desc *net; /* borrow */
     double learning_rate;
-    uint64_t taken[EBM_PARTS];  /* Adam steps that each part has taken */
+    uint64_t taken[EBM_PARTS]; /* Adam steps that each part has taken */
 };
 
 /* Rows of one chunk: depends on the batch and the loss alone. */
@@ -30,7 +30,7 @@ uint32_t step_chunk_rows(const struct ebm_loss_spec *loss, uint32_t B);
 
 /* Losses, gradient and update. Losses may be NaN: then the parameters may be as well.
  * DEVICE when the device refuses. */
-enum ebm_status step_run(struct step *step, const struct method_phase *phase,
-                         const struct step_batch *batch) EBM_MUST_USE;
+enum ebm_status step_run(struct step *step, const struct method_phase *phase, const struct step_batch *batch)
+    EBM_MUST_USE;
 
 #endif

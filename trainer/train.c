@@ -67,8 +67,8 @@ static void initialize_layers(const struct ebm_net *net, uint64_t seed, float *p
 
 void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_params)
 {
-    const struct ebm_net *nets[] = {&net->feature, &net->target, &net->energy, &net->mean, &net->log_variance,
-                                    &net->weight};
+    const struct ebm_net *nets[] = {&net->feature, &net->target,       &net->energy,
+                                    &net->mean,    &net->log_variance, &net->weight};
     memset(ret_params, 0, net->n_params * sizeof *ret_params);
     for (size_t i = 0; i < EBM_COUNT_OF(nets); i++)
         initialize_layers(nets[i], seed, ret_params);
@@ -114,8 +114,8 @@ static enum ebm_status make_config(struct training *t, struct ebm_error *reterr)
         defaults.target_mean = data->target_mean;
         defaults.target_std = data->target_std;
     }
-    enum ebm_status status =
-        ebm_config_parse(t->options->model, strlen(t->options->model), &defaults, &t->config, reterr);
+    enum ebm_status status = ebm_config_parse(t->options->model, strlen(t->options->model), &defaults, &t->config,
+                                              reterr);
     if (status != EBM_OK)
         return ebm_error_prefix(reterr, "model");
     status = check_names("model.input.names", t->config->input.names, data->input_names, data->X, reterr);
@@ -128,8 +128,10 @@ static enum ebm_status make_method(struct training *t, struct ebm_error *reterr)
 {
     const struct options *o = t->options;
     const struct method *method = NULL;
-    const struct method_settings settings = {.epochs = o->epochs, .warmup_epochs = o->warmup_epochs,
-                                             .samples = o->samples, .parameters = o->parameters,
+    const struct method_settings settings = {.epochs = o->epochs,
+                                             .warmup_epochs = o->warmup_epochs,
+                                             .samples = o->samples,
+                                             .parameters = o->parameters,
                                              .n_parameters = o->n_parameters};
     enum ebm_status status = method_find(o->method, &method, reterr);
     return status == EBM_OK ? method->plan(&t->config->net, &settings, &t->method, reterr) : status;
@@ -164,6 +166,8 @@ static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_e
     if (resumes && t->state.n_params != P)
         return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "%zu parameters, the model has %zu",
                              t->state.n_params, P);
+    if (resumes && t->state.position.epoch > t->options->epochs)
+        return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "it stands behind the last epoch");
     if (resumes)
         return EBM_OK;
     enum ebm_status status = checkpoint_init(&t->state, P, t->options->run, reterr);
@@ -204,8 +208,7 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
     bool has_best = t->state.position.best_epoch > 0;
-    enum ebm_status status =
-        ebm_model_new(t->config, has_best ? t->state.best : t->state.params, &model, reterr);
+    enum ebm_status status = ebm_model_new(t->config, has_best ? t->state.best : t->state.params, &model, reterr);
     if (status != EBM_OK)
         return status;
     t->config = NULL; /* the model's now */
@@ -233,10 +236,17 @@ static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads,
         status = make_device(t, n_threads, reterr);
     if (status != EBM_OK)
         return status;
-    struct loop loop = {.options = t->options, .data = t->data, .config = t->config, .method = &t->method,
-                        .step = {.ops = t->ops, .pool = t->pool, .plan = t->plan, .net = &t->config->net,
+    struct loop loop = {.options = t->options,
+                        .data = t->data,
+                        .config = t->config,
+                        .method = &t->method,
+                        .step = {.ops = t->ops,
+                                 .pool = t->pool,
+                                 .plan = t->plan,
+                                 .net = &t->config->net,
                                  .learning_rate = t->options->learning_rate},
-                        .state = &t->state, .output = t->output};
+                        .state = &t->state,
+                        .output = t->output};
     tell_data(t->data);
     if (resumes)
         (void)printf("going on in epoch %" PRIu64 ", after %" PRIu64 " of its steps\n", t->state.position.epoch + 1,
@@ -269,11 +279,11 @@ static enum ebm_status open_new(struct training *t, const struct args *args, str
     if (status == EBM_OK)
         status = files_make_folder(t->output, reterr);
     if (status == EBM_OK && files_exists(t->checkpoint_path))
-        status =
-            ebm_error_set(reterr, EBM_INVALID, t->checkpoint_path,
-                          "an unfinished run lies there: go on with --resume %s, choose another --output, or remove "
-                          "the file",
-                          t->output);
+        status = ebm_error_set(
+            reterr, EBM_INVALID, t->checkpoint_path,
+            "an unfinished run lies there: go on with --resume %s, choose another --output, or remove "
+            "the file",
+            t->output);
     return status;
 }
 
@@ -293,8 +303,8 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
     if (status == EBM_OK)
         status = checkpoint_read(t->checkpoint_path, &t->state, reterr);
     if (status == EBM_OK)
-        status =
-            options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"), &t->options, reterr);
+        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"), &t->options,
+                               reterr);
     return status;
 }
 

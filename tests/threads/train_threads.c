@@ -13,16 +13,24 @@
 #define BATCH 20u
 #define STEPS 6u
 
-static const char model_text[] =
-    "{\"format_version\": 1, \"name\": \"t\", \"input\": {\"kind\": \"vector\", \"shape\": [2]}, \"target\": {\"dim\": 1},"
-    " \"feature_net\": [{\"type\": \"linear\", \"out\": 20, \"activation\": \"relu\"}],"
-    " \"target_net\": [{\"type\": \"linear\", \"out\": 8, \"activation\": \"tanh\"}],"
-    " \"energy_net\": [{\"type\": \"linear\", \"out\": 12, \"activation\": \"silu\"}, {\"type\": \"linear\", \"out\": 1}],"
-    " \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 2, \"mean_net\": [{\"type\": \"linear\", \"out\": 2}],"
-    " \"log_variance_net\": [{\"type\": \"linear\", \"out\": 2}], \"weight_net\": [{\"type\": \"linear\", \"out\": 2}]}}";
+#define NET(text) "[" text "]"
+#define LINEAR(out, activation) "{\"type\": \"linear\", \"out\": " out ", \"activation\": \"" activation "\"}"
 
-static const struct method_phase phase = {.word = "", .trains = {true, true, true, true},
-                                          .loss = {.loss = EBM_LOSS_NCE_KL, .samples = 40}};
+static const char model_text[] =
+    "{\"format_version\": 1, \"input\": {\"kind\": \"vector\"}, \"target\": {},"
+    " \"feature_net\": " NET(LINEAR("20", "relu")) ", \"target_net\": " NET(LINEAR(
+        "8", "tanh")) ","
+                      " \"energy_net\": " NET(LINEAR("12", "silu") "," LINEAR(
+                          "1",
+                          "identity")) ","
+                                       " \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 2,"
+                                       " \"mean_net\": " NET(LINEAR("2", "identity")) ", \"log_variance_net\": " NET(
+                                           LINEAR("2", "identity")) ","
+                                                                    " \"weight_net\": " NET(
+                                                                        LINEAR("2", "identity")) "}}";
+
+static const struct method_phase phase = {
+    .word = "", .trains = {true, true, true, true}, .loss = {.loss = EBM_LOSS_NCE_KL, .samples = 40}};
 
 static void fail(const char *what)
 {
@@ -62,8 +70,8 @@ static void train(const struct ebm_config *config, uint32_t n_threads, float *re
     struct step step = {.ops = ops, .pool = pool, .plan = plan, .net = net, .learning_rate = 0.01};
     for (uint32_t i = 0; i < STEPS; i++) {
         uint32_t first = i % 3 * BATCH, B = ROWS - first < BATCH ? ROWS - first : BATCH;
-        struct step_batch batch = {.B = B, .x = x + (size_t)first * 2, .y = y + first, .rows = rows + first,
-                                   .losses = ret_losses + first};
+        struct step_batch batch = {
+            .B = B, .x = x + (size_t)first * 2, .y = y + first, .rows = rows + first, .losses = ret_losses + first};
         if (step_run(&step, &phase, &batch) != EBM_OK)
             fail("step_run");
     }

@@ -10,8 +10,8 @@ static const struct args_option options[] = {
     {.name = "draw", .help = ""},
     {.name = "rows", .value = "N", .help = ""},
 };
-static const struct args_command command = {.name = "go", .summary = "", .positional = {"NAME"}, .options = options,
-                                            .n_options = EBM_COUNT_OF(options)};
+static const struct args_command command = {
+    .name = "go", .summary = "", .positional = {"NAME"}, .options = options, .n_options = EBM_COUNT_OF(options)};
 
 Test(args, takes_both_forms_flags_repeats_and_positional)
 {

@@ -31,8 +31,13 @@ static void fill(struct checkpoint *c)
         c->adam_v[i] = 1e-30f / (float)(i + 1);
         c->best[i] = (float)i;
     }
-    c->position = (struct checkpoint_position){.fingerprint = UINT64_MAX, .epoch = 3, .step = 4, .taken = {5, 6, 7, 8},
-                                               .best_epoch = 2, .log_bytes = 1u << 20, .loss_sum = 1.0 / 3.0,
+    c->position = (struct checkpoint_position){.fingerprint = UINT64_MAX,
+                                               .epoch = 3,
+                                               .step = 4,
+                                               .taken = {5, 6, 7, 8},
+                                               .best_epoch = 2,
+                                               .log_bytes = 1u << 20,
+                                               .loss_sum = 1.0 / 3.0,
                                                .best_nll = -0.1};
 }
 

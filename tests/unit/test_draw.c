@@ -36,8 +36,14 @@ Test(draw, marks_and_columns_stand_where_they_belong)
     struct ebm_buf text;
     density[0] = 1.0;
     density[DRAW_COLUMNS - 1] = 0.5;
-    struct draw_picture picture = {.name = "minutes", .lower = 0.0, .upper = 64.0, .density = density, .mean = 32.5,
-                                   .low = 0.5, .median = 40.5, .high = 63.5};
+    struct draw_picture picture = {.name = "minutes",
+                                   .lower = 0.0,
+                                   .upper = 64.0,
+                                   .density = density,
+                                   .mean = 32.5,
+                                   .low = 0.5,
+                                   .median = 40.5,
+                                   .high = 63.5};
     ebm_buf_init(&text, 65536);
     cr_assert_eq(draw_density(&picture, &text), EBM_OK);
     cr_assert_eq(place(text.bytes, '['), 0, "%s", text.bytes);
@@ -56,8 +62,8 @@ Test(draw, a_flat_zero_density_draws_nothing_and_does_not_fail)
 {
     double density[DRAW_COLUMNS] = {0.0};
     struct ebm_buf text;
-    struct draw_picture picture = {.name = "y", .lower = -1.0, .upper = 1.0, .density = density, .low = -1e300,
-                                   .median = 0.0, .high = 1e300};
+    struct draw_picture picture = {
+        .name = "y", .lower = -1.0, .upper = 1.0, .density = density, .low = -1e300, .median = 0.0, .high = 1e300};
     ebm_buf_init(&text, 65536);
     cr_assert_eq(draw_density(&picture, &text), EBM_OK);
     cr_assert_null(strstr(text.bytes, "█"));

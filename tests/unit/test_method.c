@@ -66,10 +66,8 @@ Test(method, refusals_say_why)
     char name[] = "beta";
     struct method_parameter parameter = {.name = name, .value = 1.0};
     const struct method_settings plain = {.epochs = 1, .samples = 1};
-    const struct method_settings with_parameter = {.epochs = 1,
-                                                   .samples = 1,
-                                                   .parameters = &parameter,
-                                                   .n_parameters = 1};
+    const struct method_settings with_parameter = {
+        .epochs = 1, .samples = 1, .parameters = &parameter, .n_parameters = 1};
     const struct {
         const char *name;
         const struct ebm_net_desc *net;

@@ -18,9 +18,9 @@
     ", \"log_variance_net\": " ONE ", \"weight_net\": " ONE "}}"
 static const char mixture_text[] = HEAD MIXTURE;
 /* the same with f = -relu(y) - relu(-y) = -|y| (a Laplace density), log Z = log 2, and a wider proposal */
-static const char laplace_text[] =
-    HEAD "\"target_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 2, \"activation\": \"relu\"}],"
-         " \"energy_net\": [{\"type\": \"linear\", \"in\": 3, \"out\": 1}]," MIXTURE;
+static const char laplace_text[] = HEAD
+    "\"target_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 2, \"activation\": \"relu\"}],"
+    " \"energy_net\": [{\"type\": \"linear\", \"in\": 3, \"out\": 1}]," MIXTURE;
 
 struct fixture {
     struct ebm_config *config;
@@ -68,8 +68,8 @@ static void score(struct fixture *f, const struct dataset_jitter *jitter, uint32
         rows[i] = i;
     }
     struct dataset data = {.n_rows = n, .X = 1, .D = 1, .x = x, .y = y, .numbers = rows};
-    struct score_spec spec = {.ops = ebm_device_cpu(), .plan = f->plan, .config = f->config, .jitter = jitter,
-                              .samples = samples, .seed = 3};
+    struct score_spec spec = {
+        .ops = ebm_device_cpu(), .plan = f->plan, .config = f->config, .jitter = jitter, .samples = samples, .seed = 3};
     cr_assert_eq(score_rows(f->pool, &spec, &data, rows, n, nll, mean), EBM_OK);
 }
 

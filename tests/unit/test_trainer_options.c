@@ -41,7 +41,8 @@ Test(trainer_options, reads_every_key)
         "\"training\": {\"method\": \"mdn_nll\", \"epochs\": 9, \"batch_size\": 8, \"samples\": 16, "
         "\"optimizer\": \"adam\", \"learning_rate\": 0.25, \"warmup_epochs\": 2, \"support\": null, "
         "\"seed\": 9007199254740991, \"validation_samples\": 5, \"checkpoint_epochs\": 6, \"checkpoint_seconds\": 7, "
-        "\"collapse_std\": 0.01, \"parameters\": {\"p\": 1.5}}}", NULL, 0, &error);
+        "\"collapse_std\": 0.01, \"parameters\": {\"p\": 1.5}}}",
+        NULL, 0, &error);
     cr_assert_not_null(o, "%s: %s", error.where, error.text);
     cr_assert(strstr(o->data.file, "/folder/d.csv") != NULL, "%s", o->data.file);
     cr_assert(strstr(o->data.split_file, "/folder/s.txt") != NULL, "%s", o->data.split_file);
@@ -139,8 +140,8 @@ Test(trainer_options, the_run_reads_back_to_itself)
 {
     const char *sets[] = {"training.learning_rate=0.1", "data.dequantize={\"step\": 0.1}", "training.seed=12345678901"};
     struct ebm_error error;
-    struct options *first =
-        parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 3, &error);
+    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 3,
+                                  &error);
     cr_assert_not_null(first, "%s: %s", error.where, error.text);
     struct options *second = parse(first->run, NULL, 0, &error);
     cr_assert_not_null(second, "%s: %s", error.where, error.text);
