@@ -19,6 +19,10 @@ static enum ebm_status plan(const struct ebm_net_desc *net, const struct method_
     if (net->K == 0)
         return ebm_error_set(reterr, EBM_INVALID, "training.method",
                              "nce_kl draws its noise from a learned proposal, and model.proposal is missing");
+    if (settings->warmup_epochs >= settings->epochs)
+        return ebm_error_set(reterr, EBM_INVALID, "training.warmup_epochs",
+                             "%u of %u epochs: none is left to train the energy net", settings->warmup_epochs,
+                             settings->epochs);
     struct method_plan p = {.n_phases = 0};
     if (settings->warmup_epochs > 0)
         p.phases[p.n_phases++] = (struct method_phase){

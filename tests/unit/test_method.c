@@ -68,12 +68,14 @@ Test(method, refusals_say_why)
     const struct method_settings plain = {.epochs = 1, .samples = 1};
     const struct method_settings with_parameter = {
         .epochs = 1, .samples = 1, .parameters = &parameter, .n_parameters = 1};
+    const struct method_settings all_warm_up = {.epochs = 3, .warmup_epochs = 3, .samples = 1};
     const struct {
         const char *name;
         const struct ebm_net_desc *net;
         const struct method_settings *settings;
         const char *where, *says;
     } cases[] = {
+        {"nce_kl", &both, &all_warm_up, "training.warmup_epochs", "none is left"},
         {"nce_kl", &mixture, &plain, "training.method", "model.energy_net is missing"},
         {"nce_kl", &energy, &plain, "training.method", "model.proposal is missing"},
         {"mdn_nll", &energy, &plain, "training.method", "model.proposal is missing"},
