@@ -1,6 +1,6 @@
 /* json_read.h - JSON text -> values, for messages that trust nothing. jansson stays behind this page.
  *
- * Numbers are doubles, whole numbers too: 7, 7.0 and 7e0 are one number. Any thread; a tree belongs to one at a time. */
+ * Numbers are doubles, whole numbers too: 7, 7.0 and 7e0 are one number. Any thread, one at a time a tree. */
 #ifndef EBM_PROTO_JSON_READ_H
 #define EBM_PROTO_JSON_READ_H
 
@@ -13,8 +13,8 @@ struct json_read_limits {
     size_t max_values;  /* of all lists and objects together: memory is about 100 bytes each */
 };
 
-/* Both limits are checked before any memory is taken. Duplicate keys, trailing bytes, NaN, infinities and numbers beyond
- * a double are refused with where = "byte N". New: json_read_free. */
+/* Both limits are checked before any memory is taken. Duplicate keys, trailing bytes, NaN, infinities and numbers
+ * beyond a double are refused with where = "byte N". New: json_read_free. */
 enum ebm_status json_read_parse(const char *bytes, size_t size, const struct json_read_limits *limits,
                                 struct json_t **ret_root, struct ebm_error *reterr) EBM_MUST_USE;
 struct json_t *json_read_free(struct json_t *root); /* NULL is fine; returns NULL */

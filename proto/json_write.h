@@ -5,7 +5,7 @@
 
 #include "core/buf.h"
 
-#define JSON_WRITE_FLOAT_DIGITS 9  /* significant digits that give a float back */
+#define JSON_WRITE_FLOAT_DIGITS 9 /* significant digits that give a float back */
 #define JSON_WRITE_DOUBLE_DIGITS 17
 
 /* `value` with at most `digits` significant digits and a '.', whatever the locale; null when it is not finite. */

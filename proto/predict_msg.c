@@ -85,8 +85,7 @@ static enum ebm_status read_draws(struct reader *reader, const struct json_t *va
 static enum ebm_status read_outputs(struct reader *reader, const struct json_t *value, struct ebm_error *reterr)
 {
     size_t n;
-    enum ebm_status status =
-        json_read_list(value, "outputs", 1, EBM_COUNT_OF(outputs), "words", &n, reterr);
+    enum ebm_status status = json_read_list(value, "outputs", 1, EBM_COUNT_OF(outputs), "words", &n, reterr);
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char where[32];
         uint32_t bit = 0;
@@ -99,8 +98,8 @@ static enum ebm_status read_outputs(struct reader *reader, const struct json_t *
 
 /* ---- texts and numbers ---- */
 
-static enum ebm_status read_copy(struct reader *reader, const struct json_t *value, const char *where,
-                                 size_t max_bytes, const char **ret_text, struct ebm_error *reterr)
+static enum ebm_status read_copy(struct reader *reader, const struct json_t *value, const char *where, size_t max_bytes,
+                                 const char **ret_text, struct ebm_error *reterr)
 {
     const char *text;
     enum ebm_status status = json_read_text(value, where, max_bytes, &text, reterr);
@@ -200,7 +199,7 @@ static enum ebm_status read_inputs(struct reader *reader, const struct json_t *v
     size_t X = json_read_is_list(first) ? json_read_length(first) : 1;
     if (X == 0)
         return fail_row(0, reterr, "expected numbers, got an empty list");
-    double *numbers = EBM_ARENA_NEW(reader->arena, double, rows * X);
+    double *numbers = ebm_arena_alloc(reader->arena, rows * X, sizeof *numbers);
     if (!numbers)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "inputs", "no memory for %zu rows of %zu numbers", rows, X);
     for (size_t i = 0; status == EBM_OK && i < rows; i++)
@@ -215,10 +214,10 @@ static enum ebm_status read_inputs(struct reader *reader, const struct json_t *v
 
 struct field {
     const char *name;
-    read_fn *read;      /* NULL: a whole number, or of a later version when max is 0 */
-    uint64_t min, max;  /* of a whole number */
-    size_t at;          /* of the uint64_t in struct predict_request */
-    size_t lower_at;    /* of the server's own maximum in struct predict_limits; SIZE_MAX: none */
+    read_fn *read;     /* NULL: a whole number, or of a later version when max is 0 */
+    uint64_t min, max; /* of a whole number */
+    size_t at;         /* of the uint64_t in struct predict_request */
+    size_t lower_at;   /* of the server's own maximum in struct predict_limits; SIZE_MAX: none */
 };
 
 #define AT(member) offsetof(struct predict_request, member)
@@ -402,7 +401,8 @@ static void write_diagnostics(struct ebm_buf *buf, const struct predict_answer *
     if (row->drew)
         write_draws(buf, answer, row);
     else
-        (void)ebm_buf_text(buf, answer->num_samples_ignored ? "\"mixture\",\"num_samples_ignored\":true" : "\"mixture\"");
+        (void)ebm_buf_text(buf,
+                           answer->num_samples_ignored ? "\"mixture\",\"num_samples_ignored\":true" : "\"mixture\"");
     (void)ebm_buf_text(buf, row->reliable ? ",\"reliable\":true,\"reason\":" : ",\"reliable\":false,\"reason\":");
     if (row->reason)
         (void)ebm_buf_json_text(buf, row->reason);

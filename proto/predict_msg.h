@@ -9,25 +9,25 @@
 #include "core/buf.h"
 
 /* name, word, available in this version */
-#define PREDICT_OUTPUT_MAP(X)                                                  \
-    X(MEAN, "mean", true)                                                      \
-    X(STD, "std", true)                                                        \
-    X(VARIANCE, "variance", true)                                              \
-    X(MEDIAN, "median", true)                                                  \
-    X(QUANTILES, "quantiles", true)                                            \
-    X(LOG_NORMALIZER, "log_normalizer", true)                                  \
-    X(COVARIANCE, "covariance", false)                                         \
-    X(MODE, "mode", false)                                                     \
-    X(INTERVAL, "interval", false)                                             \
-    X(ENTROPY, "entropy", false)                                               \
-    X(CDF, "cdf", false)                                                       \
+#define PREDICT_OUTPUT_MAP(X)                                                                                          \
+    X(MEAN, "mean", true)                                                                                              \
+    X(STD, "std", true)                                                                                                \
+    X(VARIANCE, "variance", true)                                                                                      \
+    X(MEDIAN, "median", true)                                                                                          \
+    X(QUANTILES, "quantiles", true)                                                                                    \
+    X(LOG_NORMALIZER, "log_normalizer", true)                                                                          \
+    X(COVARIANCE, "covariance", false)                                                                                 \
+    X(MODE, "mode", false)                                                                                             \
+    X(INTERVAL, "interval", false)                                                                                     \
+    X(ENTROPY, "entropy", false)                                                                                       \
+    X(CDF, "cdf", false)                                                                                               \
     X(CRPS, "crps", false)
 
-#define PREDICT_ESTIMATOR_MAP(X)                                               \
-    X(AUTO, "auto", true)                                                      \
-    X(IMPORTANCE, "importance", true)                                          \
-    X(MIXTURE, "mixture", true)                                                \
-    X(EXACT, "exact", false)                                                   \
+#define PREDICT_ESTIMATOR_MAP(X)                                                                                       \
+    X(AUTO, "auto", true)                                                                                              \
+    X(IMPORTANCE, "importance", true)                                                                                  \
+    X(MIXTURE, "mixture", true)                                                                                        \
+    X(EXACT, "exact", false)                                                                                           \
     X(QUADRATURE, "quadrature", false)
 
 #define PREDICT_DRAWS_MAP(X) X(INDEPENDENT, "independent", true) X(SOBOL, "sobol", false)
@@ -69,16 +69,16 @@ struct predict_request {
     uint32_t estimator, draws;
     uint64_t num_samples;
     bool has_num_samples, has_seed;
-    uint64_t seed;          /* meaningless unless has_seed */
+    uint64_t seed; /* meaningless unless has_seed */
     uint32_t n_quantiles;
     const double *quantiles;
-    uint64_t timeout_ms;    /* 0: the server's */
+    uint64_t timeout_ms; /* 0: the server's */
 };
 
 /* INVALID or NO_MEMORY with where = the field ("inputs[3][0]") or the byte. Borrows nothing of `body` afterwards. */
 enum ebm_status predict_msg_read(const char *body, size_t body_bytes, const struct predict_limits *limits,
-                                 struct ebm_arena *arena, struct predict_request *ret_request,
-                                 struct ebm_error *reterr) EBM_MUST_USE;
+                                 struct ebm_arena *arena, struct predict_request *ret_request, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 /* What all rows of an answer share. */
 struct predict_answer {

@@ -3,8 +3,8 @@
  *   request time=... method=POST path=/predict status=200 model=toy rows=1 in=37 out=312 queue_us=21 compute_us=180
  *           total_us=260 sent=yes id=...
  *
- * queue_us: accepted to first row taken; compute_us: first row taken to answer written; total_us: headers read to answer
- * sent. status=0: the client left before an answer. Texts of clients are cut, and keep only visible ASCII.
+ * queue_us: accepted to first row taken; compute_us: first row taken to answer written; total_us: headers read to
+ * answer sent. status=0: the client left before an answer. Texts of clients are cut, and keep only visible ASCII.
  * Cheap: one line on the stack, the date formatted once a second. */
 #include "server/access_log.h"
 

@@ -1,15 +1,15 @@
 /* batcher.c - one mutex, one condition, lanes taken in turn.
  *
  *   submit -> lane.waiting (FIFO) -> lane joins `ready` at the end
- *   take   <- first lane of `ready` that is due: oldest tickets first, up to a batch; a lane with rows left goes to the end
+ *   take   <- first lane of `ready` that is due: oldest tickets first, up to a batch; with rows left it goes to the end
  *
- * A lane is due at once unless max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not waited that
- * long. When other workers are idle, a worker leaves them their share of the lane, but never takes less than SHARE_ROWS:
- * below that a row costs more.
+ * A lane is due at once unless max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not waited
+ * that long. When other workers are idle, a worker leaves them their share of the lane, but never takes less than
+ * SHARE_ROWS: below that a row costs more.
  *
- * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of submission; no
- * batch exceeds its lane's max_rows or mixes lanes; a lane with work waits for at most one batch of each other lane; at
- * most max_rows wait. A ticket may span batches, on several threads at once.
+ * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of submission;
+ * no batch exceeds its lane's max_rows or mixes lanes; a lane with work waits for at most one batch of each other lane;
+ * at most max_rows wait. A ticket may span batches, on several threads at once.
  * Does not: know what a row is, compute, call back. */
 #include "server/batcher.h"
 

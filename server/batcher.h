@@ -52,8 +52,8 @@ struct batcher *batcher_free(struct batcher *batcher); /* nothing waits any more
 
 void batcher_lane_init(struct batcher_lane *lane, uint32_t max_rows);
 
-/* Queues n_rows >= 1 rows in `lane`. The ticket is borrowed until its last row was taken or withdrawn. BUSY, and nothing
- * changed, when they do not fit or the batcher was stopped. */
+/* Queues n_rows >= 1 rows in `lane`. The ticket is borrowed until its last row was taken or withdrawn. BUSY, and
+ * nothing changed, when they do not fit or the batcher was stopped. */
 enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
                                uint32_t n_rows) EBM_MUST_USE;
 

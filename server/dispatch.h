@@ -18,8 +18,8 @@ struct dispatch_config {
 };
 
 /* New: dispatch_close. */
-enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *config,
-                             struct dispatch **ret_dispatch) EBM_MUST_USE;
+enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *config, struct dispatch **ret_dispatch)
+    EBM_MUST_USE;
 /* Where answers go; before the first exchange. Borrow. */
 void dispatch_set_http(struct dispatch *dispatch, struct http *http);
 /* After the last exchange ended. NULL is fine; the loop frees it in its next round. Returns NULL. */

@@ -5,12 +5,13 @@
  *      \--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
  *         DISCARD_BYTES, so that the client can read the answer; a longer one is answered at once and closed
  *
- * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs it,
- * asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by a pump.
- * A suspended connection never times out and does not notice that its client left: time is the handler's business.
+ * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs
+ * it, asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by
+ * a pump. A suspended connection never times out and does not notice that its client left: time is the handler's
+ * business.
  *
- * Guarantees: on_end comes exactly once for every exchange that on_head saw, after which nothing refers to it; bodies are
- * kept only up to their limit; an answer is queued once. Does not know: routes, jobs, JSON. */
+ * Guarantees: on_end comes exactly once for every exchange that on_head saw, after which nothing refers to it; bodies
+ * are kept only up to their limit; an answer is queued once. Does not know: routes, jobs, JSON. */
 #include "server/http.h"
 
 #include <arpa/inet.h>
@@ -191,8 +192,8 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     struct ebm_buf *body = &exchange->answer_body;
     enum MHD_ResponseMemoryMode mode = body->bytes ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT;
     static char nothing[1];
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(body->size, body->bytes ? body->bytes : nothing, mode);
+    struct MHD_Response *response = MHD_create_response_from_buffer(body->size, body->bytes ? body->bytes : nothing,
+                                                                    mode);
     if (!response)
         return MHD_NO;
     ebm_buf_init(body, 0); /* the bytes are the response's */
@@ -254,8 +255,7 @@ static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes
     const struct http_handler *handler = &exchange->http->handler;
     exchange->body_bytes += size;
     if (exchange->state == READING) {
-        if (exchange->body_bytes <= exchange->body_limit &&
-            ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
+        if (exchange->body_bytes <= exchange->body_limit && ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
             return MHD_YES;
         ebm_buf_done(&exchange->body);
         handler->on_too_large(handler->user, exchange);

@@ -1,8 +1,8 @@
 /* job.c - references and the one atomic state of a job; the picture stands in job.h.
  *
- * Every change of state is a compare-and-swap from a state in which the caller may act, so that a worker that finishes and
- * a loop that gives up at the same moment agree on who came first. Writes before job_finish are visible to whoever sees
- * DONE, writes to predictions before job_rows_done to whoever finishes the last row. */
+ * Every change of state is a compare-and-swap from a state in which the caller may act, so that a worker that finishes
+ * and a loop that gives up at the same moment agree on who came first. Writes before job_finish are visible to whoever
+ * sees DONE, writes to predictions before job_rows_done to whoever finishes the last row. */
 #include "server/job.h"
 
 #include <stdlib.h>

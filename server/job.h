@@ -1,7 +1,7 @@
 /* job.h - one request on its way through the threads, and who may touch it when.
  *
- * Two references: the loop's (as long as the exchange lasts) and the one that travels: batcher, worker, mailbox, loop. The
- * last one frees. The state is the only thing that both sides may touch at any time:
+ * Two references: the loop's (as long as the exchange lasts) and the one that travels: batcher, worker, mailbox, loop.
+ * The last one frees. The state is the only thing that both sides may touch at any time:
  *
  *   QUEUED -> RUNNING -> DONE         worker: answer or error stand; the travelling reference goes to the mailbox
  *     ^-------/ (read on a worker: back to the loop, which queues its rows)

@@ -3,8 +3,8 @@
  *   worker:  lock { append }  uv_async_send      (sends coalesce: a wake means "look", never "one")
  *   loop:    wake -> lock { move the whole list out } -> callback, unlocked
  *
- * Guarantees: what one thread posts arrives in its order; nothing is lost or delivered twice; the callback holds no lock,
- * so it may post again. Does not know what travels. */
+ * Guarantees: what one thread posts arrives in its order; nothing is lost or delivered twice; the callback holds no
+ * lock, so it may post again. Does not know what travels. */
 #include "server/mailbox.h"
 
 #include <pthread.h>

@@ -13,7 +13,8 @@ struct mailbox;
 typedef void mailbox_fn(void *user, struct ebm_list *mail);
 
 /* New: mailbox_close. */
-enum ebm_status mailbox_new(uv_loop_t *loop, mailbox_fn *on_mail, void *user, struct mailbox **ret_mailbox) EBM_MUST_USE;
+enum ebm_status mailbox_new(uv_loop_t *loop, mailbox_fn *on_mail, void *user, struct mailbox **ret_mailbox)
+    EBM_MUST_USE;
 
 /* Any thread. What holds the link is the loop's from now on. Never blocks for long, never fails. */
 void mailbox_post(struct mailbox *mailbox, struct ebm_list *link);

@@ -232,7 +232,8 @@ static enum ebm_status find_only(const struct model_store *store, struct model_s
                                  struct ebm_error *reterr)
 {
     if (count_available(store) > 1)
-        return ebm_error_set(reterr, EBM_INVALID, "model", "missing: this server has more than one model, GET / lists them");
+        return ebm_error_set(reterr, EBM_INVALID, "model",
+                             "missing: this server has more than one model, GET / lists them");
     for (size_t i = 0; i < store->n_entries; i++)
         if (store->entries[i]->model)
             *ret_entry = store->entries[i];

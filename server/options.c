@@ -100,8 +100,8 @@ static enum ebm_status assign_whole(struct options *options, const struct option
     return EBM_OK;
 }
 
-static enum ebm_status assign(struct options *options, const struct option *option, const char *flag,
-                              const char *value, struct ebm_error *reterr)
+static enum ebm_status assign(struct options *options, const struct option *option, const char *flag, const char *value,
+                              struct ebm_error *reterr)
 {
     if (option->kind == KIND_WHOLE)
         return assign_whole(options, option, flag, value, reterr);
@@ -133,8 +133,8 @@ static enum ebm_status read_flag(int argc, char *const *argv, int *at, struct op
     return assign(options, option, name, equals ? equals + 1 : argv[++*at], reterr);
 }
 
-enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options,
-                              enum options_action *ret_action, struct ebm_error *reterr)
+enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options, enum options_action *ret_action,
+                              struct ebm_error *reterr)
 {
     struct options options;
     uint32_t seen = 0;

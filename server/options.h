@@ -39,8 +39,8 @@ struct options {
 enum options_action { OPTIONS_RUN, OPTIONS_SHOW_HELP, OPTIONS_SHOW_VERSION };
 
 /* Reads "--flag value" and "--flag=value". INVALID with where = the flag. Texts are borrowed from argv. */
-enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options,
-                              enum options_action *ret_action, struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options, enum options_action *ret_action,
+                              struct ebm_error *reterr) EBM_MUST_USE;
 
 /* The text of --help. */
 enum ebm_status options_help(struct ebm_buf *buf) EBM_MUST_USE;

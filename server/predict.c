@@ -69,8 +69,8 @@ static enum ebm_status check_size(const struct predict_service *service, struct 
 enum ebm_status predict_admit(const struct predict_service *service, struct job *job)
 {
     struct predict_request *request = &job->request;
-    enum ebm_status status =
-        model_store_find(service->store, request->model, request->version, &job->model, &job->error);
+    enum ebm_status status = model_store_find(service->store, request->model, request->version, &job->model,
+                                              &job->error);
     if (status == EBM_OK)
         status = check_size(service, job);
     if (status != EBM_OK)

@@ -15,7 +15,8 @@ struct predict_service {
 /* The body -> job->request. */
 enum ebm_status predict_read(const struct predict_service *service, struct job *job) EBM_MUST_USE;
 
-/* job->request -> model, resolved query, arrays of the answer; picks the seed. A failure of either stands in job->error. */
+/* job->request -> model, resolved query, arrays of the answer; picks the seed. A failure of either stands in
+ * job->error. */
 enum ebm_status predict_admit(const struct predict_service *service, struct job *job) EBM_MUST_USE;
 
 /* Row `row` of an admitted job, as the engine wants it. */

@@ -93,7 +93,6 @@ void reply_json(struct http_exchange *exchange, struct ebm_buf *body)
         return;
     }
     struct ebm_error error;
-    (void)ebm_error_set(&error, body->status, "", "the answer could not be written: %s",
-                        ebm_status_text(body->status));
+    (void)ebm_error_set(&error, body->status, "", "the answer could not be written: %s", ebm_status_text(body->status));
     reply_error(exchange, REPLY_INTERNAL, &error);
 }

@@ -5,16 +5,16 @@
 #include "server/http.h"
 
 /* name, HTTP status, code */
-#define REPLY_MAP(X)                                                           \
-    X(OK, 200, "ok")                                                           \
-    X(INVALID, 400, "invalid")                                                 \
-    X(NOT_FOUND, 404, "not_found")                                             \
-    X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                           \
-    X(TOO_LARGE, 413, "too_large")                                             \
-    X(UNSUPPORTED_TYPE, 415, "unsupported_type")                               \
-    X(QUEUE_FULL, 429, "queue_full")                                           \
-    X(INTERNAL, 500, "internal")                                               \
-    X(NOT_READY, 503, "not_ready")                                             \
+#define REPLY_MAP(X)                                                                                                   \
+    X(OK, 200, "ok")                                                                                                   \
+    X(INVALID, 400, "invalid")                                                                                         \
+    X(NOT_FOUND, 404, "not_found")                                                                                     \
+    X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                                                                   \
+    X(TOO_LARGE, 413, "too_large")                                                                                     \
+    X(UNSUPPORTED_TYPE, 415, "unsupported_type")                                                                       \
+    X(QUEUE_FULL, 429, "queue_full")                                                                                   \
+    X(INTERNAL, 500, "internal")                                                                                       \
+    X(NOT_READY, 503, "not_ready")                                                                                     \
     X(TIMEOUT, 504, "timeout")
 
 enum reply_kind {

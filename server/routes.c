@@ -3,8 +3,8 @@
  *   headers -> path in the table? 404 -> method there? 405 -> a type that we read? 415 -> body's limit
  *   body    -> the route's handler: answers now, or hands over to dispatch
  *
- * All that can be refused is refused before the body is kept. A pattern's '*' stands for one segment of the path, which the
- * handler gets. Guarantees: every request is answered; nothing here blocks. Does not know: batches, threads. */
+ * All that can be refused is refused before the body is kept. A pattern's '*' stands for one segment of the path, which
+ * the handler gets. Guarantees: every request is answered; nothing here blocks. Does not know: batches, threads. */
 #include "server/routes.h"
 
 #include <inttypes.h>
@@ -29,12 +29,9 @@ struct route {
 static handle_fn show_index, show_live, show_ready, show_model, predict;
 
 static const struct route table[] = {
-    {"POST", "/predict", "POST", true, predict},
-    {"GET", "/", "GET, HEAD", false, show_index},
-    {"GET", "/healthz", "GET, HEAD", false, show_live},
-    {"GET", "/livez", "GET, HEAD", false, show_live},
-    {"GET", "/readyz", "GET, HEAD", false, show_ready},
-    {"GET", "/v2/models/*", "GET, HEAD", false, show_model},
+    {"POST", "/predict", "POST", true, predict},        {"GET", "/", "GET, HEAD", false, show_index},
+    {"GET", "/healthz", "GET, HEAD", false, show_live}, {"GET", "/livez", "GET, HEAD", false, show_live},
+    {"GET", "/readyz", "GET, HEAD", false, show_ready}, {"GET", "/v2/models/*", "GET, HEAD", false, show_model},
 };
 
 /* ---- finding ---- */

@@ -173,7 +173,8 @@ static void raise_file_limit(uint64_t connections)
         return;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        ebm_log_warning("fewer open files are allowed than --max-connections needs: allowed=%" PRIu64 " needed=%" PRIu64,
+        ebm_log_warning("fewer open files are allowed than --max-connections needs: allowed=%" PRIu64
+                        " needed=%" PRIu64,
                         (uint64_t)limit.rlim_cur, (uint64_t)wanted);
 }
 

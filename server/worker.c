@@ -5,8 +5,8 @@
  *                               last row of a job -> JSON -> DONE          -> mailbox
  *
  * Thread: each worker's own; a worker never touches a connection, and knows a job only while it holds its travelling
- * reference or rows of it. Guarantees: a job comes back exactly once after its last row; one that was abandoned is dropped
- * by whoever holds it last; a device that fails costs the jobs of that batch, not the server. */
+ * reference or rows of it. Guarantees: a job comes back exactly once after its last row; one that was abandoned is
+ * dropped by whoever holds it last; a device that fails costs the jobs of that batch, not the server. */
 #include "server/worker.h"
 
 #include <pthread.h>
