@@ -93,8 +93,11 @@ planted() { # planted FAULT SANITIZERS SUITE-OR-TEST ...
     local fault=$1 sanitizers=$2 target=$3 directory="$out/plant-$1" where="$root/$out/plant-$1-reports" found
     shift 3
     rm -rf "$where" && mkdir -p "$where"
-    TARGETS="$target" build_in "$directory" -Dbuildtype=debugoptimized -Dtests=enabled -Dplant="$fault" \
-        -Db_sanitize="$sanitizers" -Db_lundef=false
+    if ! TARGETS="$target" build_in "$directory" -Dbuildtype=debugoptimized -Dtests=enabled -Dplant="$fault" \
+        -Db_sanitize="$sanitizers" -Db_lundef=false; then
+        verdict 1 "the planted $fault does not build"
+        return
+    fi
     ASAN_OPTIONS="detect_leaks=1:log_path=$where/asan" LSAN_OPTIONS="log_path=$where/lsan" \
     UBSAN_OPTIONS="log_path=$where/ubsan" TSAN_OPTIONS="log_path=$where/tsan" \
         "$directory/$target" >"$directory/planted.log" 2>&1 || true
