@@ -14,16 +14,15 @@
 #define EBM_ALIGNMENT 64u /* bytes: of every tensor and every kernel's buffer */
 
 /* Hands a pointer out of a variable that has a scope cleanup. `pointer` is evaluated twice. */
-#define EBM_TAKE_PTR(pointer)                                                  \
-    __extension__({                                                            \
-        __typeof__(pointer) ebm_taken_ = (pointer);                            \
-        (pointer) = NULL;                                                      \
-        ebm_taken_;                                                            \
+#define EBM_TAKE_PTR(pointer)                                                                                          \
+    __extension__({                                                                                                    \
+        __typeof__(pointer) ebm_taken_ = (pointer);                                                                    \
+        (pointer) = NULL;                                                                                              \
+        ebm_taken_;                                                                                                    \
     })
 
 /* Our own bugs, never a client's input. Stays on in release builds: control path only. */
-#define EBM_ASSERT(condition)                                                  \
-    ((condition) ? (void)0 : ebm_assert_failed(#condition, __FILE__, __LINE__))
+#define EBM_ASSERT(condition) ((condition) ? (void)0 : ebm_assert_failed(#condition, __FILE__, __LINE__))
 
 /* The same for inner loops: only in debug builds. */
 #ifdef NDEBUG

@@ -4,34 +4,34 @@
 #define EBM_CORE_LIMITS_H
 
 /* model files */
-#define LIMIT_FILE_BYTES (4ull << 30)     /* a model file */
-#define LIMIT_HEADER_BYTES (16u << 20)    /* the JSON header of a safetensors file */
+#define LIMIT_FILE_BYTES (4ull << 30)  /* a model file */
+#define LIMIT_HEADER_BYTES (16u << 20) /* the JSON header of a safetensors file */
 #define LIMIT_TENSORS 65536u
 #define LIMIT_TENSOR_DIMS 8u
 #define LIMIT_TENSOR_NAME_BYTES 256u
-#define LIMIT_CONFIG_BYTES (1u << 20)     /* the configuration inside the header */
-#define LIMIT_PARITY_ROWS 64u             /* rows that a file may ask to recompute when it is loaded */
-#define LIMIT_PARITY_TARGETS 1024u        /* and targets of each */
+#define LIMIT_CONFIG_BYTES (1u << 20) /* the configuration inside the header */
+#define LIMIT_PARITY_ROWS 64u         /* rows that a file may ask to recompute when it is loaded */
+#define LIMIT_PARITY_TARGETS 1024u    /* and targets of each */
 
 /* networks */
-#define LIMIT_LAYERS 256u                 /* in one net */
-#define LIMIT_WIDTH 65536u                /* inputs or outputs of a layer, numbers of an input */
+#define LIMIT_LAYERS 256u  /* in one net */
+#define LIMIT_WIDTH 65536u /* inputs or outputs of a layer, numbers of an input */
 #define LIMIT_PARAMETERS (1u << 30)
 #define LIMIT_TARGET_DIM 64u
 #define LIMIT_COMPONENTS 256u
-#define LIMIT_NAME_BYTES 128u             /* a model's name */
+#define LIMIT_NAME_BYTES 128u /* a model's name */
 
 /* requests */
 #define LIMIT_ROWS 4096u
 #define LIMIT_SAMPLES 65536u
 #define LIMIT_QUANTILES 64u
 #define LIMIT_JSON_DEPTH 100u
-#define LIMIT_JSON_VALUES (1u << 20)      /* numbers, texts, lists and objects in one body */
-#define LIMIT_BATCH_ROWS 1024u            /* rows in one device call */
+#define LIMIT_JSON_VALUES (1u << 20) /* numbers, texts, lists and objects in one body */
+#define LIMIT_BATCH_ROWS 1024u       /* rows in one device call */
 
 /* data sets */
 #define LIMIT_DATA_ROWS (1u << 28)
 #define LIMIT_DATA_COLUMNS 65536u
-#define LIMIT_LINE_BYTES (1u << 22)       /* one line of a CSV */
+#define LIMIT_LINE_BYTES (1u << 22) /* one line of a CSV */
 
 #endif

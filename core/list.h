@@ -10,7 +10,7 @@ struct ebm_list {
 };
 
 /* The struct that contains `link` as its `member`. */
-#define EBM_CONTAINER_OF(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define EBM_CONTAINER_OF(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void ebm_list_init(struct ebm_list *head)
 {

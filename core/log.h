@@ -24,10 +24,10 @@ bool ebm_log_is_on(enum ebm_log_level level);
 void ebm_log_line(enum ebm_log_level level, const char *format, ...) EBM_PRINTF(2, 3);
 
 /* Arguments are evaluated only when the level is on. */
-#define ebm_log(level, ...)                                                    \
-    do {                                                                       \
-        if (ebm_log_is_on(level))                                              \
-            ebm_log_line(level, __VA_ARGS__);                                  \
+#define ebm_log(level, ...)                                                                                            \
+    do {                                                                                                               \
+        if (ebm_log_is_on(level))                                                                                      \
+            ebm_log_line(level, __VA_ARGS__);                                                                          \
     } while (0)
 #define ebm_log_error(...) ebm_log(EBM_LOG_ERROR, __VA_ARGS__)
 #define ebm_log_warning(...) ebm_log(EBM_LOG_WARNING, __VA_ARGS__)

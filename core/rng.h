@@ -17,14 +17,14 @@ struct ebm_row {
 
 /* Streams keep uses apart that share a seed. Numbers are part of "same seed, same bytes": append only. */
 enum ebm_stream {
-    EBM_STREAM_DRAWS = 0,     /* proposal or noise draws */
-    EBM_STREAM_RESAMPLE = 1,  /* choosing among weighted draws */
-    EBM_STREAM_INIT = 2,      /* initial weights */
-    EBM_STREAM_SHUFFLE = 3,   /* order of training rows */
-    EBM_STREAM_SPLIT = 4,     /* training and validation rows */
+    EBM_STREAM_DRAWS = 0,    /* proposal or noise draws */
+    EBM_STREAM_RESAMPLE = 1, /* choosing among weighted draws */
+    EBM_STREAM_INIT = 2,     /* initial weights */
+    EBM_STREAM_SHUFFLE = 3,  /* order of training rows */
+    EBM_STREAM_SPLIT = 4,    /* training and validation rows */
     EBM_STREAM_DEQUANTIZE = 5,
-    EBM_STREAM_GENERATE = 6,  /* synthetic data */
-    EBM_STREAM_SEED = 7,      /* seeds derived from seeds */
+    EBM_STREAM_GENERATE = 6, /* synthetic data */
+    EBM_STREAM_SEED = 7,     /* seeds derived from seeds */
 };
 
 /* Four words for (seed, row, sample, stream, block). Pure; any thread. */

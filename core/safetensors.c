@@ -128,8 +128,7 @@ static enum ebm_status read_header(struct ebm_safetensors *file, int fd, uint64_
     return ebm_header_parse(file->text, length, file_bytes - LENGTH_BYTES - length, &file->header, reterr);
 }
 
-static enum ebm_status read_tensors(struct ebm_safetensors *file, int fd, uint64_t data_start,
-                                    struct ebm_error *reterr)
+static enum ebm_status read_tensors(struct ebm_safetensors *file, int fd, uint64_t data_start, struct ebm_error *reterr)
 {
     const struct ebm_header *header = &file->header;
     size_t total = 0; /* at most the file's size and 63 bytes a tensor */
@@ -220,8 +219,8 @@ const struct ebm_tensor *ebm_safetensors_find(const struct ebm_safetensors *file
     const struct ebm_header *header = &file->header;
     if (header->n_entries == 0)
         return NULL;
-    const struct ebm_header_entry *entry =
-        bsearch(name, header->entries, header->n_entries, sizeof *entry, compare_entry);
+    const struct ebm_header_entry *entry = bsearch(name, header->entries, header->n_entries, sizeof *entry,
+                                                   compare_entry);
     return entry ? &entry->tensor : NULL;
 }
 

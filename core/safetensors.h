@@ -11,9 +11,10 @@
 #include "core/limits.h"
 #include "core/status.h"
 
-#define EBM_DTYPE_MAP(X)                                                       \
-    X(F64, 8) X(F32, 4) X(F16, 2) X(BF16, 2) X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4) X(U16, 2)  \
-    X(U8, 1) X(BOOL, 1)
+#define EBM_DTYPE_MAP(X)                                                                                               \
+    X(F64, 8)                                                                                                          \
+    X(F32, 4) X(F16, 2) X(BF16, 2) X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4) X(U16, 2) X(U8, 1)       \
+        X(BOOL, 1)
 
 enum ebm_dtype {
 #define X(name, bytes) EBM_DTYPE_##name,
@@ -55,7 +56,7 @@ const char *ebm_safetensors_metadata(const struct ebm_safetensors *file, const c
 /* Replaces `path` atomically; a reader sees the old file or the new one. What open would refuse is INVALID and not
  * written. `data` of each tensor is count numbers of dtype. */
 enum ebm_status ebm_safetensors_write(const char *path, const struct ebm_metadata *metadata, size_t n_metadata,
-                                      const struct ebm_tensor *tensors, size_t n_tensors,
-                                      struct ebm_error *reterr) EBM_MUST_USE;
+                                      const struct ebm_tensor *tensors, size_t n_tensors, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 #endif

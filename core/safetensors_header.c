@@ -473,8 +473,8 @@ enum ebm_status ebm_header_parse(char *text, size_t length, uint64_t data_bytes,
                                  struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_header_done) struct ebm_header header = {0};
-    struct parser parser = {.start = text, .at = text, .end = text + length, .where = "header", .header = &header,
-                            .reterr = reterr};
+    struct parser parser = {
+        .start = text, .at = text, .end = text + length, .where = "header", .header = &header, .reterr = reterr};
     if (!accept(&parser, '{'))
         return fail(&parser, "expected '{'");
     enum ebm_status status = parse_members(&parser, data_bytes);

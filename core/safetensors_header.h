@@ -27,7 +27,7 @@ void ebm_header_done(struct ebm_header *header); /* a zeroed one is fine */
 /* Appends the header of tensors that lie one after the other in this order, padded so that data starts at a multiple of
  * 8 bytes; and tells how many bytes of data follow. */
 enum ebm_status ebm_header_print(struct ebm_buf *buf, const struct ebm_metadata *metadata, size_t n_metadata,
-                                 const struct ebm_tensor *const *tensors, size_t n_tensors,
-                                 uint64_t *ret_data_bytes) EBM_MUST_USE;
+                                 const struct ebm_tensor *const *tensors, size_t n_tensors, uint64_t *ret_data_bytes)
+    EBM_MUST_USE;
 
 #endif

@@ -52,8 +52,8 @@ static void set_field(char *field, size_t field_bytes, const char *text)
         drop_split_sequence(field);
 }
 
-enum ebm_status ebm_error_set(struct ebm_error *error, enum ebm_status status, const char *where,
-                              const char *format, ...)
+enum ebm_status ebm_error_set(struct ebm_error *error, enum ebm_status status, const char *where, const char *format,
+                              ...)
 {
     if (!error)
         return status;

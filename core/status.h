@@ -7,17 +7,17 @@
 
 #include "core/base.h"
 
-#define EBM_STATUS_MAP(X)                                                      \
-    X(OK, "ok")                                                                \
-    X(INVALID, "the input is not valid")                                       \
-    X(TOO_LARGE, "the input is larger than a limit")                           \
-    X(NOT_FOUND, "not found")                                                  \
-    X(BUSY, "no room for more work now")                                       \
-    X(TIMEOUT, "the time is up")                                               \
-    X(CANCELLED, "no longer wanted")                                           \
-    X(DAMAGED, "the file is damaged")                                          \
-    X(NO_MEMORY, "out of memory")                                              \
-    X(DEVICE, "the device failed")                                             \
+#define EBM_STATUS_MAP(X)                                                                                              \
+    X(OK, "ok")                                                                                                        \
+    X(INVALID, "the input is not valid")                                                                               \
+    X(TOO_LARGE, "the input is larger than a limit")                                                                   \
+    X(NOT_FOUND, "not found")                                                                                          \
+    X(BUSY, "no room for more work now")                                                                               \
+    X(TIMEOUT, "the time is up")                                                                                       \
+    X(CANCELLED, "no longer wanted")                                                                                   \
+    X(DAMAGED, "the file is damaged")                                                                                  \
+    X(NO_MEMORY, "out of memory")                                                                                      \
+    X(DEVICE, "the device failed")                                                                                     \
     X(INTERNAL, "internal error")
 
 enum ebm_status {
@@ -38,8 +38,8 @@ struct ebm_error {
 
 /* Fill `error` (NULL is fine) and return `status`, so that callers can write: return ebm_error_set(...).
  * Text that is too long is cut. */
-enum ebm_status ebm_error_set(struct ebm_error *error, enum ebm_status status, const char *where,
-                              const char *format, ...) EBM_PRINTF(4, 5);
+enum ebm_status ebm_error_set(struct ebm_error *error, enum ebm_status status, const char *where, const char *format,
+                              ...) EBM_PRINTF(4, 5);
 
 /* Put `prefix` before error->where: ("model", "energy_net") -> "model.energy_net", ("rows", "[3]") -> "rows[3]".
  * Returns error->status, so a caller that has it already may ignore the result. */

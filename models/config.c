@@ -47,14 +47,21 @@ static enum ebm_status no_memory(const struct reader *r)
 static const char *type_name(const json_t *json)
 {
     switch (json_typeof(json)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
     case JSON_TRUE:
-    case JSON_FALSE: return "a boolean";
-    case JSON_NULL: return "null";
+    case JSON_FALSE:
+        return "a boolean";
+    case JSON_NULL:
+        return "null";
     }
     return "something else";
 }
@@ -78,7 +85,7 @@ static enum ebm_status check_keys(const struct reader *r, json_t *object, const 
         return wrong_type(r, "", "an object", object);
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach (object, key, value) {
         size_t i = 0;
         while (keys[i] && strcmp(keys[i], key) != 0)
             i++;
@@ -551,7 +558,7 @@ static void print_json(struct ebm_buf *buf, const json_t *json)
     case JSON_OBJECT:
         (void)ebm_buf_text(buf, "{");
         i = 0;
-        json_object_foreach((json_t *)json, key, value) {
+        json_object_foreach ((json_t *)json, key, value) {
             (void)ebm_buf_text(buf, i++ ? ", " : "");
             (void)ebm_buf_json_text(buf, key);
             (void)ebm_buf_text(buf, ": ");
@@ -561,18 +568,30 @@ static void print_json(struct ebm_buf *buf, const json_t *json)
         return;
     case JSON_ARRAY:
         (void)ebm_buf_text(buf, "[");
-        json_array_foreach(json, i, value) {
+        json_array_foreach (json, i, value) {
             (void)ebm_buf_text(buf, i ? ", " : "");
             print_json(buf, value);
         }
         (void)ebm_buf_text(buf, "]");
         return;
-    case JSON_STRING: (void)ebm_buf_json_text(buf, json_string_value(json)); return;
-    case JSON_INTEGER: (void)ebm_buf_printf(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(json)); return;
-    case JSON_REAL: (void)ebm_buf_json_number(buf, json_real_value(json)); return;
-    case JSON_TRUE: (void)ebm_buf_text(buf, "true"); return;
-    case JSON_FALSE: (void)ebm_buf_text(buf, "false"); return;
-    case JSON_NULL: (void)ebm_buf_text(buf, "null"); return;
+    case JSON_STRING:
+        (void)ebm_buf_json_text(buf, json_string_value(json));
+        return;
+    case JSON_INTEGER:
+        (void)ebm_buf_printf(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        return;
+    case JSON_REAL:
+        (void)ebm_buf_json_number(buf, json_real_value(json));
+        return;
+    case JSON_TRUE:
+        (void)ebm_buf_text(buf, "true");
+        return;
+    case JSON_FALSE:
+        (void)ebm_buf_text(buf, "false");
+        return;
+    case JSON_NULL:
+        (void)ebm_buf_text(buf, "null");
+        return;
     }
 }
 
@@ -655,9 +674,9 @@ static enum ebm_status read_section(const struct reader *r, json_t *root, const 
 
 static enum ebm_status read_root(const struct reader *r, json_t *root, json_t *empty)
 {
-    static const char *const keys[] = {"format_version", "name",       "description", "input",    "target",
+    static const char *const keys[] = {"format_version", "name",        "description", "input",      "target",
                                        "members",        "feature_net", "target_net",  "energy_net", "proposal",
-                                       "training",       "extensions", NULL};
+                                       "training",       "extensions",  NULL};
     enum ebm_status status = check_keys(r, root, keys);
     if (status == EBM_OK)
         status = read_version(r, root);

@@ -9,10 +9,10 @@
 #include "core/status.h"
 
 struct ebm_input_config {
-    uint32_t size;  /* X */
-    char **names;   /* (X) or NULL */
-    double *mean;   /* (X), 0 by default: networks see (v - mean) / std */
-    double *std;    /* (X), 1 by default, > 0 */
+    uint32_t size; /* X */
+    char **names;  /* (X) or NULL */
+    double *mean;  /* (X), 0 by default: networks see (v - mean) / std */
+    double *std;   /* (X), 1 by default, > 0 */
 };
 
 struct ebm_target_config {
@@ -23,19 +23,19 @@ struct ebm_target_config {
 };
 
 /* The six nets, in the order of their tensors: enum word, member of struct ebm_net_desc, name, part. */
-#define EBM_NET_MAP(X)                                                         \
-    X(FEATURE, feature, "feature_net", EBM_PART_FEATURE)                       \
-    X(TARGET, target, "target_net", EBM_PART_TARGET)                           \
-    X(ENERGY, energy, "energy_net", EBM_PART_ENERGY)                           \
-    X(MEAN, mean, "proposal.mean_net", EBM_PART_PROPOSAL)                      \
-    X(LOG_VARIANCE, log_variance, "proposal.log_variance_net", EBM_PART_PROPOSAL) \
+#define EBM_NET_MAP(X)                                                                                                 \
+    X(FEATURE, feature, "feature_net", EBM_PART_FEATURE)                                                               \
+    X(TARGET, target, "target_net", EBM_PART_TARGET)                                                                   \
+    X(ENERGY, energy, "energy_net", EBM_PART_ENERGY)                                                                   \
+    X(MEAN, mean, "proposal.mean_net", EBM_PART_PROPOSAL)                                                              \
+    X(LOG_VARIANCE, log_variance, "proposal.log_variance_net", EBM_PART_PROPOSAL)                                      \
     X(WEIGHT, weight, "proposal.weight_net", EBM_PART_PROPOSAL)
 
 enum ebm_net_index {
 #define X(name, member, word, part) EBM_NET_##name,
     EBM_NET_MAP(X)
 #undef X
-    EBM_NETS
+        EBM_NETS
 };
 
 /* A tensor: where its numbers lie in params, and what it is called in a file. */
@@ -49,11 +49,11 @@ struct ebm_param {
 /* What ebm_config_parse made of a text. Owns everything in it. */
 struct ebm_config {
     char *name;
-    char *description;    /* NULL: none */
+    char *description; /* NULL: none */
     struct ebm_input_config input;
     struct ebm_target_config target;
-    char *training;       /* JSON text of how it came to be; NULL: none */
-    char *extensions;     /* JSON text; NULL: none */
+    char *training;          /* JSON text of how it came to be; NULL: none */
+    char *extensions;        /* JSON text; NULL: none */
     struct ebm_net_desc net; /* its nets point to `layers` */
     struct ebm_layer *layers[EBM_NETS];
     struct ebm_param *params; /* (n_params): the tensors, in the order of their offsets */

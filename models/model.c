@@ -265,9 +265,12 @@ enum ebm_status ebm_model_save(const struct ebm_model *model, const char *path, 
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
     for (size_t i = 0; i < config->n_params; i++) {
         const struct ebm_param *param = &config->params[i];
-        tensors[i] = (struct ebm_tensor){
-            .name = param->name, .dtype = EBM_DTYPE_F32, .n_dims = param->columns ? 2 : 1,
-            .shape = {param->rows, param->columns}, .count = param_count(param), .data = model->params + param->offset};
+        tensors[i] = (struct ebm_tensor){.name = param->name,
+                                         .dtype = EBM_DTYPE_F32,
+                                         .n_dims = param->columns ? 2 : 1,
+                                         .shape = {param->rows, param->columns},
+                                         .count = param_count(param),
+                                         .data = model->params + param->offset};
     }
     const struct ebm_metadata metadata[] = {{"format", "ebm-model"}, {"format_version", "1"}, {"config", text}};
     return ebm_safetensors_write(path, metadata, EBM_COUNT_OF(metadata), tensors, config->n_params, reterr);

@@ -147,7 +147,8 @@ static void parity_done(struct parity *p)
 enum ebm_status ebm_parity_check(const struct ebm_safetensors *file, const struct ebm_net_desc *net,
                                  const float *params, struct ebm_error *reterr)
 {
-    EBM_AUTO(parity_done) struct parity p = {
+    EBM_AUTO(parity_done)
+    struct parity p = {
         .net = net,
         .x = ebm_safetensors_find(file, "parity.x"),
         .y = ebm_safetensors_find(file, "parity.y"),

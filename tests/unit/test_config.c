@@ -18,14 +18,23 @@ static const char full[] =
     " 'target': {'dim': 2, 'names': ['u', 'v'], 'mean': [0.5, 1e3], 'std': [2, 0.25],"
     " 'support': ['real', 'real'], 'lower': [-1, 0], 'upper': [4, 5.5]},"
     " 'members': 1,"
-    " 'feature_net': [" LAYER(3, 8, "relu") ", {'type': 'linear', 'in': 8, 'out': 8, 'residual': true}],"
-    " 'target_net': [" LAYER(2, 4, "silu") "],"
-    " 'energy_net': [" LAYER(12, 6, "tanh") ", " LAYER(6, 1, "identity") "],"
-    " 'proposal': {'kind': 'gaussian_mixture', 'components': 5, 'trains_features': true,"
-    " 'mean_net': [" LAYER(8, 10, "identity") "], 'log_variance_net': [" LAYER(8, 7, "softplus") ", "
-    LAYER(7, 10, "identity") "], 'weight_net': [" LAYER(8, 5, "identity") "]},"
-    " 'training': {'method': 'nce_kl', 'rate': 0.1, 'list': [1, null, true, 'x']},"
-    " 'extensions': {'anything': {'goes': [1]}}}";
+    " 'feature_net': [" LAYER(
+        3, 8,
+        "relu") ", {'type': 'linear', 'in': 8, 'out': 8, 'residual': true}],"
+                " 'target_net': [" LAYER(
+                    2, 4,
+                    "silu") "],"
+                            " 'energy_net': [" LAYER(12, 6, "tanh") ", " LAYER(
+                                6, 1,
+                                "identity") "],"
+                                            " 'proposal': {'kind': 'gaussian_mixture', 'components': 5, 'trains_features': true,"
+                                            " 'mean_net': [" LAYER(8, 10, "identity") "], 'log_variance_net': [" LAYER(
+                                                8, 7,
+                                                "softplus") ", " LAYER(7, 10,
+                                                                       "identity") "], 'weight_net': [" LAYER(8, 5,
+                                                                                                              "identity") "]},"
+                                                                                                                          " 'training': {'method': 'nce_kl', 'rate': 0.1, 'list': [1, null, true, 'x']},"
+                                                                                                                          " 'extensions': {'anything': {'goes': [1]}}}";
 
 /* `text` with the first `from` replaced by `to` (NULL: unchanged) and ' by ". New: free(). */
 static char *json_of(const char *text, const char *from, const char *to)
@@ -81,8 +90,7 @@ Test(config, everything_is_read)
     cr_assert_eq(config->target.std[1], 0.25);
     cr_assert_eq(config->target.lower[0], -1);
     cr_assert_eq(config->target.upper[1], 5.5);
-    cr_assert_str_eq(config->training,
-                     "{\"method\": \"nce_kl\", \"rate\": 0.1, \"list\": [1, null, true, \"x\"]}");
+    cr_assert_str_eq(config->training, "{\"method\": \"nce_kl\", \"rate\": 0.1, \"list\": [1, null, true, \"x\"]}");
     cr_assert_str_eq(config->extensions, "{\"anything\": {\"goes\": [1]}}");
     ebm_config_free(config);
 }
@@ -383,7 +391,11 @@ Test(config, errors_say_where_and_what)
 
 Test(config, other_roots_and_empty_models)
 {
-    static const char *const texts[] = {"", "[]", "7", "{}", "{} x",
+    static const char *const texts[] = {"",
+                                        "[]",
+                                        "7",
+                                        "{}",
+                                        "{} x",
                                         "{'format_version': 1, 'name': 'm', 'input': {'kind': 'vector', 'shape': [2]},"
                                         " 'target': {'dim': 1}}"};
     for (size_t i = 0; i < EBM_COUNT_OF(texts); i++) {
@@ -418,9 +430,10 @@ Test(config, limits)
     cr_assert_eq(ebm_config_parse(text, size, NULL, &config, &error), EBM_TOO_LARGE);
     memset(text, '[', size);
     cr_assert_eq(ebm_config_parse(text, size - 1, NULL, &config, &error), EBM_INVALID, "a million brackets");
-    size_t at = (size_t)snprintf(text, size, "%s", "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": "
-                                                   "\"vector\", \"shape\": [2]}, \"target\": {\"dim\": 1}, "
-                                                   "\"feature_net\": [");
+    size_t at = (size_t)snprintf(text, size, "%s",
+                                 "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": "
+                                 "\"vector\", \"shape\": [2]}, \"target\": {\"dim\": 1}, "
+                                 "\"feature_net\": [");
     for (int i = 0; i < 257; i++)
         at += (size_t)snprintf(text + at, size - at, "%s{\"type\": \"linear\", \"in\": 2, \"out\": 2}", i ? "," : "");
     at += (size_t)snprintf(text + at, size - at, "]}");
@@ -441,9 +454,15 @@ Test(config, limits)
 static const double means[3] = {1, 2, 3}, stds[3] = {4, 5, 6};
 static char name_a[] = "a", name_b[] = "b", name_c[] = "c";
 static char *const names[3] = {name_a, name_b, name_c};
-static const struct ebm_config_defaults from_data = {
-    .name = "run", .X = 3, .D = 2, .input_names = names, .target_names = names, .input_mean = means,
-    .input_std = stds, .target_mean = means + 1, .target_std = stds + 1};
+static const struct ebm_config_defaults from_data = {.name = "run",
+                                                     .X = 3,
+                                                     .D = 2,
+                                                     .input_names = names,
+                                                     .target_names = names,
+                                                     .input_mean = means,
+                                                     .input_std = stds,
+                                                     .target_mean = means + 1,
+                                                     .target_std = stds + 1};
 
 static const char sparse[] =
     "{'feature_net': [{'type': 'linear', 'out': 8, 'activation': 'relu'}, {'type': 'linear', 'out': 6}],"
@@ -491,8 +510,8 @@ Test(config, what_a_training_configuration_says_wins_or_must_agree)
     cr_assert_str_eq(config->target.names[0], "u");
     ebm_config_free(config);
     struct ebm_error error = {0};
-    enum ebm_status status =
-        parse(sparse, "{'feature_net'", "{'input': {'shape': [4]}, 'feature_net'", &from_data, &config, &error);
+    enum ebm_status status = parse(sparse, "{'feature_net'", "{'input': {'shape': [4]}, 'feature_net'", &from_data,
+                                   &config, &error);
     cr_assert_eq(status, EBM_INVALID);
     cr_assert_str_eq(error.where, "input.shape");
     cr_assert_str_eq(error.text, "4, but the data have 3 columns");
@@ -515,8 +534,8 @@ Test(config, names_of_a_repository)
     static const struct {
         const char *name;
         bool is_valid;
-    } cases[] = {{"geyser", true}, {"a", true}, {"A-b_c.9", true}, {"", false}, {".hidden", false}, {"..", false},
-                 {"a/b", false}, {"a b", false}, {"\u00e9", false}, {"a\n", false}, {"-", true}};
+    } cases[] = {{"geyser", true}, {"a", true},    {"A-b_c.9", true}, {"", false},    {".hidden", false}, {"..", false},
+                 {"a/b", false},   {"a b", false}, {"\u00e9", false}, {"a\n", false}, {"-", true}};
     for (size_t i = 0; i < EBM_COUNT_OF(cases); i++)
         cr_assert_eq(ebm_name_is_valid(cases[i].name), cases[i].is_valid, "'%s'", cases[i].name);
     char name[130];

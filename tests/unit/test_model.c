@@ -17,14 +17,13 @@
 
 /* X 2, D 2, K 1; x and y go straight into one energy layer: f = w [x, y] + b. The mixture is one Gaussian whose mean
  * and log variance are linear in x. Small enough to compute by hand. */
-static const char text[] =
-    "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2]},"
-    "\"target\": {\"dim\": 2},"
-    "\"energy_net\": [{\"type\": \"linear\", \"in\": 4, \"out\": 1}],"
-    "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 1,"
-    "\"mean_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 2}],"
-    "\"log_variance_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 2}],"
-    "\"weight_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}]}}";
+static const char text[] = "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2]},"
+                           "\"target\": {\"dim\": 2},"
+                           "\"energy_net\": [{\"type\": \"linear\", \"in\": 4, \"out\": 1}],"
+                           "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 1,"
+                           "\"mean_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 2}],"
+                           "\"log_variance_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 2}],"
+                           "\"weight_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}]}}";
 
 static char folder[] = "/tmp/ebm-test-XXXXXX";
 static char path[64];
@@ -363,11 +362,23 @@ static void add_parity(struct content *content)
 {
     const struct ebm_tensor tensors[4] = {
         {.name = "parity.x", .dtype = EBM_DTYPE_F32, .n_dims = 2, .shape = {ROWS, 2}, .count = 6, .data = parity_x},
-        {.name = "parity.y", .dtype = EBM_DTYPE_F32, .n_dims = 3, .shape = {ROWS, TARGETS, 2}, .count = 12,
+        {.name = "parity.y",
+         .dtype = EBM_DTYPE_F32,
+         .n_dims = 3,
+         .shape = {ROWS, TARGETS, 2},
+         .count = 12,
          .data = parity_y},
-        {.name = "parity.f", .dtype = EBM_DTYPE_F32, .n_dims = 2, .shape = {ROWS, TARGETS}, .count = 6,
+        {.name = "parity.f",
+         .dtype = EBM_DTYPE_F32,
+         .n_dims = 2,
+         .shape = {ROWS, TARGETS},
+         .count = 6,
          .data = parity_f},
-        {.name = "parity.log_q", .dtype = EBM_DTYPE_F32, .n_dims = 2, .shape = {ROWS, TARGETS}, .count = 6,
+        {.name = "parity.log_q",
+         .dtype = EBM_DTYPE_F32,
+         .n_dims = 2,
+         .shape = {ROWS, TARGETS},
+         .count = 6,
          .data = parity_log_q},
     };
     compute_parity();

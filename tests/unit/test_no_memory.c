@@ -105,17 +105,16 @@ static void fail_every_allocation(const char *name, enum ebm_status (*what)(stru
     cr_log_info("%s: %ld allocations failed", name, n);
 }
 
-static const char text[] =
-    "{\"format_version\": 1, \"name\": \"m\", \"description\": \"d\","
-    "\"input\": {\"kind\": \"vector\", \"shape\": [2], \"names\": [\"a\", \"b\"]},"
-    "\"target\": {\"dim\": 1, \"lower\": [0], \"upper\": [1]},"
-    "\"target_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 2}],"
-    "\"energy_net\": [{\"type\": \"linear\", \"in\": 4, \"out\": 1}],"
-    "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 1,"
-    "\"mean_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}],"
-    "\"log_variance_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}],"
-    "\"weight_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}]},"
-    "\"training\": {\"method\": \"nce_kl\"}, \"extensions\": {}}";
+static const char text[] = "{\"format_version\": 1, \"name\": \"m\", \"description\": \"d\","
+                           "\"input\": {\"kind\": \"vector\", \"shape\": [2], \"names\": [\"a\", \"b\"]},"
+                           "\"target\": {\"dim\": 1, \"lower\": [0], \"upper\": [1]},"
+                           "\"target_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 2}],"
+                           "\"energy_net\": [{\"type\": \"linear\", \"in\": 4, \"out\": 1}],"
+                           "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 1,"
+                           "\"mean_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}],"
+                           "\"log_variance_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}],"
+                           "\"weight_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 1}]},"
+                           "\"training\": {\"method\": \"nce_kl\"}, \"extensions\": {}}";
 
 static char folder[] = "/tmp/ebm-test-XXXXXX";
 static char path[64];

@@ -81,9 +81,8 @@ static const struct ebm_metadata notes[] = {
 static void write_samples(void)
 {
     struct ebm_error error = {0};
-    cr_assert_eq(
-        ebm_safetensors_write(path, notes, EBM_COUNT_OF(notes), samples, EBM_COUNT_OF(samples), &error), EBM_OK,
-        "%s: %s", error.where, error.text);
+    cr_assert_eq(ebm_safetensors_write(path, notes, EBM_COUNT_OF(notes), samples, EBM_COUNT_OF(samples), &error),
+                 EBM_OK, "%s: %s", error.where, error.text);
 }
 
 static struct ebm_safetensors *open_good(void)
@@ -130,8 +129,8 @@ Test(safetensors, the_same_content_in_any_order_gives_the_same_bytes)
         reversed[i] = samples[EBM_COUNT_OF(samples) - 1 - i];
     for (size_t i = 0; i < EBM_COUNT_OF(notes); i++)
         reversed_notes[i] = notes[EBM_COUNT_OF(notes) - 1 - i];
-    enum ebm_status status =
-        ebm_safetensors_write(path, reversed_notes, EBM_COUNT_OF(notes), reversed, EBM_COUNT_OF(samples), NULL);
+    enum ebm_status status = ebm_safetensors_write(path, reversed_notes, EBM_COUNT_OF(notes), reversed,
+                                                   EBM_COUNT_OF(samples), NULL);
     cr_assert_eq(status, EBM_OK);
     unsigned char *again = read_bytes(&again_size);
     cr_assert_eq(size, again_size, "%zu and %zu bytes", size, again_size);
@@ -356,7 +355,7 @@ Test(safetensors, more_tensors_than_the_limit)
     header[at++] = '{';
     for (uint32_t i = 0; i <= LIMIT_TENSORS; i++)
         at += (size_t)snprintf(header + at, 128, "%s\"%u\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}",
-                              i ? "," : "", i);
+                               i ? "," : "", i);
     header[at++] = '}';
     write_file(at, header, at, 0);
     expect_refusal(0, EBM_TOO_LARGE, "65536", "more than 65536 entries");
@@ -369,8 +368,8 @@ Test(safetensors, a_name_beyond_the_limit)
     memset(name, 'n', sizeof name);
     for (int extra = 0; extra < 2; extra++) {
         name[LIMIT_TENSOR_NAME_BYTES + (size_t)extra] = 0;
-        int length = snprintf(header, sizeof header,
-                              "{\"%s\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", name);
+        int length = snprintf(header, sizeof header, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
+                              name);
         write_file((uint64_t)length, header, (size_t)length, 0);
         if (extra)
             expect_refusal(0, EBM_TOO_LARGE, NULL, "longer than 256 bytes");
