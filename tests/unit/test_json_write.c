@@ -1,0 +1,83 @@
+/* test_json_write.c - numbers that read back under any locale, null, texts of any bytes. */
+#include <criterion/criterion.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/rng.h"
+#include "proto/json_write.h"
+
+static char *number(double value, int digits)
+{
+    static char text[64];
+    struct ebm_buf buf;
+    ebm_buf_init(&buf, 60);
+    json_write_number(&buf, value, digits);
+    cr_assert_eq(buf.status, EBM_OK);
+    (void)snprintf(text, sizeof text, "%s", buf.bytes);
+    ebm_buf_done(&buf);
+    return text;
+}
+
+Test(json_write, nine_digits_give_every_float_back)
+{
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint32_t words[4];
+        float value;
+        ebm_philox(1, i, 0, 0, 0, words);
+        memcpy(&value, words, sizeof value);
+        if (!isfinite(value))
+            continue;
+        char *text = number((double)value, JSON_WRITE_FLOAT_DIGITS);
+        float back = strtof(text, NULL);
+        cr_assert(memcmp(&back, &value, sizeof back) == 0, "%s is not %a", text, (double)value);
+    }
+}
+
+Test(json_write, what_is_not_finite_is_null)
+{
+    cr_assert_str_eq(number(NAN, 9), "null");
+    cr_assert_str_eq(number(INFINITY, 9), "null");
+    cr_assert_str_eq(number(-INFINITY, 9), "null");
+    cr_assert_str_eq(number(-0.5, 9), "-0.5");
+    cr_assert_str_eq(number(1e300, 17), "1.0000000000000001e+300");
+}
+
+Test(json_write, a_locale_with_a_comma_changes_nothing)
+{
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ru_RU.UTF-8"};
+    bool found = false;
+    for (size_t i = 0; i < EBM_COUNT_OF(names) && !found; i++)
+        found = setlocale(LC_ALL, names[i]) != NULL && localeconv()->decimal_point[0] != '.';
+    if (!found)
+        cr_skip_test("no such locale is installed");
+    cr_assert_str_eq(number(1234.5, 9), "1234.5");
+    cr_assert_str_eq(number(1.5e-20, 9), "1.5e-20");
+    cr_assert_str_eq(number(7, 9), "7");
+}
+
+Test(json_write, texts_of_any_bytes_become_valid_json)
+{
+    static const struct {
+        const char *text, *json;
+    } cases[] = {
+        {"plain", "\"plain\""},
+        {"\"q\"\\\n", "\"\\\"q\\\"\\\\\\u000a\""},
+        {"gr\xc3\xbc\xc3\x9f", "\"gr\xc3\xbc\xc3\x9f\""},
+        {"\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xe2\x82\xac\xf0\x9f\x98\x80\""},
+        {"a\xff\xfe", "\"a??\""},
+        {"cut\xe2\x82", "\"cut??\""},
+        {"\xc0\xaf", "\"??\""},           /* overlong */
+        {"\xed\xa0\x80", "\"???\""},      /* a surrogate */
+        {"\xf4\x90\x80\x80", "\"????\""}, /* beyond Unicode */
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct ebm_buf buf;
+        ebm_buf_init(&buf, 100);
+        json_write_text(&buf, cases[i].text);
+        cr_expect_str_eq(buf.bytes, cases[i].json, "case %zu: %s", i, buf.bytes);
+        ebm_buf_done(&buf);
+    }
+}

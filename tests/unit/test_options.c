@@ -1,0 +1,108 @@
+/* test_options.c - defaults, both spellings, refusals, help. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "server/options.h"
+
+#define ARGUMENTS(...) ((const char *const[]){"ebm-server", __VA_ARGS__})
+#define PARSE(...) parse(EBM_COUNT_OF(ARGUMENTS(__VA_ARGS__)), ARGUMENTS(__VA_ARGS__))
+
+static struct options options;
+static enum options_action action;
+static struct ebm_error error;
+
+static enum ebm_status parse(size_t argc, const char *const *argv)
+{
+    memset(&options, 0, sizeof options);
+    return options_parse((int)argc, (char *const *)argv, &options, &action, &error);
+}
+
+Test(options, defaults)
+{
+    cr_assert_eq(PARSE("--model-repository", "models"), EBM_OK, "%s", error.text);
+    cr_assert_eq(action, OPTIONS_RUN);
+    cr_assert_str_eq(options.model_repository, "models");
+    cr_assert_str_eq(options.host, "127.0.0.1");
+    cr_assert_eq(options.port, 8080);
+    cr_assert_eq(options.workers, 0);
+    cr_assert_eq(options.max_batch_size, 64);
+    cr_assert_eq(options.max_queue_rows, 4096);
+    cr_assert_eq(options.timeout_ms, 30000);
+    cr_assert_eq(options.max_body_bytes, 4 << 20);
+    cr_assert_eq(options.max_samples, 65536);
+    cr_assert_eq(options.max_queue_delay_us, 0);
+    cr_assert_str_eq(options.log_level, "info");
+    cr_assert_str_eq(options.device, "cpu");
+}
+
+Test(options, both_spellings)
+{
+    cr_assert_eq(PARSE("--model-repository=a=b", "--port", "0", "--max-queue-delay-us=500", "--log-level", "debug"),
+                 EBM_OK, "%s", error.text);
+    cr_assert_str_eq(options.model_repository, "a=b");
+    cr_assert_eq(options.port, 0);
+    cr_assert_eq(options.max_queue_delay_us, 500);
+    cr_assert_str_eq(options.log_level, "debug");
+}
+
+static void expect_refusal(enum ebm_status status, const char *where, const char *fragment)
+{
+    cr_expect_eq(status, EBM_INVALID, "%s %s: accepted", where, fragment);
+    cr_expect_str_eq(error.where, where, "where '%s', expected '%s'", error.where, where);
+    cr_expect_not_null(strstr(error.text, fragment), "'%s' lacks '%s'", error.text, fragment);
+    cr_expect_null(options.model_repository, "the output was touched");
+}
+
+Test(options, refusals_say_where_and_what)
+{
+    expect_refusal(PARSE("--port", "1"), "--model-repository", "missing");
+    expect_refusal(PARSE("--model-repository"), "--model-repository", "expected a value");
+    expect_refusal(PARSE("--model-repository", ""), "--model-repository", "expected DIR");
+    expect_refusal(PARSE("--model-repository="), "--model-repository", "expected DIR");
+    expect_refusal(PARSE("--model-repository", "a", "--port", "65536"), "--port", "from 0 to 65535, got '65536'");
+    expect_refusal(PARSE("--model-repository", "a", "--port", "-1"), "--port", "got '-1'");
+    expect_refusal(PARSE("--model-repository", "a", "--port", "80x"), "--port", "got '80x'");
+    expect_refusal(PARSE("--model-repository", "a", "--port="), "--port", "got ''");
+    expect_refusal(PARSE("--model-repository", "a", "--port", "99999999999999999999999"), "--port", "got '9999");
+    expect_refusal(PARSE("--model-repository", "a", "--max-batch-size", "0"), "--max-batch-size", "from 1 to 1024");
+    expect_refusal(PARSE("--model-repository", "a", "--max_batch_size", "1"), "--max_batch_size", "unknown option");
+    expect_refusal(PARSE("--model-repository", "a", "--prot", "1"), "--prot", "unknown option; --help");
+    expect_refusal(PARSE("--model-repository", "a", "models"), "models", "unknown option");
+    expect_refusal(PARSE("--model-repository", "a", "--"), "--", "unknown option");
+    expect_refusal(PARSE("--model-repository", "a", "--port", "1", "--port", "2"), "--port", "given twice");
+    expect_refusal(PARSE("--model-repository", "a", "--log-level", "loud"), "--log-level", "error|warning|info|debug");
+    expect_refusal(PARSE("--model-repository", "a", "--log-level", "inf"), "--log-level", "got 'inf'");
+    expect_refusal(PARSE("--model-repository", "a", "--device", "cuda"), "--device", "expected one of cpu");
+}
+
+Test(options, help_and_version_need_nothing_else)
+{
+    cr_assert_eq(PARSE("--help"), EBM_OK);
+    cr_assert_eq(action, OPTIONS_SHOW_HELP);
+    cr_assert_eq(PARSE("-h"), EBM_OK);
+    cr_assert_eq(action, OPTIONS_SHOW_HELP);
+    cr_assert_eq(PARSE("--version"), EBM_OK);
+    cr_assert_eq(action, OPTIONS_SHOW_VERSION);
+}
+
+static bool has_flag(const char *help, const char *member)
+{
+    char flag[64] = "--";
+    for (size_t i = 0; member[i] && i < sizeof flag - 4; i++) {
+        flag[i + 2] = member[i] == '_' ? '-' : member[i];
+        flag[i + 3] = ' ';
+    }
+    return strstr(help, flag) != NULL;
+}
+
+Test(options, help_names_every_option_with_default_and_bounds)
+{
+    struct ebm_buf help;
+    ebm_buf_init(&help, 65536);
+    cr_assert_eq(options_help(&help), EBM_OK);
+#define HAS_FLAG(member, ...) cr_expect(has_flag(help.bytes, #member), "%s is missing", #member);
+    OPTIONS_MAP(HAS_FLAG, HAS_FLAG, HAS_FLAG)
+    cr_expect_not_null(strstr(help.bytes, "[8080; 0 to 65535]"), "%s", help.bytes);
+    cr_expect_not_null(strstr(help.bytes, "--log-level error|warning|info|debug"), "%s", help.bytes);
+    ebm_buf_done(&help);
+}
