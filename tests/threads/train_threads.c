@@ -16,18 +16,15 @@
 #define NET(text) "[" text "]"
 #define LINEAR(out, activation) "{\"type\": \"linear\", \"out\": " out ", \"activation\": \"" activation "\"}"
 
+/* clang-format off */
 static const char model_text[] =
     "{\"format_version\": 1, \"input\": {\"kind\": \"vector\"}, \"target\": {},"
-    " \"feature_net\": " NET(LINEAR("20", "relu")) ", \"target_net\": " NET(LINEAR(
-        "8", "tanh")) ","
-                      " \"energy_net\": " NET(LINEAR("12", "silu") "," LINEAR(
-                          "1",
-                          "identity")) ","
-                                       " \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 2,"
-                                       " \"mean_net\": " NET(LINEAR("2", "identity")) ", \"log_variance_net\": " NET(
-                                           LINEAR("2", "identity")) ","
-                                                                    " \"weight_net\": " NET(
-                                                                        LINEAR("2", "identity")) "}}";
+    " \"feature_net\": " NET(LINEAR("20", "relu")) ", \"target_net\": " NET(LINEAR("8", "tanh")) ","
+    " \"energy_net\": " NET(LINEAR("12", "silu") "," LINEAR("1", "identity")) ","
+    " \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 2,"
+    " \"mean_net\": " NET(LINEAR("2", "identity")) ", \"log_variance_net\": " NET(LINEAR("2", "identity")) ","
+    " \"weight_net\": " NET(LINEAR("2", "identity")) "}}";
+/* clang-format on */
 
 static const struct method_phase phase = {
     .word = "", .trains = {true, true, true, true}, .loss = {.loss = EBM_LOSS_NCE_KL, .samples = 40}};

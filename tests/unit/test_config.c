@@ -12,29 +12,22 @@
 #define LAYER(in, out, act) "{'type': 'linear', 'in': " #in ", 'out': " #out ", 'activation': '" act "'}"
 
 /* X 3, D 2, H 8, G 4, K 5 */
+/* clang-format off */
 static const char full[] =
     "{'format_version': 1, 'name': 'cells', 'description': 'a \\u00e9 test',"
     " 'input': {'kind': 'vector', 'shape': [3], 'names': ['a', 'b', 'c'], 'mean': [1, 2.5, -3], 'std': [1, 0.1, 2]},"
     " 'target': {'dim': 2, 'names': ['u', 'v'], 'mean': [0.5, 1e3], 'std': [2, 0.25],"
     " 'support': ['real', 'real'], 'lower': [-1, 0], 'upper': [4, 5.5]},"
     " 'members': 1,"
-    " 'feature_net': [" LAYER(
-        3, 8,
-        "relu") ", {'type': 'linear', 'in': 8, 'out': 8, 'residual': true}],"
-                " 'target_net': [" LAYER(
-                    2, 4,
-                    "silu") "],"
-                            " 'energy_net': [" LAYER(12, 6, "tanh") ", " LAYER(
-                                6, 1,
-                                "identity") "],"
-                                            " 'proposal': {'kind': 'gaussian_mixture', 'components': 5, 'trains_features': true,"
-                                            " 'mean_net': [" LAYER(8, 10, "identity") "], 'log_variance_net': [" LAYER(
-                                                8, 7,
-                                                "softplus") ", " LAYER(7, 10,
-                                                                       "identity") "], 'weight_net': [" LAYER(8, 5,
-                                                                                                              "identity") "]},"
-                                                                                                                          " 'training': {'method': 'nce_kl', 'rate': 0.1, 'list': [1, null, true, 'x']},"
-                                                                                                                          " 'extensions': {'anything': {'goes': [1]}}}";
+    " 'feature_net': [" LAYER(3, 8, "relu") ", {'type': 'linear', 'in': 8, 'out': 8, 'residual': true}],"
+    " 'target_net': [" LAYER(2, 4, "silu") "],"
+    " 'energy_net': [" LAYER(12, 6, "tanh") ", " LAYER(6, 1, "identity") "],"
+    " 'proposal': {'kind': 'gaussian_mixture', 'components': 5, 'trains_features': true,"
+    " 'mean_net': [" LAYER(8, 10, "identity") "], 'log_variance_net': [" LAYER(8, 7, "softplus") ", "
+    LAYER(7, 10, "identity") "], 'weight_net': [" LAYER(8, 5, "identity") "]},"
+    " 'training': {'method': 'nce_kl', 'rate': 0.1, 'list': [1, null, true, 'x']},"
+    " 'extensions': {'anything': {'goes': [1]}}}";
+/* clang-format on */
 
 /* `text` with the first `from` replaced by `to` (NULL: unchanged) and ' by ". New: free(). */
 static char *json_of(const char *text, const char *from, const char *to)

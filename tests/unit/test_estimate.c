@@ -7,18 +7,23 @@
 
 #include "models/estimate.h"
 
-#define NET(in, out, act) "{\"type\": \"linear\", \"in\": " #in ", \"out\": " #out ", \"activation\": \"" act "\"}"
+/* clang-format off */
+#define NET(in, out, act) \
+    "{\"type\": \"linear\", \"in\": " #in ", \"out\": " #out ", \"activation\": \"" act "\"}"
 #define FEATURES "\"feature_net\": [" NET(2, 12, "relu") ", " NET(12, 12, "relu") "]"
-#define ENERGY                                                                                                         \
-    "\"target_net\": [" NET(1, 8, "relu") "], \"energy_net\": [" NET(20, 8, "relu") ", " NET(8, 1, "identity") "]"
-#define PROPOSAL                                                                                                       \
-    "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 3, \"mean_net\": [" NET(                           \
-        12, 3, "identity") "], \"log_variance_net\": [" NET(12, 3,                                                     \
-                                                            "identity") "], \"weight_net\": [" NET(12, 3,              \
-                                                                                                   "identity") "]}"
-#define HEAD                                                                                                           \
-    "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [2], \"mean\": [1e6, -3],"  \
-    " \"std\": [10, 0.5]}, \"target\": {\"dim\": 1, \"mean\": [100], \"std\": [20]}, "
+#define ENERGY \
+    "\"target_net\": [" NET(1, 8, "relu") "], " \
+    "\"energy_net\": [" NET(20, 8, "relu") ", " NET(8, 1, "identity") "]"
+#define PROPOSAL \
+    "\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 3, " \
+    "\"mean_net\": [" NET(12, 3, "identity") "], " \
+    "\"log_variance_net\": [" NET(12, 3, "identity") "], " \
+    "\"weight_net\": [" NET(12, 3, "identity") "]}"
+#define HEAD \
+    "{\"format_version\": 1, \"name\": \"m\", " \
+    "\"input\": {\"kind\": \"vector\", \"shape\": [2], \"mean\": [1e6, -3], \"std\": [10, 0.5]}, " \
+    "\"target\": {\"dim\": 1, \"mean\": [100], \"std\": [20]}, "
+/* clang-format on */
 
 static const char full_text[] = HEAD FEATURES ", " ENERGY ", " PROPOSAL "}";
 static const char mixture_text[] = HEAD FEATURES ", " PROPOSAL "}";
