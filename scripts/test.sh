@@ -123,6 +123,12 @@ golden() { # golden DIR ...: ebm-golden on both devices
 golden tests/golden/*/
 if [ -d ../shared/golden ]; then
     golden ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d
+    status=0
+    build/tests/ebm-log-space ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d \
+        >"$out/log-space.log" || status=1
+    tail -n 1 "$out/log-space.log"
+    grep FAIL "$out/log-space.log" || true
+    verdict $status "log space"
     # exactly what later versions add may be missing
     unexpected=$(build/tests/ebm-golden ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d |
         grep 'not built' | grep -vE ' (grad|loss)\.(dsm|kld_is|ml_mcmc|nce_plus|sm)[. ]| laplacian_y_f |^[0-9]+ not built$' || true)
