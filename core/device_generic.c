@@ -15,22 +15,7 @@
 #include "core/blas.h"
 #include "core/device_internal.h"
 
-#define LOG_2_PI 1.8378770664093454836
-
 /* ---- memory ---- */
-
-bool ebm_slab_reserve(struct ebm_slab *slab, size_t count)
-{
-    if (slab->count >= count && slab->p != NULL)
-        return true;
-    float *p = ebm_alloc_aligned((count + 1) * sizeof *p);
-    if (p == NULL)
-        return false;
-    free(slab->p);
-    slab->p = p;
-    slab->count = count;
-    return true;
-}
 
 static enum ebm_status ctx_new_with(const struct ebm_kernels *kernels, const struct ebm_ctx_limits *limits,
                                     struct ebm_ctx **ret_ctx, struct ebm_error *reterr)
@@ -47,11 +32,6 @@ static enum ebm_status ctx_new_with(const struct ebm_kernels *kernels, const str
     ctx->stride = ebm_round_up((size_t)limits->max_samples + 1, EBM_TILE);
     *ret_ctx = ctx;
     return EBM_OK;
-}
-
-size_t ebm_mixture_count(uint32_t D, uint32_t K)
-{
-    return ((size_t)4 * D + 3) * K;
 }
 
 static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan, struct ebm_error *reterr)
@@ -128,17 +108,6 @@ static enum ebm_status ctx_sync(struct ebm_ctx *ctx)
 
 /* ---- x side ---- */
 
-void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride, uint32_t K)
-{
-    double max = -INFINITY, sum = 0.0;
-    for (uint32_t k = 0; k < K; k++)
-        max = fmax(max, (double)logits[k * logit_stride]);
-    for (uint32_t k = 0; k < K; k++)
-        sum += exp((double)logits[k * logit_stride] - max);
-    for (uint32_t k = 0; k < K; k++)
-        log_weight[k] = (float)((double)logits[k * logit_stride] - max - log(sum));
-}
-
 /* lanes (n, EBM_LANES) -> rows (count, n) */
 static void lanes_to_rows(float *rows, const float *lanes, size_t n, uint32_t count)
 {
@@ -192,41 +161,6 @@ static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan
 }
 
 /* ---- sample side ---- */
-
-bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
-                      const float *log_weight, uint32_t D, uint32_t K)
-{
-    size_t DK = (size_t)D * K;
-    float *own_mean = space, *std = own_mean + DK, *inv_std = std + DK, *own_log_weight = inv_std + DK;
-    float *log_const = own_log_weight + K, *cumulative = log_const + K;
-    bool finite = true;
-    double below = 0.0;
-    for (size_t i = 0; i < DK; i++) {
-        own_mean[i] = mean[i];
-        std[i] = (float)exp(0.5 * (double)log_variance[i]);
-        inv_std[i] = (float)exp(-0.5 * (double)log_variance[i]);
-        finite = finite && isfinite(mean[i]) && isfinite(std[i]) && isfinite(inv_std[i]);
-    }
-    for (uint32_t k = 0; k < K; k++) {
-        double constant = (double)log_weight[k] - 0.5 * D * LOG_2_PI;
-        for (uint32_t d = 0; d < D; d++)
-            constant -= 0.5 * (double)log_variance[d * K + k];
-        below += exp((double)log_weight[k]);
-        own_log_weight[k] = log_weight[k];
-        log_const[k] = (float)constant;
-        cumulative[k] = k + 1 < K ? (float)below : 2.0f;
-        finite = finite && !isnan(constant);
-    }
-    *q = (struct ebm_mixture){.D = D,
-                              .K = K,
-                              .mean = own_mean,
-                              .inv_std = inv_std,
-                              .std = std,
-                              .log_weight = own_log_weight,
-                              .log_const = log_const,
-                              .cumulative = cumulative};
-    return finite;
-}
 
 static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
 {

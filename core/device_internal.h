@@ -1,4 +1,4 @@
-/* device_internal.h - what the four files of the generic device share. Private to core.
+/* device_internal.h - what the files of the generic device share. Private to core.
  *
  *   device_plan.c      the plan: weights, training state, the position self-test
  *   device_nets.c      layers forward and backward over lanes

@@ -1,13 +1,27 @@
-/* device_nets.c - runs the layers of a net over lanes, forward and backward.
+/* device_nets.c - runs the layers of a net over lanes, forward and backward, and lays out the memory for that.
  *
  * Without a tape a forward run uses two buffers in turn. With one, every layer's output stays, and z where the
  * derivative needs it (relu's is seen from the output, identity's needs nothing).
  *
  * The energy net's first layer is linear in [h, g]: W [h, g] = W_h h + W_g g. W_h h + bias comes in as hx, computed
  * once a row, and goes out as dhx, summed over a row's lanes; only W_g g is done per sample. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/device_internal.h"
+
+bool ebm_slab_reserve(struct ebm_slab *slab, size_t count)
+{
+    if (slab->count >= count && slab->p != NULL)
+        return true;
+    float *p = ebm_alloc_aligned((count + 1) * sizeof *p);
+    if (p == NULL)
+        return false;
+    free(slab->p);
+    slab->p = p;
+    slab->count = count;
+    return true;
+}
 
 bool ebm_layer_keeps_z(const struct ebm_layer *layer)
 {
