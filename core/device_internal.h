@@ -1,7 +1,8 @@
 /* device_internal.h - what the files of the generic device share. Private to core.
  *
  *   device_plan.c      the plan: weights, training state, the position self-test
- *   device_nets.c      layers forward and backward over lanes
+ *   device_nets.c      layers forward and backward, and their memory
+ *   mixture.c          a row's mixture, ready for the kernels
  *   device_generic.c   the context: x side, draws, scores, estimates
  *   device_train.c     the backward pass of a chunk of rows
  *
