@@ -66,7 +66,8 @@ run_suite build "release"
 
 if command -v clang-format >/dev/null; then
     status=0
-    git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror >"$out/format.log" 2>&1 || status=1
+    find bench core models proto server tests trainer -name '*.[ch]' -exec clang-format --dry-run -Werror {} + \
+        >"$out/format.log" 2>&1 || status=1
     [ $status = 0 ] || head -n 20 "$out/format.log"
     verdict $status "clang-format"
 fi
