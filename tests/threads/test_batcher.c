@@ -1,0 +1,288 @@
+/* test_batcher.c - the batcher's promises, alone and with many threads.
+ *
+ * Every row of every ticket is marked when it is taken: no row is lost, taken twice, or taken out of its lane; no batch
+ * is larger than its lane allows; rows of a lane leave in the order of submission. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/rng.h"
+#include "server/batcher.h"
+#include "tests/threads/check.h"
+
+enum { LANES = 3, SUBMITTERS = 2, TAKERS = 3, TICKETS = 1500, MAX_ROWS = 150 };
+static const uint32_t lane_max[LANES] = {64, 7, 1};
+
+struct request {
+    struct batcher_ticket ticket;
+    uint32_t lane, n_rows, order;
+    _Atomic uint32_t n_taken;       /* and not withdrawn */
+    _Atomic uint8_t seen[MAX_ROWS]; /* by row */
+};
+
+static struct batcher *batcher;
+static struct batcher_lane lanes[LANES];
+
+/* ---- one thread ---- */
+
+static void set_up(uint64_t max_rows, uint64_t max_delay_us)
+{
+    struct batcher_limits limits = {max_rows, max_delay_us};
+    CHECK_EQ(batcher_new(&limits, &batcher), EBM_OK);
+    for (uint32_t i = 0; i < LANES; i++)
+        batcher_lane_init(&lanes[i], lane_max[i]);
+}
+
+static void tear_down(void)
+{
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    batcher_stop(batcher);
+    CHECK(!batcher_take(batcher, &batch));
+    batcher = batcher_free(batcher);
+}
+
+static void test_full_is_refused_and_the_bound_is_exact(void)
+{
+    struct batcher_ticket a, b, c;
+    set_up(100, 0);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 101), EBM_BUSY);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 60), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 41), EBM_BUSY); /* the bound is of all lanes together */
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 40), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 1), EBM_BUSY);
+    CHECK_EQ(batcher_withdraw(batcher, &b), 40);
+    CHECK_EQ(batcher_withdraw(batcher, &b), 0);
+    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 40), EBM_OK);
+    CHECK_EQ(batcher_withdraw(batcher, &c), 40);
+    CHECK_EQ(batcher_withdraw(batcher, &a), 60);
+    batcher_stop(batcher);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 1), EBM_BUSY);
+    tear_down();
+}
+
+static void test_a_request_spans_batches_in_order(void)
+{
+    struct batcher_ticket a, b;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up(1000, 0);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 100), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &b, 10), EBM_OK);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 64);
+    CHECK_EQ(batch.n_parts, 1);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 46);
+    CHECK_EQ(batch.n_parts, 2);
+    CHECK(parts[0].ticket == &a && parts[1].ticket == &b);
+    CHECK_EQ(parts[0].first_row, 64);
+    CHECK_EQ(parts[0].n_rows, 36);
+    CHECK_EQ(parts[1].first_row, 0);
+    CHECK_EQ(parts[1].n_rows, 10);
+    struct batcher_stats stats = batcher_stats(batcher);
+    CHECK_EQ(stats.batches, 2);
+    CHECK_EQ(stats.rows, 110);
+    tear_down();
+}
+
+static void test_withdrawn_in_the_middle(void)
+{
+    struct batcher_ticket a, b;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up(1000, 0);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &a, 20), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 3), EBM_OK);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 7);
+    CHECK_EQ(batcher_withdraw(batcher, &a), 13);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK(parts[0].ticket == &b);
+    CHECK_EQ(batch.n_rows, 3);
+    tear_down();
+}
+
+/* A busy lane and a quiet one: the quiet one waits for one batch, not for the busy one's end. */
+static void test_lanes_take_turns(void)
+{
+    struct batcher_ticket busy, quiet;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up(100000, 0);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &busy, 10000), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &quiet, 14), EBM_OK);
+    for (uint32_t i = 0; i < 4; i++) {
+        CHECK(batcher_take(batcher, &batch));
+        CHECK(batch.lane == &lanes[i % 2]);
+    }
+    CHECK_EQ(batcher_withdraw(batcher, &busy), 10000 - 128);
+    tear_down();
+}
+
+static void test_a_short_batch_waits_for_company_and_a_full_one_does_not(void)
+{
+    struct batcher_ticket a, b;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up(1000, 30000);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 64), EBM_OK);
+    uint64_t start_us = ebm_clock_us();
+    CHECK(batcher_take(batcher, &batch));
+    CHECK(ebm_clock_us() - start_us < 25000);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 5), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 7), EBM_OK);
+    CHECK(batcher_take(batcher, &batch)); /* the short one waits, the full one goes first */
+    CHECK(batch.lane == &lanes[1]);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK(batch.lane == &lanes[0]);
+    CHECK(ebm_clock_us() - a.queued_us >= 30000);
+    tear_down();
+}
+
+/* ---- many threads ---- */
+
+static struct request requests[SUBMITTERS][TICKETS];
+static _Atomic uint32_t n_finished, n_refused, n_withdrawn;
+static _Atomic uint64_t taken_rows;
+
+static void submit_one(struct request *request)
+{
+    while (batcher_submit(batcher, &lanes[request->lane], &request->ticket, request->n_rows) != EBM_OK) {
+        (void)atomic_fetch_add(&n_refused, 1);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    }
+}
+
+static void *submit_all(void *argument)
+{
+    struct request *mine = argument;
+    for (uint32_t i = 0; i < TICKETS; i++) {
+        submit_one(&mine[i]);
+        if (i % 5 == 4) { /* a client leaves: some of its rows may be on their way already */
+            uint32_t withdrawn = batcher_withdraw(batcher, &mine[i - 1].ticket);
+            uint32_t before = atomic_fetch_add(&mine[i - 1].n_taken, withdrawn);
+            (void)atomic_fetch_add(&n_withdrawn, withdrawn);
+            if (withdrawn > 0 && before + withdrawn == mine[i - 1].n_rows)
+                (void)atomic_fetch_add(&n_finished, 1);
+        }
+    }
+    return NULL;
+}
+
+static void check_part(const struct batcher_batch *batch, const struct batcher_part *part)
+{
+    struct request *request = EBM_CONTAINER_OF(part->ticket, struct request, ticket);
+    CHECK(batch->lane == &lanes[request->lane]);
+    CHECK(part->n_rows > 0 && part->first_row + part->n_rows <= request->n_rows);
+    for (uint32_t row = part->first_row; row < part->first_row + part->n_rows; row++)
+        CHECK_EQ(atomic_exchange(&request->seen[row], 1), 0);
+    uint32_t before = atomic_fetch_add(&request->n_taken, part->n_rows);
+    if (before + part->n_rows == request->n_rows)
+        (void)atomic_fetch_add(&n_finished, 1);
+}
+
+static void *take_all(void *argument)
+{
+    (void)argument;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    while (batcher_take(batcher, &batch)) {
+        uint32_t sum = 0;
+        for (uint32_t p = 0; p < batch.n_parts; p++) {
+            check_part(&batch, &parts[p]);
+            sum += parts[p].n_rows;
+        }
+        CHECK_EQ(sum, batch.n_rows);
+        CHECK(batch.n_rows >= 1 && batch.n_rows <= batch.lane->max_rows);
+        (void)atomic_fetch_add(&taken_rows, sum);
+    }
+    return NULL;
+}
+
+static uint64_t draw_requests(uint64_t seed)
+{
+    uint64_t rows = 0;
+    for (uint32_t s = 0; s < SUBMITTERS; s++)
+        for (uint32_t i = 0; i < TICKETS; i++) {
+            uint32_t words[4];
+            ebm_philox(seed, s, i, 0, 0, words);
+            struct request *request = &requests[s][i];
+            *request = (struct request){.lane = words[0] % LANES};
+            request->n_rows = words[1] % 4 ? 1 + words[2] % 3 : 1 + words[2] % MAX_ROWS;
+            rows += request->n_rows;
+        }
+    return rows;
+}
+
+static void test_no_row_is_lost_or_crossed(uint64_t seed, uint64_t max_delay_us)
+{
+    pthread_t submitters[SUBMITTERS], takers[TAKERS];
+    uint64_t rows = draw_requests(seed);
+    n_finished = n_withdrawn = 0;
+    taken_rows = 0;
+    set_up(500, max_delay_us);
+    for (uint32_t t = 0; t < TAKERS; t++)
+        CHECK_EQ(pthread_create(&takers[t], NULL, take_all, NULL), 0);
+    for (uint32_t s = 0; s < SUBMITTERS; s++)
+        CHECK_EQ(pthread_create(&submitters[s], NULL, submit_all, requests[s]), 0);
+    for (uint32_t s = 0; s < SUBMITTERS; s++)
+        CHECK_EQ(pthread_join(submitters[s], NULL), 0);
+    batcher_stop(batcher);
+    for (uint32_t t = 0; t < TAKERS; t++)
+        CHECK_EQ(pthread_join(takers[t], NULL), 0);
+    CHECK_EQ(n_finished, SUBMITTERS * TICKETS);
+    CHECK_EQ(taken_rows + n_withdrawn, rows);
+    struct batcher_stats stats = batcher_stats(batcher);
+    CHECK_EQ(stats.rows, taken_rows);
+    (void)printf("rows %" PRIu64 ", batches %" PRIu64 ", withdrawn %" PRIu32 ", refused and tried again %" PRIu32 "\n",
+                 stats.rows, stats.batches, n_withdrawn, n_refused);
+    batcher = batcher_free(batcher);
+}
+
+/* One taker: the order in which rows leave a lane is the order of submission. */
+static void test_fifo_in_each_lane(void)
+{
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    uint32_t next_order[LANES] = {0}, next_row[LANES] = {0}, submitted[LANES] = {0};
+    uint64_t rows = draw_requests(3);
+    uint64_t taken = 0;
+    set_up(UINT32_MAX, 0);
+    for (uint32_t i = 0; i < TICKETS; i++) {
+        requests[0][i].order = submitted[requests[0][i].lane]++;
+        submit_one(&requests[0][i]);
+    }
+    batcher_stop(batcher);
+    while (batcher_take(batcher, &batch))
+        for (uint32_t p = 0; p < batch.n_parts; p++) {
+            struct request *request = EBM_CONTAINER_OF(parts[p].ticket, struct request, ticket);
+            uint32_t lane = request->lane;
+            CHECK_EQ(request->order, next_order[lane]);
+            CHECK_EQ(parts[p].first_row, next_row[lane]);
+            next_row[lane] += parts[p].n_rows;
+            taken += parts[p].n_rows;
+            if (next_row[lane] == request->n_rows) {
+                next_order[lane]++;
+                next_row[lane] = 0;
+            }
+        }
+    for (uint32_t i = 0; i < TICKETS; i++)
+        rows -= requests[1][i].n_rows; /* not submitted here */
+    CHECK_EQ(taken, rows);
+    batcher = batcher_free(batcher);
+}
+
+int main(void)
+{
+    test_full_is_refused_and_the_bound_is_exact();
+    test_a_request_spans_batches_in_order();
+    test_withdrawn_in_the_middle();
+    test_lanes_take_turns();
+    test_a_short_batch_waits_for_company_and_a_full_one_does_not();
+    test_fifo_in_each_lane();
+    test_no_row_is_lost_or_crossed(1, 0);
+    test_no_row_is_lost_or_crossed(2, 200);
+    return check_result("batcher");
+}

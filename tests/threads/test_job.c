@@ -1,0 +1,141 @@
+/* test_job.c - a worker that finishes and a loop that gives up at the same moment: one of them wins, the job is freed
+ * once, rows that end on several threads have one last. ThreadSanitizer and AddressSanitizer look for the rest. */
+#include <pthread.h>
+#include <string.h>
+
+#include "server/job.h"
+#include "tests/threads/check.h"
+
+enum { JOBS = 20000, FINISHERS = 3 };
+
+static struct job *job_of(const char *text)
+{
+    struct ebm_buf body;
+    ebm_buf_init(&body, 100);
+    CHECK_EQ(ebm_buf_text(&body, text), EBM_OK);
+    struct job *job = job_new(&body, 1 << 20);
+    CHECK(job != NULL && body.bytes == NULL);
+    return job;
+}
+
+static void test_states_of_one_thread(void)
+{
+    struct job *job = job_of("{}");
+    CHECK_EQ(strcmp(job->body.bytes, "{}"), 0);
+    CHECK_EQ(job_state(job), JOB_QUEUED);
+    CHECK(!job_finish(job)); /* not running */
+    CHECK(!job_requeue(job));
+    CHECK(job_start(job) && job_start(job)); /* by the second worker of a job that spans batches too */
+    CHECK(job_requeue(job));
+    CHECK_EQ(job_state(job), JOB_QUEUED);
+    CHECK(job_start(job));
+    CHECK(job_finish(job));
+    CHECK(!job_abandon(job));
+    CHECK_EQ(job_state(job), JOB_DONE);
+    CHECK(job_is_wanted(job));
+    CHECK(job_unref(job) == NULL);
+
+    job = job_of("{}");
+    CHECK(job_abandon(job));
+    CHECK(!job_abandon(job));
+    CHECK(!job_start(job));
+    CHECK(!job_is_wanted(job));
+    CHECK(job_unref(job_ref(job)) == NULL);
+    CHECK(job_unref(job) == NULL);
+    CHECK(job_unref(NULL) == NULL);
+}
+
+/* ---- races ---- */
+
+static struct job *jobs[JOBS];
+static uint32_t finished[JOBS], abandoned[JOBS]; /* each written by one thread */
+static _Atomic uint32_t n_last[JOBS];
+static pthread_barrier_t barrier;
+
+static void *work(void *argument)
+{
+    (void)argument;
+    (void)pthread_barrier_wait(&barrier);
+    for (uint32_t i = 0; i < JOBS; i++) {
+        struct job *job = jobs[i];
+        if (job_start(job)) {
+            job->finished_us = i; /* the loop may read it once it sees DONE */
+            finished[i] = job_finish(job);
+        }
+        (void)job_unref(job);
+    }
+    return NULL;
+}
+
+static void *give_up(void *argument)
+{
+    (void)argument;
+    (void)pthread_barrier_wait(&barrier);
+    for (uint32_t i = 0; i < JOBS; i++) {
+        struct job *job = jobs[i];
+        abandoned[i] = job_abandon(job);
+        if (!abandoned[i]) {
+            CHECK_EQ(job_state(job), JOB_DONE);
+            CHECK_EQ(job->finished_us, i);
+        }
+        (void)job_unref(job);
+    }
+    return NULL;
+}
+
+static void test_finish_and_abandon_have_one_winner(void)
+{
+    pthread_t worker, loop;
+    uint32_t n_finished = 0;
+    for (uint32_t i = 0; i < JOBS; i++)
+        jobs[i] = job_ref(job_of("{}"));
+    (void)pthread_barrier_init(&barrier, NULL, 2);
+    CHECK_EQ(pthread_create(&worker, NULL, work, NULL), 0);
+    CHECK_EQ(pthread_create(&loop, NULL, give_up, NULL), 0);
+    CHECK_EQ(pthread_join(worker, NULL), 0);
+    CHECK_EQ(pthread_join(loop, NULL), 0);
+    (void)pthread_barrier_destroy(&barrier);
+    for (uint32_t i = 0; i < JOBS; i++) {
+        CHECK_EQ(finished[i] + abandoned[i], 1);
+        n_finished += finished[i];
+    }
+    (void)printf("%" PRIu32 " of %d jobs finished before they were given up\n", n_finished, JOBS);
+}
+
+static void *finish_rows(void *argument)
+{
+    uint32_t n = *(const uint32_t *)argument;
+    (void)pthread_barrier_wait(&barrier);
+    for (uint32_t i = 0; i < JOBS; i++)
+        if (job_rows_done(jobs[i], n)) {
+            (void)atomic_fetch_add(&n_last[i], 1);
+            (void)job_unref(jobs[i]);
+        }
+    return NULL;
+}
+
+static void test_the_last_rows_come_once(void)
+{
+    static const uint32_t rows[FINISHERS] = {1, 64, 7};
+    pthread_t threads[FINISHERS];
+    for (uint32_t i = 0; i < JOBS; i++) {
+        jobs[i] = job_of("{}");
+        atomic_store(&jobs[i]->rows_left, 72);
+    }
+    (void)pthread_barrier_init(&barrier, NULL, FINISHERS);
+    for (uint32_t t = 0; t < FINISHERS; t++)
+        CHECK_EQ(pthread_create(&threads[t], NULL, finish_rows, (void *)&rows[t]), 0);
+    for (uint32_t t = 0; t < FINISHERS; t++)
+        CHECK_EQ(pthread_join(threads[t], NULL), 0);
+    (void)pthread_barrier_destroy(&barrier);
+    for (uint32_t i = 0; i < JOBS; i++)
+        CHECK_EQ(n_last[i], 1);
+}
+
+int main(void)
+{
+    test_states_of_one_thread();
+    test_finish_and_abandon_have_one_winner();
+    test_the_last_rows_come_once();
+    return check_result("job");
+}
