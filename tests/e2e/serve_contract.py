@@ -1,0 +1,460 @@
+#!/usr/bin/env python3
+"""What the server promises on the wire: answers as documented, refusals with a code, limits, deadlines, clients that leave,
+stopping. serve_contract.py SERVER"""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from harness import Repository, Server, run_all, serving, wait_until
+
+ROW = [0.1, 0.2, 0.3]  # of relu_1d
+SLOW = {"inputs": [ROW] * 64, "num_samples": 65536, "seed": 1}  # a good part of a second
+ERROR_KEYS = {"error", "code", "request_id"}
+
+
+def one():
+    return Repository().golden("relu_1d")
+
+
+
+def expect_error(result, status, code, *fragments):
+    got, headers, body = result
+    assert got == status, f"{got} instead of {status}: {body[:300]}"
+    answer = json.loads(body)
+    assert set(answer) == ERROR_KEYS and answer["code"] == code, answer
+    assert headers["x-request-id"] == answer["request_id"], (headers, answer)
+    for fragment in fragments:
+        assert fragment in answer["error"], f"no '{fragment}' in {answer['error']}"
+    return headers
+
+
+def raw(server, data, timeout=20, half_close=False):
+    """Sends bytes, returns what came until the server closed or fell silent."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as link:
+        try:
+            link.sendall(data)
+            if half_close:
+                link.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it answered and closed before all was sent
+        got = b""
+        link.settimeout(2)
+        try:
+            while chunk := link.recv(65536):
+                got += chunk
+        except (socket.timeout, ConnectionResetError):
+            pass
+        return got
+
+
+def request_bytes(body, *headers, length=None):
+    lines = ["POST /predict HTTP/1.1", "Host: x", *headers]
+    if length is not False:
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+# ---- answers ----
+
+
+def test_an_answer_has_the_documented_shape(binary):
+    with serving(binary, one()) as server:
+        outputs = ["mean", "std", "variance", "median", "quantiles", "log_normalizer"]
+        status, answer = server.predict({"model": "relu_1d", "version": 1, "inputs": [ROW, ROW], "outputs": outputs,
+                                         "quantiles": [0.1, 0.9], "num_samples": 500, "seed": 9, "id": "g\u00fc\"\n"})
+        assert status == 200, answer
+        assert list(answer) == ["model", "version", "id", "seed", "predictions"], list(answer)
+        assert (answer["model"], answer["version"], answer["id"], answer["seed"]) == ("relu_1d", 1, "g\u00fc\"\n", 9)
+        first, second = answer["predictions"]
+        assert list(first) == outputs + ["diagnostics"], list(first)
+        assert abs(first["std"][0] ** 2 - first["variance"][0]) < 1e-5 * first["variance"][0]
+        assert [q["probability"] for q in first["quantiles"]] == [0.1, 0.9]
+        assert first["quantiles"][0]["value"][0] <= first["median"][0] <= first["quantiles"][1]["value"][0]
+        about = first["diagnostics"]
+        assert set(about) == {"estimator", "num_samples", "ess", "ess_ratio", "max_weight", "mcse_mean", "reliable", "reason"}
+        assert about["estimator"] == "importance" and about["num_samples"] == 500
+        assert abs(about["ess_ratio"] - about["ess"] / 500) < 1e-6
+        assert first != second, "rows share their draws"
+
+
+def test_mixture_says_that_it_ignored_the_samples(binary):
+    with serving(binary, Repository().golden("mixture_only")) as server:
+        _, answer = server.predict({"inputs": [[1, 2, 3, 4]], "num_samples": 10})
+        about = answer["predictions"][0]["diagnostics"]
+        assert about == {"estimator": "mixture", "num_samples_ignored": True, "reliable": True, "reason": None}, about
+        _, answer = server.predict({"inputs": [[1, 2, 3, 4]]})
+        assert "num_samples_ignored" not in answer["predictions"][0]["diagnostics"]
+        expect_error(server.ask("POST", "/predict", {"inputs": [[1, 2, 3, 4]], "estimator": "importance"}), 400, "invalid",
+                     "estimator:", "no energy net")
+
+
+def test_bodies_read_by_workers_give_the_same_answers(binary):
+    with serving(binary, one()) as server:
+        small = {"inputs": [ROW] * 40, "num_samples": 64, "seed": 3}
+        _, expected = server.predict(small)
+        status, large = server.predict(json.dumps(small) + " " * 50000)  # above what the loop reads itself
+        assert status == 200 and json.dumps(large) == json.dumps(expected)
+        many = {"inputs": [ROW] * 1500, "num_samples": 64, "seed": 3}
+        status, answer = server.predict(many)
+        assert status == 200 and len(answer["predictions"]) == 1500
+        assert answer["predictions"][:40] == expected["predictions"]
+        expect_error(server.ask("POST", "/predict", json.dumps({"inputs": [ROW] * 1400 + [[1]]})), 400, "invalid",
+                     "inputs[1400]: expected 3 numbers")
+        expect_error(server.ask("POST", "/predict", {**many, "model": "nobody"}), 404, "not_found", "no model 'nobody'")
+
+
+def test_probes_and_metadata(binary):
+    repository = one().golden("smooth_2d", version=2).golden("smooth_2d", version=10)
+    with serving(binary, repository) as server:
+        for path in ("/healthz", "/livez", "/readyz"):
+            assert server.ask("GET", path)[0] == 200
+            assert server.ask("HEAD", path)[0] == 200
+        status, _, body = server.ask("GET", "/v2/models/smooth_2d")
+        about = json.loads(body)
+        assert status == 200 and about["versions"] == ["10"] and about["platform"] == "ebm_safetensors", about
+        assert about["inputs"][0]["shape"] == [-1, 2] or about["inputs"][0]["shape"][0] == -1
+        assert [output["name"] for output in about["outputs"]][:2] == ["mean", "std"]
+        listed = json.loads(server.ask("GET", "/")[2])["models"]
+        assert [(m["name"], m["version"]) for m in listed] == [("relu_1d", 1), ("smooth_2d", 10)], listed
+        expect_error(server.ask("POST", "/predict", {"inputs": [ROW]}), 400, "invalid", "more than one model")
+        expect_error(server.ask("POST", "/predict", {"model": "smooth_2d", "version": 2, "inputs": [[1, 2]]}), 404,
+                     "not_found", "has version 10")
+
+
+def test_request_ids_come_back_clean(binary):
+    with serving(binary, one()) as server:
+        _, headers, _ = server.ask("GET", "/healthz", headers={"X-Request-Id": "abc-1.2_3"})
+        assert headers["x-request-id"] == "abc-1.2_3"
+        _, headers, _ = server.ask("GET", "/healthz", headers={"X-Request-Id": "a b\"<\\" + "x" * 500})
+        assert headers["x-request-id"] == ("a_b___" + "x" * 500)[:128], headers
+        first = server.ask("GET", "/healthz")[1]["x-request-id"]
+        assert first != server.ask("GET", "/healthz")[1]["x-request-id"] and first
+        assert any("id=abc-1.2_3" in line for line in server.lines), server.lines
+
+
+# ---- refusals ----
+
+
+def test_bad_requests(binary):
+    cases = [
+        (b"", 400, "body: empty"),
+        (b"[" * 3000000, 400, "more than 100 nested"),
+        (b'{"inputs":[' + b"0," * 2000000 + b"0]}", 400, "more than 1048576 values"),
+        (b'{"inputs":[[0.1,0.2,0.3]]', 400, "not valid JSON"),
+        (b'{"inputs":[[0.1,0.2,NaN]]}', 400, "NaN"),
+        (b'{"inputs":[[0.1,0.2,1e400]]}', 400, "overflow"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"id":"\xff\xfe"}', 400, "not valid JSON"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"seed":1,"seed":2}', 400, "duplicate"),
+        (b'{"inputs":[[0.1,0.2]]}', 400, "inputs[0]: expected 3 numbers"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"num_samples":0}', 400, "num_samples"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"num_samples":1000000000}', 400, "num_samples"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"cdf":[1]}', 400, "cdf: not available in this version"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"\xc3\xbc":1}', 400, "\u00fc: unknown field"),
+        (b'{"inputs":[[0.1,0.2,0.3]],"model":"../../etc"}', 404, "no model '../../etc'"),
+        (b'{"inputs":[' + b"[1,2,3]," * 4096 + b"[1,2,3]]}", 400, "1 to 4096 rows, got 4097"),
+    ]
+    codes = {400: "invalid", 404: "not_found"}
+    with serving(binary, one()) as server:
+        for body, status, fragment in cases:
+            expect_error(server.ask("POST", "/predict", body), status, codes[status], fragment)
+        assert server.predict({"inputs": [ROW]})[0] == 200, "a bad request hurt a later one"
+
+
+def test_paths_methods_and_types(binary):
+    with serving(binary, one()) as server:
+        for path in ("/nothing", "/predict/", "/v2/models/", "/v2/models/a/b", "/v2/models/nobody", "/%00", "/healthz%00x", "/..%2f"):
+            expect_error(server.ask("GET", path), 404, "not_found")
+        assert expect_error(server.ask("GET", "/predict"), 405, "method_not_allowed")["allow"] == "POST"
+        assert expect_error(server.ask("DELETE", "/predict"), 405, "method_not_allowed")["allow"] == "POST"
+        assert expect_error(server.ask("POST", "/healthz", "x"), 405, "method_not_allowed")["allow"] == "GET, HEAD"
+        body = json.dumps({"inputs": [ROW]})
+        for kind in ("application/json", "application/json; charset=utf-8", "APPLICATION/JSON",
+                     "application/x-www-form-urlencoded", "text/plain"):
+            assert server.ask("POST", "/predict", body, {"Content-Type": kind})[0] == 200, kind
+        assert raw(server, request_bytes(body.encode(), "Connection: close")).startswith(b"HTTP/1.1 200"), "no type"
+        for kind in ("image/png", "multipart/form-data; boundary=x", "application/jsonx", "application/x-npy"):
+            expect_error(server.ask("POST", "/predict", body, {"Content-Type": kind}), 415, "unsupported_type")
+        expect_error(server.ask("POST", "/predict", body, {"Content-Encoding": "gzip"}), 415, "unsupported_type")
+
+
+def test_bodies_that_are_too_large(binary):
+    with serving(binary, one(), "--max-body-bytes", 10000) as server:
+        expect_error(server.ask("POST", "/predict", b"x" * 10001), 413, "too_large", "larger than 10000 bytes")
+        expect_error(server.ask("POST", "/predict", b"x" * 900000), 413, "too_large")
+        assert server.ask("POST", "/predict", b" " * 9000 + b'{"inputs":[[1,2,3]]}')[0] == 200
+
+        def chunked(size):  # no Content-Length
+            return b"%x\r\n" % size + b"x" * size + b"\r\n"
+
+        head = request_bytes(b"", "Transfer-Encoding: chunked", "Connection: close", length=False)
+        answer = raw(server, head + chunked(9000) * 3 + b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 413") and b"too_large" in answer, answer[:200]
+        answer = raw(server, head + chunked(100) + b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
+        # announced: answered before the body comes
+        answer = raw(server, request_bytes(b"", length=10 ** 9))
+        assert answer.startswith(b"HTTP/1.1 413"), answer[:200]
+        answer = raw(server, request_bytes(b"", "Expect: 100-continue", length=20000))
+        assert answer.startswith(b"HTTP/1.1 413"), answer[:200]
+        # endless chunks: the connection ends, and the server's memory does not grow with them
+        before = server.rss_kib()
+        raw(server, head + chunked(100000) * 50)
+        assert server.rss_kib() - before < 4096, (before, server.rss_kib())
+        assert server.predict({"inputs": [ROW]})[0] == 200
+
+
+def test_answers_that_would_be_too_large(binary):
+    with serving(binary, one(), "--max-response-bytes", 100000) as server:
+        expect_error(server.ask("POST", "/predict", {"inputs": [ROW] * 4000}), 400, "invalid", "the answer may take")
+        assert server.predict({"inputs": [ROW] * 50})[0] == 200
+
+
+# ---- time and load ----
+
+
+def test_a_full_queue_is_refused_at_once(binary):
+    with serving(binary, one(), "--workers", 1, "--max-queue-rows", 64, "--max-batch-size", 8) as server:
+        results = []
+
+        def client():
+            results.append(server.ask("POST", "/predict", SLOW))
+
+        threads = [threading.Thread(target=client) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        statuses = [status for status, _, _ in results]
+        assert set(statuses) == {200, 429}, statuses
+        for result in results:
+            if result[0] == 429:
+                assert int(expect_error(result, 429, "queue_full", "no room for 64 more rows")["retry-after"]) >= 1
+        assert server.predict({"inputs": [ROW]})[0] == 200
+        expect_error(server.ask("POST", "/predict", {"inputs": [ROW] * 65}), 400, "invalid", "1 to 64 rows")
+
+
+def test_deadlines_while_queued_and_while_computing(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        start = time.monotonic()
+        long = {"inputs": [ROW] * 2000, "num_samples": 65536, "timeout_ms": 300}
+        others = []
+
+        def client():
+            others.append(server.ask("POST", "/predict", {"inputs": [ROW], "timeout_ms": 100}))
+
+        thread = threading.Thread(target=client)
+        running = threading.Timer(0.05, thread.start)
+        running.start()
+        expect_error(server.ask("POST", "/predict", long), 504, "timeout", "within 300 ms")
+        took = time.monotonic() - start
+        running.join()
+        thread.join()
+        assert others[0][0] in (200, 504), others
+        assert took < 3, f"504 came after {took:.1f} s"
+        start = time.monotonic()
+        assert server.predict({"inputs": [ROW]})[0] == 200
+        assert time.monotonic() - start < 3, "the abandoned rows were computed all the same"
+
+
+def test_clients_that_leave(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        slow = json.dumps(SLOW).encode()
+        for body in (request_bytes(slow), request_bytes(slow)[:-10], request_bytes(slow)[:20], b"", b"\x16\x03\x01\x00",
+                     request_bytes(b'{"inputs":[[1,2,3]]}') * 5):
+            for linger in (False, True):
+                link = socket.create_connection(("127.0.0.1", server.port))
+                if linger:  # a reset instead of a polite end
+                    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+                link.sendall(body)
+                time.sleep(0.02)
+                link.close()
+        assert server.predict({"inputs": [ROW]})[0] == 200
+
+
+def test_a_byte_at_a_time_and_pipelined(binary):
+    with serving(binary, one()) as server:
+        body = request_bytes(b'{"inputs":[[1,2,3]],"seed":1}', "Connection: close")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as link:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in body:
+                link.send(bytes([byte]))
+            got = b""
+            while chunk := link.recv(65536):
+                got += chunk
+        assert got.startswith(b"HTTP/1.1 200"), got[:100]
+        many = request_bytes(b'{"inputs":[[1,2,3]],"seed":1}') * 9 + body
+        got = raw(server, many)
+        assert got.count(b"HTTP/1.1 200") == 10, got[:2000]
+        answers = re.findall(rb'\{"model".*\}', got)
+        assert len(answers) == 10 and len(set(answers)) == 1
+        expect = raw(server, request_bytes(b'{"inputs":[[1,2,3]]}', "Connection: close"), half_close=True)
+        assert expect == b"" or expect.startswith(b"HTTP/1.1 200"), expect[:100]  # a half-close may count as gone
+
+
+def test_huge_headers_are_refused(binary):
+    with serving(binary, one()) as server:
+        answer = raw(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 200000 + b"\r\n\r\n")
+        assert answer == b"" or re.match(rb"HTTP/1.1 4\d\d", answer), answer[:100]
+        assert server.ask("GET", "/healthz")[0] == 200
+
+
+# ---- starting and stopping ----
+
+
+def test_what_was_accepted_is_answered_before_the_end(binary):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        repository = one()
+        server = Server(binary, repository, "--workers", 2)
+        results = []
+        slow = {"inputs": [ROW] * 256, "num_samples": 65536}
+
+        def client():
+            results.append(server.ask("POST", "/predict", slow))
+
+        threads = [threading.Thread(target=client) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        port, status = server.port, server.stop(number, timeout=60)
+        for thread in threads:
+            thread.join()
+        repository.remove()
+        assert status == 0, f"exit status {status}"
+        assert [result[0] for result in results] == [200] * 6, [result[0] for result in results]
+        assert all(result[1].get("connection") == "close" for result in results), [result[1] for result in results]
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
+            raise AssertionError("still listening")
+        except ConnectionRefusedError:
+            pass
+        assert "stopped: requests=6" in server.lines[-1], server.lines[-3:]
+
+
+def test_no_answer_is_lost_when_stopped_under_load(binary):
+    repository = one()
+    server = Server(binary, repository)
+    counts = {"sent": 0, "answered": 0}
+    lock = threading.Lock()
+
+    def client():
+        connection = server.connect()
+        try:
+            while True:
+                connection.request("POST", "/predict", json.dumps({"inputs": [ROW], "num_samples": 256}))
+                response = connection.getresponse()
+                ok = response.status == 200
+                response.read()
+                with lock:
+                    counts["answered"] += ok
+        except OSError:
+            pass  # refused or closed: never accepted
+        except Exception:  # pylint: disable=broad-except
+            pass  # closed without an answer: the log below tells whether it was accepted
+
+    threads = [threading.Thread(target=client) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    status = server.stop()
+    for thread in threads:
+        thread.join()
+    repository.remove()
+    logged = sum("path=/predict status=200" in line and "sent=yes" in line for line in server.lines)
+    unsent = [line for line in server.lines if "path=/predict" in line and "sent=no" in line and "status=0" not in line]
+    assert status == 0 and not unsent, (status, unsent[:3])
+    assert logged == counts["answered"] > 0, f"{logged} logged, {counts['answered']} answered"
+
+
+def test_a_broken_model_costs_only_itself(binary):
+    repository = one()
+    for name, data in (("cut", b"\x40\x00\x00\x00\x00\x00\x00\x00{}"), ("empty", b""), ("lying", b"\xff" * 64)):
+        os.makedirs(os.path.join(repository.path, name, "1"))
+        with open(os.path.join(repository.path, name, "1", "model.safetensors"), "wb") as file:
+            file.write(data)
+    os.makedirs(os.path.join(repository.path, "hollow", "1"))
+    os.makedirs(os.path.join(repository.path, "no version"))
+    with serving(binary, repository) as server:
+        assert server.predict({"inputs": [ROW]})[0] == 200, "the only available model needs no name"
+        assert server.ask("GET", "/readyz")[0] == 200
+        for name in ("cut", "empty", "lying", "hollow"):
+            expect_error(server.ask("POST", "/predict", {"model": name, "inputs": [ROW]}), 503, "not_ready", "not available")
+            expect_error(server.ask("GET", f"/v2/models/{name}"), 503, "not_ready")
+            assert any(line.startswith("error:") and f"model={name} " in line for line in server.lines), server.lines
+        listed = json.loads(server.ask("GET", "/")[2])["models"]
+        assert {m["name"]: m["available"] for m in listed} == {"relu_1d": True, "cut": False, "empty": False,
+                                                              "lying": False, "hollow": False}
+
+
+def run_failing(binary, *options):
+    done = subprocess.run([binary, *map(str, options)], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+def test_errors_at_start_read_well(binary):
+    repository = one()
+    try:
+        assert run_failing(binary)[0] == 2 and "--model-repository: missing" in run_failing(binary)[1]
+        assert run_failing(binary, "--port", "x")[0] == 2
+        status, text = run_failing(binary, "--model-repository", "/nowhere/at/all", "--port", 0)
+        assert status == 1 and "cannot read the folder '/nowhere/at/all': No such file" in text, text
+        empty = Repository()
+        status, text = run_failing(binary, "--model-repository", empty.path, "--port", 0)
+        empty.remove()
+        assert status == 1 and "no model could be loaded" in text, text
+        status, text = run_failing(binary, "--model-repository", repository.path, "--port", 0, "--host", "somewhere")
+        assert status == 1 and "--host: 'somewhere' is not a numeric address" in text, text
+        server = Server(binary, repository)
+        status, text = run_failing(binary, "--model-repository", repository.path, "--port", server.port)
+        server.stop()
+        assert status == 1 and "Address already in use" in text, text
+        shown = subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout
+        assert "--max-queue-rows N" in shown and "[4096; 1 to 1048576]" in shown, shown
+        assert re.match(r"ebm-server \d+\.\d+\.\d+\n$",
+                        subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout)
+    finally:
+        repository.remove()
+
+
+def test_memory_does_not_grow_with_requests(binary):
+    if os.environ.get("ASAN_OPTIONS") or os.environ.get("TSAN_OPTIONS"):
+        return  # their allocators keep what was freed
+    with serving(binary, one()) as server:
+        def load(n):
+            connection = server.connect()
+            for i in range(n):
+                body = {"inputs": [ROW] * (1 + i % 40), "num_samples": 16} if i % 3 else b"{broken"
+                server.ask("POST", "/predict", body, connection=connection)
+            connection.close()
+
+        load(3000)
+        before = server.rss_kib()
+        load(6000)
+        after = server.rss_kib()
+        print(f"      resident: {before} KiB, then {after} KiB")
+        assert before < 40 * 1024 and after - before < 1024, (before, after)
+
+
+def test_access_log_lines(binary):
+    with serving(binary, one()) as server:
+        server.predict({"inputs": [ROW, ROW]})
+        server.ask("GET", "/a%20b%0Aerror:%20forged")
+
+        def lines():
+            return [line for line in server.lines if "info: request " in line]
+
+        assert wait_until(lambda: len(lines()) == 2), server.lines
+        fields = dict(re.findall(r"(\w+)=(\S+)", lines()[0]))
+        assert (fields["method"], fields["path"], fields["status"], fields["model"], fields["rows"], fields["sent"]) == \
+            ("POST", "/predict", "200", "relu_1d", "2", "yes"), fields
+        assert int(fields["total_us"]) >= int(fields["compute_us"]) > 0 and int(fields["in"]) > 0, fields
+        assert "path=/a?b?error:?forged status=404" in lines()[1], lines()[1]
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(globals(), sys.argv[1]))
