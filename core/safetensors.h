@@ -13,8 +13,8 @@
 
 #define EBM_DTYPE_MAP(X)                                                                                               \
     X(F64, 8)                                                                                                          \
-    X(F32, 4) X(F16, 2) X(BF16, 2) X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4) X(U16, 2) X(U8, 1)       \
-        X(BOOL, 1)
+    X(F32, 4)                                                                                                          \
+    X(F16, 2) X(BF16, 2) X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4) X(U16, 2) X(U8, 1) X(BOOL, 1)
 
 enum ebm_dtype {
 #define X(name, bytes) EBM_DTYPE_##name,
