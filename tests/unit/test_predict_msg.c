@@ -231,8 +231,9 @@ Test(predict_msg, an_importance_answer_as_documented)
                               .reason = "low_ess"};
     const char *expected =
         "{\"model\":\"m\",\"version\":3,\"id\":\"a\\\"b\",\"seed\":7,\"predictions\":[{\"mean\":[1.5,-2],"
-        "\"std\":[1.5,-2],\"variance\":[1.5,-2],\"median\":[1.5,-2],\"quantiles\":[{\"probability\":0.05,\"value\":[1,2]},"
-        "{\"probability\":0.5,\"value\":[3,null]}],\"log_normalizer\":-0.25,\"diagnostics\":{\"estimator\":\"importance\","
+        "\"std\":[1.5,-2],\"variance\":[1.5,-2],\"median\":[1.5,-2],"
+        "\"quantiles\":[{\"probability\":0.05,\"value\":[1,2]},{\"probability\":0.5,\"value\":[3,null]}],"
+        "\"log_normalizer\":-0.25,\"diagnostics\":{\"estimator\":\"importance\","
         "\"num_samples\":1024,\"ess\":512,\"ess_ratio\":0.5,\"max_weight\":0.125,\"mcse_mean\":[1.5,-2],"
         "\"reliable\":false,\"reason\":\"low_ess\"}}]}\n";
     char *text = write_one(&answer, &row);
