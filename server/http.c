@@ -3,7 +3,8 @@
  *   READING --body complete--> WAITING (suspended) --http_answer--> ANSWERED (resumed) --queued--> SENDING --> on_end
  *      |  \--on_request answers at once-------------------------------^
  *      \--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
- *         DISCARD_BYTES, so that the client can read the answer; a longer one is answered at once and closed
+ *         DISCARD_BYTES more than its limit, so that the client can read the answer; one that is announced to be longer
+ *         is answered at once and closed
  *
  * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs
  * it, asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by
@@ -244,7 +245,8 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
 static bool must_answer_at_once(const struct http_exchange *exchange)
 {
     const char *expect = http_header(exchange, "Expect");
-    return announced_bytes(exchange) > DISCARD_BYTES || (expect && strcasecmp(expect, "100-continue") == 0);
+    return announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
+           (expect && strcasecmp(expect, "100-continue") == 0);
 }
 
 static enum MHD_Result begin(struct http_exchange *exchange)

@@ -1,0 +1,176 @@
+/* test_model_store.c - what a repository's folders become, and how models are found in it. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/log.h"
+#include "server/model_store.h"
+
+static char root[64];
+
+static void ignore_line(void *user, enum ebm_log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    (void)line;
+}
+
+static void set_up(void)
+{
+    (void)snprintf(root, sizeof root, "/tmp/ebm-store-XXXXXX");
+    cr_assert_not_null(mkdtemp(root));
+    ebm_log_set(ignore_line, NULL);
+}
+
+static void tear_down(void)
+{
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(model_store, .init = set_up, .fini = tear_down);
+
+static char *folder(const char *name)
+{
+    static char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", root, name);
+    (void)mkdir(path, 0700);
+    return path;
+}
+
+/* y ~ a mixture of one Gaussian over one number: the smallest model there is. */
+static void publish(const char *name, const char *version, double mean)
+{
+    char text[1024], inner[128], path[512];
+    (void)snprintf(text, sizeof text,
+                   "{\"format_version\":1,\"name\":\"tiny\",\"input\":{\"kind\":\"vector\",\"shape\":[1]},"
+                   "\"target\":{\"dim\":1,\"mean\":[%g],\"std\":[1]},\"proposal\":{\"kind\":\"gaussian_mixture\","
+                   "\"components\":1,\"mean_net\":[{\"type\":\"linear\",\"in\":1,\"out\":1}],"
+                   "\"log_variance_net\":[{\"type\":\"linear\",\"in\":1,\"out\":1}],"
+                   "\"weight_net\":[{\"type\":\"linear\",\"in\":1,\"out\":1}]}}",
+                   mean);
+    struct ebm_config *config = NULL;
+    struct ebm_model *model = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &config, &error), EBM_OK, "%s: %s", error.where,
+                 error.text);
+    float *params = calloc(config->net.n_params, sizeof *params);
+    cr_assert_eq(ebm_model_new(config, params, &model, &error), EBM_OK, "%s", error.text);
+    free(params);
+    (void)folder(name);
+    (void)snprintf(inner, sizeof inner, "%s/%s", name, version);
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder(inner));
+    cr_assert_eq(ebm_model_save(model, path, &error), EBM_OK, "%s", error.text);
+    (void)ebm_model_unref(model);
+}
+
+static enum ebm_status open_store(struct model_store **ret_store, struct ebm_error *reterr)
+{
+    return model_store_open(root, ebm_device_reference(), 8, ret_store, reterr);
+}
+
+Test(model_store, takes_the_highest_number_of_each_folder)
+{
+    struct model_store *store = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    publish("b", "9", 0);
+    publish("b", "10", 0);
+    publish("a", "1", 0);
+    (void)folder("b/011"); /* not numbers as we write them */
+    (void)folder("b/x12");
+    (void)folder("b/.13");
+    (void)folder("c");
+    (void)folder("no spaces");
+    cr_assert_eq(open_store(&store, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(model_store_count(store), 2, "%zu", model_store_count(store));
+    cr_assert_str_eq(model_store_at(store, 0)->name, "a");
+    cr_assert_str_eq(model_store_at(store, 1)->name, "b");
+    cr_assert_eq(model_store_at(store, 1)->version, 10);
+    store = model_store_free(store);
+    cr_assert_null(store);
+}
+
+Test(model_store, finds_by_name_and_version)
+{
+    static const struct {
+        const char *name;
+        uint64_t version;
+        enum ebm_status status;
+        const char *where, *fragment;
+    } cases[] = {
+        {"a", 0, EBM_OK, "", ""},
+        {"a", 3, EBM_OK, "", ""},
+        {"a", 2, EBM_NOT_FOUND, "version", "has version 3, there is no version 2"},
+        {"A", 0, EBM_NOT_FOUND, "model", "there is no model 'A'"},
+        {"", 0, EBM_NOT_FOUND, "model", "there is no model ''"},
+        {NULL, 0, EBM_INVALID, "model", "more than one model"},
+        {"broken", 0, EBM_DAMAGED, "model", "'broken' version 1 is not available"},
+    };
+    struct model_store *store = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    publish("a", "3", 0);
+    publish("b", "1", 0);
+    (void)folder("broken");
+    (void)folder("broken/1");
+    cr_assert_eq(open_store(&store, &error), EBM_OK, "%s: %s", error.where, error.text);
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct model_store_entry *entry = NULL;
+        error = (struct ebm_error){.status = EBM_OK};
+        enum ebm_status status = model_store_find(store, cases[i].name, cases[i].version, &entry, &error);
+        cr_expect_eq(status, cases[i].status, "case %zu: %s", i, ebm_status_name(status));
+        cr_expect_str_eq(error.where, cases[i].where, "case %zu: where '%s'", i, error.where);
+        cr_expect_not_null(strstr(error.text, cases[i].fragment), "case %zu: '%s'", i, error.text);
+        cr_expect_eq(entry != NULL, status == EBM_OK, "case %zu: the output was touched", i);
+        (void)model_store_entry_unref(entry);
+    }
+    (void)model_store_free(store);
+}
+
+Test(model_store, the_only_available_model_needs_no_name_and_outlives_the_store)
+{
+    struct model_store *store = NULL;
+    struct model_store_entry *entry = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    publish("good", "1", 0);
+    (void)folder("hollow");
+    (void)folder("hollow/1");
+    cr_assert_eq(open_store(&store, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(model_store_find(store, NULL, 0, &entry, &error), EBM_OK, "%s", error.text);
+    (void)model_store_free(store);
+    cr_assert_str_eq(entry->name, "good");
+    cr_assert_eq(ebm_model_net(entry->model)->K, 1);
+    (void)model_store_entry_unref(entry);
+}
+
+Test(model_store, numbers_get_the_digits_that_their_unit_needs)
+{
+    static const struct {
+        double mean;
+        int digits;
+    } cases[] = {{0, 9}, {1, 9}, {-1000, 12}, {1.7e9, 17}};
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "m%zu", i);
+        publish(name, "1", cases[i].mean);
+    }
+    struct model_store *store = NULL;
+    cr_assert_eq(open_store(&store, NULL), EBM_OK);
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++)
+        cr_expect_eq(model_store_at(store, i)->digits, cases[i].digits, "mean %g: %d digits", cases[i].mean,
+                     model_store_at(store, i)->digits);
+    (void)model_store_free(store);
+}
+
+Test(model_store, refuses_a_repository_without_any_model)
+{
+    struct model_store *store = NULL;
+    struct ebm_error error;
+    cr_assert_eq(open_store(&store, &error), EBM_INVALID);
+    cr_assert_not_null(strstr(error.text, "no model could be loaded"), "%s", error.text);
+    cr_assert_eq(model_store_open("/nowhere/at/all", ebm_device_reference(), 8, &store, &error), EBM_NOT_FOUND);
+    cr_assert_not_null(strstr(error.text, "No such file"), "%s", error.text);
+    cr_assert_null(store);
+}
