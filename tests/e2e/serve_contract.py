@@ -136,7 +136,7 @@ def test_request_ids_come_back_clean(binary):
         assert headers["x-request-id"] == ("a_b___" + "x" * 500)[:128], headers
         first = server.ask("GET", "/healthz")[1]["x-request-id"]
         assert first != server.ask("GET", "/healthz")[1]["x-request-id"] and first
-        assert any("id=abc-1.2_3" in line for line in server.lines), server.lines
+        assert wait_until(lambda: any("id=abc-1.2_3" in line for line in server.lines)), server.lines
 
 
 # ---- refusals ----
