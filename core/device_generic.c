@@ -177,8 +177,7 @@ static void begin_row(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row
     ctx->b = b;
     ctx->M = row->samples;
     ctx->is_scored = ctx->has_gradient = false;
-    if (ctx->plan->net.K > 0)
-        (void)bind_row(ctx, b);
+    ctx->has_density = ctx->plan->net.K == 0 || bind_row(ctx, b);
 }
 
 static void propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at)
@@ -273,10 +272,6 @@ static void estimate_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec
 {
     const struct ebm_mixture *q = &ctx->mixture;
     uint32_t D = ctx->plan->net.D;
-    if (!bind_row(ctx, ctx->b)) {
-        set_invalid(spec, D, out);
-        return;
-    }
     for (uint32_t d = 0; d < D; d++) {
         double mean = 0.0, variance = 0.0;
         for (uint32_t k = 0; k < q->K; k++)
@@ -342,12 +337,13 @@ static enum ebm_status estimate(struct ebm_ctx *ctx, const struct ebm_estimate_s
     EBM_ASSERT(ctx->M > 0 && spec->n_probabilities <= LIMIT_QUANTILES + 1);
     if (ctx->plan->net.K == 0)
         return EBM_INVALID;
-    if (spec->estimator == EBM_ESTIMATE_MIXTURE) {
+    EBM_ASSERT(ctx->is_scored || spec->estimator == EBM_ESTIMATE_MIXTURE);
+    if (!ctx->has_density)
+        set_invalid(spec, ctx->plan->net.D, out);
+    else if (spec->estimator == EBM_ESTIMATE_MIXTURE)
         estimate_mixture(ctx, spec, out);
-        return EBM_OK;
-    }
-    EBM_ASSERT(ctx->is_scored);
-    estimate_importance(ctx, spec, out);
+    else
+        estimate_importance(ctx, spec, out);
     return EBM_OK;
 }
 

@@ -68,6 +68,7 @@ struct ebm_ctx {
     /* the last propose: row b, M targets */
     uint32_t b, M;
     bool is_scored, has_gradient;
+    bool has_density; /* the row's mixture is finite, or there is none */
     struct ebm_mixture mixture;
     struct ebm_slab mixture_space;
     struct ebm_slab y, grad_y;                                        /* (D, stride) */

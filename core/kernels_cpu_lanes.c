@@ -305,8 +305,10 @@ static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const
         for (uint32_t k = 0; k < q->K; k++)
             for (uint32_t l = 0; l < EBM_LANES; l++)
                 sum[l] += vec_exp(t[k][l] - max[l]);
-        for (uint32_t l = 0; l < EBM_LANES; l++)
-            log_q[at + l] = max[l] > -INFINITY && max[l] < INFINITY ? max[l] + vec_log(sum[l]) : max[l];
+        for (uint32_t l = 0; l < EBM_LANES; l++) { /* vec_log sees bits, not numbers: a NaN must stay one */
+            float value = sum[l] >= 0.0f ? max[l] + vec_log(sum[l]) : NAN;
+            log_q[at + l] = max[l] == -INFINITY ? -INFINITY : value;
+        }
     }
 }
 

@@ -137,7 +137,7 @@ static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const
             max = fmax(max, component(q, y, stride, l, k));
         for (uint32_t k = 0; k < q->K; k++)
             sum += exp(component(q, y, stride, l, k) - max);
-        log_q[l] = (float)(isinf(max) ? max : max + log(sum));
+        log_q[l] = (float)(max == -INFINITY ? max : max + log(sum)); /* a NaN in any component shows in the sum */
     }
 }
 

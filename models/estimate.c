@@ -90,9 +90,21 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
     return EBM_OK;
 }
 
-static const char *doubt(const struct ebm_prediction *p, uint32_t D)
+/* Does everything that was asked for have a number, in the target's units? */
+static bool is_finite(const struct ebm_prediction *p, uint32_t Q, uint32_t D)
 {
-    if (p->raw.status != EBM_OK)
+    const double *arrays[] = {p->raw.mean, p->raw.variance, p->mcse_mean, p->std, p->median, p->quantiles};
+    bool finite = p->raw.status == EBM_OK && isfinite(p->log_normalizer);
+    for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
+        for (size_t j = 0; arrays[i] != NULL && j < (arrays[i] == p->quantiles ? (size_t)Q * D : D); j++)
+            finite = finite && isfinite(arrays[i][j]);
+    return finite;
+}
+
+/* p in the target's units; a ratio of errors is the same in any. */
+static const char *doubt(const struct ebm_prediction *p, uint32_t Q, uint32_t D)
+{
+    if (!is_finite(p, Q, D))
         return "not_finite";
     if (p->estimator == EBM_ESTIMATE_MIXTURE)
         return NULL;
@@ -101,7 +113,7 @@ static const char *doubt(const struct ebm_prediction *p, uint32_t D)
     if (p->max_weight > RELIABLE_MAX_WEIGHT)
         return "dominant_weight";
     for (uint32_t d = 0; d < D; d++)
-        if (p->raw.mcse_mean[d] > RELIABLE_MCSE_RATIO * sqrt(p->raw.variance[d]))
+        if (p->mcse_mean[d] > RELIABLE_MCSE_RATIO * sqrt(p->raw.variance[d]))
             return "noisy_mean";
     return NULL;
 }
@@ -115,8 +127,6 @@ static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *re
     p->ess = p->raw.ess;
     p->max_weight = p->raw.max_weight;
     p->num_samples = p->estimator == EBM_ESTIMATE_IMPORTANCE ? resolved->query.num_samples : 0;
-    p->reason = doubt(p, D);
-    p->reliable = p->reason == NULL;
     for (uint32_t d = 0; d < D; d++) {
         double shift = target->mean[d], scale = target->std[d];
         if (p->median != NULL)
@@ -129,6 +139,8 @@ static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *re
         p->raw.mean[d] = p->raw.mean[d] * scale + shift;
         p->raw.variance[d] *= scale * scale;
     }
+    p->reason = doubt(p, Q, D);
+    p->reliable = p->reason == NULL;
 }
 
 /* ---- the engine ---- */

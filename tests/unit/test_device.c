@@ -248,6 +248,26 @@ Test(device, numbers_that_are_not_finite_are_an_invalid_row_not_a_wrong_answer)
     stop(&m), drop(f);
 }
 
+/* One component of the proposal as narrow as exp(-150): its standard deviation is 0 in float, its inverse infinite. */
+Test(device, a_collapsed_component_is_an_invalid_row_not_a_confident_one)
+{
+    struct fixture *f = make(1, 1, 4, 8, EBM_ACT_RELU, true);
+    const struct ebm_layer *last = &f->net.log_variance.layers[f->net.log_variance.n_layers - 1];
+    f->params[last->bias + 2] = -300.0f;
+    struct machine m = start(ebm_device_cpu(), f, 1, 100, 0), ref = start(ebm_device_reference(), f, 1, 100, 0);
+    const struct machine *both[] = {&m, &ref};
+    const struct ebm_estimate_spec *specs[] = {&by_importance, &by_mixture};
+    float x = 0.5f;
+    for (int i = 0; i < 4; i++) {
+        struct answer a;
+        struct ebm_task task = task_of(&a, 0, 100, specs[i / 2]);
+        cr_assert_eq(both[i % 2]->ops->predict(both[i % 2]->ctx, both[i % 2]->plan, &x, &task, 1), EBM_OK);
+        cr_assert_eq(a.out.status, EBM_INVALID, "case %d: mean %g", i, a.mean[0]);
+        cr_assert(isnan(a.mean[0]) && isnan(a.out.ess));
+    }
+    stop(&m), stop(&ref), drop(f);
+}
+
 Test(device, sample_m_does_not_depend_on_how_many_are_drawn)
 {
     struct fixture *f = make(2, 2, 4, 8, EBM_ACT_RELU, true);

@@ -233,6 +233,16 @@ Test(kernels, mixture_log_density_and_gradient)
             for (size_t l = 0; l < L; l++)
                 cr_assert_float_eq(got[l], want[l], 2e-6f * fmaxf(fabsf(want[l]), 1.0f), "set %s: %g, not %g",
                                    set->name, (double)got[l], (double)want[l]);
+            if (K > 1) { /* a component that is not a number must not be passed over */
+                float saved = f.log_const[K - 1], broken[L], broken_ref[L];
+                f.log_const[K - 1] = NAN;
+                set->mixture_log_density(broken, &f.q, y, STRIDE, L);
+                ref->mixture_log_density(broken_ref, &f.q, y, STRIDE, L);
+                for (size_t l = 0; l < L; l++)
+                    cr_assert(isnan(broken[l]) && isnan(broken_ref[l]), "set %s lane %zu: %g, %g", set->name, l,
+                              (double)broken[l], (double)broken_ref[l]);
+                f.log_const[K - 1] = saved;
+            }
             double sums[2][144] = {{0}};
             struct ebm_mixture_grad a = {sums[0], sums[0] + D * K, sums[0] + 2 * D * K};
             struct ebm_mixture_grad b = {sums[1], sums[1] + D * K, sums[1] + 2 * D * K};
