@@ -87,6 +87,23 @@ const char *http_header(const struct http_exchange *exchange, const char *name)
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
+static enum MHD_Result count_lengths(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    uint32_t *n = user;
+    (void)kind;
+    (void)value;
+    if (strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0)
+        (*n)++;
+    return MHD_YES;
+}
+
+bool http_has_ambiguous_length(const struct http_exchange *exchange)
+{
+    uint32_t n = 0;
+    (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_lengths, &n);
+    return n > 1;
+}
+
 const char *http_request_id(const struct http_exchange *exchange)
 {
     return exchange->request_id;
@@ -182,7 +199,7 @@ static bool add_headers(const struct http_exchange *exchange, struct MHD_Respons
         (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
         ok = MHD_add_response_header(response, "Retry-After", seconds) == MHD_YES;
     }
-    if (ok && exchange->http->quiesced)
+    if (ok && (exchange->http->quiesced || http_has_ambiguous_length(exchange)))
         ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
     return ok;
 }
@@ -245,7 +262,7 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
 static bool must_answer_at_once(const struct http_exchange *exchange)
 {
     const char *expect = http_header(exchange, "Expect");
-    return announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
+    return http_has_ambiguous_length(exchange) || announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
            (expect && strcasecmp(expect, "100-continue") == 0);
 }
 

@@ -52,9 +52,12 @@ void http_pump(struct http *http);
 const char *http_method(const struct http_exchange *exchange); /* "GET", ... */
 const char *http_path(const struct http_exchange *exchange);   /* decoded, without the query; any bytes */
 const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
-const char *http_request_id(const struct http_exchange *exchange);               /* [A-Za-z0-9._:/+=@-] only */
-uint64_t http_started_us(const struct http_exchange *exchange);                  /* when the headers were read */
-uint64_t http_body_bytes(const struct http_exchange *exchange);                  /* that arrived */
+/* More than one Content-Length, or one beside Transfer-Encoding: a proxy may have seen another end of the body. Its
+ * answer closes the connection. */
+bool http_has_ambiguous_length(const struct http_exchange *exchange);
+const char *http_request_id(const struct http_exchange *exchange); /* [A-Za-z0-9._:/+=@-] only */
+uint64_t http_started_us(const struct http_exchange *exchange);    /* when the headers were read */
+uint64_t http_body_bytes(const struct http_exchange *exchange);    /* that arrived */
 
 void http_set_body_limit(struct http_exchange *exchange, uint64_t max_bytes); /* in on_head; 0 before */
 /* Hands out the body, once. New: ebm_buf_done. */

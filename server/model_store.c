@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log.h"
 
@@ -100,19 +101,30 @@ static bool is_folder(const char *path)
     return folder != NULL;
 }
 
-/* The highest version in a model's folder; 0 when there is none. */
+/* Has the version folder a model file? */
+static bool has_model(DIR *folder, const char *version)
+{
+    char path[64];
+    int length = snprintf(path, sizeof path, "%s/model.safetensors", version);
+    return length < (int)sizeof path && faccessat(dirfd(folder), path, F_OK, 0) == 0;
+}
+
+/* The highest version in a model's folder that has a model file; when none has, the highest number, so that loading it
+ * says what is missing; 0 when there is no number. */
 static uint64_t highest_version(const char *path)
 {
     DIR *folder = opendir(path);
-    uint64_t highest = 0;
+    uint64_t highest = 0, highest_number = 0;
     struct dirent *item;
     while (folder && (item = readdir(folder)) != NULL) {
         uint64_t version = version_of(item->d_name);
-        highest = version > highest ? version : highest;
+        highest_number = version > highest_number ? version : highest_number;
+        if (version > highest && has_model(folder, item->d_name))
+            highest = version;
     }
     if (folder)
         (void)closedir(folder);
-    return highest;
+    return highest > 0 ? highest : highest_number;
 }
 
 static enum ebm_status add_model(struct model_store *store, const char *folder, const char *name,

@@ -16,7 +16,7 @@
     WORD(device, "cpu", "cpu", "Where to compute")                                                                     \
     WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core")                                            \
     WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
-    WHOLE(max_queue_delay_us, 0, 0, 1000000, "Longest that a short batch waits for company")                           \
+    WHOLE(max_queue_delay_microseconds, 0, 0, 1000000, "Longest that a short batch waits for company")                 \
     WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \
     WHOLE(timeout_ms, 30000, 1, 86400000, "Longest time for one request; then 504")                                    \
     WHOLE(max_body_bytes, 4 << 20, 256, 256 << 20, "Largest request body; larger ones are refused with 413")           \

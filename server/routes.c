@@ -66,7 +66,7 @@ static bool allows(const struct route *route, const char *method)
     return strcmp(method, route->method) == 0;
 }
 
-/* JSON, nothing, or what curl and forms say when nobody told them. */
+/* JSON, nothing, or what curl -d says when nobody told it. */
 static bool is_json_type(const char *type)
 {
     if (!type)
@@ -76,7 +76,7 @@ static bool is_json_type(const char *type)
     for (size_t i = 0; i < EBM_COUNT_OF(known); i++)
         if (strlen(known[i]) == length && strncasecmp(type, known[i], length) == 0)
             return true;
-    return strncasecmp(type, "text/", 5) == 0;
+    return false;
 }
 
 static bool is_plain_encoding(const char *encoding)
@@ -97,7 +97,9 @@ static void on_head(void *user, struct http_exchange *exchange)
     const char *segment;
     const struct route *route = find(http_path(exchange), &segment);
     http_set_body_limit(exchange, routes->max_body_bytes);
-    if (!route)
+    if (http_has_ambiguous_length(exchange))
+        refuse(exchange, REPLY_INVALID, "Content-Length", "expected one length, or chunks: not both, not two");
+    else if (!route)
         refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
     else if (!allows(route, http_method(exchange)))
         reply_not_allowed(exchange, route->allow);

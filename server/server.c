@@ -32,8 +32,8 @@ struct server {
     enum phase phase;
     bool stop_requested;
     uv_signal_t signals[2];
-    uv_async_t started;     /* from the starting thread */
-    uv_check_t round_ended; /* while draining */
+    uv_async_t started; /* from the starting thread */
+    uv_prepare_t round; /* while draining */
     uv_timer_t drain_limit;
     uv_thread_t starter;
 
@@ -72,13 +72,15 @@ static void stop(struct server *server)
     for (size_t i = 0; i < EBM_COUNT_OF(server->signals); i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     uv_close((uv_handle_t *)&server->started, NULL);
-    uv_close((uv_handle_t *)&server->round_ended, NULL);
+    uv_close((uv_handle_t *)&server->round, NULL);
     uv_close((uv_handle_t *)&server->drain_limit, NULL);
 }
 
-static void on_round_ended(uv_check_t *check)
+/* Before the loop waits again: whatever sent the last answer, a socket, a worker's mail or a timer, came before this.
+ */
+static void on_round(uv_prepare_t *round)
 {
-    struct server *server = check->data;
+    struct server *server = round->data;
     if (http_pending(server->http) == 0)
         stop(server);
 }
@@ -98,7 +100,7 @@ static void drain(struct server *server)
         stop(server);
         return;
     }
-    (void)uv_check_start(&server->round_ended, on_round_ended);
+    (void)uv_prepare_start(&server->round, on_round);
     (void)uv_timer_start(&server->drain_limit, on_drain_limit, server->options->timeout_ms + DRAIN_GRACE_MS, 0);
 }
 
@@ -109,6 +111,8 @@ static void on_signal(uv_signal_t *signal, int number)
     server->stop_requested = true;
     if (server->phase == SERVING)
         drain(server);
+    else if (server->phase == DRAINING)
+        stop(server); /* asked twice: now, answered or not */
 }
 
 /* ---- starting ---- */
@@ -187,15 +191,15 @@ static void init_handles(struct server *server)
         (void)uv_signal_start(&server->signals[i], on_signal, numbers[i]);
     }
     (void)uv_async_init(&server->loop, &server->started, on_started);
-    (void)uv_check_init(&server->loop, &server->round_ended);
+    (void)uv_prepare_init(&server->loop, &server->round);
     (void)uv_timer_init(&server->loop, &server->drain_limit);
-    server->started.data = server->round_ended.data = server->drain_limit.data = server;
+    server->started.data = server->round.data = server->drain_limit.data = server;
 }
 
 static enum ebm_status build_queues(struct server *server)
 {
     const struct options *options = server->options;
-    struct batcher_limits limits = {options->max_queue_rows, options->max_queue_delay_us};
+    struct batcher_limits limits = {options->max_queue_rows, options->max_queue_delay_microseconds};
     struct dispatch_config config = {
         .service = &server->service,
         .read_lane = &server->read_lane,

@@ -176,12 +176,15 @@ def test_paths_methods_and_types(binary):
         assert expect_error(server.ask("POST", "/healthz", "x"), 405, "method_not_allowed")["allow"] == "GET, HEAD"
         body = json.dumps({"inputs": [ROW]})
         for kind in ("application/json", "application/json; charset=utf-8", "APPLICATION/JSON",
-                     "application/x-www-form-urlencoded", "text/plain"):
+                     "application/x-www-form-urlencoded"):
             assert server.ask("POST", "/predict", body, {"Content-Type": kind})[0] == 200, kind
         assert raw(server, request_bytes(body.encode(), "Connection: close")).startswith(b"HTTP/1.1 200"), "no type"
-        for kind in ("image/png", "multipart/form-data; boundary=x", "application/jsonx", "application/x-npy"):
+        for kind in ("image/png", "text/plain", "multipart/form-data; boundary=x", "application/jsonx", "application/x-npy"):
             expect_error(server.ask("POST", "/predict", body, {"Content-Type": kind}), 415, "unsupported_type")
         expect_error(server.ask("POST", "/predict", body, {"Content-Encoding": "gzip"}), 415, "unsupported_type")
+        for lengths in ("Content-Length: 3", "Transfer-Encoding: chunked"):
+            answer = raw(server, request_bytes(body.encode(), lengths))
+            assert answer.startswith(b"HTTP/1.1 400") and b"Connection: close" in answer and answer.count(b"HTTP/1.1") == 1, answer
 
 
 def test_bodies_that_are_too_large(binary):
@@ -336,6 +339,22 @@ def test_what_was_accepted_is_answered_before_the_end(binary):
         except ConnectionRefusedError:
             pass
         assert "stopped: requests=6" in server.lines[-1], server.lines[-3:]
+
+
+def test_a_stop_ends_with_its_last_deadline(binary):
+    repository = one()
+    server = Server(binary, repository, "--timeout-ms", 20000)
+    answers = []
+    slow = {"inputs": [ROW] * 4000, "num_samples": 65536, "timeout_ms": 700}
+    asking = threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", slow)[0]))
+    asking.start()
+    time.sleep(0.2 * SLOWER)
+    start = time.monotonic()
+    status = server.stop()
+    asking.join()
+    repository.remove()
+    assert status == 0 and answers == [504], (status, answers)
+    assert time.monotonic() - start < 5 * SLOWER, f"stopped only after {time.monotonic() - start:.1f} s"
 
 
 def test_no_answer_is_lost_when_stopped_under_load(binary):

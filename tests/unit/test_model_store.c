@@ -82,6 +82,7 @@ Test(model_store, takes_the_highest_number_of_each_folder)
     (void)folder("b/011"); /* not numbers as we write them */
     (void)folder("b/x12");
     (void)folder("b/.13");
+    (void)folder("b/99"); /* a number without a model in it */
     (void)folder("c");
     (void)folder("no spaces");
     cr_assert_eq(open_store(&store, &error), EBM_OK, "%s: %s", error.where, error.text);

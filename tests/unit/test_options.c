@@ -30,18 +30,19 @@ Test(options, defaults)
     cr_assert_eq(options.timeout_ms, 30000);
     cr_assert_eq(options.max_body_bytes, 4 << 20);
     cr_assert_eq(options.max_samples, 65536);
-    cr_assert_eq(options.max_queue_delay_us, 0);
+    cr_assert_eq(options.max_queue_delay_microseconds, 0);
     cr_assert_str_eq(options.log_level, "info");
     cr_assert_str_eq(options.device, "cpu");
 }
 
 Test(options, both_spellings)
 {
-    cr_assert_eq(PARSE("--model-repository=a=b", "--port", "0", "--max-queue-delay-us=500", "--log-level", "debug"),
-                 EBM_OK, "%s", error.text);
+    cr_assert_eq(
+        PARSE("--model-repository=a=b", "--port", "0", "--max-queue-delay-microseconds=500", "--log-level", "debug"),
+        EBM_OK, "%s", error.text);
     cr_assert_str_eq(options.model_repository, "a=b");
     cr_assert_eq(options.port, 0);
-    cr_assert_eq(options.max_queue_delay_us, 500);
+    cr_assert_eq(options.max_queue_delay_microseconds, 500);
     cr_assert_str_eq(options.log_level, "debug");
 }
 
