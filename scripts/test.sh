@@ -101,7 +101,7 @@ planted() { # planted FAULT SANITIZERS SUITE-OR-TEST ...
     fi
     ASAN_OPTIONS="detect_leaks=1:log_path=$where/asan" LSAN_OPTIONS="log_path=$where/lsan" \
     UBSAN_OPTIONS="log_path=$where/ubsan" TSAN_OPTIONS="log_path=$where/tsan" \
-        "$directory/$target" >"$directory/planted.log" 2>&1 || true
+        timeout 60 "$directory/$target" >"$directory/planted.log" 2>&1 || true # a race may as well hang
     found=$(find "$where" -type f | head -n 1)
     [ -z "$found" ] || grep -hE 'ERROR|WARNING|SUMMARY' "$found" | head -n 2
     verdict "$([ -n "$found" ] && echo 0 || echo 1)" "the planted $fault was not caught"
