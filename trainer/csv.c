@@ -88,6 +88,26 @@ static enum ebm_status at_line(const struct csv *csv, enum ebm_status status, st
     return ebm_error_set(reterr, status, where, "%s", text);
 }
 
+/* The line has a zero byte, which no CSV has. */
+static enum ebm_status not_text(const struct csv *csv, struct ebm_error *reterr)
+{
+    static const char npy[] = "\x93NUMPY";
+    if (csv->line == 1 && csv->text.size >= sizeof npy - 1 && memcmp(csv->text.bytes, npy, sizeof npy - 1) == 0)
+        return ebm_error_set(reterr, EBM_INVALID, csv->path,
+                             "an .npy table; this version reads CSV: a line of column names, then a line a row");
+    return at_line(csv, EBM_INVALID, reterr, "a zero byte: this is not a text file");
+}
+
+/* To the end of the line read so far; fails with the buffer's own status. */
+static enum ebm_status append(struct csv *csv, const char *bytes, size_t size, struct ebm_error *reterr)
+{
+    enum ebm_status status = ebm_buf_append(&csv->text, bytes, size);
+    if (status == EBM_OK)
+        return EBM_OK;
+    return at_line(csv, status, reterr,
+                   status == EBM_TOO_LARGE ? "the line is longer than 4 MiB" : "no memory for the line");
+}
+
 /* The next line without its end into csv->text. NOT_FOUND at the end of the file, without an error text. */
 static enum ebm_status read_line(struct csv *csv, struct ebm_error *reterr)
 {
@@ -99,12 +119,14 @@ static enum ebm_status read_line(struct csv *csv, struct ebm_error *reterr)
     for (; c != EOF && c != '\n'; c = getc_unlocked(csv->file)) {
         char byte = (char)c;
         if (byte == '\0')
-            return at_line(csv, EBM_INVALID, reterr, "a zero byte: this is not a text file");
-        if (ebm_buf_append(&csv->text, &byte, 1) != EBM_OK)
-            return at_line(csv, EBM_TOO_LARGE, reterr, "the line is longer than 4 MiB");
+            return not_text(csv, reterr);
+        enum ebm_status status = append(csv, &byte, 1, reterr);
+        if (status != EBM_OK)
+            return status;
     }
-    if (ebm_buf_append(&csv->text, "", 0) != EBM_OK)
-        return at_line(csv, EBM_NO_MEMORY, reterr, "no memory");
+    enum ebm_status status = append(csv, "", 0, reterr); /* an empty line has bytes, too */
+    if (status != EBM_OK)
+        return status;
     if (csv->text.size > 0 && csv->text.bytes[csv->text.size - 1] == '\r')
         csv->text.bytes[--csv->text.size] = '\0';
     return EBM_OK;
@@ -186,9 +208,6 @@ static enum ebm_status read_header(struct csv *csv, struct ebm_error *reterr)
         return ebm_error_set(reterr, EBM_INVALID, csv->path, "the file is empty; expected a header line with names");
     if (status != EBM_OK)
         return status;
-    if (strncmp(csv->text.bytes, "\x93NUMPY", 6) == 0)
-        return ebm_error_set(reterr, EBM_INVALID, csv->path,
-                             ".npy tables are not available in this version: give a CSV");
     if (strncmp(csv->text.bytes, "\xef\xbb\xbf", 3) == 0)
         memmove(csv->text.bytes, csv->text.bytes + 3, csv->text.size - 2);
     uint32_t commas = 0;

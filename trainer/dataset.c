@@ -192,9 +192,10 @@ static enum ebm_status mark_rows(char *line, const char *path, uint32_t index, u
     return n > 0 ? EBM_OK : bad_split(path, index, reterr, "the line has no row numbers");
 }
 
-enum ebm_status dataset_read_split(const char *path, uint32_t index, uint32_t n_marks, bool **ret_marks,
+enum ebm_status dataset_read_split(const char *path, uint32_t index, const struct dataset *data, bool **ret_marks,
                                    struct ebm_error *reterr)
 {
+    uint32_t n_marks = data->n_rows + data->n_dropped;
     size_t capacity = 0;
     char *line = NULL;
     struct stat info;
@@ -265,8 +266,7 @@ static enum ebm_status mark_test(struct dataset *data, const struct dataset_opti
                                  struct ebm_error *reterr)
 {
     bool *marks = NULL;
-    uint32_t n_marks = data->numbers[data->n_rows - 1] + 1 + data->n_dropped;
-    enum ebm_status status = dataset_read_split(options->split_file, options->split_index, n_marks, &marks, reterr);
+    enum ebm_status status = dataset_read_split(options->split_file, options->split_index, data, &marks, reterr);
     for (uint32_t i = 0; status == EBM_OK && i < data->n_rows; i++)
         if (marks[data->numbers[i]])
             roles[i] = ROLE_TEST;
@@ -315,6 +315,17 @@ static void measure_column(const double *values, uint32_t width, uint32_t column
     *ret_std = is_constant || squares <= 0.0 ? 1.0 : sqrt(squares / n);
 }
 
+/* So large are the column's values that their mean or scale is no number. */
+static enum ebm_status check_measured(const char *key, const char *name, double mean, double std,
+                                      struct ebm_error *reterr)
+{
+    if (isfinite(mean) && isfinite(std))
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, key,
+                         "the values of column '%.64s' are too large: their %s overflows. Change the column's unit",
+                         name, isfinite(mean) ? "standard deviation" : "mean");
+}
+
 static bool is_constant(const struct dataset *data, const double *values, uint32_t width, uint32_t column)
 {
     for (uint32_t i = 1; i < data->n_train; i++)
@@ -331,16 +342,21 @@ static enum ebm_status measure(struct dataset *data, struct ebm_error *reterr)
     data->target_std = calloc(data->D, sizeof(double));
     if (!data->input_mean || !data->input_std || !data->target_mean || !data->target_std)
         return no_memory(reterr);
-    for (uint32_t i = 0; i < data->X; i++)
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 0; status == EBM_OK && i < data->X; i++) {
         measure_column(data->x, data->X, i, data->train, data->n_train, &data->input_mean[i], &data->input_std[i]);
-    for (uint32_t i = 0; i < data->D; i++) {
+        status = check_measured("data.inputs", data->input_names[i], data->input_mean[i], data->input_std[i], reterr);
+    }
+    for (uint32_t i = 0; status == EBM_OK && i < data->D; i++) {
         if (is_constant(data, data->y, data->D, i))
             return ebm_error_set(reterr, EBM_INVALID, "data.targets",
                                  "target '%.64s' is %g in every training row: there is nothing to learn",
                                  data->target_names[i], data->y[(size_t)data->train[0] * data->D + i]);
         measure_column(data->y, data->D, i, data->train, data->n_train, &data->target_mean[i], &data->target_std[i]);
+        status = check_measured("data.targets", data->target_names[i], data->target_mean[i], data->target_std[i],
+                                reterr);
     }
-    return EBM_OK;
+    return status;
 }
 
 uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first)

@@ -57,9 +57,9 @@ uint64_t dataset_fingerprint(const struct dataset *data);
 /* Does `y` get jitter? */
 bool dataset_is_jittered(const struct dataset_jitter *jitter, double y);
 
-/* The rows listed in line `index` of a split file, ascending, as marks (n_marks) by row number. Numbers beyond are
- * errors. New: free(). */
-enum ebm_status dataset_read_split(const char *path, uint32_t index, uint32_t n_marks, bool **ret_marks,
+/* The rows listed in line `index` of a split file, as marks by row number of the data file, dropped rows included.
+ * Numbers beyond that file are errors. `data`: with all rows that were read. New: free(). */
+enum ebm_status dataset_read_split(const char *path, uint32_t index, const struct dataset *data, bool **ret_marks,
                                    struct ebm_error *reterr) EBM_MUST_USE;
 
 #endif

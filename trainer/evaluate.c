@@ -259,8 +259,7 @@ static enum ebm_status keep_split(struct dataset *data, const struct args *args,
     enum ebm_status status = args_number(args, "split-index", 0, 1000000, &index, reterr);
     if (status != EBM_OK || path == NULL)
         return status;
-    status = dataset_read_split(path, (uint32_t)index, data->numbers[data->n_rows - 1] + 1 + data->n_dropped, &marks,
-                                reterr);
+    status = dataset_read_split(path, (uint32_t)index, data, &marks, reterr);
     for (uint32_t i = 0; status == EBM_OK && i < data->n_rows; i++)
         if (marks[data->numbers[i]]) {
             memmove(data->x + (size_t)kept * data->X, data->x + (size_t)i * data->X, data->X * sizeof *data->x);

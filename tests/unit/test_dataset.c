@@ -11,6 +11,16 @@
 
 static char path[64], split_path[64];
 
+/* Linked in place of realloc, so that it can fail. */
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+static bool no_memory;
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return no_memory ? NULL : __real_realloc(old, size);
+}
+
 static void write_to(char *name, const char *pattern, const char *text, size_t size)
 {
     (void)snprintf(name, sizeof path, "%s", pattern);
@@ -114,9 +124,10 @@ Test(dataset, refuses_zero_bytes_and_npy)
     cr_assert_eq(load(&(struct dataset_options){.validation = 0}, &data, &error), EBM_INVALID);
     cr_assert(strstr(error.text, "zero byte") != NULL, "%s", error.text);
     (void)unlink(path);
-    put("\x93NUMPY,y\n1,2\n");
+    static const char npy[] = "\x93NUMPY\x01\0v\0{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2), }  \n\0\0";
+    write_to(path, "/tmp/ebm-test-data-XXXXXX", npy, sizeof npy);
     cr_assert_eq(load(&(struct dataset_options){.validation = 0}, &data, &error), EBM_INVALID);
-    cr_assert(strstr(error.text, "not available in this version") != NULL, "%s", error.text);
+    cr_assert(strstr(error.text, "this version reads CSV") != NULL, "%s", error.text);
 }
 
 Test(dataset, drops_rows_with_missing_values_and_keeps_their_numbers)
@@ -253,4 +264,51 @@ Test(dataset, a_line_beyond_the_limit_is_refused)
     free(text);
     cr_assert_eq(load(&(struct dataset_options){.validation = 0}, &data, &error), EBM_TOO_LARGE);
     cr_assert(strstr(error.where, "line 2") != NULL, "%s", error.where);
+}
+
+Test(dataset, no_memory_for_a_line_is_not_a_line_too_long)
+{
+    struct dataset *data = NULL;
+    struct ebm_error error;
+    put("x,y\n1,2\n3,4\n");
+    no_memory = true;
+    enum ebm_status status = load(&(struct dataset_options){.validation = 0}, &data, &error);
+    no_memory = false;
+    cr_assert_eq(status, EBM_NO_MEMORY, "%s: %s", ebm_status_name(status), error.text);
+    cr_assert(strstr(error.text, "no memory") != NULL, "%s", error.text);
+}
+
+Test(dataset, a_column_too_large_to_measure_is_named)
+{
+    static const struct {
+        const char *text, *where, *names;
+    } cases[] = {
+        {"a,b,y\n1,1e308,1\n2,-1e308,2\n3,1,3\n", "data.inputs", "'b'"},  /* the sum */
+        {"a,b,y\n1,1e200,1\n2,2e200,2\n3,1,3\n", "data.inputs", "'b'"},   /* the squares */
+        {"a,b,y\n1,1,1e200\n2,2,-1e200\n3,1,3\n", "data.targets", "'y'"}, /* of a target */
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct dataset *data = NULL;
+        struct ebm_error error;
+        put(cases[i].text);
+        cr_assert_eq(load(&(struct dataset_options){.standardize = true}, &data, &error), EBM_INVALID, "case %zu", i);
+        cr_assert_str_eq(error.where, cases[i].where);
+        cr_assert(strstr(error.text, cases[i].names) != NULL, "case %zu: %s", i, error.text);
+        (void)unlink(path);
+    }
+}
+
+Test(dataset, a_split_row_beyond_the_file_is_refused_when_rows_were_dropped)
+{
+    struct dataset *data = NULL;
+    struct ebm_error error;
+    put("x,y\n1,10\n,20\n3,nan\n4,40\n5,50\n"); /* rows 0 to 4; 1 and 2 are dropped */
+    write_to(split_path, "/tmp/ebm-test-split-XXXXXX", "1 4\n3 5\n3 6\n", 12);
+    struct dataset_options options = {.split_file = split_path, .drop_missing = true};
+    cr_assert_eq(load(&options, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(data->n_test, 1, "%u", data->n_test);
+    data = dataset_free(data);
+    for (options.split_index = 1; options.split_index < 3; options.split_index++)
+        cr_assert_eq(load(&options, &data, &error), EBM_INVALID, "line %u", options.split_index + 1);
+    cr_assert(strstr(error.text, "row numbers") != NULL, "%s", error.text);
 }
