@@ -6,7 +6,8 @@
  *
  * The order of an epoch's rows, their draws and their jitter are functions of (seed, epoch, row), so that a position
  * (epoch, step) with parameters and Adam's state is all that a checkpoint needs. Checkpoints, threads and time never
- * change a number. */
+ * change a number. The best parameters are those of an epoch of the last phase: in a warm-up, nets that the last phase
+ * trains are as random as they started, however good the validation looks. */
 #include "trainer/loop.h"
 
 #include <math.h>
@@ -240,6 +241,23 @@ static enum ebm_status run_step(struct run *run, const struct method_phase *phas
     return is_time_to_save(run) ? save(run, reterr) : EBM_OK;
 }
 
+/* Keeps the parameters when they are the best ones so far of the last phase. */
+static enum ebm_status keep_best(struct run *run, double nll, struct ebm_error *reterr)
+{
+    struct loop *loop = run->loop;
+    struct checkpoint_position *at = run->at;
+    uint32_t first = loop->method->phases[loop->method->n_phases - 1].first_epoch;
+    if (at->best_epoch <= first)
+        at->best_epoch = 0; /* of a warm-up: none */
+    if (at->epoch < first || !isfinite(nll) || (at->best_epoch > 0 && nll >= at->best_nll))
+        return EBM_OK;
+    if (loop->step.ops->params_read(loop->step.plan, EBM_TRAIN_PARAMS, loop->state->best) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the parameters cannot be read");
+    at->best_nll = nll;
+    at->best_epoch = at->epoch + 1;
+    return EBM_OK;
+}
+
 /* NLL of the validation rows, or NaN when there are none; keeps the best parameters. */
 static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_error *reterr)
 {
@@ -257,14 +275,8 @@ static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_err
             return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the validation rows");
         score_mean(run->nll, data->n_validation, &nll, &error);
     }
-    if (isfinite(nll) && (run->at->best_epoch == 0 || nll < run->at->best_nll)) {
-        if (loop->step.ops->params_read(loop->step.plan, EBM_TRAIN_PARAMS, loop->state->best) != EBM_OK)
-            return ebm_error_set(reterr, EBM_DEVICE, "device", "the parameters cannot be read");
-        run->at->best_nll = nll;
-        run->at->best_epoch = run->at->epoch + 1;
-    }
     *ret_nll = nll;
-    return EBM_OK;
+    return keep_best(run, nll, reterr);
 }
 
 static enum ebm_status end_epoch(struct run *run, const struct method_phase *phase, struct ebm_error *reterr)

@@ -66,8 +66,9 @@ static void print_line(const struct progress *progress, const struct progress_ep
     int digits = epoch->epochs >= 1000 ? 5 : 3;
     (void)printf("epoch %*u/%u  loss %.4f", digits, epoch->number, epoch->epochs, epoch->loss);
     if (!isnan(epoch->validation_nll))
-        (void)printf("  validation NLL %.4f (best %.4f, epoch %u)", epoch->validation_nll, epoch->best_nll,
-                     epoch->best_epoch);
+        (void)printf("  validation NLL %.4f", epoch->validation_nll);
+    if (epoch->best_epoch > 0)
+        (void)printf(" (best %.4f, epoch %u)", epoch->best_nll, epoch->best_epoch);
     (void)printf("  %.0f rows/s  %.0f:%02.0f left%s%s\n", rows_per_second, floor(left / 60.0), floor(fmod(left, 60.0)),
                  epoch->phase[0] != '\0' ? "  " : "", epoch->phase);
     (void)fflush(stdout);
