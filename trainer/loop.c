@@ -105,11 +105,11 @@ static enum ebm_status read_parameters(struct loop *loop, struct ebm_error *rete
 
 static enum ebm_status not_finite(const struct run *run, struct ebm_error *reterr)
 {
+    run->loop->has_diverged = true;
     return ebm_error_set(reterr, EBM_INVALID, "training",
                          "the loss is not a number (epoch %u, step %u). Lower training.learning_rate (it is %g), raise "
-                         "training.warmup_epochs, or set data.standardize to true; %s",
-                         (unsigned)run->at->epoch + 1, (unsigned)run->at->step + 1, run->loop->options->learning_rate,
-                         run->saved_ns != 0 ? "the last good checkpoint is kept" : "no checkpoint was saved yet");
+                         "training.warmup_epochs, or set data.standardize to true",
+                         (unsigned)run->at->epoch + 1, (unsigned)run->at->step + 1, run->loop->options->learning_rate);
 }
 
 static enum ebm_status save(struct run *run, struct ebm_error *reterr)
@@ -155,6 +155,7 @@ static enum ebm_status bad_component(const struct run *run, uint32_t row, double
                                      double share, struct ebm_error *reterr)
 {
     char where[sizeof reterr->where];
+    run->loop->has_diverged = true;
     (void)snprintf(where, sizeof where, "training, epoch %u", (unsigned)run->at->epoch + 1);
     if (log_variance > RUNAWAY_LOG_VARIANCE)
         return ebm_error_set(

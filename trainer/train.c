@@ -223,6 +223,18 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     return EBM_OK;
 }
 
+/* The error says which settings to change; this says with which command. */
+static void tell_way_on(const struct training *t)
+{
+    if (files_exists(t->checkpoint_path))
+        ebm_log_warning(
+            "--resume %s repeats this run as it was. To change a setting, start again with another --output, "
+            "or remove %s first",
+            t->output, t->checkpoint_path);
+    else
+        ebm_log_warning("no checkpoint was saved: start again, --output %s is free", t->output);
+}
+
 static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads, struct ebm_error *reterr)
 {
     enum ebm_status status = dataset_load(&t->options->data, t->options->seed, &t->data, reterr);
@@ -253,6 +265,8 @@ static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads,
                      t->state.position.step);
     loop_catch_signals();
     status = loop_run(&loop, reterr);
+    if (loop.has_diverged)
+        tell_way_on(t);
     return status == EBM_OK ? write_model(t, reterr) : status;
 }
 
@@ -281,8 +295,8 @@ static enum ebm_status open_new(struct training *t, const struct args *args, str
     if (status == EBM_OK && files_exists(t->checkpoint_path))
         status = ebm_error_set(
             reterr, EBM_INVALID, t->checkpoint_path,
-            "an unfinished run lies there: go on with --resume %s, choose another --output, or remove "
-            "the file",
+            "an unfinished run lies there: go on as it was with --resume %s; for a change choose another --output, or "
+            "remove the file",
             t->output);
     return status;
 }
@@ -293,8 +307,11 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
     static const char *const excluded[] = {"config", "set", "output"};
     for (size_t i = 0; i < EBM_COUNT_OF(excluded); i++)
         if (args_get(args, excluded[i]) != NULL)
-            return ebm_error_set(reterr, EBM_INVALID, "train",
-                                 "--%s does not go with --resume: the checkpoint knows it", excluded[i]);
+            return ebm_error_set(
+                reterr, EBM_INVALID, "train",
+                "--%s does not go with --resume, which goes on as it was; for a change start again with "
+                "another --output",
+                excluded[i]);
     enum ebm_status status = set_output(t, folder, reterr);
     if (status == EBM_OK && !files_exists(t->checkpoint_path))
         return ebm_error_set(reterr, EBM_NOT_FOUND, t->checkpoint_path,

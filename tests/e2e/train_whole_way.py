@@ -98,6 +98,25 @@ def through_signal(whole):
         check(f"after {name}: the same model", digest(name) == whole, digest(name))
 
 
+def warm_up():
+    """A warm-up that leaves the proposal good and an energy that one step of training spoils: the best epoch is the
+    last one all the same, because before it the energy net was random."""
+    words = ("--set", "training.epochs=6", "--set", "training.warmup_epochs=5", "--set", "data.validation=0.3",
+             "--set", "training.learning_rate=0.05", "--set", "training.checkpoint_epochs=1")
+    told = run(*training("warm", *words)).stdout
+    with open(path("warm/training.jsonl"), encoding="utf-8") as file:
+        nll = [json.loads(line)["validation_nll"] for line in file]
+    check("validation is best in the warm-up here", min(nll[:5]) < nll[5], nll)
+    best = [line for line in told.splitlines() if line.startswith("best")]
+    check("but the model is of the epoch that trained the energy", "after epoch 6" in best[0], best[0])
+    warm = [line for line in told.splitlines() if line.startswith("epoch") and line.endswith("warm-up")]
+    check("no line of the warm-up claims a best", len(warm) == 5 and not any("best" in line for line in warm), warm[4])
+    status, _ = stop_after(training("warm_killed", *words), 3, signal.SIGKILL)
+    run("train", "--resume", path("warm_killed"))
+    check("killed in the warm-up and resumed: the same model", status == -9 and digest("warm_killed") == digest("warm"),
+          digest("warm"))
+
+
 def changed_data():
     shutil.copy(path("toy1.csv"), path("moved.csv"))
     stop_after(training("moved", "--set", "training.checkpoint_epochs=1", data="moved.csv"), 3, signal.SIGKILL)
@@ -111,6 +130,7 @@ def goes_wrong():
     wild = run(*training("wild", "--set", "training.learning_rate=10", "--set", "training.warmup_epochs=0"), expect=1)
     check("a loss that is no number says what to change", "learning_rate" in wild.stderr, wild.stderr.strip())
     check("and leaves no model", not os.path.exists(path("wild/model.safetensors")))
+    check("and says that no checkpoint was saved", "no checkpoint" in wild.stderr, wild.stderr.strip())
     with open(path("repeated.csv"), "w", encoding="utf-8") as file:
         file.write("x,y\n" + "".join(f"{i % 7},{i % 2}\n" for i in range(400)))
     config = {"data": {"file": "repeated.csv"},
@@ -125,11 +145,21 @@ def goes_wrong():
     check("a collapsing proposal says what to change",
           "collapses" in spike.stderr and "data.dequantize" in spike.stderr, spike.stderr.strip())
     check("and leaves the last good checkpoint", os.path.exists(path("spike/checkpoint.safetensors")))
+    check("and says that --resume repeats it, and what does not",
+          "repeats" in spike.stderr and "another --output" in spike.stderr and
+          "remove " + path("spike/checkpoint.safetensors") in spike.stderr, spike.stderr.strip())
+    repeated = run("train", "--resume", path("spike"), expect=1)
+    check("--resume repeats it", "collapses" in repeated.stderr, repeated.stderr.strip()[:60])
+    changed = run("train", "--resume", path("spike"), "--set", "training.epochs=3", expect=1)
+    check("--set with --resume says what to do", "another --output" in changed.stderr, changed.stderr.strip())
     config["data"]["dequantize"] = {"step": 0.5}
     config["training"]["epochs"] = 60
     with open(path("repeated.json"), "w", encoding="utf-8") as file:
         json.dump(config, file)
     run("train", "--config", path("repeated.json"), "--output", path("jittered"))
+    os.remove(path("spike/checkpoint.safetensors"))
+    run("train", "--config", path("repeated.json"), "--output", path("spike"))
+    check("the same folder without its checkpoint, too", digest("spike") == digest("jittered"), digest("spike"))
     run("evaluate", "--model", path("jittered/model.safetensors"), "--data", path("repeated.csv"), "--output", path("j.json"))
     with open(path("j.json"), encoding="utf-8") as file:
         nll = json.load(file)["nll"]
@@ -176,6 +206,7 @@ run("generate", "toy1", "--rows", "600", "--seed", "3", "--output", path("toy1.c
 model = same_bytes()
 through_kill(model)
 through_signal(model)
+warm_up()
 changed_data()
 goes_wrong()
 uses_the_model()
