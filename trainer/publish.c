@@ -2,12 +2,13 @@
  *
  *   NAME/.publish-<pid>/model.safetensors  --rename, refused when the number is taken: try the next-->  NAME/4/...
  *
- * Guarantees: a server that looks at any moment sees whole versions only; nothing is overwritten; two that publish at
- * once get two numbers. On failure the hidden folder is removed. */
+ * Guarantees: a server that looks at any moment sees whole versions only, and the new one is the highest that it sees;
+ * nothing is overwritten; two that publish at once get two numbers. On failure the hidden folder is removed. */
 #include "trainer/publish.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,43 @@
 #include "trainer/files.h"
 
 #define ATTEMPTS 1000u
-#define VERSION_MAX 1000000000u
+#define VERSION_DIGITS 15u /* the server reads no longer number */
+#define VERSION_LAST 999999999999999u
+
+static enum ebm_status failed(const char *path, const char *what, struct ebm_error *reterr)
+{
+    return ebm_error_set(reterr, EBM_INVALID, path, "cannot %s: %s", what, strerror(errno));
+}
+
+/* A folder's name as a version number, as the server reads it; 0 when it is none. */
+static uint64_t version_of(const char *name)
+{
+    size_t length = strlen(name);
+    bool is_number = length > 0 && length <= VERSION_DIGITS && name[0] != '0' && strspn(name, "0123456789") == length;
+    return is_number ? strtoull(name, NULL, 10) : 0;
+}
+
+/* The highest version in the folder, 0 when there is none. INVALID when no number can follow it. */
+static enum ebm_status highest_version(const char *folder, uint64_t *ret_highest, struct ebm_error *reterr)
+{
+    uint64_t highest = 0;
+    DIR *dir = opendir(folder);
+    if (dir == NULL && errno != ENOENT)
+        return failed(folder, "read the folder", reterr);
+    for (const struct dirent *entry = NULL; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        uint64_t version = version_of(entry->d_name);
+        highest = version > highest ? version : highest;
+    }
+    if (dir != NULL)
+        (void)closedir(dir);
+    if (highest >= VERSION_LAST)
+        return ebm_error_set(reterr, EBM_INVALID, folder,
+                             "version %" PRIu64 " is there, and a server reads at most %u digits: none can follow it. "
+                             "Rename it, or publish under another name",
+                             highest, VERSION_DIGITS);
+    *ret_highest = highest;
+    return EBM_OK;
+}
 
 enum ebm_status publish_check(const char *destination, struct ebm_error *reterr)
 {
@@ -31,49 +68,31 @@ enum ebm_status publish_check(const char *destination, struct ebm_error *reterr)
             "'%.80s': expected a folder and a model's name of letters, digits, '.', '_' and '-', as in "
             "models/geyser",
             destination);
-    return EBM_OK;
+    uint64_t highest = 0;
+    return highest_version(destination, &highest, reterr);
 }
 
-/* The highest version in the folder, 0 when there is none. */
-static uint32_t highest_version(const char *folder)
-{
-    uint32_t highest = 0;
-    DIR *dir = opendir(folder);
-    if (dir == NULL)
-        return 0;
-    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-        char *end = NULL;
-        unsigned long version = strtoul(entry->d_name, &end, 10);
-        bool is_number = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' && *end == '\0';
-        if (is_number && version < VERSION_MAX && version > highest)
-            highest = (uint32_t)version;
-    }
-    (void)closedir(dir);
-    return highest;
-}
-
-static enum ebm_status failed(const char *path, const char *what, struct ebm_error *reterr)
-{
-    return ebm_error_set(reterr, EBM_INVALID, path, "cannot %s: %s", what, strerror(errno));
-}
-
+/* So that the new name survives a power failure. Some file systems cannot (EINVAL): then it is as good as it gets. */
 static bool sync_folder(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = fd >= 0 && fsync(fd) == 0;
+    bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
     if (fd >= 0)
         (void)close(fd);
     return done;
 }
 
 /* Renames the hidden folder to the next free number. */
-static enum ebm_status take_number(const char *hidden, const char *folder, uint32_t *ret_version,
+static enum ebm_status take_number(const char *hidden, const char *folder, uint64_t *ret_version,
                                    struct ebm_error *reterr)
 {
-    uint32_t version = highest_version(folder);
-    for (uint32_t i = 0; i < ATTEMPTS; i++) {
-        char number[16];
-        (void)snprintf(number, sizeof number, "%u", ++version);
+    uint64_t version = 0;
+    enum ebm_status status = highest_version(folder, &version, reterr);
+    if (status != EBM_OK)
+        return status;
+    for (uint32_t i = 0; i < ATTEMPTS && version < VERSION_LAST; i++) {
+        char number[24];
+        (void)snprintf(number, sizeof number, "%" PRIu64, ++version);
         EBM_AUTO(ebm_freep) char *target = files_join(folder, number);
         if (target == NULL)
             return ebm_error_set(reterr, EBM_NO_MEMORY, folder, "no memory");
@@ -90,7 +109,7 @@ static enum ebm_status take_number(const char *hidden, const char *folder, uint3
     return ebm_error_set(reterr, EBM_BUSY, folder, "no free version number found: is another program publishing?");
 }
 
-enum ebm_status publish_model(const char *path, const char *destination, uint32_t *ret_version,
+enum ebm_status publish_model(const char *path, const char *destination, uint64_t *ret_version,
                               struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
@@ -115,13 +134,13 @@ enum ebm_status publish_model(const char *path, const char *destination, uint32_
         return status;
     }
     EBM_AUTO(ebm_freep) char *repository = files_folder(destination);
-    (void)printf("published %s as version %u\nserve it: ebm-server --model-repository %s\n", destination, *ret_version,
-                 repository != NULL ? repository : ".");
+    (void)printf("published %s as version %" PRIu64 "\nserve it: ebm-server --model-repository %s\n", destination,
+                 *ret_version, repository != NULL ? repository : ".");
     return EBM_OK;
 }
 
 enum ebm_status publish_command(const struct args *args, struct ebm_error *reterr)
 {
-    uint32_t version = 0;
+    uint64_t version = 0;
     return publish_model(args->positional[0], args->positional[1], &version, reterr);
 }

@@ -6,10 +6,11 @@
 
 /* Checks the file as a model, then publishes it as the next version of `destination` ("REPOSITORY/NAME"); prints where
  * and how to serve it. Never overwrites. */
-enum ebm_status publish_model(const char *path, const char *destination, uint32_t *ret_version,
+enum ebm_status publish_model(const char *path, const char *destination, uint64_t *ret_version,
                               struct ebm_error *reterr) EBM_MUST_USE;
 
-/* Is this a destination that publish_model would accept? For commands that publish after long work. */
+/* Is this a destination that publish_model would accept, and can a version follow those that are there? For commands
+ * that publish after long work. */
 enum ebm_status publish_check(const char *destination, struct ebm_error *reterr) EBM_MUST_USE;
 
 enum ebm_status publish_command(const struct args *args, struct ebm_error *reterr);

@@ -337,7 +337,7 @@ enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
         status = resume != NULL ? open_resumed(&t, args, resume, reterr) : open_new(&t, args, reterr);
     if (status == EBM_OK)
         status = run(&t, resume != NULL, (uint32_t)n_threads, reterr);
-    uint32_t version = 0;
+    uint64_t version = 0;
     if (status == EBM_OK && destination != NULL)
         status = publish_model(t.model_path, destination, &version, reterr);
     return status;
