@@ -736,11 +736,13 @@ enum ebm_status ebm_config_parse(const char *text, size_t length, const struct e
     return EBM_OK;
 }
 
-enum ebm_status ebm_config_set_training(struct ebm_config *config, const char *json)
+enum ebm_status ebm_config_set_training(struct ebm_config *config, const char *json, struct ebm_error *reterr)
 {
     EBM_AUTO(json_decrefp) json_t *object = NULL;
-    enum ebm_status status = load_json(json, strlen(json), &object, NULL);
-    return status == EBM_OK ? record_object("training", object, &config->training, NULL) : status;
+    enum ebm_status status = load_json(json, strlen(json), &object, reterr);
+    if (status != EBM_OK)
+        return reterr ? ebm_error_prefix(reterr, "training") : status;
+    return record_object("training", object, &config->training, reterr);
 }
 
 static void free_names(char **names, uint32_t n)

@@ -75,12 +75,14 @@ struct ebm_config_defaults {
 enum ebm_status ebm_config_parse(const char *text, size_t length, const struct ebm_config_defaults *defaults,
                                  struct ebm_config **ret_config, struct ebm_error *reterr) EBM_MUST_USE;
 
-/* JSON text, keys in the order of the documentation; numbers so that they read back the same. New: free(). NULL: no
- * memory. */
-char *ebm_config_text(const struct ebm_config *config) EBM_MUST_USE;
+/* JSON text, keys in the order of the documentation; numbers so that they read back the same. TOO_LARGE when it would
+ * be longer than ebm_config_parse reads. New: free(). */
+enum ebm_status ebm_config_text(const struct ebm_config *config, char **ret_text, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 /* Replaces config->training by the object that `json` holds; INVALID when it holds none, and then nothing changed. */
-enum ebm_status ebm_config_set_training(struct ebm_config *config, const char *json) EBM_MUST_USE;
+enum ebm_status ebm_config_set_training(struct ebm_config *config, const char *json, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 struct ebm_config *ebm_config_free(struct ebm_config *config); /* NULL is fine; returns NULL */
 void ebm_config_freep(struct ebm_config **config);

@@ -2,7 +2,8 @@
  *
  * Defaults (support real, members 1, residual false) are left out; names and statistics always stand, so that the text
  * says what a served model does with its numbers. Guarantees: parsing the text gives the same configuration and the
- * same text again; numbers are the shortest that read back the same. Failed appends are looked at once, at the end. */
+ * same text again, never longer than the parser reads; numbers are the shortest that read back the same. Failed appends
+ * are looked at once, at the end. */
 #include <stdlib.h>
 
 #include "core/buf.h"
@@ -104,10 +105,19 @@ static void put_json(struct ebm_buf *buf, const char *key, const char *json)
     (void)ebm_buf_text(buf, json);
 }
 
-char *ebm_config_text(const struct ebm_config *config)
+static enum ebm_status too_long(const struct ebm_config *config, struct ebm_error *reterr)
+{
+    return ebm_error_set(
+        reterr, EBM_TOO_LARGE, "config",
+        "as JSON it takes more than the limit of %u bytes: the names and statistics of all inputs (%u) "
+        "and targets (%u) stand in it. Use fewer columns, or shorter names",
+        LIMIT_CONFIG_BYTES, config->input.size, config->target.dim);
+}
+
+enum ebm_status ebm_config_text(const struct ebm_config *config, char **ret_text, struct ebm_error *reterr)
 {
     struct ebm_buf buf;
-    ebm_buf_init(&buf, LIMIT_HEADER_BYTES);
+    ebm_buf_init(&buf, LIMIT_CONFIG_BYTES);
     (void)ebm_buf_text(&buf, "{\n  \"format_version\": 1,\n  ");
     put_text(&buf, "name", config->name);
     if (config->description) {
@@ -123,5 +133,10 @@ char *ebm_config_text(const struct ebm_config *config)
     put_json(&buf, "training", config->training);
     put_json(&buf, "extensions", config->extensions);
     (void)ebm_buf_text(&buf, "\n}\n");
-    return buf.bytes; /* NULL when an append failed */
+    if (buf.status == EBM_TOO_LARGE)
+        return too_long(config, reterr);
+    if (buf.status != EBM_OK)
+        return ebm_error_set(reterr, buf.status, "config", "no memory for its text");
+    *ret_text = buf.bytes;
+    return EBM_OK;
 }

@@ -259,10 +259,13 @@ enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_
 enum ebm_status ebm_model_save(const struct ebm_model *model, const char *path, struct ebm_error *reterr)
 {
     const struct ebm_config *config = model->config;
-    EBM_AUTO(ebm_freep) char *text = ebm_config_text(config);
+    EBM_AUTO(ebm_freep) char *text = NULL;
     EBM_AUTO(ebm_freep) struct ebm_tensor *tensors = calloc(config->n_params + 1, sizeof *tensors);
-    if (!text || !tensors)
+    if (!tensors)
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
+    enum ebm_status status = ebm_config_text(config, &text, reterr);
+    if (status != EBM_OK)
+        return status;
     for (size_t i = 0; i < config->n_params; i++) {
         const struct ebm_param *param = &config->params[i];
         tensors[i] = (struct ebm_tensor){.name = param->name,

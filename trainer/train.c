@@ -2,7 +2,7 @@
  *
  *   options -> data set -> the model's description, its gaps filled from the data -> method -> plan, threads
  *   new run: initial parameters         --resume: everything from DIR/checkpoint.safetensors
- *   loop -> best parameters (the last ones without validation) -> model.safetensors -> the checkpoint goes
+ *   loop -> best parameters (the last ones without validation) -> model.safetensors, read back -> the checkpoint goes
  *
  * DIR/checkpoint.safetensors exists exactly while a run is unfinished; a new run refuses a folder that has one. */
 #include "trainer/train.h"
@@ -18,6 +18,7 @@
 #include "models/model.h"
 #include "trainer/files.h"
 #include "trainer/loop.h"
+#include "trainer/model_file.h"
 #include "trainer/publish.h"
 #include "trainer/score.h"
 
@@ -101,6 +102,15 @@ static char *name_of_data(const char *path)
     return name;
 }
 
+/* A model file says all this in its header: can that be read back? Asked before the training, not after it. */
+static enum ebm_status check_description(const struct ebm_config *config, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_freep) char *text = NULL;
+    EBM_AUTO(ebm_config_freep) struct ebm_config *again = NULL;
+    enum ebm_status status = ebm_config_text(config, &text, reterr);
+    return status == EBM_OK ? ebm_config_parse(text, strlen(text), NULL, &again, reterr) : status;
+}
+
 static enum ebm_status make_config(struct training *t, struct ebm_error *reterr)
 {
     const struct dataset *data = t->data;
@@ -121,7 +131,12 @@ static enum ebm_status make_config(struct training *t, struct ebm_error *reterr)
     status = check_names("model.input.names", t->config->input.names, data->input_names, data->X, reterr);
     if (status == EBM_OK)
         status = check_names("model.target.names", t->config->target.names, data->target_names, data->D, reterr);
-    return status == EBM_OK ? ebm_config_set_training(t->config, t->options->recorded) : status;
+    if (status != EBM_OK)
+        return status;
+    status = ebm_config_set_training(t->config, t->options->recorded, reterr);
+    if (status == EBM_OK)
+        status = check_description(t->config, reterr);
+    return status == EBM_OK ? EBM_OK : ebm_error_prefix(reterr, "model");
 }
 
 static enum ebm_status make_method(struct training *t, struct ebm_error *reterr)
@@ -207,15 +222,18 @@ static enum ebm_status make_device(struct training *t, uint32_t n_threads, struc
 static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
+    EBM_AUTO(ebm_model_unrefp) struct ebm_model *written = NULL;
     bool has_best = t->state.position.best_epoch > 0;
     enum ebm_status status = ebm_model_new(t->config, has_best ? t->state.best : t->state.params, &model, reterr);
     if (status != EBM_OK)
         return status;
     t->config = NULL; /* the model's now */
     status = ebm_model_save(model, t->model_path, reterr);
+    if (status == EBM_OK)
+        status = model_file_load(t->model_path, &written, reterr);
     if (status != EBM_OK)
         return status;
-    (void)unlink(t->checkpoint_path); /* may never have been written */
+    (void)unlink(t->checkpoint_path); /* the file is whole: nothing is lost with it */
     if (has_best)
         (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
                      (unsigned)t->state.position.best_epoch);

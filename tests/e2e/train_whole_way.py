@@ -166,6 +166,20 @@ def goes_wrong():
     check("with jitter it trains; a bin's mean density cannot beat log(2 * 0.5) = 0", -0.01 < nll < 0.5, nll)
 
 
+def too_many_names():
+    """A description that no reader takes is refused before the first epoch, not found out after the last."""
+    names = [f"column_{i:05d}_" + "n" * 100 for i in range(9000)]
+    with open(path("wide.csv"), "w", encoding="utf-8") as file:
+        file.write(",".join(names) + ",y\n")
+        for row in range(12):
+            file.write(",".join(str((row * i) % 7) for i in range(9000)) + f",{row % 5}\n")
+    done = run("train", "--config", path("repeated.json"), "--data", path("wide.csv"), "--output", path("wide"),
+               "--set", "training.epochs=1", "--set", "data.missing=error", expect=1)
+    check("too many long names are refused before training",
+          "fewer columns" in done.stderr and "epoch" not in done.stdout, (done.stdout + done.stderr).strip()[-200:])
+    check("and nothing is written", not os.path.exists(path("wide/model.safetensors")))
+
+
 def uses_the_model():
     model = path("threads1/model.safetensors")
     run("evaluate", "--model", model, "--data", path("toy1.csv"), "--num-samples", "2048", "--output", path("e.json"))
@@ -209,6 +223,7 @@ through_signal(model)
 warm_up()
 changed_data()
 goes_wrong()
+too_many_names()
 uses_the_model()
 command_line()
 shutil.rmtree(work)

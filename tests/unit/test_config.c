@@ -216,13 +216,13 @@ Test(config, its_text_reads_back_the_same)
     const char *const texts[] = {full, mixture_only, energy_only};
     for (size_t i = 0; i < EBM_COUNT_OF(texts); i++) {
         struct ebm_config *config = parse_good(texts[i], NULL, NULL, NULL);
-        char *text = ebm_config_text(config);
-        cr_assert_not_null(text);
+        char *text = NULL, *text_again = NULL;
         struct ebm_config *again = NULL;
         struct ebm_error error = {0};
+        cr_assert_eq(ebm_config_text(config, &text, &error), EBM_OK, "%s", error.text);
         cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &again, &error), EBM_OK, "%s %s in\n%s", error.where,
                      error.text, text);
-        char *text_again = ebm_config_text(again);
+        cr_assert_eq(ebm_config_text(again, &text_again, &error), EBM_OK, "%s", error.text);
         cr_assert_str_eq(text, text_again);
         cr_assert_eq(again->net.n_params, config->net.n_params);
         cr_assert_eq(again->net.trains_features, config->net.trains_features);
@@ -238,13 +238,34 @@ Test(config, its_text_reads_back_the_same)
 Test(config, training_is_replaced_or_left_alone)
 {
     struct ebm_config *config = parse_good(full, NULL, NULL, NULL);
-    cr_assert_eq(ebm_config_set_training(config, "{\"a\": 1e-3}"), EBM_OK);
+    struct ebm_error error = {0};
+    cr_assert_eq(ebm_config_set_training(config, "{\"a\": 1e-3}", &error), EBM_OK, "%s", error.text);
     cr_assert_str_eq(config->training, "{\"a\": 0.001}");
     static const char *const bad[] = {"", "[1]", "{", "{\"a\": 1, \"a\": 2}", "{} {}", "null"};
     for (size_t i = 0; i < EBM_COUNT_OF(bad); i++) {
-        cr_assert_eq(ebm_config_set_training(config, bad[i]), EBM_INVALID, "%s", bad[i]);
+        error = (struct ebm_error){0};
+        cr_assert_eq(ebm_config_set_training(config, bad[i], &error), EBM_INVALID, "%s", bad[i]);
+        cr_assert_str_eq(error.where, "training");
+        cr_assert_neq(error.text[0], 0, "%s is refused without a text", bad[i]);
+        cr_assert_eq(ebm_config_set_training(config, bad[i], NULL), EBM_INVALID, "%s", bad[i]);
         cr_assert_str_eq(config->training, "{\"a\": 0.001}");
     }
+    ebm_config_free(config);
+}
+
+/* What ebm_config_parse would refuse is not written. */
+Test(config, a_text_longer_than_the_parser_reads_is_refused)
+{
+    struct ebm_config *config = parse_good(full, NULL, NULL, NULL);
+    struct ebm_error error = {0};
+    char *text = NULL;
+    free(config->description);
+    config->description = calloc(LIMIT_CONFIG_BYTES + 1u, 1);
+    cr_assert_not_null(config->description);
+    memset(config->description, 'a', LIMIT_CONFIG_BYTES);
+    cr_assert_eq(ebm_config_text(config, &text, &error), EBM_TOO_LARGE);
+    cr_assert_null(text);
+    cr_assert(strstr(error.text, "fewer columns, or shorter names") != NULL, "%s", error.text);
     ebm_config_free(config);
 }
 
@@ -481,8 +502,9 @@ Test(config, what_a_training_configuration_leaves_out_is_filled)
     cr_assert_eq(config->net.energy.layers[1].out, 1);
     cr_assert_eq(config->net.mean.layers[1].out, 8);
     cr_assert_eq(config->net.weight.layers[0].out, 4);
-    char *text = ebm_config_text(config);
+    char *text = NULL;
     struct ebm_config *complete = NULL;
+    cr_assert_eq(ebm_config_text(config, &text, NULL), EBM_OK);
     cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &complete, NULL), EBM_OK, "its text is whole:\n%s", text);
     free(text);
     ebm_config_free(complete);

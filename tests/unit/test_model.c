@@ -95,7 +95,9 @@ Test(model, saved_and_loaded_is_the_same)
     size_t n = ebm_model_net(model)->n_params;
     cr_assert_eq(ebm_model_net(loaded)->n_params, n);
     cr_assert_eq(memcmp(ebm_model_params(model), ebm_model_params(loaded), n * sizeof(float)), 0);
-    char *before = ebm_config_text(ebm_model_config(model)), *after = ebm_config_text(ebm_model_config(loaded));
+    char *before = NULL, *after = NULL;
+    cr_assert_eq(ebm_config_text(ebm_model_config(model), &before, &error), EBM_OK, "%s", error.text);
+    cr_assert_eq(ebm_config_text(ebm_model_config(loaded), &after, &error), EBM_OK, "%s", error.text);
     cr_assert_str_eq(before, after);
     free(before);
     free(after);

@@ -175,8 +175,9 @@ static enum ebm_status parse(struct ebm_error *reterr)
 
 static enum ebm_status print(struct ebm_error *reterr)
 {
-    char *printed = ebm_config_text(ebm_model_config(model));
-    enum ebm_status status = printed ? EBM_OK : ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory");
+    char *printed = NULL;
+    enum ebm_status status = ebm_config_text(ebm_model_config(model), &printed, reterr);
+    cr_assert_eq(status == EBM_OK, printed != NULL);
     free(printed);
     return status;
 }
@@ -215,9 +216,9 @@ static enum ebm_status record(struct ebm_error *reterr)
 {
     struct ebm_config *shown = (struct ebm_config *)ebm_model_config(model);
     const char *before = shown->training;
-    enum ebm_status status = ebm_config_set_training(shown, "{\"a\": [1, 2.5, \"x\"]}");
+    enum ebm_status status = ebm_config_set_training(shown, "{\"a\": [1, 2.5, \"x\"]}", reterr);
     cr_assert_eq(status == EBM_OK, shown->training != before);
-    return status == EBM_OK ? EBM_OK : ebm_error_set(reterr, status, "", "no memory");
+    return status;
 }
 
 Test(no_memory, config_parse)
