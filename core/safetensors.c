@@ -99,7 +99,9 @@ static enum ebm_status read_length(int fd, uint64_t file_bytes, size_t *ret_leng
     if (status != EBM_OK)
         return status;
     if (length > file_bytes - LENGTH_BYTES)
-        return ebm_error_set(reterr, EBM_DAMAGED, "header", "wants %" PRIu64 " bytes, the file has %" PRIu64 " left",
+        return ebm_error_set(reterr, EBM_DAMAGED, "header",
+                             "wants %" PRIu64 " bytes, the file has %" PRIu64
+                             " left: cut short, or not a safetensors file",
                              length, file_bytes - LENGTH_BYTES);
     if (length > LIMIT_HEADER_BYTES)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "header", "%" PRIu64 " bytes, the limit is %u", length,

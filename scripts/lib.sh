@@ -3,7 +3,11 @@
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libmicrohttpd-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev"
 
 say() {
-    printf '\n\033[1m== %s\033[0m\n' "$*"
+    if [ -t 1 ]; then
+        printf '\n\033[1m== %s\033[0m\n' "$*"
+    else
+        printf '\n== %s\n' "$*"
+    fi
 }
 
 # install_packages NAME ...: those that are missing, from Debian's packages; asks sudo when not root.

@@ -264,7 +264,7 @@ enum ebm_status model_store_find(const struct model_store *store, const char *na
     if (status != EBM_OK)
         return status;
     if (!entry)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%s'", name);
+        return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%s'; GET / lists them", name);
     if (version != 0 && version != entry->version)
         return ebm_error_set(reterr, EBM_NOT_FOUND, "version",
                              "model '%s' has version %" PRIu64 ", there is no version %" PRIu64, entry->name,

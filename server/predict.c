@@ -56,7 +56,7 @@ static enum ebm_status check_size(const struct predict_service *service, struct 
     const struct ebm_net_desc *net = ebm_model_net(job->model->model);
     if (job->request.X != net->X)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
-                             "expected %" PRIu32 " numbers, the inputs of model '%s', got %" PRIu32, net->X,
+                             "expected a list of %" PRIu32 " numbers, the inputs of model '%s', got %" PRIu32, net->X,
                              job->model->name, job->request.X);
     size_t bytes = predict_msg_bound(&job->request, net->D);
     if (bytes > service->max_response_bytes)

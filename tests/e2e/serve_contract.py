@@ -152,7 +152,7 @@ def test_bad_requests(binary):
         (b'{"inputs":[[0.1,0.2,1e400]]}', 400, "overflow"),
         (b'{"inputs":[[0.1,0.2,0.3]],"id":"\xff\xfe"}', 400, "not valid JSON"),
         (b'{"inputs":[[0.1,0.2,0.3]],"seed":1,"seed":2}', 400, "duplicate"),
-        (b'{"inputs":[[0.1,0.2]]}', 400, "inputs[0]: expected 3 numbers"),
+        (b'{"inputs":[[0.1,0.2]]}', 400, "inputs[0]: expected a list of 3 numbers"),
         (b'{"inputs":[[0.1,0.2,0.3]],"num_samples":0}', 400, "num_samples"),
         (b'{"inputs":[[0.1,0.2,0.3]],"num_samples":1000000000}', 400, "num_samples"),
         (b'{"inputs":[[0.1,0.2,0.3]],"cdf":[1]}', 400, "cdf: not available in this version"),
