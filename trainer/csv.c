@@ -293,7 +293,8 @@ static enum ebm_status bad_field(const struct csv *csv, uint32_t column, const c
     if (missing)
         (void)snprintf(
             text, sizeof text,
-            "column '%.64s' has no value; fill it in, or set data.missing to \"drop\" to leave such rows out",
+            "column '%.64s' has no value; fill it in, or leave such rows out: data.missing \"drop\" to train, "
+            "--missing drop to evaluate",
             csv->names[column]);
     else
         (void)snprintf(text, sizeof text, "column '%.64s' is '%.40s', expected a finite number", csv->names[column],
