@@ -344,17 +344,20 @@ def test_what_was_accepted_is_answered_before_the_end(binary):
 def test_a_stop_ends_with_its_last_deadline(binary):
     repository = one()
     server = Server(binary, repository, "--timeout-ms", 20000)
-    answers = []
-    slow = {"inputs": [ROW] * 4000, "num_samples": 65536, "timeout_ms": 700}
-    asking = threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", slow)[0]))
-    asking.start()
-    time.sleep(0.2 * SLOWER)
-    start = time.monotonic()
-    status = server.stop()
-    asking.join()
-    repository.remove()
-    assert status == 0 and answers == [504], (status, answers)
-    assert time.monotonic() - start < 5 * SLOWER, f"stopped only after {time.monotonic() - start:.1f} s"
+    try:
+        answers = []
+        slow = {"inputs": [ROW] * 4000, "num_samples": 65536, "timeout_ms": 700}
+        asking = threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", slow)[0]))
+        asking.start()
+        time.sleep(0.2 * SLOWER)
+        start = time.monotonic()
+        status = server.stop()
+        asking.join()
+        assert status == 0 and answers == [504], (status, answers)
+        assert time.monotonic() - start < 5 * SLOWER, f"stopped only after {time.monotonic() - start:.1f} s"
+    finally:
+        server.kill()
+        repository.remove()
 
 
 def test_no_answer_is_lost_when_stopped_under_load(binary):
