@@ -69,6 +69,15 @@ struct ebm_kernels {
     void (*adam)(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step);
 };
 
+/* A set from the functions of one file, which bear the fields' names. */
+#define EBM_KERNELS_TABLE(set_name)                                                                                    \
+    {                                                                                                                  \
+        .name = set_name, .linear = linear, .linear_backward_input = linear_backward_input,                            \
+        .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
+        .activation_backward = activation_backward, .draw = draw, .mixture_log_density = mixture_log_density,          \
+        .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
+    }
+
 const struct ebm_kernels *ebm_kernels_ref(void);
 const struct ebm_kernels *ebm_kernels_cpu(void); /* the best for this machine */
 

@@ -453,19 +453,6 @@ const struct ebm_kernels *ACCESSOR(EBM_KERNEL_SET)(void);
 
 const struct ebm_kernels *ACCESSOR(EBM_KERNEL_SET)(void)
 {
-    static const struct ebm_kernels kernels = {
-        .name = TEXT(EBM_KERNEL_SET),
-        .linear = linear,
-        .linear_backward_input = linear_backward_input,
-        .linear_backward_weight = linear_backward_weight,
-        .activation = activation,
-        .activation_backward = activation_backward,
-        .draw = draw,
-        .mixture_log_density = mixture_log_density,
-        .mixture_backward = mixture_backward,
-        .softmax = softmax,
-        .moments = moments,
-        .adam = adam,
-    };
+    static const struct ebm_kernels kernels = EBM_KERNELS_TABLE(TEXT(EBM_KERNEL_SET));
     return &kernels;
 }

@@ -209,19 +209,6 @@ static void adam(float *p, float *m, float *v, const float *g, size_t n, const s
 
 const struct ebm_kernels *ebm_kernels_ref(void)
 {
-    static const struct ebm_kernels kernels = {
-        .name = "ref",
-        .linear = linear,
-        .linear_backward_input = linear_backward_input,
-        .linear_backward_weight = linear_backward_weight,
-        .activation = activation,
-        .activation_backward = activation_backward,
-        .draw = draw,
-        .mixture_log_density = mixture_log_density,
-        .mixture_backward = mixture_backward,
-        .softmax = softmax,
-        .moments = moments,
-        .adam = adam,
-    };
+    static const struct ebm_kernels kernels = EBM_KERNELS_TABLE("ref");
     return &kernels;
 }

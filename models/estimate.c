@@ -208,7 +208,7 @@ struct ebm_ctx *ebm_engine_ctx(struct ebm_engine *engine)
     return engine->ctx;
 }
 
-static void standardize(float *to, const double *from, const double *mean, const double *std, size_t n)
+void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         to[i] = (float)((from[i] - mean[i]) / std[i]);
@@ -218,7 +218,7 @@ static void stage(struct ebm_engine *engine, const struct ebm_config *config, co
 {
     const struct ebm_query *query = &item->resolved->query;
     size_t X = config->input.size;
-    standardize(engine->x + i * X, item->x, config->input.mean, config->input.std, X);
+    ebm_standardize(engine->x + i * X, item->x, config->input.mean, config->input.std, X);
     engine->tasks[i] = (struct ebm_task){
         .row = {.seed = query->seed, .row_in_request = item->row_in_request, .samples = query->num_samples},
         .spec = &item->resolved->spec,
@@ -268,7 +268,7 @@ static enum ebm_status row_log_prob(struct ebm_engine *engine, const struct ebm_
     struct ebm_row one = {.samples = 1};
     float standardized[LIMIT_TARGET_DIM], value = NAN;
     double log_z = 0.0;
-    standardize(standardized, y, target->mean, target->std, target->dim);
+    ebm_standardize(standardized, y, target->mean, target->std, target->dim);
     enum ebm_status status = has_energy ? row_log_z(engine, b, row, &log_z) : EBM_OK;
     if (status == EBM_OK)
         status = engine->ops->propose(engine->ctx, b, &one, standardized);
@@ -296,7 +296,7 @@ enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_
     for (uint32_t first = 0; status == EBM_OK && first < n; first += engine->limits.max_rows) {
         uint32_t B = n - first < engine->limits.max_rows ? n - first : engine->limits.max_rows;
         for (uint32_t b = 0; b < B; b++)
-            standardize(engine->x + b * X, x + (first + b) * X, config->input.mean, config->input.std, X);
+            ebm_standardize(engine->x + b * X, x + (first + b) * X, config->input.mean, config->input.std, X);
         status = engine->ops->features(engine->ctx, plan, engine->x, B);
         for (uint32_t b = 0; status == EBM_OK && b < B; b++) {
             struct ebm_row row = {.seed = seed, .row_in_request = first + b, .samples = samples};

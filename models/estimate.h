@@ -59,6 +59,9 @@ struct ebm_prediction {
     struct ebm_estimate raw; /* between ebm_prediction_init and ebm_engine_predict */
 };
 
+/* v -> float((v - mean) / std), n numbers: what networks see. */
+void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n);
+
 /* Chooses; INVALID with where = "estimator" and a sentence when the model cannot do what is asked (importance without
  * energy or proposal). Memory from `arena`; borrows query->quantiles. */
 enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct ebm_model *model, struct ebm_arena *arena,

@@ -120,7 +120,7 @@ static void grid_block(void *user, uint32_t task, struct ebm_ctx *ctx)
     float x[SCORE_ROWS];
     for (uint32_t b = 0; b < SCORE_ROWS; b++) {
         double at = (double)(float)grid_point(task * SCORE_ROWS + b);
-        score_standardize(&x[b], &at, input->mean, input->std, 1);
+        ebm_standardize(&x[b], &at, input->mean, input->std, 1);
     }
     enum ebm_status status = job->ops->features(ctx, job->plan, x, SCORE_ROWS);
     for (uint32_t b = 0; status == EBM_OK && b < SCORE_ROWS; b++)
@@ -141,7 +141,7 @@ enum ebm_status evaluate_toy1(struct pool *pool, const struct ebm_device_ops *op
         return EBM_NO_MEMORY;
     for (uint32_t i = 0; i < EVALUATE_GRID; i++) {
         double at = (double)(float)grid_point(i);
-        score_standardize(&y[i], &at, config->target.mean, config->target.std, 1);
+        ebm_standardize(&y[i], &at, config->target.mean, config->target.std, 1);
     }
     struct grid_job job = {.ops = ops, .plan = plan, .config = config, .y = y, .kl = kl};
     pool_run(pool, grid_block, &job, EVALUATE_GRID / SCORE_ROWS);

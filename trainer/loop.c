@@ -62,13 +62,13 @@ static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t r
     const struct dataset_jitter *jitter = &loop->options->data.jitter;
     const double *y = loop->data->y + (size_t)row * target->dim;
     if (!dataset_is_jittered(jitter, y[0])) {
-        score_standardize(ret_y, y, target->mean, target->std, target->dim);
+        ebm_standardize(ret_y, y, target->mean, target->std, target->dim);
         return;
     }
     uint32_t words[4];
     ebm_philox(epoch_seed, loop->data->numbers[row], 0, EBM_STREAM_DEQUANTIZE, 0, words);
     double moved = y[0] + jitter->step * (ebm_uniform(words[0]) - 0.5);
-    score_standardize(ret_y, &moved, target->mean, target->std, 1);
+    ebm_standardize(ret_y, &moved, target->mean, target->std, 1);
 }
 
 /* Rows of step at->step; returns how many. */
@@ -80,8 +80,8 @@ static uint32_t fill_batch(struct run *run, uint64_t epoch_seed)
     uint32_t left = loop->data->n_train - first, B = left < size ? left : size;
     for (uint32_t b = 0; b < B; b++) {
         uint32_t row = loop->data->train[run->order[first + b]];
-        score_standardize(run->x + (size_t)b * input->size, loop->data->x + (size_t)row * input->size, input->mean,
-                          input->std, input->size);
+        ebm_standardize(run->x + (size_t)b * input->size, loop->data->x + (size_t)row * input->size, input->mean,
+                        input->std, input->size);
         fill_target(loop, epoch_seed, row, run->y + (size_t)b * loop->data->D);
         run->rows[b] = (struct ebm_row){
             .seed = epoch_seed, .row_in_request = loop->data->numbers[row], .samples = loop->options->samples};
@@ -209,7 +209,7 @@ static enum ebm_status watch_proposal(struct run *run, struct ebm_error *reterr)
         uint32_t B = n - first < SCORE_ROWS ? n - first : SCORE_ROWS;
         for (uint32_t b = 0; b < B; b++) {
             rows[b] = loop->data->train[(uint64_t)(first + b) * loop->data->n_train / n];
-            score_standardize(space + b * X, loop->data->x + rows[b] * X, input->mean, input->std, X);
+            ebm_standardize(space + b * X, loop->data->x + rows[b] * X, input->mean, input->std, X);
         }
         if (step->ops->features(pool_ctx(step->pool), step->plan, space, B) != EBM_OK)
             return ebm_error_set(reterr, EBM_DEVICE, "device", "the features cannot be computed");

@@ -167,11 +167,11 @@ static enum ebm_status density_on_grid(const struct oracle *o, uint32_t row, dou
     bool by_energy = config->net.has_energy;
     if (x == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "--draw", "no memory");
-    score_standardize(x, o->data->x + (size_t)row * config->input.size, config->input.mean, config->input.std,
-                      config->input.size);
+    ebm_standardize(x, o->data->x + (size_t)row * config->input.size, config->input.mean, config->input.std,
+                    config->input.size);
     for (uint32_t i = 0; i < grid.samples; i++) {
         double at = lower + (upper - lower) * (i + 0.5) / grid.samples;
-        score_standardize(&y[i], &at, config->target.mean, config->target.std, 1);
+        ebm_standardize(&y[i], &at, config->target.mean, config->target.std, 1);
     }
     enum ebm_status status = ops->features(ctx, o->plan, x, 1);
     if (status == EBM_OK)

@@ -20,23 +20,17 @@ struct job {
     _Atomic bool failed;
 };
 
-void score_standardize(float *to, const double *from, const double *mean, const double *std, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = (float)((from[i] - mean[i]) / std[i]);
-}
-
 /* Targets at which row y is scored, standardised, into ret_y. */
 static uint32_t targets_of(const struct score_spec *spec, const double *y, float *ret_y)
 {
     const struct ebm_target_config *target = &spec->config->target;
     if (spec->jitter == NULL || target->dim != 1 || !dataset_is_jittered(spec->jitter, y[0])) {
-        score_standardize(ret_y, y, target->mean, target->std, target->dim);
+        ebm_standardize(ret_y, y, target->mean, target->std, target->dim);
         return 1;
     }
     for (uint32_t i = 0; i < SCORE_TARGETS; i++) {
         double at = y[0] + spec->jitter->step * ((i + 0.5) / SCORE_TARGETS - 0.5);
-        score_standardize(ret_y + i, &at, target->mean, target->std, 1);
+        ebm_standardize(ret_y + i, &at, target->mean, target->std, 1);
     }
     return SCORE_TARGETS;
 }
@@ -113,8 +107,8 @@ static void score_block(void *user, uint32_t task, struct ebm_ctx *ctx)
     float *x = calloc((size_t)B * input->size, sizeof *x);
     enum ebm_status status = x != NULL ? EBM_OK : EBM_NO_MEMORY;
     for (uint32_t b = 0; x != NULL && b < B; b++)
-        score_standardize(x + (size_t)b * input->size, job->data->x + (size_t)job->rows[first + b] * input->size,
-                          input->mean, input->std, input->size);
+        ebm_standardize(x + (size_t)b * input->size, job->data->x + (size_t)job->rows[first + b] * input->size,
+                        input->mean, input->std, input->size);
     if (status == EBM_OK)
         status = job->spec->ops->features(ctx, job->spec->plan, x, B);
     for (uint32_t b = 0; status == EBM_OK && b < B; b++)

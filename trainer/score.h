@@ -2,7 +2,7 @@
 #ifndef EBM_TRAINER_SCORE_H
 #define EBM_TRAINER_SCORE_H
 
-#include "models/config.h"
+#include "models/estimate.h"
 #include "trainer/dataset.h"
 #include "trainer/pool.h"
 
@@ -28,8 +28,5 @@ enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, con
 
 /* Mean of n numbers in order, and the standard error of that mean. */
 void score_mean(const double *values, uint32_t n, double *ret_mean, double *ret_std_error);
-
-/* v -> float((v - mean) / std), n numbers: what networks see. */
-void score_standardize(float *to, const double *from, const double *mean, const double *std, size_t n);
 
 #endif
