@@ -35,31 +35,46 @@ struct ebm_ctx_limits {
 
 enum ebm_estimator { EBM_ESTIMATE_IMPORTANCE, EBM_ESTIMATE_MIXTURE };
 
+/* Draws to give out. FAIR: n_draws independent draws of p: importance chooses among its own by their weights, with
+ * replacement; a mixture draws them. WEIGHTED: importance's own, all of them, with their weights. */
+enum ebm_draws { EBM_DRAWS_NONE, EBM_DRAWS_FAIR, EBM_DRAWS_WEIGHTED };
+
+#define EBM_MAX_PROBABILITIES (LIMIT_QUANTILES + 3u) /* quantiles, the median, two ends of an interval */
+
 /* What to compute for a row. Borrows the probabilities until the call returns. */
 struct ebm_estimate_spec {
     enum ebm_estimator estimator; /* importance needs energy and proposal, mixture the proposal */
-    uint32_t n_probabilities;     /* at most LIMIT_QUANTILES + 1 */
+    uint32_t n_probabilities;     /* at most EBM_MAX_PROBABILITIES */
     const double *probabilities;  /* each in (0, 1) */
+    enum ebm_draws draws;
+    uint32_t n_draws; /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
 };
 
 /* One row's answer, in standardised units. The caller gives the arrays; NULL where it does not want one.
  * status: OK, CANCELLED (no longer wanted), or INVALID (the network gave no finite number; all numbers are NaN). */
 struct ebm_estimate {
     enum ebm_status status;
-    double *mean;      /* (D) */
-    double *variance;  /* (D), >= 0 */
-    double *mcse_mean; /* (D), Monte Carlo standard error of the mean; 0 for mixture */
-    double *quantiles; /* (n_probabilities, D): the smallest y with cumulative weight >= p, per coordinate */
-    double log_z;      /* of the standardised density; 0 for mixture */
-    double ess;        /* effective samples, 1 .. M; 0 for mixture */
-    double max_weight; /* largest normalised weight; 0 for mixture */
+    double *mean;       /* (D) */
+    double *variance;   /* (D), >= 0 */
+    double *mcse_mean;  /* (D), Monte Carlo standard error of the mean; 0 for mixture */
+    double *quantiles;  /* (n_probabilities, D): the smallest y with cumulative weight >= p, per coordinate */
+    double log_z;       /* of the standardised density; 0 for mixture */
+    double ess;         /* effective samples, 1 .. M; 0 for mixture */
+    double max_weight;  /* largest normalised weight; 0 for mixture */
+    float *draws;       /* (n_draws, D) fair, (M, D) weighted */
+    float *log_weights; /* (M), normalised; of weighted draws */
 };
 
-/* One row of a batch that is predicted. `wanted` (may be NULL) is asked between tiles, on the calling thread. */
+/* One row of a batch that is predicted. `wanted` (may be NULL) is asked between tiles, on the calling thread.
+ * With n_y > 0 its density is taken at given targets too, n_y at most the context's max_samples. */
 struct ebm_task {
     struct ebm_row row;
     const struct ebm_estimate_spec *spec;
     struct ebm_estimate *out;
+    uint32_t n_y;
+    const float *h_y; /* (n_y, D) */
+    float *h_f;       /* (n_y); NULL without an energy net */
+    float *h_log_q;   /* (n_y) */
     bool (*wanted)(const void *who);
     const void *who;
 };
@@ -144,7 +159,7 @@ struct ebm_device_ops {
     enum ebm_status (*score)(struct ebm_ctx *ctx, bool want_grad_y);
     /* The answer of `spec` for the row last proposed (and scored, unless mixture). */
     enum ebm_status (*estimate)(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
-    /* features, propose, score and estimate for B rows; every out->status is set. */
+    /* features, propose, score and estimate for B rows, and f and log q at their targets; every out->status is set. */
     enum ebm_status (*predict)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
                                const struct ebm_task *tasks, uint32_t B);
     /* Copies a result of row b (targets and what belongs to them: of the row last proposed, b ignored). */

@@ -175,6 +175,7 @@ static void begin_row(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row
 {
     EBM_ASSERT(ctx->plan != NULL && b < ctx->B && row->samples >= 1 && row->samples < ctx->stride);
     ctx->b = b;
+    ctx->row = *row;
     ctx->M = row->samples;
     ctx->is_scored = ctx->has_gradient = false;
     ctx->has_density = ctx->plan->net.K == 0 || bind_row(ctx, b);
@@ -256,7 +257,62 @@ static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
 
 /* ---- answers ---- */
 
-static void set_invalid(const struct ebm_estimate_spec *spec, uint32_t D, struct ebm_estimate *out)
+static void copy_targets(float *dst, const struct ebm_ctx *ctx, const float *lanes)
+{
+    uint32_t D = ctx->plan->net.D;
+    for (uint32_t m = 0; m < ctx->M; m++)
+        for (uint32_t d = 0; d < D; d++)
+            dst[(size_t)m * D + d] = lanes[d * ctx->stride + m];
+}
+
+static void copy_log_weights(float *h_dst, const struct ebm_ctx *ctx)
+{
+    double max = -INFINITY, sum = 0.0;
+    for (uint32_t m = 0; m < ctx->M; m++) {
+        h_dst[m] = ctx->f.p[m] - ctx->log_q.p[m];
+        max = fmax(max, (double)h_dst[m]);
+    }
+    for (uint32_t m = 0; m < ctx->M; m++)
+        sum += exp((double)h_dst[m] - max);
+    for (uint32_t m = 0; m < ctx->M; m++)
+        h_dst[m] = (float)((double)h_dst[m] - max - log(sum));
+}
+
+/* n draws by weight, with replacement: the first whose cumulative weight passes a uniform number. */
+static void choose_draws(float *dst, struct ebm_ctx *ctx, uint32_t n)
+{
+    double *cumulative = (double *)(void *)ctx->pairs, sum = 0.0;
+    uint32_t D = ctx->plan->net.D;
+    for (uint32_t m = 0; m < ctx->M; m++)
+        cumulative[m] = sum += (double)ctx->w.p[m];
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t words[4], low = 0, high = ctx->M - 1;
+        ebm_philox(ctx->row.seed, ctx->row.row_in_request, i, EBM_STREAM_RESAMPLE, 0, words);
+        double at = sum * ((double)(((uint64_t)words[0] << 32 | words[1]) >> 11) * 0x1p-53);
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            if (cumulative[middle] > at)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        for (uint32_t d = 0; d < D; d++)
+            dst[(size_t)i * D + d] = ctx->y.p[d * ctx->stride + low];
+    }
+}
+
+/* After the weights ctx->w of importance; a mixture's draws are fair as they are. */
+static void give_draws(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+{
+    if (spec->draws == EBM_DRAWS_FAIR && spec->estimator == EBM_ESTIMATE_IMPORTANCE)
+        choose_draws(out->draws, ctx, spec->n_draws);
+    else if (spec->draws != EBM_DRAWS_NONE)
+        copy_targets(out->draws, ctx, ctx->y.p);
+    if (spec->draws == EBM_DRAWS_WEIGHTED)
+        copy_log_weights(out->log_weights, ctx);
+}
+
+static void set_invalid(const struct ebm_estimate_spec *spec, uint32_t D, uint32_t M, struct ebm_estimate *out)
 {
     double *arrays[] = {out->mean, out->variance, out->mcse_mean};
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
@@ -264,6 +320,11 @@ static void set_invalid(const struct ebm_estimate_spec *spec, uint32_t D, struct
             arrays[i][d] = (double)NAN;
     for (size_t i = 0; out->quantiles != NULL && i < (size_t)spec->n_probabilities * D; i++)
         out->quantiles[i] = (double)NAN;
+    size_t n_draws = spec->draws == EBM_DRAWS_FAIR ? spec->n_draws : spec->draws == EBM_DRAWS_WEIGHTED ? M : 0;
+    for (size_t i = 0; i < n_draws * D; i++)
+        out->draws[i] = NAN;
+    for (size_t i = 0; spec->draws == EBM_DRAWS_WEIGHTED && i < M; i++)
+        out->log_weights[i] = NAN;
     out->log_z = out->ess = out->max_weight = (double)NAN;
     out->status = EBM_INVALID;
 }
@@ -290,6 +351,7 @@ static void estimate_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec
             ebm_quantile_mixture(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, q, d);
     }
     out->log_z = out->ess = out->max_weight = 0.0;
+    give_draws(ctx, spec, out);
     out->status = EBM_OK;
 }
 
@@ -321,7 +383,7 @@ static void estimate_importance(struct ebm_ctx *ctx, const struct ebm_estimate_s
         ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
     ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &max, &sum, &squares);
     if (isnan(max)) {
-        set_invalid(spec, D, out);
+        set_invalid(spec, D, ctx->M, out);
         return;
     }
     for (uint32_t d = 0; d < D; d++)
@@ -329,17 +391,18 @@ static void estimate_importance(struct ebm_ctx *ctx, const struct ebm_estimate_s
     out->log_z = max + log(sum) - log((double)ctx->M);
     out->ess = sum * sum / squares;
     out->max_weight = 1.0 / sum;
+    give_draws(ctx, spec, out);
     out->status = EBM_OK;
 }
 
 static enum ebm_status estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
-    EBM_ASSERT(ctx->M > 0 && spec->n_probabilities <= LIMIT_QUANTILES + 1);
+    EBM_ASSERT(ctx->M > 0 && spec->n_probabilities <= EBM_MAX_PROBABILITIES);
     if (ctx->plan->net.K == 0)
         return EBM_INVALID;
     EBM_ASSERT(ctx->is_scored || spec->estimator == EBM_ESTIMATE_MIXTURE);
     if (!ctx->has_density)
-        set_invalid(spec, ctx->plan->net.D, out);
+        set_invalid(spec, ctx->plan->net.D, ctx->M, out);
     else if (spec->estimator == EBM_ESTIMATE_MIXTURE)
         estimate_mixture(ctx, spec, out);
     else
@@ -347,28 +410,62 @@ static enum ebm_status estimate(struct ebm_ctx *ctx, const struct ebm_estimate_s
     return EBM_OK;
 }
 
+/* ---- a whole batch ---- */
+
 static bool is_wanted(const struct ebm_task *task)
 {
     return task->wanted == NULL || task->wanted(task->who);
 }
 
-static void predict_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+/* Draws, and scores them unless the mixture answers alone. False: no longer wanted. */
+static bool draw_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     struct ebm_row row = task->row;
-    bool by_mixture = task->spec->estimator == EBM_ESTIMATE_MIXTURE;
+    const struct ebm_estimate_spec *spec = task->spec;
+    bool by_mixture = spec->estimator == EBM_ESTIMATE_MIXTURE, draws = !by_mixture || spec->draws == EBM_DRAWS_FAIR;
     if (by_mixture)
-        row.samples = 1;
+        row.samples = draws ? spec->n_draws : 1;
     begin_row(ctx, b, &row);
     bool wanted = is_wanted(task);
-    for (size_t at = 0; wanted && !by_mixture && at < ctx->M; at += EBM_TILE) {
+    for (size_t at = 0; wanted && draws && at < ctx->M; at += EBM_TILE) {
         propose_tile(ctx, &row, NULL, at);
-        score_tile(ctx, at, false);
+        if (!by_mixture)
+            score_tile(ctx, at, false);
         wanted = is_wanted(task);
     }
-    ctx->is_scored = !by_mixture;
-    task->out->status = EBM_CANCELLED;
-    if (wanted)
+    ctx->is_scored = wanted && !by_mixture;
+    return wanted;
+}
+
+/* f and log q at the task's targets. False: no longer wanted. */
+static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    struct ebm_row row = {.samples = task->n_y};
+    bool wanted = true, has_energy = ctx->plan->net.has_energy;
+    begin_row(ctx, b, &row);
+    for (size_t at = 0; wanted && at < ctx->M; at += EBM_TILE) {
+        propose_tile(ctx, &row, task->h_y, at);
+        if (has_energy)
+            score_tile(ctx, at, false);
+        wanted = is_wanted(task);
+    }
+    for (uint32_t m = 0; m < task->n_y; m++) {
+        task->h_log_q[m] = ctx->has_density ? ctx->log_q.p[m] : NAN;
+        if (has_energy)
+            task->h_f[m] = ctx->f.p[m];
+    }
+    return wanted;
+}
+
+static void predict_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    bool wanted = draw_row(ctx, task, b);
+    if (wanted) {
         (void)estimate(ctx, task->spec, task->out);
+        wanted = task->n_y == 0 || score_targets(ctx, task, b);
+    }
+    if (!wanted)
+        task->out->status = EBM_CANCELLED;
 }
 
 static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
@@ -385,27 +482,7 @@ static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan,
     return status;
 }
 
-static void copy_targets(float *dst, const struct ebm_ctx *ctx, const float *lanes)
-{
-    uint32_t D = ctx->plan->net.D;
-    for (uint32_t m = 0; m < ctx->M; m++)
-        for (uint32_t d = 0; d < D; d++)
-            dst[(size_t)m * D + d] = lanes[d * ctx->stride + m];
-}
-
-static enum ebm_status fetch_log_weights(const struct ebm_ctx *ctx, float *h_dst)
-{
-    double max = -INFINITY, sum = 0.0;
-    for (uint32_t m = 0; m < ctx->M; m++) {
-        h_dst[m] = ctx->f.p[m] - ctx->log_q.p[m];
-        max = fmax(max, (double)h_dst[m]);
-    }
-    for (uint32_t m = 0; m < ctx->M; m++)
-        sum += exp((double)h_dst[m] - max);
-    for (uint32_t m = 0; m < ctx->M; m++)
-        h_dst[m] = (float)((double)h_dst[m] - max - log(sum));
-    return EBM_OK;
-}
+/* ---- results one by one ---- */
 
 static enum ebm_status fetch(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t b, float *h_dst)
 {
@@ -437,7 +514,10 @@ static enum ebm_status fetch(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t 
         copy_targets(h_dst, ctx, ctx->grad_y.p);
         return ctx->has_gradient ? EBM_OK : EBM_INVALID;
     case EBM_FETCH_LOG_WEIGHTS:
-        return ctx->is_scored && net->K > 0 ? fetch_log_weights(ctx, h_dst) : EBM_INVALID;
+        if (!ctx->is_scored || net->K == 0)
+            return EBM_INVALID;
+        copy_log_weights(h_dst, ctx);
+        return EBM_OK;
     }
     return EBM_INVALID;
 }

@@ -67,6 +67,7 @@ struct ebm_ctx {
 
     /* the last propose: row b, M targets */
     uint32_t b, M;
+    struct ebm_row row;
     bool is_scored, has_gradient;
     bool has_density; /* the row's mixture is finite, or there is none */
     struct ebm_mixture mixture;

@@ -2,8 +2,8 @@
  *
  *   ebm_query_resolve       user's words -> estimator and probabilities, once a request and model
  *   ebm_prediction_init     arrays of the answers, in the job's arena
- *   ebm_engine_predict      standardise x (in double: inputs may be large and close together), run the device,
- *                           mean and spread back into the target's units, judge how far to trust it
+ *   ebm_engine_predict      standardise x and targets (in double: they may be large and close together), run the
+ *                           device, everything back into the target's units, judge how far to trust it
  *
  * The rule of trust is by convention and not yet measured against exact answers: see RELIABLE_* below. */
 #include "models/estimate.h"
@@ -18,10 +18,15 @@
 
 /* ---- queries ---- */
 
-static enum ebm_status choose_estimator(enum ebm_choice choice, const struct ebm_net_desc *net,
+static enum ebm_status choose_estimator(const struct ebm_query *query, const struct ebm_net_desc *net,
                                         enum ebm_estimator *ret_estimator, struct ebm_error *reterr)
 {
+    enum ebm_choice choice = query->choice;
     bool has_proposal = net->K > 0;
+    if (query->weighted && (choice == EBM_CHOICE_MIXTURE || !net->has_energy))
+        return ebm_error_set(reterr, EBM_INVALID, "resample",
+                             "false needs the estimator 'importance' and a model with an energy net: draws of the "
+                             "mixture have no weights");
     if (choice == EBM_CHOICE_AUTO)
         choice = net->has_energy ? EBM_CHOICE_IMPORTANCE : EBM_CHOICE_MIXTURE;
     if (!has_proposal)
@@ -35,48 +40,106 @@ static enum ebm_status choose_estimator(enum ebm_choice choice, const struct ebm
     return EBM_OK;
 }
 
+/* Quantiles, the median, the ends of the interval, in this order, as far as they are asked for. */
+static bool lay_probabilities(const struct ebm_query *query, struct ebm_arena *arena,
+                              struct ebm_resolved_query *resolved)
+{
+    uint32_t n = query->outputs & EBM_OUTPUT(QUANTILES) ? query->n_quantiles : 0;
+    double *probabilities = EBM_ARENA_NEW(arena, double, n + 3);
+    if (probabilities == NULL)
+        return false;
+    if (n > 0)
+        memcpy(probabilities, query->quantiles, n * sizeof *probabilities);
+    resolved->median_at = n;
+    if (query->outputs & EBM_OUTPUT(MEDIAN))
+        probabilities[n++] = 0.5;
+    resolved->interval_at = n;
+    if (query->outputs & EBM_OUTPUT(INTERVAL)) {
+        probabilities[n++] = 0.5 - 0.5 * query->interval_level;
+        probabilities[n++] = 0.5 + 0.5 * query->interval_level;
+    }
+    resolved->spec.probabilities = probabilities;
+    resolved->spec.n_probabilities = n;
+    return true;
+}
+
+static void choose_draws(const struct ebm_query *query, struct ebm_resolved_query *resolved)
+{
+    if (!(query->outputs & EBM_OUTPUT(SAMPLES)))
+        return;
+    resolved->n_samples = query->weighted ? query->num_samples : query->n_fair;
+    resolved->spec.draws = query->weighted ? EBM_DRAWS_WEIGHTED : EBM_DRAWS_FAIR;
+    resolved->spec.n_draws = resolved->n_samples;
+}
+
 enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct ebm_model *model, struct ebm_arena *arena,
                                   struct ebm_resolved_query *ret_resolved, struct ebm_error *reterr)
 {
     struct ebm_resolved_query resolved = {.query = *query};
-    enum ebm_status status = choose_estimator(query->choice, ebm_model_net(model), &resolved.spec.estimator, reterr);
+    enum ebm_status status = choose_estimator(query, ebm_model_net(model), &resolved.spec.estimator, reterr);
     if (status != EBM_OK)
         return status;
-    uint32_t n = query->outputs & EBM_OUTPUT(QUANTILES) ? query->n_quantiles : 0;
-    bool wants_median = (query->outputs & EBM_OUTPUT(MEDIAN)) != 0;
-    double *probabilities = EBM_ARENA_NEW(arena, double, n + 1);
-    if (probabilities == NULL)
+    choose_draws(query, &resolved);
+    if (!lay_probabilities(query, arena, &resolved))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "quantiles", "no memory");
-    if (n > 0)
-        memcpy(probabilities, query->quantiles, n * sizeof *probabilities);
-    probabilities[n] = 0.5;
-    resolved.median_at = n;
-    resolved.spec.probabilities = probabilities;
-    resolved.spec.n_probabilities = n + (wants_median ? 1 : 0);
     *ret_resolved = resolved;
     return EBM_OK;
 }
 
 /* ---- predictions ---- */
 
-static bool lay_out(struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D,
-                    struct ebm_arena *arena)
+static bool lay_out_moments(struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D,
+                            struct ebm_arena *arena)
 {
     uint32_t outputs = resolved->query.outputs, Q = resolved->spec.n_probabilities;
-    double *block = EBM_ARENA_NEW(arena, double, (size_t)(6 + Q) * D);
+    double *block = EBM_ARENA_NEW(arena, double, (size_t)(6 + Q) * D), *quantiles = block + (size_t)6 * D;
     if (block == NULL)
         return false;
-    *p = (struct ebm_prediction){.estimator = resolved->spec.estimator};
     p->raw.mean = block;
     p->raw.variance = block + D;
     p->raw.mcse_mean = block + (size_t)2 * D;
-    p->raw.quantiles = Q > 0 ? block + (size_t)6 * D : NULL;
+    p->raw.quantiles = Q > 0 ? quantiles : NULL;
     p->mean = outputs & EBM_OUTPUT(MEAN) ? p->raw.mean : NULL;
     p->std = outputs & EBM_OUTPUT(STD) ? block + (size_t)3 * D : NULL;
     p->variance = outputs & EBM_OUTPUT(VARIANCE) ? p->raw.variance : NULL;
-    p->median = outputs & EBM_OUTPUT(MEDIAN) ? block + (size_t)4 * D : NULL;
-    p->quantiles = outputs & EBM_OUTPUT(QUANTILES) ? p->raw.quantiles : NULL;
+    p->median = outputs & EBM_OUTPUT(MEDIAN) ? quantiles + (size_t)resolved->median_at * D : NULL;
+    p->quantiles = outputs & EBM_OUTPUT(QUANTILES) ? quantiles : NULL;
+    p->interval = outputs & EBM_OUTPUT(INTERVAL) ? quantiles + (size_t)resolved->interval_at * D : NULL;
     p->mcse_mean = block + (size_t)5 * D;
+    return true;
+}
+
+static bool lay_out_samples(struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D,
+                            struct ebm_arena *arena)
+{
+    size_t n = resolved->n_samples;
+    if (n == 0)
+        return true;
+    p->samples = EBM_ARENA_NEW(arena, double, n *D);
+    p->raw.draws = EBM_ARENA_NEW(arena, float, n *D);
+    if (resolved->query.weighted) {
+        p->log_weights = EBM_ARENA_NEW(arena, double, n);
+        p->raw.log_weights = EBM_ARENA_NEW(arena, float, n);
+    }
+    return p->samples && p->raw.draws && (!resolved->query.weighted || (p->log_weights && p->raw.log_weights));
+}
+
+static bool lay_out_densities(struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D,
+                              struct ebm_arena *arena)
+{
+    uint32_t outputs = resolved->query.outputs;
+    size_t n = resolved->query.n_targets;
+    if (n == 0)
+        return true;
+    double *block = EBM_ARENA_NEW(arena, double, 3 * n);
+    p->y = EBM_ARENA_NEW(arena, float, n *D);
+    p->f = EBM_ARENA_NEW(arena, float, n);
+    p->log_q = EBM_ARENA_NEW(arena, float, n);
+    if (!block || !p->y || !p->f || !p->log_q)
+        return false;
+    p->unnormalized_log_prob = outputs & EBM_OUTPUT(UNNORMALIZED_LOG_PROB) ? block : NULL;
+    p->log_prob = outputs & EBM_OUTPUT(LOG_PROB) ? block + n : NULL;
+    p->proposal_log_prob = outputs & EBM_OUTPUT(PROPOSAL_LOG_PROB) ? block + 2 * n : NULL;
     return true;
 }
 
@@ -84,27 +147,38 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
                                     const struct ebm_resolved_query *resolved, const struct ebm_model *model,
                                     struct ebm_arena *arena)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (!lay_out(&predictions[i], resolved, ebm_model_net(model)->D, arena))
+    uint32_t D = ebm_model_net(model)->D;
+    for (uint32_t i = 0; i < n; i++) {
+        predictions[i] = (struct ebm_prediction){.estimator = resolved->spec.estimator};
+        if (!lay_out_moments(&predictions[i], resolved, D, arena) ||
+            !lay_out_samples(&predictions[i], resolved, D, arena) ||
+            !lay_out_densities(&predictions[i], resolved, D, arena))
             return EBM_NO_MEMORY;
+    }
     return EBM_OK;
 }
 
 /* Does everything that was asked for have a number, in the target's units? */
-static bool is_finite(const struct ebm_prediction *p, uint32_t Q, uint32_t D)
+static bool is_finite(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D)
 {
-    const double *arrays[] = {p->raw.mean, p->raw.variance, p->mcse_mean, p->std, p->median, p->quantiles};
+    size_t n_y = resolved->query.n_targets, n_q = (size_t)resolved->spec.n_probabilities * D;
+    const struct {
+        const double *values;
+        size_t n;
+    } arrays[] = {{p->raw.mean, D},   {p->raw.variance, D},       {p->mcse_mean, D},
+                  {p->std, D},        {p->raw.quantiles, n_q},    {p->unnormalized_log_prob, n_y},
+                  {p->log_prob, n_y}, {p->proposal_log_prob, n_y}};
     bool finite = p->raw.status == EBM_OK && isfinite(p->log_normalizer);
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
-        for (size_t j = 0; arrays[i] != NULL && j < (arrays[i] == p->quantiles ? (size_t)Q * D : D); j++)
-            finite = finite && isfinite(arrays[i][j]);
+        for (size_t j = 0; arrays[i].values != NULL && j < arrays[i].n; j++)
+            finite = finite && isfinite(arrays[i].values[j]);
     return finite;
 }
 
 /* p in the target's units; a ratio of errors is the same in any. */
-static const char *doubt(const struct ebm_prediction *p, uint32_t Q, uint32_t D)
+static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D)
 {
-    if (!is_finite(p, Q, D))
+    if (!is_finite(p, resolved, D))
         return "not_finite";
     if (p->estimator == EBM_ESTIMATE_MIXTURE)
         return NULL;
@@ -119,27 +193,67 @@ static const char *doubt(const struct ebm_prediction *p, uint32_t Q, uint32_t D)
 }
 
 /* Standardised numbers -> the target's units, in place where the arrays are shared. */
-static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
-                   const struct ebm_target_config *target)
+static void finish_moments(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
+                           const struct ebm_target_config *target)
 {
-    uint32_t D = target->dim, Q = resolved->query.n_quantiles;
-    p->log_normalizer = p->raw.log_z;
-    p->ess = p->raw.ess;
-    p->max_weight = p->raw.max_weight;
-    p->num_samples = p->estimator == EBM_ESTIMATE_IMPORTANCE ? resolved->query.num_samples : 0;
+    uint32_t D = target->dim, Q = resolved->spec.n_probabilities;
     for (uint32_t d = 0; d < D; d++) {
         double shift = target->mean[d], scale = target->std[d];
-        if (p->median != NULL)
-            p->median[d] = p->raw.quantiles[(size_t)resolved->median_at * D + d] * scale + shift;
-        for (uint32_t q = 0; p->quantiles != NULL && q < Q; q++)
-            p->quantiles[(size_t)q * D + d] = p->raw.quantiles[(size_t)q * D + d] * scale + shift;
+        for (uint32_t q = 0; q < Q; q++)
+            p->raw.quantiles[(size_t)q * D + d] = p->raw.quantiles[(size_t)q * D + d] * scale + shift;
         if (p->std != NULL)
             p->std[d] = sqrt(p->raw.variance[d]) * scale;
         p->mcse_mean[d] = p->raw.mcse_mean[d] * scale;
         p->raw.mean[d] = p->raw.mean[d] * scale + shift;
         p->raw.variance[d] *= scale * scale;
     }
-    p->reason = doubt(p, Q, D);
+}
+
+static void finish_samples(struct ebm_prediction *p, uint32_t n, const struct ebm_target_config *target)
+{
+    uint32_t D = target->dim;
+    for (size_t i = 0; i < (size_t)n * D; i++)
+        p->samples[i] = (double)p->raw.draws[i] * target->std[i % D] + target->mean[i % D];
+    for (size_t i = 0; p->log_weights != NULL && i < n; i++)
+        p->log_weights[i] = (double)p->raw.log_weights[i];
+}
+
+/* f and log q -> densities per unit of the target. A mixture stands for p itself: its f is log q. */
+static void finish_densities(struct ebm_prediction *p, uint32_t n, const struct ebm_target_config *target)
+{
+    const float *f = p->estimator == EBM_ESTIMATE_MIXTURE ? p->log_q : p->f;
+    double log_scale = 0.0;
+    for (uint32_t d = 0; d < target->dim; d++)
+        log_scale += log(target->std[d]);
+    for (uint32_t i = 0; i < n; i++) {
+        if (p->unnormalized_log_prob != NULL)
+            p->unnormalized_log_prob[i] = (double)f[i] - log_scale;
+        if (p->log_prob != NULL)
+            p->log_prob[i] = (double)f[i] - log_scale - p->log_normalizer;
+        if (p->proposal_log_prob != NULL)
+            p->proposal_log_prob[i] = (double)p->log_q[i] - log_scale;
+    }
+}
+
+/* Of the log of a mean of M weights, to first order: the relative standard error of that mean. */
+static double log_mean_std_error(double ess, uint32_t M)
+{
+    return M > 1 ? sqrt(fmax(M / ess - 1.0, 0.0) / (M - 1.0)) : (double)NAN;
+}
+
+static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
+                   const struct ebm_target_config *target)
+{
+    bool drew = p->estimator == EBM_ESTIMATE_IMPORTANCE;
+    p->log_normalizer = p->raw.log_z;
+    p->ess = p->raw.ess;
+    p->max_weight = p->raw.max_weight;
+    p->num_samples = drew ? resolved->query.num_samples : 0;
+    p->log_normalizer_std_error = drew ? log_mean_std_error(p->ess, p->num_samples) : 0.0;
+    finish_moments(p, resolved, target);
+    finish_samples(p, resolved->n_samples, target);
+    finish_densities(p, resolved->query.n_targets, target);
+    p->reason = doubt(p, resolved, target->dim);
     p->reliable = p->reason == NULL;
 }
 
@@ -203,11 +317,6 @@ enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_m
     return engine->ops->ctx_prepare(engine->ctx, plan, reterr);
 }
 
-struct ebm_ctx *ebm_engine_ctx(struct ebm_engine *engine)
-{
-    return engine->ctx;
-}
-
 void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -217,12 +326,20 @@ void ebm_standardize(float *to, const double *from, const double *mean, const do
 static void stage(struct ebm_engine *engine, const struct ebm_config *config, const struct ebm_item *item, uint32_t i)
 {
     const struct ebm_query *query = &item->resolved->query;
-    size_t X = config->input.size;
+    const struct ebm_target_config *target = &config->target;
+    struct ebm_prediction *out = item->out;
+    size_t X = config->input.size, D = target->dim;
     ebm_standardize(engine->x + i * X, item->x, config->input.mean, config->input.std, X);
+    for (uint32_t g = 0; g < query->n_targets; g++)
+        ebm_standardize(out->y + g * D, item->targets + g * D, target->mean, target->std, D);
     engine->tasks[i] = (struct ebm_task){
         .row = {.seed = query->seed, .row_in_request = item->row_in_request, .samples = query->num_samples},
         .spec = &item->resolved->spec,
-        .out = &item->out->raw,
+        .out = &out->raw,
+        .n_y = query->n_targets,
+        .h_y = out->y,
+        .h_f = out->f,
+        .h_log_q = out->log_q,
         .wanted = item->wanted,
         .who = item->who,
     };
@@ -241,67 +358,5 @@ enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_m
     for (uint32_t i = 0; status == EBM_OK && i < n; i++)
         if (items[i].out->raw.status != EBM_CANCELLED)
             finish(items[i].out, items[i].resolved, &config->target);
-    return status;
-}
-
-/* ---- log p(y|x) ---- */
-
-/* log Z of row b of the last features, from `samples` draws. */
-static enum ebm_status row_log_z(struct ebm_engine *engine, uint32_t b, const struct ebm_row *row, double *ret_log_z)
-{
-    static const struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE};
-    struct ebm_estimate estimate = {.status = EBM_OK};
-    enum ebm_status status = engine->ops->propose(engine->ctx, b, row, NULL);
-    if (status == EBM_OK)
-        status = engine->ops->score(engine->ctx, false);
-    if (status == EBM_OK)
-        status = engine->ops->estimate(engine->ctx, &spec, &estimate);
-    *ret_log_z = estimate.log_z;
-    return status;
-}
-
-static enum ebm_status row_log_prob(struct ebm_engine *engine, const struct ebm_model *model, uint32_t b,
-                                    const struct ebm_row *row, const double *y, double *ret_log_prob)
-{
-    const struct ebm_target_config *target = &ebm_model_config(model)->target;
-    bool has_energy = ebm_model_net(model)->has_energy;
-    struct ebm_row one = {.samples = 1};
-    float standardized[LIMIT_TARGET_DIM], value = NAN;
-    double log_z = 0.0;
-    ebm_standardize(standardized, y, target->mean, target->std, target->dim);
-    enum ebm_status status = has_energy ? row_log_z(engine, b, row, &log_z) : EBM_OK;
-    if (status == EBM_OK)
-        status = engine->ops->propose(engine->ctx, b, &one, standardized);
-    if (status == EBM_OK && has_energy)
-        status = engine->ops->score(engine->ctx, false);
-    if (status == EBM_OK)
-        status = engine->ops->fetch(engine->ctx, has_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, b, &value);
-    if (status == EBM_OK)
-        status = engine->ops->sync(engine->ctx);
-    if (status != EBM_OK)
-        return status;
-    *ret_log_prob = (double)value - log_z;
-    for (uint32_t d = 0; d < target->dim; d++)
-        *ret_log_prob -= log(target->std[d]);
-    return EBM_OK;
-}
-
-enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model,
-                                    const struct ebm_plan *plan, const double *x, const double *y, uint32_t n,
-                                    uint32_t samples, uint64_t seed, double *ret_log_prob)
-{
-    const struct ebm_config *config = ebm_model_config(model);
-    size_t X = config->input.size, D = config->target.dim;
-    enum ebm_status status = EBM_OK;
-    for (uint32_t first = 0; status == EBM_OK && first < n; first += engine->limits.max_rows) {
-        uint32_t B = n - first < engine->limits.max_rows ? n - first : engine->limits.max_rows;
-        for (uint32_t b = 0; b < B; b++)
-            ebm_standardize(engine->x + b * X, x + (first + b) * X, config->input.mean, config->input.std, X);
-        status = engine->ops->features(engine->ctx, plan, engine->x, B);
-        for (uint32_t b = 0; status == EBM_OK && b < B; b++) {
-            struct ebm_row row = {.seed = seed, .row_in_request = first + b, .samples = samples};
-            status = row_log_prob(engine, model, b, &row, y + (first + b) * D, &ret_log_prob[first + b]);
-        }
-    }
     return status;
 }

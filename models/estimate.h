@@ -16,6 +16,11 @@
     X(VARIANCE, "variance")                                                                                            \
     X(MEDIAN, "median")                                                                                                \
     X(QUANTILES, "quantiles")                                                                                          \
+    X(INTERVAL, "interval")                                                                                            \
+    X(SAMPLES, "samples")                                                                                              \
+    X(UNNORMALIZED_LOG_PROB, "unnormalized_log_prob")                                                                  \
+    X(LOG_PROB, "log_prob")                                                                                            \
+    X(PROPOSAL_LOG_PROB, "proposal_log_prob")                                                                          \
     X(LOG_NORMALIZER, "log_normalizer")
 
 enum ebm_output {
@@ -36,34 +41,47 @@ struct ebm_query {
     uint64_t seed;
     uint32_t n_quantiles;
     const double *quantiles; /* (n_quantiles), in (0, 1); borrow: as long as the query */
+    double interval_level;   /* in (0, 1): the mass of the equal-tailed interval */
+    uint32_t n_fair;         /* independent draws of p to return as samples */
+    bool weighted;           /* return the num_samples weighted draws as samples instead: needs importance */
+    uint32_t n_targets;      /* at which densities are asked for, in every row; 0: none */
 };
 
 /* A query made ready for one model: estimator chosen, probabilities laid out. */
 struct ebm_resolved_query {
     struct ebm_query query;
     struct ebm_estimate_spec spec;
-    uint32_t median_at; /* index of 0.5 among spec.probabilities; meaningless unless the median is asked for */
+    uint32_t median_at, interval_at; /* indices among spec.probabilities, where those are asked for */
+    uint32_t n_samples;              /* rows of samples that an answer has */
 };
 
 /* One row's answer in the user's units. Arrays in the arena given to ebm_prediction_init; NULL where not asked for. */
 struct ebm_prediction {
-    double *mean, *std, *variance, *median; /* (D) */
-    double *quantiles;                      /* (n_quantiles, D) */
-    double log_normalizer;                  /* log Z of the standardised density */
+    double *mean, *std, *variance, *median;                       /* (D) */
+    double *quantiles;                                            /* (n_quantiles, D) */
+    double *interval;                                             /* (2, D): lower, upper */
+    double *samples;                                              /* (n_samples, D) */
+    double *log_weights;                                          /* (n_samples), normalised, of weighted samples */
+    double *unnormalized_log_prob, *log_prob, *proposal_log_prob; /* (n_targets) */
+    double log_normalizer;                                        /* log Z of the standardised density */
+    double log_normalizer_std_error;                              /* Monte Carlo; 0 for mixture */
     enum ebm_estimator estimator;
     uint32_t num_samples; /* 0 for mixture */
     double ess, max_weight;
     double *mcse_mean; /* (D) */
     bool reliable;
-    const char *reason;      /* why not reliable: a static word, or NULL */
-    struct ebm_estimate raw; /* between ebm_prediction_init and ebm_engine_predict */
+    const char *reason; /* why not reliable: a static word, or NULL */
+
+    /* between ebm_prediction_init and ebm_engine_predict */
+    struct ebm_estimate raw;
+    float *y, *f, *log_q; /* (n_targets, D), (n_targets) twice; NULL without targets */
 };
 
 /* v -> float((v - mean) / std), n numbers: what networks see. */
 void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n);
 
-/* Chooses; INVALID with where = "estimator" and a sentence when the model cannot do what is asked (importance without
- * energy or proposal). Memory from `arena`; borrows query->quantiles. */
+/* Chooses; INVALID with where = "estimator" or "resample" and a sentence when the model cannot do what is asked
+ * (importance without energy or proposal). Memory from `arena`; borrows query->quantiles. */
 enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct ebm_model *model, struct ebm_arena *arena,
                                   struct ebm_resolved_query *ret_resolved, struct ebm_error *reterr) EBM_MUST_USE;
 
@@ -74,7 +92,8 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
 
 /* One row of a batch. */
 struct ebm_item {
-    const double *x; /* (X), user's units */
+    const double *x;       /* (X), user's units */
+    const double *targets; /* (n_targets, D), user's units; NULL without */
     uint32_t row_in_request;
     const struct ebm_resolved_query *resolved;
     struct ebm_prediction *out;
@@ -93,17 +112,9 @@ struct ebm_engine *ebm_engine_free(struct ebm_engine *engine); /* NULL is fine; 
 enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model,
                                    const struct ebm_plan *plan, struct ebm_error *reterr) EBM_MUST_USE;
 
-/* The device's context, for callers that go through the coarse table themselves (training, density). Borrow. */
-struct ebm_ctx *ebm_engine_ctx(struct ebm_engine *engine);
-
 /* Predicts n rows (1 .. limits.max_rows) of one model. A row that is no longer wanted is left without an answer.
  * Other failures of the device concern the whole batch. */
 enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model,
                                    const struct ebm_plan *plan, const struct ebm_item *items, uint32_t n) EBM_MUST_USE;
-
-/* log p(y|x) of n rows in the user's units, log Z from `samples` draws (mixture models: exact). x (n, X), y (n, D). */
-enum ebm_status ebm_engine_log_prob(struct ebm_engine *engine, const struct ebm_model *model,
-                                    const struct ebm_plan *plan, const double *x, const double *y, uint32_t n,
-                                    uint32_t samples, uint64_t seed, double *ret_log_prob) EBM_MUST_USE;
 
 #endif

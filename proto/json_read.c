@@ -70,6 +70,8 @@ enum ebm_status json_read_parse(const char *bytes, size_t size, const struct jso
         (void)snprintf(where, sizeof where, "byte %d", error.position);
         if (json_error_code(&error) == json_error_out_of_memory)
             return ebm_error_set(reterr, EBM_NO_MEMORY, where, "no memory for the JSON text");
+        if (json_error_code(&error) == json_error_null_character)
+            return ebm_error_set(reterr, EBM_INVALID, where, "\\u0000 is not allowed in a text");
         return ebm_error_set(reterr, EBM_INVALID, where, "not valid JSON: %s", error.text);
     }
     *ret_root = root;
@@ -193,14 +195,32 @@ enum ebm_status json_read_integer(const struct json_t *value, const char *where,
     return EBM_OK;
 }
 
-enum ebm_status json_read_text(const struct json_t *value, const char *where, size_t max_bytes, const char **ret_text,
-                               struct ebm_error *reterr)
+enum ebm_status json_read_bool(const struct json_t *value, const char *where, bool *ret_flag, struct ebm_error *reterr)
+{
+    if (!json_is_boolean(value))
+        return ebm_error_set(reterr, EBM_INVALID, where, "expected true or false, got %s", json_read_kind(value));
+    *ret_flag = json_is_true(value);
+    return EBM_OK;
+}
+
+/* Of UTF-8, which jansson has checked: every byte that continues nothing. */
+static size_t count_characters(const char *text, size_t bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bytes; i++)
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
+}
+
+enum ebm_status json_read_text(const struct json_t *value, const char *where, size_t max_characters,
+                               const char **ret_text, struct ebm_error *reterr)
 {
     if (!json_is_string(value))
         return ebm_error_set(reterr, EBM_INVALID, where, "expected a text, got %s", json_read_kind(value));
-    if (json_string_length(value) > max_bytes)
-        return ebm_error_set(reterr, EBM_INVALID, where, "expected at most %zu bytes, got %zu", max_bytes,
-                             json_string_length(value));
+    size_t length = count_characters(json_string_value(value), json_string_length(value));
+    if (length > max_characters)
+        return ebm_error_set(reterr, EBM_INVALID, where, "expected at most %zu characters, got %zu", max_characters,
+                             length);
     *ret_text = json_string_value(value);
     return EBM_OK;
 }

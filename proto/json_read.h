@@ -40,7 +40,9 @@ enum ebm_status json_read_list(const struct json_t *value, const char *where, si
                                size_t *ret_length, struct ebm_error *reterr) EBM_MUST_USE;
 enum ebm_status json_read_integer(const struct json_t *value, const char *where, uint64_t min, uint64_t max,
                                   uint64_t *ret_integer, struct ebm_error *reterr) EBM_MUST_USE;
-enum ebm_status json_read_text(const struct json_t *value, const char *where, size_t max_bytes, const char **ret_text,
-                               struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status json_read_bool(const struct json_t *value, const char *where, bool *ret_flag, struct ebm_error *reterr)
+    EBM_MUST_USE;
+enum ebm_status json_read_text(const struct json_t *value, const char *where, size_t max_characters,
+                               const char **ret_text, struct ebm_error *reterr) EBM_MUST_USE;
 
 #endif

@@ -56,7 +56,7 @@ static struct figures figures_of(const struct job *job)
         return figures; /* a job that is not done may still be a worker's */
     uint64_t started_us = atomic_load_explicit(&job->started_us, memory_order_relaxed);
     figures.model = job->model->name;
-    figures.rows = job->request.rows;
+    figures.rows = job->request.inputs.n;
     if (started_us > 0) {
         figures.queue_us = started_us - job->accepted_us;
         figures.compute_us = job->finished_us - started_us;

@@ -115,7 +115,7 @@ static uint64_t deadline_of(const struct dispatch *dispatch, const struct job *j
 static void queue_rows(struct dispatch *dispatch, struct job *travelling)
 {
     set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
-    submit(dispatch, travelling, &travelling->model->lane, travelling->request.rows);
+    submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n);
 }
 
 static void start(struct dispatch *dispatch, struct job *job)
@@ -123,10 +123,10 @@ static void start(struct dispatch *dispatch, struct job *job)
     enum ebm_status status = EBM_OK;
     bool is_small = job->body.size <= READ_HERE_BYTES;
     if (is_small)
-        status = predict_read(dispatch->config.service, job);
-    is_small = is_small && job->request.rows <= ADMIT_HERE_ROWS;
+        status = operation_read(dispatch->config.service, job);
+    is_small = is_small && job->request.inputs.n <= ADMIT_HERE_ROWS;
     if (status == EBM_OK && is_small)
-        status = predict_admit(dispatch->config.service, job);
+        status = operation_admit(dispatch->config.service, job);
     if (status != EBM_OK) {
         answer_error(job);
     } else if (is_small) {
@@ -137,11 +137,11 @@ static void start(struct dispatch *dispatch, struct job *job)
     }
 }
 
-void dispatch_predict(struct dispatch *dispatch, struct http_exchange *exchange)
+void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind)
 {
     struct ebm_buf body;
     http_take_body(exchange, &body);
-    struct job *job = job_new(&body, dispatch->config.max_arena_bytes);
+    struct job *job = job_new(kind, &body, dispatch->config.max_arena_bytes);
     if (!job) {
         struct ebm_error error;
         (void)ebm_error_set(&error, EBM_NO_MEMORY, "", "no memory for one more request");

@@ -4,13 +4,13 @@
 #define EBM_SERVER_DISPATCH_H
 
 #include "server/mailbox.h"
-#include "server/predict.h"
+#include "server/operation.h"
 
 struct http;
 struct dispatch;
 
 struct dispatch_config {
-    const struct predict_service *service; /* borrow, as all below */
+    const struct operation_service *service; /* borrow, as all below */
     struct batcher *batcher;
     struct batcher_lane *read_lane;
     size_t max_arena_bytes; /* of one job */
@@ -25,8 +25,8 @@ void dispatch_set_http(struct dispatch *dispatch, struct http *http);
 /* After the last exchange ended. NULL is fine; the loop frees it in its next round. Returns NULL. */
 struct dispatch *dispatch_close(struct dispatch *dispatch);
 
-/* Takes the exchange's body to a prediction; answers it now or later. http_user is the job from now on. */
-void dispatch_predict(struct dispatch *dispatch, struct http_exchange *exchange);
+/* Takes the exchange's body, a request of this kind, to its answer, now or later. http_user is the job from now on. */
+void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind);
 /* The exchange is over. */
 void dispatch_end(struct dispatch *dispatch, struct http_exchange *exchange);
 /* The mailbox's callback; user is the dispatch. */

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-struct job *job_new(struct ebm_buf *body, size_t max_arena_bytes)
+struct job *job_new(enum request_kind kind, struct ebm_buf *body, size_t max_arena_bytes)
 {
     struct job *job = calloc(1, sizeof *job);
     if (!job)
@@ -19,6 +19,7 @@ struct job *job_new(struct ebm_buf *body, size_t max_arena_bytes)
     ebm_list_init(&job->mail);
     ebm_list_init(&job->ticket.link);
     deadline_init(&job->deadline);
+    job->kind = kind;
     job->body = *body;
     ebm_buf_init(body, 0);
     return job;

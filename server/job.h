@@ -16,7 +16,7 @@
 #include "core/arena.h"
 #include "core/buf.h"
 #include "models/estimate.h"
-#include "proto/predict_msg.h"
+#include "proto/request.h"
 #include "server/batcher.h"
 #include "server/deadline.h"
 #include "server/model_store.h"
@@ -43,19 +43,20 @@ struct job {
 
     /* the travelling reference; the loop may read these after on_end when the job is DONE */
     struct ebm_arena arena; /* request, query, predictions */
+    enum request_kind kind;
     struct ebm_buf body;
     bool is_read;
-    struct predict_request request;
+    struct request request;
     struct model_store_entry *model; /* a reference, NULL before it is found */
     struct ebm_resolved_query resolved;
-    struct ebm_prediction *predictions; /* (request.rows) */
+    struct ebm_prediction *predictions; /* (request.inputs.n) */
     struct ebm_error error;             /* status OK: answer stands */
     struct ebm_buf answer;
     uint64_t finished_us;
 };
 
 /* Takes the bytes of `body`. One reference: the loop's. New: job_unref. NULL: no memory. */
-struct job *job_new(struct ebm_buf *body, size_t max_arena_bytes) EBM_MUST_USE;
+struct job *job_new(enum request_kind kind, struct ebm_buf *body, size_t max_arena_bytes) EBM_MUST_USE;
 struct job *job_ref(struct job *job);
 struct job *job_unref(struct job *job); /* NULL is fine; returns NULL */
 

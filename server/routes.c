@@ -13,26 +13,40 @@
 #include <strings.h>
 
 #include "proto/json_write.h"
+#include "proto/openapi.h"
 #include "server/access_log.h"
 #include "server/reply.h"
 
 #define SHORT_ANSWER_BYTES (1u << 20)
 
-typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, const char *segment);
+struct route;
+typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const char *segment);
 
 struct route {
     const char *method, *pattern, *allow;
     bool has_json_body;
     handle_fn *handle;
+    enum request_kind kind;       /* of a POST */
+    const char *summary, *schema; /* of a GET, for the interface's description */
 };
 
-static handle_fn show_index, show_live, show_ready, show_model, predict;
+static handle_fn start_request, show_index, show_live, show_ready, show_model, show_openapi;
 
+#define POST(name, path, summary) {"POST", path, "POST", true, start_request, REQUEST_##name, summary, NULL},
+#define GET(pattern, handle, summary, schema) {"GET", pattern, "GET, HEAD", false, handle, 0, summary, schema},
+
+/* clang-format off */
 static const struct route table[] = {
-    {"POST", "/predict", "POST", true, predict},        {"GET", "/", "GET, HEAD", false, show_index},
-    {"GET", "/healthz", "GET, HEAD", false, show_live}, {"GET", "/livez", "GET, HEAD", false, show_live},
-    {"GET", "/readyz", "GET, HEAD", false, show_ready}, {"GET", "/v2/models/*", "GET, HEAD", false, show_model},
+    REQUEST_KIND_MAP(POST)
+    GET("/", show_index, "Routes and models of this server", "Index")
+    GET("/healthz", show_live, "Does the process answer?", "Live")
+    GET("/livez", show_live, "Does the process answer?", "Live")
+    GET("/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
+    GET("/openapi.json", show_openapi, "This description", "Anything")
+    GET("/v2/models/*", show_model, "A model's inputs and outputs", "Model")
 };
+/* clang-format on */
 
 /* ---- finding ---- */
 
@@ -114,7 +128,7 @@ static void on_request(void *user, struct http_exchange *exchange)
     const char *segment;
     const struct route *route = find(http_path(exchange), &segment);
     EBM_ASSERT(route); /* on_head answers all others */
-    route->handle(user, exchange, segment);
+    route->handle(user, exchange, route, segment);
 }
 
 static void on_too_large(void *user, struct http_exchange *exchange)
@@ -145,11 +159,12 @@ static void refuse_not_ready(struct http_exchange *exchange)
     refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping");
 }
 
-static void predict(struct routes *routes, struct http_exchange *exchange, const char *segment)
+static void start_request(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                          const char *segment)
 {
     (void)segment;
     if (routes->store)
-        dispatch_predict(routes->dispatch, exchange);
+        dispatch_request(routes->dispatch, exchange, route->kind);
     else
         refuse_not_ready(exchange);
 }
@@ -162,15 +177,19 @@ static void show_text(struct http_exchange *exchange, const char *text)
     reply_json(exchange, &body);
 }
 
-static void show_live(struct routes *routes, struct http_exchange *exchange, const char *segment)
+static void show_live(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                      const char *segment)
 {
+    (void)route;
     (void)routes;
     (void)segment;
     show_text(exchange, "{\"live\":true}\n");
 }
 
-static void show_ready(struct routes *routes, struct http_exchange *exchange, const char *segment)
+static void show_ready(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const char *segment)
 {
+    (void)route;
     (void)segment;
     if (routes->ready)
         show_text(exchange, "{\"ready\":true}\n");
@@ -191,8 +210,10 @@ static void write_entry(struct ebm_buf *body, const struct model_store_entry *en
     (void)ebm_buf_text(body, "}");
 }
 
-static void show_index(struct routes *routes, struct http_exchange *exchange, const char *segment)
+static void show_index(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const char *segment)
 {
+    (void)route;
     (void)segment;
     struct ebm_buf body;
     ebm_buf_init(&body, SHORT_ANSWER_BYTES);
@@ -206,6 +227,38 @@ static void show_index(struct routes *routes, struct http_exchange *exchange, co
         write_entry(&body, model_store_at(routes->store, i));
     }
     (void)ebm_buf_text(&body, "]}\n");
+    reply_json(exchange, &body);
+}
+
+/* ---- GET /openapi.json ---- */
+
+/* The only available model. */
+static const struct openapi_model *describe_model(const struct routes *routes, struct openapi_model *ret_model)
+{
+    struct model_store_entry *entry;
+    struct ebm_error error;
+    if (!routes->store || model_store_find(routes->store, NULL, 0, &entry, &error) != EBM_OK)
+        return NULL;
+    const struct ebm_net_desc *net = ebm_model_net(entry->model);
+    *ret_model = (struct openapi_model){net->X, net->D, net->has_energy};
+    (void)model_store_entry_unref(entry);
+    return ret_model;
+}
+
+static void show_openapi(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                         const char *segment)
+{
+    (void)route;
+    (void)segment;
+    struct openapi_route gets[EBM_COUNT_OF(table)];
+    struct openapi_model model;
+    struct openapi_info info = {EBM_VERSION, routes->limits, describe_model(routes, &model), gets, 0};
+    struct ebm_buf body;
+    for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
+        if (table[i].schema)
+            gets[info.n_routes++] = (struct openapi_route){table[i].pattern, table[i].summary, table[i].schema};
+    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    openapi_write(&body, &info);
     reply_json(exchange, &body);
 }
 
@@ -244,8 +297,10 @@ static void write_metadata(struct ebm_buf *body, const struct model_store_entry 
     (void)ebm_buf_text(body, "}\n");
 }
 
-static void show_model(struct routes *routes, struct http_exchange *exchange, const char *segment)
+static void show_model(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const char *segment)
 {
+    (void)route;
     struct model_store_entry *entry;
     struct ebm_error error;
     if (!routes->store) {

@@ -10,6 +10,7 @@ struct routes {
     const struct model_store *store; /* NULL until the models are loaded */
     bool ready;                      /* /readyz and /predict answer 200 */
     uint64_t max_body_bytes;
+    const struct request_limits *limits; /* what /openapi.json says; borrow */
     uint64_t n_requests; /* that are over */
 };
 

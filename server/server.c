@@ -45,7 +45,7 @@ struct server {
     struct routes routes;
 
     /* the starting thread's until `started` */
-    struct predict_service service;
+    struct operation_service service;
     struct model_store *store;
     struct worker_pool *workers;
     enum ebm_status start_status;
@@ -227,6 +227,7 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
     };
     server->routes.dispatch = server->dispatch;
     server->routes.max_body_bytes = options->max_body_bytes;
+    server->routes.limits = &server->service.limits;
     struct http_handler handler = routes_handler(&server->routes);
     enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);
     if (status == EBM_OK)
@@ -268,11 +269,12 @@ static enum ebm_status serve(struct server *server, struct ebm_error *reterr)
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
 {
     struct server server = {.options = options};
-    server.service.limits = (struct predict_limits){
+    server.service.limits = (struct request_limits){
         .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
         .max_samples = options->max_samples,
         .max_timeout_ms = options->timeout_ms,
     };
+    server.service.max_work = options->max_request_numbers;
     server.service.max_response_bytes = options->max_response_bytes;
     if (uv_loop_init(&server.loop) != 0)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no event loop");

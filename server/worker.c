@@ -88,14 +88,14 @@ static void note_start(struct job *job)
 
 static void read_job(struct worker *worker, struct job *job)
 {
-    const struct predict_service *service = worker->pool->config.service;
+    const struct operation_service *service = worker->pool->config.service;
     if (!job_rows_done(job, 1) || !job_start(job)) {
         (void)job_unref(job);
         return;
     }
-    enum ebm_status status = job->is_read ? EBM_OK : predict_read(service, job);
+    enum ebm_status status = job->is_read ? EBM_OK : operation_read(service, job);
     if (status == EBM_OK)
-        status = predict_admit(service, job);
+        status = operation_admit(service, job);
     send_home(worker, job, status == EBM_OK ? job_requeue(job) : job_finish(job));
 }
 
@@ -105,9 +105,9 @@ static void complete(struct worker *worker, struct job *job)
     enum ebm_status failure = (enum ebm_status)atomic_load_explicit(&job->failure, memory_order_relaxed);
     if (job_is_wanted(job)) {
         if (failure == EBM_OK)
-            predict_encode(worker->pool->config.service, job);
+            operation_encode(worker->pool->config.service, job);
         else
-            (void)ebm_error_set(&job->error, failure, "", "the prediction failed: %s", ebm_status_text(failure));
+            (void)ebm_error_set(&job->error, failure, "", "the computation failed: %s", ebm_status_text(failure));
         job->finished_us = ebm_clock_us();
     }
     send_home(worker, job, job_finish(job));
@@ -124,7 +124,7 @@ static uint32_t stage(struct worker *worker, const struct batcher_batch *batch)
             continue;
         note_start(job);
         for (uint32_t i = 0; i < part->n_rows; i++)
-            worker->items[n++] = predict_item(job, part->first_row + i);
+            worker->items[n++] = operation_item(job, part->first_row + i);
     }
     return n;
 }

@@ -3,13 +3,13 @@
 #define EBM_SERVER_WORKER_H
 
 #include "server/mailbox.h"
-#include "server/predict.h"
+#include "server/operation.h"
 
 struct worker_config {
     uint32_t n_workers;
     const struct ebm_device_ops *ops;
     struct ebm_ctx_limits limits;
-    const struct predict_service *service; /* borrow, as all below: until the pool is freed */
+    const struct operation_service *service; /* borrow, as all below: until the pool is freed */
     struct batcher *batcher;
     struct batcher_lane *read_lane; /* jobs whose bodies are still to be read, one row each */
     struct mailbox *mailbox;        /* jobs come back here, with their reference */

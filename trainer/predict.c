@@ -17,7 +17,6 @@
 #include "trainer/columns.h"
 #include "trainer/draw.h"
 #include "trainer/model_file.h"
-#include "trainer/score.h"
 
 #define PREDICT_SAMPLES 4096u
 #define PREDICT_ROWS 16u /* in one device call */
@@ -154,43 +153,36 @@ static void write_row(const struct oracle *o, const struct ebm_prediction *p)
 /* ---- the picture ---- */
 
 /* The density at the middle of every column, averaged over a few points so that no narrow mode falls between. */
-static enum ebm_status density_on_grid(const struct oracle *o, uint32_t row, double lower, double upper,
-                                       double *ret_density, struct ebm_error *reterr)
+static enum ebm_status density_on_grid(struct oracle *o, uint32_t row, double lower, double upper, double *ret_density,
+                                       struct ebm_error *reterr)
 {
-    enum { POINTS = 4 };
-    const struct ebm_device_ops *ops = ebm_device_cpu();
-    struct ebm_ctx *ctx = ebm_engine_ctx(o->engine);
-    const struct ebm_config *config = o->config;
-    float y[DRAW_COLUMNS * POINTS], values[DRAW_COLUMNS * POINTS];
-    EBM_AUTO(ebm_freep) float *x = calloc(config->input.size, sizeof *x);
-    struct ebm_row grid = {.samples = DRAW_COLUMNS * POINTS};
-    bool by_energy = config->net.has_energy;
-    if (x == NULL)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "--draw", "no memory");
-    ebm_standardize(x, o->data->x + (size_t)row * config->input.size, config->input.mean, config->input.std,
-                    config->input.size);
-    for (uint32_t i = 0; i < grid.samples; i++) {
-        double at = lower + (upper - lower) * (i + 0.5) / grid.samples;
-        ebm_standardize(&y[i], &at, config->target.mean, config->target.std, 1);
-    }
-    enum ebm_status status = ops->features(ctx, o->plan, x, 1);
-    if (status == EBM_OK)
-        status = ops->propose(ctx, 0, &grid, y);
-    if (status == EBM_OK && by_energy)
-        status = ops->score(ctx, false);
-    if (status == EBM_OK)
-        status = ops->fetch(ctx, by_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, 0, values);
+    enum { POINTS = 4, GRID = DRAW_COLUMNS * POINTS };
+    struct ebm_query query = {.outputs = EBM_OUTPUT(UNNORMALIZED_LOG_PROB), .num_samples = 1, .n_targets = GRID};
+    struct ebm_resolved_query resolved;
+    struct ebm_prediction p;
+    double y[GRID], highest = -INFINITY;
+    for (uint32_t i = 0; i < GRID; i++)
+        y[i] = lower + (upper - lower) * (i + 0.5) / GRID;
+    enum ebm_status status = ebm_query_resolve(&query, o->model, &o->arena, &resolved, reterr);
     if (status != EBM_OK)
+        return status;
+    if (ebm_prediction_init(&p, 1, &resolved, o->model, &o->arena) != EBM_OK)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "--draw", "no memory");
+    struct ebm_item item = {.x = o->data->x + (size_t)row * o->config->input.size,
+                            .targets = y,
+                            .row_in_request = row,
+                            .resolved = &resolved,
+                            .out = &p};
+    if (ebm_engine_predict(o->engine, o->model, o->plan, &item, 1) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
-    double highest = -INFINITY;
-    for (uint32_t i = 0; i < grid.samples; i++)
-        highest = fmax(highest, (double)values[i]);
-    for (uint32_t i = 0; i < grid.samples; i++)
-        ret_density[i / POINTS] += exp((double)values[i] - highest);
+    for (uint32_t i = 0; i < GRID; i++)
+        highest = fmax(highest, p.unnormalized_log_prob[i]);
+    for (uint32_t i = 0; i < GRID; i++)
+        ret_density[i / POINTS] += exp(p.unnormalized_log_prob[i] - highest);
     return EBM_OK;
 }
 
-static enum ebm_status draw_row(const struct oracle *o, uint32_t row, const struct ebm_prediction *p,
+static enum ebm_status draw_row(struct oracle *o, uint32_t row, const struct ebm_prediction *p,
                                 struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_buf_done) struct ebm_buf text;

@@ -1,4 +1,4 @@
-/* score.c - tasks of SCORE_ROWS rows over the pool; for each row
+/* score.c - blocks of SCORE_ROWS rows over the pool, one call of the device's predict each:
  *
  *   draws of the proposal -> log Z and the mean, by importance      (a mixture model: its mean, log Z = 0)
  *   the true target       -> f, or log q -> log p = f - log Z - sum log std
@@ -46,76 +46,70 @@ static double log_mean_exp(const float *values, uint32_t n)
     return max + log(sum / n);
 }
 
-static enum ebm_status estimate_row(const struct score_spec *spec, struct ebm_ctx *ctx, uint32_t b, uint32_t number,
-                                    struct ebm_estimate *ret_estimate)
-{
-    const struct ebm_device_ops *ops = spec->ops;
-    bool by_energy = spec->config->net.has_energy;
-    struct ebm_estimate_spec how = {.estimator = by_energy ? EBM_ESTIMATE_IMPORTANCE : EBM_ESTIMATE_MIXTURE};
-    struct ebm_row row = {.seed = spec->seed, .row_in_request = number, .samples = by_energy ? spec->samples : 1};
-    enum ebm_status status = ops->propose(ctx, b, &row, NULL);
-    if (status == EBM_OK && by_energy)
-        status = ops->score(ctx, false);
-    return status == EBM_OK ? ops->estimate(ctx, &how, ret_estimate) : status;
-}
+/* What a block needs, each row its part. */
+struct block {
+    struct ebm_task tasks[SCORE_ROWS];
+    struct ebm_estimate estimates[SCORE_ROWS];
+    double means[SCORE_ROWS][LIMIT_TARGET_DIM];
+    float targets[SCORE_ROWS][SCORE_TARGETS > LIMIT_TARGET_DIM ? SCORE_TARGETS : LIMIT_TARGET_DIM];
+    float f[SCORE_ROWS][SCORE_TARGETS], log_q[SCORE_ROWS][SCORE_TARGETS];
+    float x[]; /* (B, X) */
+};
 
-static enum ebm_status score_target(const struct score_spec *spec, struct ebm_ctx *ctx, uint32_t b, const double *y,
-                                    double *ret_log_p)
-{
-    const struct ebm_device_ops *ops = spec->ops;
-    bool by_energy = spec->config->net.has_energy;
-    float targets[SCORE_TARGETS > LIMIT_TARGET_DIM ? SCORE_TARGETS : LIMIT_TARGET_DIM], values[SCORE_TARGETS];
-    struct ebm_row row = {.samples = targets_of(spec, y, targets)};
-    enum ebm_status status = ops->propose(ctx, b, &row, targets);
-    if (status == EBM_OK && by_energy)
-        status = ops->score(ctx, false);
-    if (status == EBM_OK)
-        status = ops->fetch(ctx, by_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, b, values);
-    if (status == EBM_OK)
-        status = ops->sync(ctx);
-    if (status == EBM_OK)
-        *ret_log_p = log_mean_exp(values, row.samples);
-    return status;
-}
-
-static enum ebm_status score_row(const struct job *job, struct ebm_ctx *ctx, uint32_t b, uint32_t i)
+static void stage_row(const struct job *job, const struct ebm_estimate_spec *how, struct block *block, uint32_t first,
+                      uint32_t b)
 {
     const struct score_spec *spec = job->spec;
-    const struct ebm_target_config *target = &spec->config->target;
-    uint32_t row = job->rows[i];
-    double mean[LIMIT_TARGET_DIM], log_p = NAN;
-    struct ebm_estimate estimate = {.mean = mean, .log_z = NAN};
-    enum ebm_status status = estimate_row(spec, ctx, b, job->data->numbers[row], &estimate);
-    if (status == EBM_OK)
-        status = score_target(spec, ctx, b, job->data->y + (size_t)row * target->dim, &log_p);
-    if (status != EBM_OK)
-        return status;
-    job->nll[i] = estimate.log_z - log_p;
+    const struct ebm_input_config *input = &spec->config->input;
+    uint32_t row = job->rows[first + b], D = spec->config->target.dim;
+    ebm_standardize(block->x + (size_t)b * input->size, job->data->x + (size_t)row * input->size, input->mean,
+                    input->std, input->size);
+    block->estimates[b] = (struct ebm_estimate){.mean = block->means[b]};
+    block->tasks[b] = (struct ebm_task){
+        .row = {.seed = spec->seed, .row_in_request = job->data->numbers[row], .samples = spec->samples},
+        .spec = how,
+        .out = &block->estimates[b],
+        .n_y = targets_of(spec, job->data->y + (size_t)row * D, block->targets[b]),
+        .h_y = block->targets[b],
+        .h_f = block->f[b],
+        .h_log_q = block->log_q[b],
+    };
+}
+
+static void finish_row(const struct job *job, const struct block *block, uint32_t first, uint32_t b)
+{
+    const struct ebm_config *config = job->spec->config;
+    const struct ebm_target_config *target = &config->target;
+    uint32_t i = first + b;
+    const float *values = config->net.has_energy ? block->f[b] : block->log_q[b];
+    job->nll[i] = block->estimates[b].log_z - log_mean_exp(values, block->tasks[b].n_y);
     for (uint32_t d = 0; d < target->dim; d++) {
         job->nll[i] += log(target->std[d]);
         if (job->mean != NULL)
-            job->mean[(size_t)i * target->dim + d] = mean[d] * target->std[d] + target->mean[d];
+            job->mean[(size_t)i * target->dim + d] = block->means[b][d] * target->std[d] + target->mean[d];
     }
-    return EBM_OK;
 }
 
 static void score_block(void *user, uint32_t task, struct ebm_ctx *ctx)
 {
     struct job *job = user;
-    const struct ebm_input_config *input = &job->spec->config->input;
+    const struct score_spec *spec = job->spec;
+    struct ebm_estimate_spec how = {.estimator = spec->config->net.has_energy ? EBM_ESTIMATE_IMPORTANCE
+                                                                              : EBM_ESTIMATE_MIXTURE};
     uint32_t first = task * SCORE_ROWS, left = job->n - first, B = left < SCORE_ROWS ? left : SCORE_ROWS;
-    float *x = calloc((size_t)B * input->size, sizeof *x);
-    enum ebm_status status = x != NULL ? EBM_OK : EBM_NO_MEMORY;
-    for (uint32_t b = 0; x != NULL && b < B; b++)
-        ebm_standardize(x + (size_t)b * input->size, job->data->x + (size_t)job->rows[first + b] * input->size,
-                        input->mean, input->std, input->size);
+    struct block *block = calloc(1, sizeof *block + (size_t)B * spec->config->input.size * sizeof *block->x);
+    enum ebm_status status = block != NULL ? EBM_OK : EBM_NO_MEMORY;
+    for (uint32_t b = 0; block != NULL && b < B; b++)
+        stage_row(job, &how, block, first, b);
     if (status == EBM_OK)
-        status = job->spec->ops->features(ctx, job->spec->plan, x, B);
+        status = spec->ops->predict(ctx, spec->plan, block->x, block->tasks, B);
+    if (status == EBM_OK)
+        status = spec->ops->sync(ctx);
     for (uint32_t b = 0; status == EBM_OK && b < B; b++)
-        status = score_row(job, ctx, b, first + b);
+        finish_row(job, block, first, b);
     if (status != EBM_OK)
         atomic_store(&job->failed, true);
-    free(x);
+    free(block);
 }
 
 enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, const struct dataset *data,

@@ -14,7 +14,7 @@ static struct job *job_of(const char *text)
     struct ebm_buf body;
     ebm_buf_init(&body, 100);
     CHECK_EQ(ebm_buf_text(&body, text), EBM_OK);
-    struct job *job = job_new(&body, 1 << 20);
+    struct job *job = job_new(REQUEST_PREDICT, &body, 1 << 20);
     CHECK(job != NULL && body.bytes == NULL);
     return job;
 }

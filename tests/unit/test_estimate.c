@@ -105,7 +105,9 @@ static struct ebm_query query_of(enum ebm_choice choice, uint32_t samples)
                               .num_samples = samples,
                               .seed = 3,
                               .n_quantiles = 3,
-                              .quantiles = wanted_quantiles};
+                              .quantiles = wanted_quantiles,
+                              .interval_level = 0.9,
+                              .n_fair = 16};
 }
 
 static struct ebm_resolved_query *resolve(struct bench *b, struct ebm_query query)
@@ -124,6 +126,23 @@ static void predict(struct bench *b, const struct ebm_resolved_query *resolved, 
     for (uint32_t i = 0; i < n; i++)
         items[i] = (struct ebm_item){.x = x + 2 * i, .row_in_request = rows[i], .resolved = resolved, .out = &out[i]};
     cr_assert_eq(ebm_engine_predict(b->engine, b->model, b->plan, items, n), EBM_OK);
+}
+
+/* log p at y (n) for one x, and where asked for log q. */
+static void log_prob_at(struct bench *b, const double x[2], const double *y, uint32_t n, double *ret_log_prob,
+                        double *ret_log_q)
+{
+    struct ebm_query query = {.outputs = EBM_OUTPUT(LOG_PROB) | EBM_OUTPUT(PROPOSAL_LOG_PROB),
+                              .num_samples = 4096,
+                              .seed = 1,
+                              .n_targets = n};
+    struct ebm_prediction p;
+    struct ebm_item item = {.x = x, .targets = y, .resolved = resolve(b, query), .out = &p};
+    cr_assert_eq(ebm_prediction_init(&p, 1, item.resolved, b->model, &b->arena), EBM_OK);
+    cr_assert_eq(ebm_engine_predict(b->engine, b->model, b->plan, &item, 1), EBM_OK);
+    memcpy(ret_log_prob, p.log_prob, n * sizeof *ret_log_prob);
+    if (ret_log_q != NULL)
+        memcpy(ret_log_q, p.proposal_log_prob, n * sizeof *ret_log_q);
 }
 
 Test(estimate, auto_takes_what_the_model_can_do)
@@ -171,17 +190,15 @@ Test(estimate, answers_are_in_the_targets_units_and_agree_with_each_other)
 Test(estimate, the_mixture_has_its_closed_form)
 {
     struct bench b = start(mixture_text);
-    double x[2] = {1e6 - 8.0, -3.1}, y[2001], log_prob[2001], xs[2 * 2001], mass = 0.0, mean = 0.0, square = 0.0;
+    double x[2] = {1e6 - 8.0, -3.1}, y[2001], log_prob[2001], log_q[2001], mass = 0.0, mean = 0.0, square = 0.0;
     uint32_t row = 0;
     struct ebm_prediction p;
     predict(&b, resolve(&b, query_of(EBM_CHOICE_AUTO, 100)), x, &row, 1, &p);
-    for (int i = 0; i <= 2000; i++) {
+    for (int i = 0; i <= 2000; i++)
         y[i] = -100.0 + 0.2 * i;
-        xs[2 * i] = x[0];
-        xs[2 * i + 1] = x[1];
-    }
-    cr_assert_eq(ebm_engine_log_prob(b.engine, b.model, b.plan, xs, y, 2001, 1, 0, log_prob), EBM_OK);
+    log_prob_at(&b, x, y, 2001, log_prob, log_q);
     for (int i = 0; i <= 2000; i++) {
+        cr_assert_eq(log_prob[i], log_q[i], "the mixture is the density itself");
         mass += 0.2 * exp(log_prob[i]);
         mean += 0.2 * exp(log_prob[i]) * y[i];
         square += 0.2 * exp(log_prob[i]) * y[i] * y[i];
@@ -198,17 +215,69 @@ Test(estimate, importance_log_prob_integrates_to_one)
 {
     struct bench b = start(full_text);
     enum { N = 1501 };
-    double y[N], xs[2 * N], log_prob[N], mass = 0.0;
-    for (int i = 0; i < N; i++) {
+    double x[2] = {1e6 + 1.0, -2.5}, y[N], log_prob[N], mass = 0.0;
+    for (int i = 0; i < N; i++)
         y[i] = -300.0 + 0.5 * i * 800.0 / 750.0;
-        xs[2 * i] = 1e6 + 1.0;
-        xs[2 * i + 1] = -2.5;
-    }
-    cr_assert_eq(ebm_engine_log_prob(b.engine, b.model, b.plan, xs, y, N, 4096, 1, log_prob), EBM_OK);
+    log_prob_at(&b, x, y, N, log_prob, NULL);
     for (int i = 0; i < N; i++)
         mass += (y[1] - y[0]) * exp(log_prob[i]);
     cr_assert_float_eq(mass, 1.0, 0.05, "mass %g", mass);
     stop(&b);
+}
+
+Test(estimate, weighted_and_fair_samples_have_the_moments_of_the_prediction)
+{
+    struct bench b = start(full_text);
+    enum { N = 4096 };
+    struct ebm_query query = query_of(EBM_CHOICE_IMPORTANCE, N);
+    double x[2] = {1e6 + 4.0, -2.7}, weighted = 0.0, fair = 0.0, mass = 0.0;
+    uint32_t row = 0;
+    struct ebm_prediction p;
+    query.weighted = true;
+    predict(&b, resolve(&b, query), x, &row, 1, &p);
+    for (int i = 0; i < N; i++) {
+        mass += exp(p.log_weights[i]);
+        weighted += exp(p.log_weights[i]) * p.samples[i];
+    }
+    cr_assert_float_eq(mass, 1.0, 1e-5);
+    cr_assert_float_eq(weighted, p.mean[0], 1e-4 * p.std[0], "%g, predicted %g", weighted, p.mean[0]);
+    query.weighted = false;
+    query.n_fair = N;
+    predict(&b, resolve(&b, query), x, &row, 1, &p);
+    cr_assert_null(p.log_weights);
+    for (int i = 0; i < N; i++)
+        fair += p.samples[i] / N;
+    cr_assert_float_eq(fair, p.mean[0], 5.0 * p.std[0] / sqrt(N), "%g, predicted %g +- %g", fair, p.mean[0], p.std[0]);
+    query.choice = EBM_CHOICE_MIXTURE;
+    predict(&b, resolve(&b, query), x, &row, 1, &p);
+    for (fair = 0.0, row = 0; row < N; row++)
+        fair += p.samples[row] / N;
+    cr_assert_float_eq(fair, p.mean[0], 5.0 * p.std[0] / sqrt(N), "mixture: %g, predicted %g", fair, p.mean[0]);
+    stop(&b);
+}
+
+Test(estimate, an_interval_is_a_pair_of_quantiles)
+{
+    struct bench b = start(full_text);
+    double x[2] = {1e6 + 4.0, -2.7};
+    uint32_t row = 0;
+    struct ebm_prediction p;
+    predict(&b, resolve(&b, query_of(EBM_CHOICE_AUTO, 1024)), x, &row, 1, &p);
+    cr_assert_eq(p.interval[0], p.quantiles[0], "%g, %g", p.interval[0], p.quantiles[0]);
+    cr_assert_eq(p.interval[1], p.quantiles[2], "%g, %g", p.interval[1], p.quantiles[2]);
+    stop(&b);
+}
+
+Test(estimate, weighted_samples_need_weights)
+{
+    struct bench mixture = start(mixture_text);
+    struct ebm_resolved_query resolved;
+    struct ebm_error error = {0};
+    struct ebm_query query = query_of(EBM_CHOICE_AUTO, 100);
+    query.weighted = true;
+    cr_assert_eq(ebm_query_resolve(&query, mixture.model, &mixture.arena, &resolved, &error), EBM_INVALID);
+    cr_assert_str_eq(error.where, "resample");
+    stop(&mixture);
 }
 
 static bool same(const struct ebm_prediction *a, const struct ebm_prediction *b)
@@ -216,6 +285,7 @@ static bool same(const struct ebm_prediction *a, const struct ebm_prediction *b)
     return memcmp(a->mean, b->mean, sizeof(double)) == 0 && memcmp(a->std, b->std, sizeof(double)) == 0 &&
            memcmp(a->median, b->median, sizeof(double)) == 0 &&
            memcmp(a->quantiles, b->quantiles, 3 * sizeof(double)) == 0 &&
+           memcmp(a->samples, b->samples, 16 * sizeof(double)) == 0 &&
            memcmp(&a->log_normalizer, &b->log_normalizer, sizeof(double)) == 0 &&
            memcmp(&a->ess, &b->ess, sizeof(double)) == 0 && memcmp(a->mcse_mean, b->mcse_mean, sizeof(double)) == 0;
 }

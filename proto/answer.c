@@ -1,0 +1,203 @@
+/* answer.c - rows of numbers into JSON, member by member in the order of the table.
+ *
+ *   struct answer -> head;  struct answer_row -> the members that are not NULL, then diagnostics
+ *
+ * Guarantees: valid JSON whatever the numbers are (null for what is not finite); no answer is larger than
+ * answer_bound said. Does not know: models, devices. */
+#include "proto/answer.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "proto/json_write.h"
+
+#define PREDICT (1u << REQUEST_PREDICT)
+#define SAMPLE (1u << REQUEST_SAMPLE)
+#define DENSITY (1u << REQUEST_DENSITY)
+
+static const struct answer_member members[] = {
+#define ROW(name, shape, kinds, help) {#name, shape, offsetof(struct answer_row, name), kinds, help},
+    ROW(mean, ANSWER_VECTOR, PREDICT, "mean of p(y given x)") ROW(std, ANSWER_VECTOR, PREDICT, "standard deviation")
+        ROW(variance, ANSWER_VECTOR, PREDICT, "variance") ROW(median, ANSWER_VECTOR, PREDICT,
+                                                              "median of each coordinate")
+            ROW(quantiles, ANSWER_QUANTILES, PREDICT, "quantiles of each coordinate, in the order of the request")
+                ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate that holds the level's mass")
+                    ROW(samples, ANSWER_SAMPLES, SAMPLE,
+                        "samples") ROW(log_weights, ANSWER_SAMPLE_VALUES, SAMPLE,
+                                       "normalised log weight of every sample, when not resampled")
+                        ROW(targets, ANSWER_TARGETS, DENSITY, "where the densities are taken")
+                            ROW(unnormalized_log_prob, ANSWER_TARGET_VALUES, DENSITY, "f(x, y) in the target's units")
+                                ROW(log_prob, ANSWER_TARGET_VALUES, DENSITY, "log p(y given x)")
+                                    ROW(proposal_log_prob, ANSWER_TARGET_VALUES, DENSITY, "log q(y given x)")
+                                        ROW(log_normalizer, ANSWER_VALUE, PREDICT | DENSITY,
+                                            "log Z of the standardised density")
+                                            ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY,
+                                                "Monte Carlo standard error of log_normalizer")
+#undef ROW
+};
+
+const struct answer_member *answer_members(uint32_t *ret_n)
+{
+    *ret_n = EBM_COUNT_OF(members);
+    return members;
+}
+
+/* ---- shapes ---- */
+
+static void write_vectors(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D, int digits)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        (void)ebm_buf_append(buf, i ? "," : "[", 1);
+        json_write_numbers(buf, values + (size_t)i * D, D, digits);
+    }
+    (void)ebm_buf_append(buf, "]", 1);
+}
+
+/* What the client sent comes back as it was. */
+static void write_targets(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D)
+{
+    for (size_t i = 0; i < (size_t)n * D; i++) {
+        (void)ebm_buf_text(buf, i % D ? "," : i ? "],[" : "[[");
+        (void)ebm_buf_json_number(buf, values[i]);
+    }
+    (void)ebm_buf_text(buf, "]]");
+}
+
+static void write_quantiles(struct ebm_buf *buf, const struct answer *answer, const double *values)
+{
+    (void)ebm_buf_append(buf, "[", 1);
+    for (uint32_t q = 0; q < answer->quantiles.n; q++) {
+        (void)ebm_buf_text(buf, q ? ",{\"probability\":" : "{\"probability\":");
+        (void)ebm_buf_json_number(buf, answer->quantiles.numbers[q]);
+        (void)ebm_buf_text(buf, ",\"value\":");
+        json_write_numbers(buf, values + (size_t)q * answer->D, answer->D, answer->digits);
+        (void)ebm_buf_append(buf, "}", 1);
+    }
+    (void)ebm_buf_append(buf, "]", 1);
+}
+
+static void write_interval(struct ebm_buf *buf, const struct answer *answer, const double *ends)
+{
+    (void)ebm_buf_text(buf, "{\"kind\":\"equal_tailed\",\"level\":");
+    (void)ebm_buf_json_number(buf, answer->interval_level);
+    (void)ebm_buf_text(buf, ",\"intervals\":[{\"lower\":");
+    json_write_numbers(buf, ends, answer->D, answer->digits);
+    (void)ebm_buf_text(buf, ",\"upper\":");
+    json_write_numbers(buf, ends + answer->D, answer->D, answer->digits);
+    (void)ebm_buf_text(buf, "}]}");
+}
+
+static void write_member(struct ebm_buf *buf, const struct answer *answer, enum answer_shape shape,
+                         const double *values)
+{
+    switch (shape) {
+    case ANSWER_VECTOR:
+        json_write_numbers(buf, values, answer->D, answer->digits);
+        return;
+    case ANSWER_QUANTILES:
+        write_quantiles(buf, answer, values);
+        return;
+    case ANSWER_INTERVAL:
+        write_interval(buf, answer, values);
+        return;
+    case ANSWER_SAMPLES:
+        write_vectors(buf, values, answer->n_samples, answer->D, answer->digits);
+        return;
+    case ANSWER_SAMPLE_VALUES:
+        json_write_numbers(buf, values, answer->n_samples, JSON_WRITE_FLOAT_DIGITS);
+        return;
+    case ANSWER_TARGETS:
+        write_targets(buf, values, answer->n_targets, answer->D);
+        return;
+    case ANSWER_TARGET_VALUES:
+        json_write_numbers(buf, values, answer->n_targets, JSON_WRITE_FLOAT_DIGITS);
+        return;
+    case ANSWER_VALUE:
+        json_write_number(buf, *values, JSON_WRITE_FLOAT_DIGITS);
+        return;
+    }
+}
+
+/* ---- diagnostics ---- */
+
+static void write_number(struct ebm_buf *buf, const char *name, double value)
+{
+    (void)ebm_buf_text(buf, name);
+    json_write_number(buf, value, JSON_WRITE_FLOAT_DIGITS);
+}
+
+static void write_draws(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
+{
+    (void)ebm_buf_printf(buf, "\"importance\",\"num_samples\":%" PRIu32, row->num_samples);
+    write_number(buf, ",\"ess\":", row->ess);
+    write_number(buf, ",\"ess_ratio\":", row->ess / row->num_samples);
+    write_number(buf, ",\"max_weight\":", row->max_weight);
+    (void)ebm_buf_text(buf, ",\"mcse_mean\":");
+    json_write_numbers(buf, row->mcse_mean, answer->D, JSON_WRITE_FLOAT_DIGITS);
+}
+
+static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
+{
+    (void)ebm_buf_text(buf, "\"diagnostics\":{\"estimator\":");
+    if (row->drew)
+        write_draws(buf, answer, row);
+    else
+        (void)ebm_buf_text(buf, "\"mixture\"");
+    if (!row->drew && answer->ignored)
+        (void)ebm_buf_printf(buf, ",\"%s_ignored\":true", answer->ignored);
+    (void)ebm_buf_text(buf, row->reliable ? ",\"reliable\":true,\"reason\":" : ",\"reliable\":false,\"reason\":");
+    if (row->reason)
+        (void)ebm_buf_json_text(buf, row->reason);
+    else
+        (void)ebm_buf_text(buf, "null");
+    (void)ebm_buf_append(buf, "}", 1);
+}
+
+/* ---- the whole ---- */
+
+void answer_begin(struct ebm_buf *buf, const struct answer *answer)
+{
+    (void)ebm_buf_text(buf, "{\"model\":");
+    (void)ebm_buf_json_text(buf, answer->model);
+    (void)ebm_buf_printf(buf, ",\"version\":%" PRIu64, answer->version);
+    if (answer->id) {
+        (void)ebm_buf_text(buf, ",\"id\":");
+        (void)ebm_buf_json_text(buf, answer->id);
+    }
+    (void)ebm_buf_printf(buf, ",\"seed\":%" PRIu64 ",\"predictions\":[", answer->seed);
+}
+
+void answer_add_row(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row, uint32_t index)
+{
+    (void)ebm_buf_text(buf, index ? ",{" : "{");
+    for (size_t i = 0; i < EBM_COUNT_OF(members); i++) {
+        const double *values;
+        memcpy(&values, (const char *)row + members[i].at, sizeof values);
+        if (!values)
+            continue;
+        (void)ebm_buf_printf(buf, "\"%s\":", members[i].name);
+        write_member(buf, answer, members[i].shape, values);
+        (void)ebm_buf_append(buf, ",", 1);
+    }
+    write_diagnostics(buf, answer, row);
+    (void)ebm_buf_append(buf, "}", 1);
+}
+
+enum ebm_status answer_end(struct ebm_buf *buf)
+{
+    return ebm_buf_text(buf, "]}\n");
+}
+
+size_t answer_bound(const struct request *request, uint32_t D)
+{
+    const size_t number_bytes = 26, brackets_bytes = 4, head_bytes = 1024, row_bytes = 768, quantile_bytes = 64;
+    size_t n_samples = request->kind != REQUEST_SAMPLE ? 0
+                       : request->resample             ? request->num_samples
+                                                       : request->num_draws;
+    size_t vector = D * number_bytes + brackets_bytes;
+    size_t row = row_bytes + 7 * vector; /* mean std variance median interval mcse_mean */
+    row += request->quantiles.n * (quantile_bytes + vector);
+    row += n_samples * (vector + number_bytes);
+    row += request->targets.n * (vector + 3 * number_bytes);
+    return head_bytes + REQUEST_ID_CHARACTERS * 6 + request->inputs.n * row;
+}

@@ -1,0 +1,74 @@
+/* answer.h - answers of /predict, /sample and /density -> JSON (docs/API.md).
+ *
+ * One table of members (answer.c) says name, shape and meaning; it writes the rows and describes them. Any thread. */
+#ifndef EBM_PROTO_ANSWER_H
+#define EBM_PROTO_ANSWER_H
+
+#include "core/buf.h"
+#include "proto/request.h"
+
+/* What all rows of an answer share. */
+struct answer {
+    const char *model;
+    uint64_t version;
+    const char *id; /* NULL: none */
+    uint64_t seed;
+    uint32_t D, n_samples, n_targets; /* sizes of a row's arrays */
+    struct field_numbers quantiles;   /* the probabilities */
+    double interval_level;
+    int digits;          /* significant digits of numbers in the target's unit */
+    const char *ignored; /* a field that the client gave and the estimator does not use; NULL: none */
+};
+
+/* One row, in the target's unit; NULL: not asked for. */
+struct answer_row {
+    const double *mean, *std, *variance, *median;                       /* (D) */
+    const double *quantiles;                                            /* (quantiles.n, D) */
+    const double *interval;                                             /* (2, D): lower, upper */
+    const double *samples;                                              /* (n_samples, D) */
+    const double *log_weights;                                          /* (n_samples) */
+    const double *targets;                                              /* (n_targets, D) */
+    const double *unnormalized_log_prob, *log_prob, *proposal_log_prob; /* (n_targets) */
+    const double *log_normalizer, *log_normalizer_std_error;            /* one number */
+
+    /* diagnostics */
+    bool drew; /* importance: num_samples to mcse_mean stand */
+    uint32_t num_samples;
+    double ess, max_weight;
+    const double *mcse_mean; /* (D) */
+    bool reliable;
+    const char *reason; /* a word, or NULL */
+};
+
+/* begin, row by row, end. A failure (too large, no memory) stays in buf->status. */
+void answer_begin(struct ebm_buf *buf, const struct answer *answer);
+void answer_add_row(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row, uint32_t index);
+enum ebm_status answer_end(struct ebm_buf *buf) EBM_MUST_USE;
+
+/* An upper bound of the bytes that the answer to a request takes for a target of D numbers. */
+size_t answer_bound(const struct request *request, uint32_t D);
+
+enum answer_shape {
+    ANSWER_VECTOR,        /* D numbers */
+    ANSWER_QUANTILES,     /* objects of probability and value */
+    ANSWER_INTERVAL,      /* an object */
+    ANSWER_SAMPLES,       /* vectors, one a sample */
+    ANSWER_SAMPLE_VALUES, /* numbers, one a sample */
+    ANSWER_TARGETS,       /* vectors, one a target */
+    ANSWER_TARGET_VALUES, /* numbers, one a target */
+    ANSWER_VALUE,         /* one number */
+};
+
+/* A member of a row. */
+struct answer_member {
+    const char *name;
+    enum answer_shape shape;
+    size_t at;      /* of its pointer in struct answer_row */
+    uint32_t kinds; /* bits 1 << enum request_kind that may have it */
+    const char *help;
+};
+
+/* Borrow: static. */
+const struct answer_member *answer_members(uint32_t *ret_n);
+
+#endif

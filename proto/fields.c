@@ -1,0 +1,420 @@
+/* fields.c - a JSON object, member by member, through its table.
+ *
+ *   member -> row of its name (none: refused, with the names that there are) -> reader of its kind -> value at its
+ * place
+ *
+ * Guarantees: what is returned OK is within every bound and finite; every refusal says where, what stood there and what
+ * was expected; nothing of the JSON is borrowed afterwards. Does not know: any message. */
+#include "proto/fields.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/limits.h"
+
+#define LATER "not available in this version"
+#define WHERE_BYTES 96
+
+/* One value on its way. */
+struct reader {
+    const void *limits;
+    struct ebm_arena *arena;
+    const struct field *field;
+    const char *where;
+    char *target; /* where the value goes */
+    struct ebm_error *reterr;
+};
+
+typedef enum ebm_status read_fn(const struct reader *reader, struct json_t *value);
+
+static enum ebm_status fail_no_memory(const struct reader *reader)
+{
+    return ebm_error_set(reader->reterr, EBM_NO_MEMORY, reader->where, "no memory");
+}
+
+uint64_t field_max(const struct field *field, const void *limits)
+{
+    uint64_t max = field->max, lower;
+    if (field->limit_at == FIELD_NO_LIMIT)
+        return max;
+    memcpy(&lower, (const char *)limits + field->limit_at, sizeof lower);
+    return lower < max ? lower : max;
+}
+
+/* ---- words ---- */
+
+static void list_words(const struct field *field, char *text, size_t text_bytes)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (uint32_t i = 0; i < field->n_words; i++)
+        if (field->words[i].available && used < text_bytes)
+            used += (size_t)snprintf(text + used, text_bytes - used, "%s%s", used ? ", " : "", field->words[i].word);
+}
+
+static enum ebm_status find_word(const struct reader *reader, const struct json_t *value, const char *where,
+                                 uint32_t *ret_index)
+{
+    const struct field *field = reader->field;
+    const char *text;
+    enum ebm_status status = json_read_text(value, where, LIMIT_NAME_BYTES, &text, reader->reterr);
+    if (status != EBM_OK)
+        return status;
+    for (uint32_t i = 0; i < field->n_words; i++)
+        if (strcmp(text, field->words[i].word) == 0) {
+            if (!field->words[i].available)
+                return ebm_error_set(reader->reterr, EBM_INVALID, where, "'%s' is " LATER, text);
+            *ret_index = i;
+            return EBM_OK;
+        }
+    char known[160];
+    list_words(field, known, sizeof known);
+    return ebm_error_set(reader->reterr, EBM_INVALID, where, "unknown word '%.40s', expected one of: %s", text, known);
+}
+
+static enum ebm_status read_word(const struct reader *reader, struct json_t *value)
+{
+    uint32_t index;
+    enum ebm_status status = find_word(reader, value, reader->where, &index);
+    if (status == EBM_OK)
+        memcpy(reader->target, &index, sizeof index);
+    return status;
+}
+
+static enum ebm_status read_words(const struct reader *reader, struct json_t *value)
+{
+    size_t n;
+    uint32_t bits = 0;
+    enum ebm_status status = json_read_list(value, reader->where, 1, reader->field->n_words, "words", &n,
+                                            reader->reterr);
+    for (size_t i = 0; status == EBM_OK && i < n; i++) {
+        char where[WHERE_BYTES];
+        uint32_t bit = 0;
+        (void)snprintf(where, sizeof where, "%s[%zu]", reader->where, i);
+        status = find_word(reader, json_read_at(value, i), where, &bit);
+        bits |= 1u << bit;
+    }
+    if (status == EBM_OK)
+        memcpy(reader->target, &bits, sizeof bits);
+    return status;
+}
+
+/* ---- single values ---- */
+
+static enum ebm_status read_text(const struct reader *reader, struct json_t *value)
+{
+    const char *text;
+    enum ebm_status status = json_read_text(value, reader->where, reader->field->max, &text, reader->reterr);
+    if (status != EBM_OK)
+        return status;
+    const char *copy = ebm_arena_text(reader->arena, text, strlen(text));
+    if (!copy)
+        return fail_no_memory(reader);
+    memcpy(reader->target, &copy, sizeof copy);
+    return EBM_OK;
+}
+
+static enum ebm_status read_whole(const struct reader *reader, struct json_t *value)
+{
+    uint64_t whole;
+    enum ebm_status status = json_read_integer(value, reader->where, reader->field->min,
+                                               field_max(reader->field, reader->limits), &whole, reader->reterr);
+    if (status == EBM_OK)
+        memcpy(reader->target, &whole, sizeof whole);
+    return status;
+}
+
+static enum ebm_status read_number(const struct reader *reader, struct json_t *value)
+{
+    if (!json_read_is_number(value))
+        return ebm_error_set(reader->reterr, EBM_INVALID, reader->where, "expected a number, got %s",
+                             json_read_kind(value));
+    double number = json_read_double(value);
+    memcpy(reader->target, &number, sizeof number);
+    return EBM_OK;
+}
+
+static enum ebm_status check_fraction(const struct reader *reader, const struct json_t *value, const char *where,
+                                      double *ret_fraction)
+{
+    double number = json_read_is_number(value) ? json_read_double(value) : NAN;
+    if (!(number > 0.0 && number < 1.0))
+        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected a number between 0 and 1, both excluded");
+    *ret_fraction = number;
+    return EBM_OK;
+}
+
+static enum ebm_status read_fraction(const struct reader *reader, struct json_t *value)
+{
+    double fraction = 0.0;
+    enum ebm_status status = check_fraction(reader, value, reader->where, &fraction);
+    if (status == EBM_OK)
+        memcpy(reader->target, &fraction, sizeof fraction);
+    return status;
+}
+
+static enum ebm_status read_flag(const struct reader *reader, struct json_t *value)
+{
+    bool flag;
+    enum ebm_status status = json_read_bool(value, reader->where, &flag, reader->reterr);
+    if (status == EBM_OK)
+        memcpy(reader->target, &flag, sizeof flag);
+    return status;
+}
+
+/* ---- lists ---- */
+
+static enum ebm_status read_fractions(const struct reader *reader, struct json_t *value)
+{
+    size_t n;
+    enum ebm_status status = json_read_list(value, reader->where, 1, reader->field->max, "probabilities", &n,
+                                            reader->reterr);
+    if (status != EBM_OK)
+        return status;
+    double *numbers = EBM_ARENA_NEW(reader->arena, double, n);
+    if (!numbers)
+        return fail_no_memory(reader);
+    for (size_t i = 0; status == EBM_OK && i < n; i++) {
+        char where[WHERE_BYTES];
+        (void)snprintf(where, sizeof where, "%s[%zu]", reader->where, i);
+        status = check_fraction(reader, json_read_at(value, i), where, &numbers[i]);
+    }
+    struct field_numbers result = {(uint32_t)n, numbers};
+    memcpy(reader->target, &result, sizeof result);
+    return status;
+}
+
+/* Numbers of a list, or one bare number when X is 1. `first` is where the size was set. */
+static enum ebm_status read_vector(const struct reader *reader, const struct json_t *vector, const char *where,
+                                   const char *first, size_t X, double *ret_numbers)
+{
+    bool is_list = json_read_is_list(vector);
+    size_t length = is_list ? json_read_length(vector) : 1;
+    if (!is_list && !json_read_is_number(vector))
+        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected a list of numbers, got %s",
+                             json_read_kind(vector));
+    if (length != X)
+        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected %zu numbers as in %s, got %zu", X, first,
+                             length);
+    for (size_t x = 0; x < X; x++) {
+        const struct json_t *number = is_list ? json_read_at(vector, x) : vector;
+        if (!json_read_is_number(number)) {
+            char at[WHERE_BYTES];
+            (void)snprintf(at, sizeof at, "%.60s[%zu]", where, x);
+            return ebm_error_set(reader->reterr, EBM_INVALID, at, "expected a number, got %s", json_read_kind(number));
+        }
+        ret_numbers[x] = json_read_double(number);
+    }
+    return EBM_OK;
+}
+
+/* The size of a list's first vector. */
+static enum ebm_status vector_size(const struct reader *reader, const struct json_t *list, const char *where,
+                                   size_t *ret_size)
+{
+    const struct json_t *first = json_read_at(list, 0);
+    *ret_size = json_read_is_list(first) ? json_read_length(first) : 1;
+    if (*ret_size == 0)
+        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected numbers, got an empty list");
+    return EBM_OK;
+}
+
+/* n vectors of X numbers; their places are "<where>[i]". */
+static enum ebm_status read_vectors(const struct reader *reader, const struct json_t *list, const char *where,
+                                    const char *first, size_t n, size_t X, double *ret_numbers)
+{
+    enum ebm_status status = EBM_OK;
+    for (size_t i = 0; status == EBM_OK && i < n; i++) {
+        char at[WHERE_BYTES];
+        (void)snprintf(at, sizeof at, "%s[%zu]", where, i);
+        status = read_vector(reader, json_read_at(list, i), at, first, X, ret_numbers + i * X);
+    }
+    return status;
+}
+
+static enum ebm_status read_rows(const struct reader *reader, struct json_t *value)
+{
+    size_t n, X;
+    char first[WHERE_BYTES];
+    enum ebm_status status = json_read_list(value, reader->where, 1, field_max(reader->field, reader->limits), "rows",
+                                            &n, reader->reterr);
+    (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+    if (status == EBM_OK)
+        status = vector_size(reader, value, first, &X);
+    if (status != EBM_OK)
+        return status;
+    double *numbers = ebm_arena_alloc(reader->arena, n * X, sizeof *numbers);
+    if (!numbers)
+        return fail_no_memory(reader);
+    status = read_vectors(reader, value, reader->where, first, n, X, numbers);
+    struct field_rows rows = {(uint32_t)n, (uint32_t)X, numbers};
+    memcpy(reader->target, &rows, sizeof rows);
+    return status;
+}
+
+/* The shape of targets, from their first row and its first target. */
+static enum ebm_status targets_shape(const struct reader *reader, const struct json_t *value,
+                                     struct field_targets *ret_shape)
+{
+    size_t rows, n, D;
+    uint64_t max = field_max(reader->field, reader->limits);
+    char first[WHERE_BYTES];
+    (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+    enum ebm_status status = json_read_list(value, reader->where, 1, LIMIT_ROWS, "rows", &rows, reader->reterr);
+    if (status == EBM_OK)
+        status = json_read_list(json_read_at(value, 0), first, 1, max, "targets", &n, reader->reterr);
+    (void)snprintf(first, sizeof first, "%s[0][0]", reader->where);
+    if (status == EBM_OK)
+        status = vector_size(reader, json_read_at(value, 0), first, &D);
+    if (status == EBM_OK)
+        *ret_shape = (struct field_targets){(uint32_t)rows, (uint32_t)n, (uint32_t)D, NULL};
+    return status;
+}
+
+static enum ebm_status read_targets(const struct reader *reader, struct json_t *value)
+{
+    struct field_targets shape;
+    enum ebm_status status = targets_shape(reader, value, &shape);
+    if (status != EBM_OK)
+        return status;
+    size_t row_numbers = (size_t)shape.n * shape.D;
+    double *numbers = ebm_arena_alloc(reader->arena, shape.rows * row_numbers, sizeof *numbers);
+    if (!numbers)
+        return fail_no_memory(reader);
+    for (size_t i = 0; status == EBM_OK && i < shape.rows; i++) {
+        char where[WHERE_BYTES], first[WHERE_BYTES];
+        size_t n;
+        (void)snprintf(where, sizeof where, "%s[%zu]", reader->where, i);
+        (void)snprintf(first, sizeof first, "%s[0][0]", reader->where);
+        status = json_read_list(json_read_at(value, i), where, shape.n, shape.n, "targets", &n, reader->reterr);
+        if (status == EBM_OK)
+            status = read_vectors(reader, json_read_at(value, i), where, first, n, shape.D, numbers + i * row_numbers);
+    }
+    shape.numbers = numbers;
+    memcpy(reader->target, &shape, sizeof shape);
+    return status;
+}
+
+/* ---- the table ---- */
+
+static read_fn *const readers[] = {
+    [FIELD_ROWS] = read_rows,           [FIELD_TARGETS] = read_targets, [FIELD_TEXT] = read_text,
+    [FIELD_WHOLE] = read_whole,         [FIELD_NUMBER] = read_number,   [FIELD_FRACTION] = read_fraction,
+    [FIELD_FRACTIONS] = read_fractions, [FIELD_FLAG] = read_flag,       [FIELD_WORD] = read_word,
+    [FIELD_WORDS] = read_words,
+};
+
+static void set_standard(const struct field *field, const void *limits, char *target)
+{
+    uint64_t max = field->kind == FIELD_WHOLE ? field_max(field, limits) : UINT64_MAX;
+    uint64_t whole = field->standard < max ? field->standard : max;
+    uint32_t index = (uint32_t)whole;
+    bool flag = whole != 0;
+    if (field->kind == FIELD_WHOLE)
+        memcpy(target, &whole, sizeof whole);
+    else if (field->kind == FIELD_FLAG)
+        memcpy(target, &flag, sizeof flag);
+    else
+        memcpy(target, &index, sizeof index);
+}
+
+static void set_standards(const struct field *fields, uint32_t n, const void *limits, char *message)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (fields[i].has_standard)
+            set_standard(&fields[i], limits, message + fields[i].at);
+        set_standards(fields[i].members, fields[i].n_members, limits, message);
+    }
+}
+
+static enum ebm_status fail_unknown(const struct field *fields, uint32_t n, const char *where, struct ebm_error *reterr)
+{
+    char known[240];
+    size_t used = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (fields[i].kind != FIELD_LATER && used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", fields[i].name);
+    return ebm_error_set(reterr, EBM_INVALID, where, "unknown field, expected one of: %s", known);
+}
+
+/* What the members of one object have in common. */
+struct object {
+    const struct field *fields;
+    uint32_t n;
+    const char *prefix; /* "" or "interval." */
+    const void *limits;
+    struct ebm_arena *arena;
+    char *message;
+    field_seen seen;
+    struct ebm_error *reterr;
+};
+
+static enum ebm_status read_object(struct object *object, const char *where, struct json_t *value);
+
+static enum ebm_status read_inner(const struct object *outer, const struct field *field, const char *where,
+                                  struct json_t *value)
+{
+    char prefix[WHERE_BYTES];
+    (void)snprintf(prefix, sizeof prefix, "%.60s.", where);
+    struct object inner = *outer;
+    inner.fields = field->members;
+    inner.n = field->n_members;
+    inner.prefix = prefix;
+    inner.seen = 0;
+    return read_object(&inner, where, value);
+}
+
+static enum ebm_status read_member(struct object *object, const char *name, struct json_t *value)
+{
+    char where[WHERE_BYTES];
+    (void)snprintf(where, sizeof where, "%s%.60s", object->prefix, name);
+    for (uint32_t i = 0; i < object->n; i++) {
+        const struct field *field = &object->fields[i];
+        if (strcmp(name, field->name) != 0)
+            continue;
+        object->seen |= 1u << i;
+        if (field->kind == FIELD_LATER)
+            return ebm_error_set(object->reterr, EBM_INVALID, where, LATER);
+        if (field->kind == FIELD_OBJECT)
+            return read_inner(object, field, where, value);
+        struct reader reader = {object->limits, object->arena, field, where, object->message + field->at,
+                                object->reterr};
+        return readers[field->kind](&reader, value);
+    }
+    return fail_unknown(object->fields, object->n, where, object->reterr);
+}
+
+static enum ebm_status check_required(const struct object *object)
+{
+    for (uint32_t i = 0; i < object->n; i++)
+        if (object->fields[i].required && !(object->seen >> i & 1u)) {
+            char where[WHERE_BYTES];
+            (void)snprintf(where, sizeof where, "%s%s", object->prefix, object->fields[i].name);
+            return ebm_error_set(object->reterr, EBM_INVALID, where, "missing, expected %s", object->fields[i].help);
+        }
+    return EBM_OK;
+}
+
+static enum ebm_status read_object(struct object *object, const char *where, struct json_t *value)
+{
+    enum ebm_status status = json_read_object(value, where, object->reterr);
+    if (status != EBM_OK)
+        return status;
+    void *member = json_read_first(value);
+    for (; status == EBM_OK && member; member = json_read_next(value, member))
+        status = read_member(object, json_read_key(member), json_read_value(member));
+    return status == EBM_OK ? check_required(object) : status;
+}
+
+enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const void *limits,
+                            struct ebm_arena *arena, void *message, field_seen *ret_seen, struct ebm_error *reterr)
+{
+    struct object object = {fields, n, "", limits, arena, message, 0, reterr};
+    EBM_ASSERT(n <= 8 * sizeof object.seen);
+    set_standards(fields, n, limits, message);
+    enum ebm_status status = read_object(&object, "body", root);
+    *ret_seen = object.seen;
+    return status;
+}

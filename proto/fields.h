@@ -1,0 +1,81 @@
+/* fields.h - what a JSON object may hold, as a table: the one source of checks, texts of errors and the interface's
+ * description (openapi.h).
+ *
+ * A row of the table is a member: its name, its kind, its bounds, where its value goes. Any thread. */
+#ifndef EBM_PROTO_FIELDS_H
+#define EBM_PROTO_FIELDS_H
+
+#include <stddef.h>
+
+#include "core/arena.h"
+#include "core/status.h"
+#include "proto/json_read.h"
+
+/* Rows of numbers of one size. */
+struct field_rows {
+    uint32_t n, X;
+    const double *numbers; /* (n, X), finite */
+};
+
+/* For every row of a request equally many targets. */
+struct field_targets {
+    uint32_t rows, n, D;
+    const double *numbers; /* (rows, n, D), finite */
+};
+
+struct field_numbers {
+    uint32_t n;
+    const double *numbers;
+};
+
+/* kind, type of the value in the message */
+enum field_kind {
+    FIELD_ROWS,      /* struct field_rows: 1 .. max rows of the same size; bare numbers are rows of one */
+    FIELD_TARGETS,   /* struct field_targets: 1 .. max a row */
+    FIELD_TEXT,      /* const char *: at most max characters, copied into the arena */
+    FIELD_WHOLE,     /* uint64_t: min .. max */
+    FIELD_NUMBER,    /* double: finite */
+    FIELD_FRACTION,  /* double: above 0, below 1 */
+    FIELD_FRACTIONS, /* struct field_numbers: 1 .. max, each above 0, below 1 */
+    FIELD_FLAG,      /* bool */
+    FIELD_WORD,      /* uint32_t: index in words */
+    FIELD_WORDS,     /* uint32_t: bits by index in words */
+    FIELD_OBJECT,    /* the members of another table, into the same message */
+    FIELD_LATER,     /* known, and refused: not available in this version */
+};
+
+struct field_word {
+    const char *word;
+    bool available; /* in this version */
+};
+
+struct field {
+    const char *name;
+    enum field_kind kind;
+    size_t at; /* of the value in the message */
+    uint64_t min, max;
+    size_t limit_at;   /* of a lower maximum, a uint64_t, in the limits; FIELD_NO_LIMIT: none */
+    uint64_t standard; /* the value when left out, of WHOLE, FLAG, WORD and WORDS; lowered to the limit */
+    bool has_standard, required;
+    const struct field_word *words;
+    uint32_t n_words;
+    const struct field *members; /* of OBJECT */
+    uint32_t n_members;
+    const char *help; /* for the interface's description */
+};
+
+#define FIELD_NO_LIMIT SIZE_MAX
+
+/* One bit a row of the outermost table: did it stand in the object? */
+typedef uint32_t field_seen;
+
+/* Reads `root` into `message`, defaults first. `limits` is what limit_at points into. INVALID or NO_MEMORY with where =
+ * the member ("interval.level", "inputs[3][0]"); message may be half filled then. Texts and arrays lie in the arena. */
+enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const void *limits,
+                            struct ebm_arena *arena, void *message, field_seen *ret_seen, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
+/* The maximum of a WHOLE, ROWS or TARGETS under these limits. */
+uint64_t field_max(const struct field *field, const void *limits);
+
+#endif

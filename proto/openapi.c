@@ -1,0 +1,387 @@
+/* openapi.c - tables -> JSON Schema.
+ *
+ *   kinds of requests -> POST operations; their fields -> schemas of bodies; answer_members -> schemas of answers
+ *   routes            -> GET operations
+ *
+ * Fixed parts are written with ' for ", which say() turns. Guarantees: the schema of a body accepts what fields_read
+ * accepts, with one exception that JSON Schema has no words for: targets has as many rows as inputs. */
+#include "proto/openapi.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "proto/answer.h"
+
+#define SAY_BYTES 1024
+
+EBM_PRINTF(2, 3) static void say(struct ebm_buf *buf, const char *format, ...)
+{
+    char text[SAY_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    EBM_ASSERT(length >= 0 && (size_t)length < sizeof text);
+    for (char *at = text; (at = strchr(at, '\'')) != NULL;)
+        *at = '"';
+    (void)ebm_buf_text(buf, text);
+}
+
+static void say_text(struct ebm_buf *buf, const char *name, const char *text)
+{
+    say(buf, "'%s':", name);
+    (void)ebm_buf_json_text(buf, text);
+}
+
+/* ---- bodies ---- */
+
+/* A vector of `size` numbers; of any for 0. One number may stand without its list. */
+static void write_vector(struct ebm_buf *buf, uint32_t size)
+{
+    static const char number[] = "{'type':'number'}";
+    if (size == 0)
+        say(buf, "{'anyOf':[%s,{'type':'array','minItems':1,'items':%s}]}", number, number);
+    else if (size == 1)
+        say(buf, "{'anyOf':[%s,{'type':'array','minItems':1,'maxItems':1,'items':%s}]}", number, number);
+    else
+        say(buf, "{'type':'array','minItems':%" PRIu32 ",'maxItems':%" PRIu32 ",'items':%s}", size, size, number);
+}
+
+static void write_words(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
+{
+    bool weighs = !info->model || info->model->has_energy, first = true;
+    say(buf, "'enum':[");
+    for (uint32_t i = 0; i < field->n_words; i++) {
+        bool needs_weights = strcmp(field->words[i].word, "importance") == 0;
+        if (!field->words[i].available || (needs_weights && !weighs))
+            continue;
+        say(buf, "%s'%s'", first ? "" : ",", field->words[i].word);
+        first = false;
+    }
+    say(buf, "]");
+}
+
+static void write_default(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
+{
+    if (field->kind == FIELD_WHOLE) {
+        uint64_t max = field_max(field, info->limits);
+        say(buf, ",'default':%" PRIu64, field->standard < max ? field->standard : max);
+    } else if (field->kind == FIELD_FLAG) {
+        say(buf, ",'default':%s", field->standard ? "true" : "false");
+    } else if (field->kind == FIELD_WORD) {
+        say(buf, ",'default':'%s'", field->words[field->standard].word);
+    } else {
+        bool first = true;
+        for (uint32_t i = 0; i < field->n_words; i++)
+            if (field->standard >> i & 1u) {
+                say(buf, first ? ",'default':['%s'" : ",'%s'", field->words[i].word);
+                first = false;
+            }
+        say(buf, "]");
+    }
+}
+
+static void write_object(struct ebm_buf *buf, const struct field *fields, uint32_t n, const struct openapi_info *info);
+
+/* The keywords of a field's kind, without braces. */
+static void write_kind(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
+{
+    const struct openapi_model *model = info->model;
+    uint64_t max = field_max(field, info->limits);
+    switch (field->kind) {
+    case FIELD_ROWS:
+        say(buf, "'type':'array','minItems':1,'maxItems':%" PRIu64 ",'items':", max);
+        write_vector(buf, model ? model->X : 0);
+        return;
+    case FIELD_TARGETS:
+        say(buf,
+            "'type':'array','minItems':1,'maxItems':%u,'items':{'type':'array','minItems':1,'maxItems':%" PRIu64
+            ",'items':",
+            LIMIT_ROWS, max);
+        write_vector(buf, model ? model->D : 0);
+        say(buf, "}");
+        return;
+    case FIELD_TEXT:
+        say(buf, "'type':'string','maxLength':%" PRIu64 ",'pattern':'^[^\\\\u0000]*$'", max);
+        return;
+    case FIELD_WHOLE:
+        say(buf, "'type':'integer','minimum':%" PRIu64 ",'maximum':%" PRIu64, field->min, max);
+        return;
+    case FIELD_NUMBER:
+        say(buf, "'type':'number'");
+        return;
+    case FIELD_FRACTION:
+        say(buf, "'type':'number','exclusiveMinimum':0,'exclusiveMaximum':1");
+        return;
+    case FIELD_FRACTIONS:
+        say(buf,
+            "'type':'array','minItems':1,'maxItems':%" PRIu64
+            ",'items':{'type':'number','exclusiveMinimum':0,'exclusiveMaximum':1}",
+            max);
+        return;
+    case FIELD_FLAG:
+        say(buf, model && !model->has_energy ? "'const':true" : "'type':'boolean'");
+        return;
+    case FIELD_WORD:
+        write_words(buf, field, info);
+        return;
+    case FIELD_WORDS:
+        say(buf, "'type':'array','minItems':1,'maxItems':%" PRIu32 ",'items':{", field->n_words);
+        write_words(buf, field, info);
+        say(buf, "}");
+        return;
+    case FIELD_OBJECT:
+        write_object(buf, field->members, field->n_members, info);
+        return;
+    case FIELD_LATER:
+        return;
+    }
+}
+
+static void write_property(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
+{
+    say(buf, "'%s':{", field->name);
+    say_text(buf, "description", field->help);
+    say(buf, ",");
+    write_kind(buf, field, info);
+    if (field->has_standard)
+        write_default(buf, field, info);
+    say(buf, "}");
+}
+
+/* Keywords of an object, without braces. */
+static void write_object(struct ebm_buf *buf, const struct field *fields, uint32_t n, const struct openapi_info *info)
+{
+    bool first = true;
+    say(buf, "'type':'object','additionalProperties':false,'properties':{");
+    for (uint32_t i = 0; i < n; i++) {
+        if (fields[i].kind == FIELD_LATER)
+            continue;
+        say(buf, first ? "" : ",");
+        write_property(buf, &fields[i], info);
+        first = false;
+    }
+    say(buf, "}");
+    for (uint32_t i = 0, n_required = 0; i < n; i++)
+        if (fields[i].required)
+            say(buf, n_required++ ? ",'%s'" : ",'required':['%s'", fields[i].name);
+    for (uint32_t i = 0; i < n; i++)
+        if (fields[i].required) {
+            say(buf, "]");
+            break;
+        }
+}
+
+static const char *kind_name(enum request_kind kind)
+{
+    static const char *const names[REQUEST_KINDS] = {
+        [REQUEST_PREDICT] = "Predict", [REQUEST_SAMPLE] = "Sample", [REQUEST_DENSITY] = "Density"};
+    return names[kind];
+}
+
+static void write_request(struct ebm_buf *buf, enum request_kind kind, const struct openapi_info *info)
+{
+    uint32_t n;
+    const struct field *fields = request_fields(kind, &n);
+    say(buf, "'%sRequest':{", kind_name(kind));
+    write_object(buf, fields, n, info);
+    if (kind == REQUEST_DENSITY)
+        say(buf, ",'oneOf':[{'required':['targets']},{'required':['grid']}]%s",
+            info->model && info->model->D > 1 ? ",'not':{'required':['grid']}" : "");
+    else if (kind == REQUEST_SAMPLE)
+        say(buf, ",'not':{'required':['resample','estimator'],"
+                 "'properties':{'resample':{'const':false},'estimator':{'const':'mixture'}}}");
+    say(buf, "}");
+}
+
+/* ---- answers ---- */
+
+#define NUMBER "{'type':['number','null']}"
+#define NUMBERS "{'type':'array','items':" NUMBER "}"
+#define VECTORS "{'type':'array','items':" NUMBERS "}"
+
+static const char *shape_schema(enum answer_shape shape)
+{
+    switch (shape) {
+    case ANSWER_VECTOR:
+    case ANSWER_SAMPLE_VALUES:
+    case ANSWER_TARGET_VALUES:
+        return NUMBERS;
+    case ANSWER_QUANTILES:
+        return "{'type':'array','items':{'type':'object','additionalProperties':false,"
+               "'required':['probability','value'],"
+               "'properties':{'probability':{'type':'number'},'value':" NUMBERS "}}}";
+    case ANSWER_INTERVAL:
+        return "{'type':'object','additionalProperties':false,'required':['kind','level','intervals'],'properties':{"
+               "'kind':{'const':'equal_tailed'},'level':{'type':'number'},'intervals':{'type':'array','items':{"
+               "'type':'object','additionalProperties':false,'required':['lower','upper'],'properties':{"
+               "'lower':" NUMBERS ",'upper':" NUMBERS "}}}}}";
+    case ANSWER_SAMPLES:
+    case ANSWER_TARGETS:
+        return VECTORS;
+    case ANSWER_VALUE:
+        return NUMBER;
+    }
+    return NUMBER;
+}
+
+static void write_answer(struct ebm_buf *buf, enum request_kind kind)
+{
+    uint32_t n;
+    const struct answer_member *members = answer_members(&n);
+    say(buf,
+        "'%sAnswer':{'type':'object','additionalProperties':false,'required':['model','version','seed','predictions'],"
+        "'properties':{'model':{'type':'string'},'version':{'type':'integer'},'id':{'type':'string'},"
+        "'seed':{'type':'integer'},'predictions':{'type':'array','minItems':1,'items':{'type':'object',"
+        "'additionalProperties':false,'required':['diagnostics'],'properties':{",
+        kind_name(kind));
+    for (uint32_t i = 0; i < n; i++) {
+        if (!(members[i].kinds >> kind & 1u))
+            continue;
+        say(buf, "'%s':{", members[i].name);
+        say_text(buf, "description", members[i].help);
+        say(buf, ",%s,", shape_schema(members[i].shape) + 1); /* one object with the description */
+    }
+    say(buf, "'diagnostics':{'$ref':'#/components/schemas/Diagnostics'}}}}}}");
+}
+
+static const char fixed_schemas[] =
+    "'Diagnostics':{'type':'object','additionalProperties':false,'required':['estimator','reliable','reason'],"
+    "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
+    "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'mcse_mean':" NUMBERS ",'num_samples_ignored':{'const':true},"
+    "'num_proposals_ignored':{'const':true},'reliable':{'type':'boolean'},"
+    "'reason':{'enum':[null,'low_ess','dominant_weight','noisy_mean','not_finite']}}},";
+
+static const char fixed_schemas_2[] =
+    "'Error':{'type':'object','additionalProperties':false,'required':['error','code','request_id'],'properties':{"
+    "'error':{'type':'string'},'code':{'type':'string'},'request_id':{'type':'string'}}},"
+    "'Live':{'type':'object','required':['live'],'properties':{'live':{'const':true}}},"
+    "'Ready':{'type':'object','required':['ready'],'properties':{'ready':{'const':true}}},"
+    "'Anything':{'type':'object'},"
+    "'Index':{'type':'object','required':['name','routes','models'],'properties':{'name':{'type':'string'},"
+    "'routes':{'type':'array','items':{'type':'string'}},'models':{'type':'array','items':{'type':'object',"
+    "'required':['name','version','available'],'properties':{'name':{'type':'string'},'version':{'type':'integer'},"
+    "'available':{'type':'boolean'},'reason':{'type':'string'}}}}}},";
+
+static const char fixed_schemas_3[] =
+    "'Tensor':{'type':'object','required':['name','datatype','shape'],'properties':{'name':{'type':'string'},"
+    "'datatype':{'type':'string'},'shape':{'type':'array','items':{'type':'integer'}}}},"
+    "'Model':{'type':'object','required':['name','versions','platform','inputs','outputs'],'properties':{"
+    "'name':{'type':'string'},'versions':{'type':'array','items':{'type':'string'}},'platform':{'type':'string'},"
+    "'inputs':{'type':'array','items':{'$ref':'#/components/schemas/Tensor'}},"
+    "'outputs':{'type':'array','items':{'$ref':'#/components/schemas/Tensor'}},"
+    "'input_names':{'type':'array','items':{'type':'string'}},"
+    "'target_names':{'type':'array','items':{'type':'string'}}}}";
+
+static void write_schemas(struct ebm_buf *buf, const struct openapi_info *info)
+{
+    say(buf, "'schemas':{");
+    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++) {
+        write_request(buf, kind, info);
+        say(buf, ",");
+        write_answer(buf, kind);
+        say(buf, ",");
+    }
+    say(buf, "%s", fixed_schemas);
+    say(buf, "%s", fixed_schemas_2);
+    say(buf, "%s}", fixed_schemas_3);
+}
+
+/* ---- statuses ---- */
+
+/* name of the component, text, a further header and its schema */
+static const struct {
+    int status;
+    const char *text, *header, *header_schema;
+    bool of_get; /* may it answer a GET? */
+} errors[] = {
+    {400, "Not what the interface describes", NULL, NULL, true},
+    {404, "No such path, model or version", NULL, NULL, true},
+    {405, "Another method is needed", "Allow", "{'type':'string'}", true},
+    {408, "The body did not arrive in time", NULL, NULL, false},
+    {413, "The body is too large", NULL, NULL, true},
+    {415, "A type of body that is not read", NULL, NULL, false},
+    {429, "The queue is full", "Retry-After", "{'type':'integer','minimum':1}", false},
+    {500, "Our fault", NULL, NULL, true},
+    {503, "Not ready", "Retry-After", "{'type':'integer','minimum':1}", true},
+    {504, "No answer in time", NULL, NULL, false},
+};
+
+static void write_error(struct ebm_buf *buf, size_t i)
+{
+    say(buf, "'E%d':{'description':'%s','headers':{'X-Request-Id':{'required':true,'schema':{'type':'string'}}",
+        errors[i].status, errors[i].text);
+    if (errors[i].header)
+        say(buf, ",'%s':{'required':true,'schema':%s}", errors[i].header, errors[i].header_schema);
+    say(buf, "},'content':{'application/json':{'schema':{'$ref':'#/components/schemas/Error'}}}}");
+}
+
+static void write_responses(struct ebm_buf *buf, const char *schema, const char *links, bool is_get)
+{
+    say(buf,
+        "'responses':{'200':{'description':'The answer','headers':{'X-Request-Id':{'required':true,"
+        "'schema':{'type':'string'}}},'content':{'application/json':{'schema':{'$ref':'#/components/schemas/%s'}}}%s}",
+        schema, links);
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
+        if (errors[i].of_get || !is_get)
+            say(buf, ",'%d':{'$ref':'#/components/responses/E%d'}", errors[i].status, errors[i].status);
+    say(buf, "}");
+}
+
+/* ---- operations ---- */
+
+static void write_post(struct ebm_buf *buf, enum request_kind kind)
+{
+    char schema[64];
+    (void)snprintf(schema, sizeof schema, "%sAnswer", kind_name(kind));
+    say(buf, "'%s':{'post':{'operationId':'%s',", request_path(kind), request_path(kind) + 1);
+    say_text(buf, "summary", request_summary(kind));
+    say(buf,
+        ",'requestBody':{'required':true,'content':{'application/json':{'schema':"
+        "{'$ref':'#/components/schemas/%sRequest'}}}},",
+        kind_name(kind));
+    write_responses(buf, schema,
+                    ",'links':{'model':{'operationId':'Model','parameters':{'model':'$response.body#/model'}}}", false);
+    say(buf, "}}");
+}
+
+static void write_get(struct ebm_buf *buf, const struct openapi_route *route)
+{
+    size_t fixed = strcspn(route->pattern, "*");
+    bool has_model = route->pattern[fixed] != 0;
+    say(buf, "'%.*s%s':{'get':{", (int)fixed, route->pattern, has_model ? "{model}" : "");
+    say_text(buf, "summary", route->summary);
+    if (has_model)
+        say(buf, ",'operationId':'Model','parameters':[{'name':'model','in':'path','required':true,"
+                 "'schema':{'type':'string'}}]");
+    say(buf, ",");
+    write_responses(buf, route->schema, "", true);
+    say(buf, "}}");
+}
+
+void openapi_write(struct ebm_buf *buf, const struct openapi_info *info)
+{
+    say(buf,
+        "{'openapi':'3.1.0','info':{'title':'ebm-server','version':'%s','description':"
+        "'Regression with honest uncertainty: p(y given x) by energy-based models'},'paths':{",
+        info->version);
+    for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++) {
+        say(buf, kind ? "," : "");
+        write_post(buf, kind);
+    }
+    for (uint32_t i = 0; i < info->n_routes; i++) {
+        say(buf, ",");
+        write_get(buf, &info->routes[i]);
+    }
+    say(buf, "},'components':{");
+    write_schemas(buf, info);
+    say(buf, ",'responses':{");
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++) {
+        say(buf, i ? "," : "");
+        write_error(buf, i);
+    }
+    say(buf, "}}}\n");
+}

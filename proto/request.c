@@ -1,0 +1,255 @@
+/* request.c - the tables of fields of every kind of request, and what must hold between fields.
+ *
+ *   body -> json_read_parse -> fields_read by the kind's table -> checks between fields, defaults that depend
+ *
+ * Guarantees: a request that is returned is complete, within every bound, and finite. Does not know: models. */
+#include "proto/request.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/limits.h"
+
+#define DEFAULT_LEVEL 0.9
+
+#define X(name, word, available) {word, available},
+static const struct field_word predict_outputs[] = {REQUEST_PREDICT_OUTPUT_MAP(X)};
+static const struct field_word density_outputs[] = {REQUEST_DENSITY_OUTPUT_MAP(X)};
+static const struct field_word estimators[] = {REQUEST_ESTIMATOR_MAP(X)};
+static const struct field_word draws[] = {REQUEST_DRAWS_MAP(X)};
+static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
+#undef X
+
+/* ---- the tables ---- */
+
+#define AT(member) .at = offsetof(struct request, member)
+#define UNLIMITED .limit_at = FIELD_NO_LIMIT
+#define LIMITED(member) .limit_at = offsetof(struct request_limits, member)
+#define STANDARD(value) .standard = (value), .has_standard = true
+#define WORDS(table) .words = (table), .n_words = EBM_COUNT_OF(table)
+#define MEMBERS(table) .members = (table), .n_members = EBM_COUNT_OF(table)
+#define LATER(word)                                                                                                    \
+    {                                                                                                                  \
+        word, FIELD_LATER, UNLIMITED, .help = "of a later version"                                                     \
+    }
+
+/* What every kind has. num_draws goes by two names. */
+#define COMMON_FIELDS(draws_name, draws_help)                                                                          \
+    {"inputs",                                                                                                         \
+     FIELD_ROWS,                                                                                                       \
+     AT(inputs),                                                                                                       \
+     .max = LIMIT_ROWS,                                                                                                \
+     LIMITED(max_rows),                                                                                                \
+     .required = true,                                                                                                 \
+     .help = "rows of as many numbers as the model has inputs, in its units"},                                         \
+        {"model",   FIELD_TEXT,                                                                                        \
+         AT(model), .max = LIMIT_NAME_BYTES,                                                                           \
+         UNLIMITED, .help = "the model's name; needed when the server has several"},                                   \
+        {"version",                                                                                                    \
+         FIELD_WHOLE,                                                                                                  \
+         AT(version),                                                                                                  \
+         .min = 1,                                                                                                     \
+         .max = REQUEST_MAX_SEED,                                                                                      \
+         UNLIMITED,                                                                                                    \
+         .help = "the model's version; the highest when left out"},                                                    \
+        {"estimator",                                                                                                  \
+         FIELD_WORD,                                                                                                   \
+         AT(estimator),                                                                                                \
+         UNLIMITED,                                                                                                    \
+         STANDARD(REQUEST_ESTIMATOR_AUTO),                                                                             \
+         WORDS(estimators),                                                                                            \
+         .help =                                                                                                       \
+             "how to normalise: importance weighs draws of the proposal by the energy, mixture takes the proposal "    \
+             "itself, auto takes the first that the model allows"},                                                    \
+        {draws_name,           FIELD_WHOLE,          AT(num_draws),  .min = 1,                                         \
+         .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(1024), .help = draws_help},                              \
+        {"draws",                                                                                                      \
+         FIELD_WORD,                                                                                                   \
+         AT(draws),                                                                                                    \
+         UNLIMITED,                                                                                                    \
+         STANDARD(REQUEST_DRAWS_INDEPENDENT),                                                                          \
+         WORDS(draws),                                                                                                 \
+         .help = "how the proposal is drawn from"},                                                                    \
+        {"seed",    FIELD_WHOLE,                                                                                       \
+         AT(seed),  .max = REQUEST_MAX_SEED,                                                                           \
+         UNLIMITED, .help = "of the draws; picked and told when left out"},                                            \
+        {"timeout_ms",                                                                                                 \
+         FIELD_WHOLE,                                                                                                  \
+         AT(timeout_ms),                                                                                               \
+         .min = 1,                                                                                                     \
+         .max = 86400000,                                                                                              \
+         LIMITED(max_timeout_ms),                                                                                      \
+         .help = "longest time in the queue and computing, in milliseconds"},                                          \
+    {                                                                                                                  \
+        "id", FIELD_TEXT, AT(id), .max = REQUEST_ID_CHARACTERS, UNLIMITED, .help = "comes back in the answer"          \
+    }
+
+#define DRAWS_HELP "draws of the proposal a row, for importance"
+
+static const struct field interval_fields[] = {
+    {"kind", FIELD_WORD, AT(interval_kind), UNLIMITED, STANDARD(REQUEST_INTERVAL_EQUAL_TAILED), WORDS(intervals),
+     .help = "equal_tailed leaves the same mass on both sides"},
+    {"level", FIELD_FRACTION, AT(interval_level), UNLIMITED, .help = "mass inside, 0.9 when left out"},
+};
+
+static const struct field predict_fields[] = {
+    COMMON_FIELDS("num_samples", DRAWS_HELP),
+    {"outputs", FIELD_WORDS, AT(outputs), UNLIMITED, STANDARD(1u << REQUEST_PREDICT_MEAN | 1u << REQUEST_PREDICT_STD),
+     WORDS(predict_outputs), .help = "what to answer; quantiles and interval also come when their own field is given"},
+    {"quantiles", FIELD_FRACTIONS, AT(quantiles), .max = LIMIT_QUANTILES, UNLIMITED,
+     .help = "probabilities; 0.05, 0.5 and 0.95 when asked for by name"},
+    {"interval", FIELD_OBJECT, UNLIMITED, MEMBERS(interval_fields), .help = "an interval that holds a given mass"},
+    LATER("target_ess"),
+    LATER("max_samples"),
+    LATER("cdf"),
+    LATER("crps_at"),
+};
+
+static const struct field sample_fields[] = {
+    COMMON_FIELDS("num_proposals", DRAWS_HELP),
+    {"num_samples", FIELD_WHOLE, AT(num_samples), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(100),
+     .help = "samples to return a row; ignored when resample is false"},
+    {"resample", FIELD_FLAG, AT(resample), UNLIMITED, STANDARD(1),
+     .help = "true: samples chosen by weight, with replacement; false: every proposal draw with its log weight"},
+    LATER("refine"),
+};
+
+static const struct field grid_fields[] = {
+    {"lower", FIELD_NUMBER, AT(grid_lower), UNLIMITED, .required = true, .help = "the first target"},
+    {"upper", FIELD_NUMBER, AT(grid_upper), UNLIMITED, .required = true, .help = "the last target"},
+    {"points", FIELD_WHOLE, AT(grid_points), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples), .required = true,
+     .help = "number of targets, evenly spaced"},
+};
+
+static const struct field density_fields[] = {
+    COMMON_FIELDS("num_samples", DRAWS_HELP),
+    {"outputs", FIELD_WORDS, AT(outputs), UNLIMITED, STANDARD((1u << REQUEST_DENSITY_OUTPUTS) - 1),
+     WORDS(density_outputs), .help = "what to answer"},
+    {"targets", FIELD_TARGETS, AT(targets), .max = LIMIT_SAMPLES, LIMITED(max_samples),
+     .help = "for every row of inputs a list of targets, each of as many numbers as the model's target has"},
+    {"grid", FIELD_OBJECT, UNLIMITED, MEMBERS(grid_fields),
+     .help = "evenly spaced targets for all rows instead, when the target is one number"},
+};
+
+#define TABLE(fields)                                                                                                  \
+    {                                                                                                                  \
+        fields, EBM_COUNT_OF(fields)                                                                                   \
+    }
+static const struct {
+    const struct field *fields;
+    uint32_t n;
+} tables[REQUEST_KINDS] = {
+    [REQUEST_PREDICT] = TABLE(predict_fields),
+    [REQUEST_SAMPLE] = TABLE(sample_fields),
+    [REQUEST_DENSITY] = TABLE(density_fields),
+};
+
+const struct field *request_fields(enum request_kind kind, uint32_t *ret_n)
+{
+    *ret_n = tables[kind].n;
+    return tables[kind].fields;
+}
+
+const char *request_path(enum request_kind kind)
+{
+#define X(name, path, summary) path,
+    static const char *const paths[] = {REQUEST_KIND_MAP(X)};
+#undef X
+    return paths[kind];
+}
+
+const char *request_summary(enum request_kind kind)
+{
+#define X(name, path, summary) summary,
+    static const char *const summaries[] = {REQUEST_KIND_MAP(X)};
+#undef X
+    return summaries[kind];
+}
+
+/* ---- between fields ---- */
+
+static bool has_seen(const struct request *request, field_seen seen, const char *name)
+{
+    uint32_t n;
+    const struct field *fields = request_fields(request->kind, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(fields[i].name, name) == 0)
+            return (seen >> i & 1u) != 0;
+    return false;
+}
+
+static void finish_predict(struct request *request, field_seen seen)
+{
+    static const double default_quantiles[] = {0.05, 0.5, 0.95};
+    if (has_seen(request, seen, "interval"))
+        request->outputs |= 1u << REQUEST_PREDICT_INTERVAL;
+    if (has_seen(request, seen, "quantiles"))
+        request->outputs |= 1u << REQUEST_PREDICT_QUANTILES;
+    else if (request->outputs & 1u << REQUEST_PREDICT_QUANTILES)
+        request->quantiles = (struct field_numbers){EBM_COUNT_OF(default_quantiles), default_quantiles};
+}
+
+/* As numpy.linspace, and without overflow between far ends. */
+static enum ebm_status lay_grid(struct request *request, struct ebm_arena *arena, struct ebm_error *reterr)
+{
+    uint32_t n = (uint32_t)request->grid_points;
+    double *targets = EBM_ARENA_NEW(arena, double, n);
+    if (!targets)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "grid.points", "no memory for %" PRIu32 " targets", n);
+    for (uint32_t i = 0; i < n; i++) {
+        double part = n > 1 ? i / (n - 1.0) : 0.0;
+        targets[i] = request->grid_lower * (1.0 - part) + request->grid_upper * part;
+    }
+    request->targets = (struct field_targets){1, n, 1, targets};
+    return EBM_OK;
+}
+
+static enum ebm_status finish_density(struct request *request, field_seen seen, struct ebm_arena *arena,
+                                      struct ebm_error *reterr)
+{
+    request->has_grid = has_seen(request, seen, "grid");
+    if (request->has_grid == has_seen(request, seen, "targets"))
+        return ebm_error_set(reterr, EBM_INVALID, "targets", "expected either targets or a grid%s",
+                             request->has_grid ? ", got both" : "");
+    if (request->has_grid)
+        return lay_grid(request, arena, reterr);
+    if (request->targets.rows != request->inputs.n)
+        return ebm_error_set(reterr, EBM_INVALID, "targets", "expected %" PRIu32 " rows as in inputs, got %" PRIu32,
+                             request->inputs.n, request->targets.rows);
+    return EBM_OK;
+}
+
+static enum ebm_status finish(struct request *request, field_seen seen, struct ebm_arena *arena,
+                              struct ebm_error *reterr)
+{
+    request->has_seed = has_seen(request, seen, "seed");
+    request->has_num_draws = has_seen(request, seen, request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples");
+    if (request->kind == REQUEST_PREDICT)
+        finish_predict(request, seen);
+    return request->kind == REQUEST_DENSITY ? finish_density(request, seen, arena, reterr) : EBM_OK;
+}
+
+enum ebm_status request_read(enum request_kind kind, const char *body, size_t body_bytes,
+                             const struct request_limits *limits, struct ebm_arena *arena, struct request *ret_request,
+                             struct ebm_error *reterr)
+{
+    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
+    EBM_AUTO(json_read_freep) struct json_t *root = NULL;
+    struct request request = {.kind = kind, .interval_level = DEFAULT_LEVEL};
+    field_seen seen = 0;
+    enum ebm_status status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
+    if (status == EBM_OK)
+        status = fields_read(tables[kind].fields, tables[kind].n, root, limits, arena, &request, &seen, reterr);
+    if (status == EBM_OK)
+        status = finish(&request, seen, arena, reterr);
+    if (status == EBM_OK)
+        *ret_request = request;
+    return status;
+}
+
+const double *request_targets(const struct request *request, uint32_t row)
+{
+    const struct field_targets *targets = &request->targets;
+    size_t row_numbers = (size_t)targets->n * targets->D;
+    return targets->numbers ? targets->numbers + (targets->rows > 1 ? row * row_numbers : 0) : NULL;
+}

@@ -1,0 +1,115 @@
+/* request.h - bodies of POST /predict, /sample and /density -> struct request (docs/API.md).
+ *
+ * One table of fields a kind of request (request.c) says name, bounds, default and meaning; it drives the checks, the
+ * texts of errors and the interface's description. What a later version will know is refused by name. Any thread. */
+#ifndef EBM_PROTO_REQUEST_H
+#define EBM_PROTO_REQUEST_H
+
+#include "proto/fields.h"
+
+/* name, word, available in this version */
+#define REQUEST_PREDICT_OUTPUT_MAP(X)                                                                                  \
+    X(MEAN, "mean", true)                                                                                              \
+    X(STD, "std", true)                                                                                                \
+    X(VARIANCE, "variance", true)                                                                                      \
+    X(MEDIAN, "median", true)                                                                                          \
+    X(QUANTILES, "quantiles", true)                                                                                    \
+    X(INTERVAL, "interval", true)                                                                                      \
+    X(LOG_NORMALIZER, "log_normalizer", true)                                                                          \
+    X(COVARIANCE, "covariance", false)                                                                                 \
+    X(MODE, "mode", false)                                                                                             \
+    X(ENTROPY, "entropy", false)                                                                                       \
+    X(CDF, "cdf", false)                                                                                               \
+    X(CRPS, "crps", false)
+
+#define REQUEST_DENSITY_OUTPUT_MAP(X)                                                                                  \
+    X(UNNORMALIZED_LOG_PROB, "unnormalized_log_prob", true)                                                            \
+    X(LOG_PROB, "log_prob", true)                                                                                      \
+    X(PROPOSAL_LOG_PROB, "proposal_log_prob", true)                                                                    \
+    X(LOG_NORMALIZER, "log_normalizer", true)
+
+#define REQUEST_ESTIMATOR_MAP(X)                                                                                       \
+    X(AUTO, "auto", true)                                                                                              \
+    X(IMPORTANCE, "importance", true)                                                                                  \
+    X(MIXTURE, "mixture", true)                                                                                        \
+    X(EXACT, "exact", false)                                                                                           \
+    X(QUADRATURE, "quadrature", false)
+
+#define REQUEST_DRAWS_MAP(X) X(INDEPENDENT, "independent", true) X(SOBOL, "sobol", false)
+
+#define REQUEST_INTERVAL_MAP(X) X(EQUAL_TAILED, "equal_tailed", true) X(HIGHEST_DENSITY, "highest_density", false)
+
+#define X(name, word, available) REQUEST_PREDICT_##name,
+enum request_predict_output { REQUEST_PREDICT_OUTPUT_MAP(X) REQUEST_PREDICT_OUTPUTS };
+#undef X
+#define X(name, word, available) REQUEST_DENSITY_##name,
+enum request_density_output { REQUEST_DENSITY_OUTPUT_MAP(X) REQUEST_DENSITY_OUTPUTS };
+#undef X
+#define X(name, word, available) REQUEST_ESTIMATOR_##name,
+enum request_estimator { REQUEST_ESTIMATOR_MAP(X) REQUEST_ESTIMATORS };
+#undef X
+#define X(name, word, available) REQUEST_DRAWS_##name,
+enum request_draws { REQUEST_DRAWS_MAP(X) REQUEST_DRAWS };
+#undef X
+#define X(name, word, available) REQUEST_INTERVAL_##name,
+enum request_interval { REQUEST_INTERVAL_MAP(X) REQUEST_INTERVALS };
+#undef X
+
+/* path, what it answers */
+#define REQUEST_KIND_MAP(X)                                                                                            \
+    X(PREDICT, "/predict", "Mean, spread and quantiles of p(y given x)")                                               \
+    X(SAMPLE, "/sample", "Samples from p(y given x)")                                                                  \
+    X(DENSITY, "/density", "The density p(y given x) at given targets or on a grid")
+
+#define X(name, path, summary) REQUEST_##name,
+enum request_kind { REQUEST_KIND_MAP(X) REQUEST_KINDS };
+#undef X
+
+#define REQUEST_ID_CHARACTERS 256u
+#define REQUEST_MAX_SEED ((1ull << 53) - 1)
+
+/* What the server allows; within the hard limits. */
+struct request_limits {
+    uint64_t max_rows, max_samples, max_timeout_ms;
+};
+
+/* A body that was understood. Texts and arrays lie in the arena. Members of other kinds are 0. */
+struct request {
+    enum request_kind kind;
+    const char *model, *id;   /* NULL: not given */
+    uint64_t version;         /* 0: the highest */
+    struct field_rows inputs; /* in the model's units */
+    uint32_t estimator, draws;
+    uint64_t num_draws;  /* for importance: num_samples; of sample: num_proposals */
+    uint64_t seed;       /* meaningless unless has_seed */
+    uint64_t timeout_ms; /* 0: the server's */
+    bool has_num_draws, has_seed;
+    uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x or REQUEST_DENSITY_x */
+
+    struct field_numbers quantiles; /* predict */
+    uint32_t interval_kind;
+    double interval_level;
+
+    uint64_t num_samples; /* sample: to return */
+    bool resample;
+
+    struct field_targets targets; /* density; of a grid: one row, for all rows of inputs */
+    bool has_grid;
+    double grid_lower, grid_upper;
+    uint64_t grid_points;
+};
+
+/* INVALID or NO_MEMORY with where = the field ("inputs[3][0]") or the byte. Borrows nothing of `body` afterwards. */
+enum ebm_status request_read(enum request_kind kind, const char *body, size_t body_bytes,
+                             const struct request_limits *limits, struct ebm_arena *arena, struct request *ret_request,
+                             struct ebm_error *reterr) EBM_MUST_USE;
+
+/* The targets of row `row` (targets.n, D); NULL when the request has none. */
+const double *request_targets(const struct request *request, uint32_t row);
+
+/* The table of a kind, for the interface's description. Borrow: static. */
+const struct field *request_fields(enum request_kind kind, uint32_t *ret_n);
+const char *request_path(enum request_kind kind);
+const char *request_summary(enum request_kind kind);
+
+#endif

@@ -1,0 +1,233 @@
+/* operation.c - one job's way through proto/ and models/ and back.
+ *
+ *   operation_read   body -> request (proto)             any thread; slow for large bodies
+ *   operation_admit  request -> model of the store, checks against it, estimator, seed, arrays in the job's arena
+ *   operation_item   a row for ebm_engine_predict
+ *   operation_encode predictions -> JSON (proto)
+ *
+ * Guarantees: an admitted job's answer fits the limit on answers; its seed is fixed; every failure says where. */
+#include "server/operation.h"
+
+#include <inttypes.h>
+
+#include "core/rng.h"
+#include "proto/answer.h"
+
+enum ebm_status operation_read(const struct operation_service *service, struct job *job)
+{
+    enum ebm_status status = request_read(job->kind, job->body.bytes, job->body.size, &service->limits, &job->arena,
+                                          &job->request, &job->error);
+    ebm_buf_done(&job->body);
+    job->is_read = true;
+    return status;
+}
+
+/* ---- admitting ---- */
+
+static enum ebm_choice choice_of(uint32_t estimator)
+{
+    switch ((enum request_estimator)estimator) {
+    case REQUEST_ESTIMATOR_IMPORTANCE:
+        return EBM_CHOICE_IMPORTANCE;
+    case REQUEST_ESTIMATOR_MIXTURE:
+        return EBM_CHOICE_MIXTURE;
+    case REQUEST_ESTIMATOR_AUTO:
+    case REQUEST_ESTIMATOR_EXACT:      /* refused by proto */
+    case REQUEST_ESTIMATOR_QUADRATURE: /* refused by proto */
+    case REQUEST_ESTIMATORS:
+        break;
+    }
+    return EBM_CHOICE_AUTO;
+}
+
+/* What a kind of request may ask for, in the words of models/. */
+#define PREDICT_OUTPUTS(X) X(MEAN) X(STD) X(VARIANCE) X(MEDIAN) X(QUANTILES) X(INTERVAL) X(LOG_NORMALIZER)
+#define DENSITY_OUTPUTS(X) X(UNNORMALIZED_LOG_PROB) X(LOG_PROB) X(PROPOSAL_LOG_PROB) X(LOG_NORMALIZER)
+
+static uint32_t outputs_of(const struct request *request)
+{
+    uint32_t outputs = 0;
+    switch (request->kind) {
+    case REQUEST_PREDICT:
+#define X(name) outputs |= request->outputs & 1u << REQUEST_PREDICT_##name ? EBM_OUTPUT(name) : 0;
+        PREDICT_OUTPUTS(X)
+#undef X
+        break;
+    case REQUEST_SAMPLE:
+        return EBM_OUTPUT(SAMPLES);
+    case REQUEST_DENSITY:
+#define X(name) outputs |= request->outputs & 1u << REQUEST_DENSITY_##name ? EBM_OUTPUT(name) : 0;
+        DENSITY_OUTPUTS(X)
+#undef X
+        break;
+    case REQUEST_KINDS:
+        break;
+    }
+    return outputs;
+}
+
+static struct ebm_query query_of(const struct request *request)
+{
+    return (struct ebm_query){
+        .choice = choice_of(request->estimator),
+        .outputs = outputs_of(request),
+        .num_samples = (uint32_t)request->num_draws,
+        .seed = request->seed,
+        .n_quantiles = request->quantiles.n,
+        .quantiles = request->quantiles.numbers,
+        .interval_level = request->interval_level,
+        .n_fair = (uint32_t)request->num_samples,
+        .weighted = request->kind == REQUEST_SAMPLE && !request->resample,
+        .n_targets = request->targets.n,
+    };
+}
+
+static enum ebm_status check_shapes(struct job *job)
+{
+    const struct request *request = &job->request;
+    const struct ebm_net_desc *net = ebm_model_net(job->model->model);
+    const char *name = job->model->name;
+    if (request->inputs.X != net->X)
+        return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
+                             "expected a list of %" PRIu32 " numbers, the inputs of model '%s', got %" PRIu32, net->X,
+                             name, request->inputs.X);
+    if (request->has_grid && net->D != 1)
+        return ebm_error_set(&job->error, EBM_INVALID, "grid",
+                             "needs a target of one number, those of model '%s' have %" PRIu32 ": give targets", name,
+                             net->D);
+    if (request->targets.numbers && request->targets.D != net->D)
+        return ebm_error_set(&job->error, EBM_INVALID, "targets[0][0]",
+                             "expected a list of %" PRIu32 " numbers, the target of model '%s', got %" PRIu32, net->D,
+                             name, request->targets.D);
+    return EBM_OK;
+}
+
+static enum ebm_status check_size(const struct operation_service *service, struct job *job)
+{
+    const struct request *request = &job->request;
+    uint32_t D = ebm_model_net(job->model->model)->D;
+    uint64_t draws = request->num_draws + request->num_samples + request->targets.n;
+    size_t bytes = answer_bound(request, D);
+    if (draws * request->inputs.n * D > service->max_work)
+        return ebm_error_set(&job->error, EBM_INVALID, "inputs",
+                             "%" PRIu32 " rows of %" PRIu64 " draws and targets of %" PRIu32
+                             " numbers, at most %" PRIu64 " numbers are allowed in a request: ask for fewer",
+                             request->inputs.n, draws, D, service->max_work);
+    if (bytes > service->max_response_bytes)
+        return ebm_error_set(&job->error, EBM_INVALID, "inputs",
+                             "the answer may take %zu bytes, at most %zu are allowed: ask for fewer rows or numbers",
+                             bytes, service->max_response_bytes);
+    return EBM_OK;
+}
+
+static enum ebm_status make_room(struct job *job)
+{
+    const struct ebm_model *model = job->model->model;
+    uint32_t rows = job->request.inputs.n;
+    job->predictions = EBM_ARENA_NEW(&job->arena, struct ebm_prediction, rows);
+    if (job->predictions && ebm_prediction_init(job->predictions, rows, &job->resolved, model, &job->arena) == EBM_OK)
+        return EBM_OK;
+    return ebm_error_set(&job->error, EBM_NO_MEMORY, "inputs", "no memory for the answers of %" PRIu32 " rows", rows);
+}
+
+enum ebm_status operation_admit(const struct operation_service *service, struct job *job)
+{
+    struct request *request = &job->request;
+    enum ebm_status status = model_store_find(service->store, request->model, request->version, &job->model,
+                                              &job->error);
+    if (status == EBM_OK)
+        status = check_shapes(job);
+    if (status == EBM_OK)
+        status = check_size(service, job);
+    if (status != EBM_OK)
+        return status;
+    if (!request->has_seed)
+        request->seed = ebm_seed_random();
+    struct ebm_query query = query_of(request);
+    status = ebm_query_resolve(&query, job->model->model, &job->arena, &job->resolved, &job->error);
+    return status == EBM_OK ? make_room(job) : status;
+}
+
+/* ---- rows ---- */
+
+struct ebm_item operation_item(struct job *job, uint32_t row)
+{
+    const struct field_rows *inputs = &job->request.inputs;
+    return (struct ebm_item){
+        .x = inputs->numbers + (size_t)row * inputs->X,
+        .targets = request_targets(&job->request, row),
+        .row_in_request = row,
+        .resolved = &job->resolved,
+        .out = &job->predictions[row],
+        .wanted = job_is_wanted,
+        .who = job,
+    };
+}
+
+/* ---- encoding ---- */
+
+static struct answer_row row_of(const struct job *job, uint32_t row)
+{
+    const struct ebm_prediction *p = &job->predictions[row];
+    uint32_t outputs = job->resolved.query.outputs;
+    return (struct answer_row){
+        .mean = p->mean,
+        .std = p->std,
+        .variance = p->variance,
+        .median = p->median,
+        .quantiles = p->quantiles,
+        .interval = p->interval,
+        .samples = p->samples,
+        .log_weights = p->log_weights,
+        .targets = request_targets(&job->request, row),
+        .unnormalized_log_prob = p->unnormalized_log_prob,
+        .log_prob = p->log_prob,
+        .proposal_log_prob = p->proposal_log_prob,
+        .log_normalizer = outputs & EBM_OUTPUT(LOG_NORMALIZER) ? &p->log_normalizer : NULL,
+        .log_normalizer_std_error = job->kind == REQUEST_DENSITY && outputs & EBM_OUTPUT(LOG_NORMALIZER)
+                                        ? &p->log_normalizer_std_error
+                                        : NULL,
+        .drew = p->estimator == EBM_ESTIMATE_IMPORTANCE,
+        .num_samples = p->num_samples,
+        .ess = p->ess,
+        .max_weight = p->max_weight,
+        .mcse_mean = p->mcse_mean,
+        .reliable = p->reliable,
+        .reason = p->reason,
+    };
+}
+
+static const char *ignored_of(const struct request *request)
+{
+    if (!request->has_num_draws)
+        return NULL;
+    return request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples";
+}
+
+void operation_encode(const struct operation_service *service, struct job *job)
+{
+    const struct request *request = &job->request;
+    struct answer answer = {
+        .model = job->model->name,
+        .version = job->model->version,
+        .id = request->id,
+        .seed = request->seed,
+        .D = ebm_model_net(job->model->model)->D,
+        .n_samples = job->resolved.n_samples,
+        .n_targets = request->targets.n,
+        .quantiles = request->quantiles,
+        .interval_level = request->interval_level,
+        .digits = job->model->digits,
+        .ignored = ignored_of(request),
+    };
+    ebm_buf_init(&job->answer, service->max_response_bytes);
+    answer_begin(&job->answer, &answer);
+    for (uint32_t i = 0; i < request->inputs.n && job_is_wanted(job); i++) {
+        struct answer_row row = row_of(job, i);
+        answer_add_row(&job->answer, &answer, &row, i);
+    }
+    enum ebm_status status = answer_end(&job->answer);
+    if (status != EBM_OK)
+        (void)ebm_error_set(&job->error, EBM_INTERNAL, "", "the answer could not be written: %s",
+                            ebm_status_text(status));
+}
