@@ -6,7 +6,6 @@
  *   deadline -> ABANDONED, withdraw from the batcher, answer 504
  *   on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
  *
- * One timer serves all deadlines: they lie in a list by time, and the timer aims at the first.
  * Guarantees: an exchange is answered exactly once; a job that nobody wants leaves the queue at once; the loop reads at
  * most READ_HERE_BYTES of JSON at a time and computes nothing. */
 #include "server/dispatch.h"
@@ -16,6 +15,7 @@
 
 #include "core/clock.h"
 #include "server/reply.h"
+#include "server/timeouts.h"
 
 #define READ_HERE_BYTES (32u << 10)
 #define ADMIT_HERE_ROWS 64u
@@ -23,32 +23,14 @@
 struct dispatch {
     struct dispatch_config config;
     struct http *http;
-    struct deadline_list deadlines;
-    uv_timer_t timer;
-    uint64_t armed_us; /* the time that the timer aims at; UINT64_MAX: none */
+    struct timeouts timeouts; /* of jobs */
 };
 
 /* ---- deadlines ---- */
 
-static void on_timer(uv_timer_t *timer);
-
-static void arm(struct dispatch *dispatch)
-{
-    const struct deadline *first = deadline_first(&dispatch->deadlines);
-    if (!first || first->at_us >= dispatch->armed_us)
-        return; /* the timer comes early enough, and looks again */
-    uint64_t now_us = ebm_clock_us();
-    uint64_t wait_ms = first->at_us > now_us ? (first->at_us - now_us + 999) / 1000 : 0;
-    uv_update_time(dispatch->timer.loop);
-    (void)uv_timer_start(&dispatch->timer, on_timer, wait_ms, 0);
-    dispatch->armed_us = first->at_us;
-}
-
 static void set_deadline(struct dispatch *dispatch, struct job *job, uint64_t at_us)
 {
-    deadline_remove(&job->deadline);
-    deadline_add(&dispatch->deadlines, &job->deadline, at_us);
-    arm(dispatch);
+    timeouts_set(&dispatch->timeouts, &job->deadline, at_us);
 }
 
 /* True: it was given up now, and the loop alone decides what becomes of its exchange. */
@@ -73,16 +55,13 @@ static void expire(struct dispatch *dispatch, struct job *job)
     reply_error(job->exchange, REPLY_TIMEOUT, &error);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_due(void *user, struct deadline *due)
 {
-    struct dispatch *dispatch = timer->data;
-    uint64_t now_us = ebm_clock_us();
-    struct deadline *first;
-    while ((first = deadline_first(&dispatch->deadlines)) != NULL && first->at_us <= now_us)
-        expire(dispatch, EBM_CONTAINER_OF(first, struct job, deadline));
-    dispatch->armed_us = UINT64_MAX;
-    arm(dispatch);
-    http_pump(dispatch->http);
+    struct dispatch *dispatch = user;
+    if (due)
+        expire(dispatch, EBM_CONTAINER_OF(due, struct job, deadline));
+    else
+        http_pump(dispatch->http);
 }
 
 /* ---- queueing ---- */
@@ -208,10 +187,7 @@ enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *conf
     if (!dispatch)
         return EBM_NO_MEMORY;
     dispatch->config = *config;
-    dispatch->armed_us = UINT64_MAX;
-    deadline_list_init(&dispatch->deadlines);
-    (void)uv_timer_init(loop, &dispatch->timer);
-    dispatch->timer.data = dispatch;
+    timeouts_init(&dispatch->timeouts, loop, on_due, dispatch);
     *ret_dispatch = dispatch;
     return EBM_OK;
 }
@@ -223,12 +199,13 @@ void dispatch_set_http(struct dispatch *dispatch, struct http *http)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    const struct timeouts *timeouts = handle->data;
+    free(timeouts->user);
 }
 
 struct dispatch *dispatch_close(struct dispatch *dispatch)
 {
     if (dispatch)
-        uv_close((uv_handle_t *)&dispatch->timer, on_closed);
+        timeouts_close(&dispatch->timeouts, on_closed);
     return NULL;
 }

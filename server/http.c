@@ -1,6 +1,7 @@
 /* http.c - the one file that knows libmicrohttpd.
  *
  *   READING --body complete--> WAITING (suspended) --http_answer--> ANSWERED (resumed) --queued--> SENDING --> on_end
+ *      |  |                          \--client left--> GONE (resumed) --> on_end
  *      |  \--on_request answers at once-------------------------------^
  *      \--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
  *         DISCARD_BYTES more than its limit, so that the client can read the answer; one that is announced to be longer
@@ -8,8 +9,10 @@
  *
  * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs
  * it, asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by
- * a pump. A suspended connection never times out and does not notice that its client left: time is the handler's
- * business.
+ * a pump. A suspended connection never times out, and the daemon does not notice that its client left: time is the
+ * handler's business, and an epoll of our own watches for clients that leave. A client that ends its sending side alone
+ * cannot be told from one that left, and counts as gone while its answer is not there; bytes of its next request do
+ * not.
  *
  * Guarantees: on_end comes exactly once for every exchange that on_head saw, after which nothing refers to it; bodies
  * are kept only up to their limit; an answer is queued once. Does not know: routes, jobs, JSON. */
@@ -24,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,14 +39,16 @@
 #define DISCARD_BYTES (1u << 20)
 #define PUMP_PASSES 16
 #define LISTEN_BACKLOG 1024
-#define HANDLES 2u /* of the loop: poll and timer */
+#define LEAVERS 64 /* looked at with one call */
 
-enum state { READING, WAITING, ANSWERED, SENDING };
+enum state { READING, WAITING, GONE, ANSWERED, SENDING };
 
 struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;
     uv_timer_t timer;
+    uv_poll_t leaver_poll;
+    int leaver_fd; /* epoll over the connections that wait: did their clients leave? */
     uint32_t n_open_handles;
     struct http_handler handler;
     struct ebm_list exchanges;
@@ -151,9 +157,49 @@ uint64_t http_answered_bytes(const struct http_exchange *exchange)
     return exchange->answer_bytes;
 }
 
+/* ---- waiting ---- */
+
+static int socket_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static void suspend(struct http_exchange *exchange)
+{
+    MHD_suspend_connection(exchange->connection);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = exchange}; /* errors come unasked */
+    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_ADD, socket_of(exchange->connection), &event);
+}
+
+/* The daemon may close the socket from now on, so nothing of ours may refer to it. */
+static void resume(struct http_exchange *exchange)
+{
+    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_DEL, socket_of(exchange->connection), NULL);
+    MHD_resume_connection(exchange->connection);
+}
+
+static void on_leavers(uv_poll_t *poll, int status, int events)
+{
+    struct http *http = poll->data;
+    (void)status;
+    (void)events;
+    struct epoll_event leavers[LEAVERS];
+    int n = epoll_wait(http->leaver_fd, leavers, LEAVERS, 0);
+    for (int i = 0; i < n; i++) {
+        struct http_exchange *exchange = leavers[i].data.ptr;
+        exchange->state = GONE;
+        resume(exchange);
+    }
+    http_pump(http); /* ends them, not before all were looked at */
+}
+
 void http_answer(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body)
 {
     EBM_ASSERT(exchange->state < ANSWERED);
+    if (exchange->state == GONE) {
+        ebm_buf_done(body);
+        return;
+    }
     bool was_waiting = exchange->state == WAITING;
     exchange->answer = *answer;
     exchange->answer_body = *body;
@@ -161,7 +207,7 @@ void http_answer(struct http_exchange *exchange, const struct http_answer *answe
     ebm_buf_init(body, 0);
     exchange->state = ANSWERED;
     if (was_waiting)
-        MHD_resume_connection(exchange->connection);
+        resume(exchange);
 }
 
 /* ---- request ids ---- */
@@ -293,7 +339,7 @@ static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes
 static enum MHD_Result finish(struct http_exchange *exchange)
 {
     struct http *http = exchange->http;
-    if (http->closing)
+    if (http->closing || exchange->state == GONE)
         return MHD_NO;
     if (!exchange->read_whole) {
         exchange->read_whole = true;
@@ -304,7 +350,7 @@ static enum MHD_Result finish(struct http_exchange *exchange)
     if (exchange->state == ANSWERED)
         return send_answer(exchange);
     exchange->state = WAITING;
-    MHD_suspend_connection(exchange->connection);
+    suspend(exchange);
     return MHD_YES;
 }
 
@@ -444,16 +490,40 @@ static bool start_daemon(struct http *http, const struct http_config *config)
     return http->daemon != NULL;
 }
 
-static void watch_daemon(struct http *http, uv_loop_t *loop)
+static void watch(struct http *http, uv_loop_t *loop, uv_poll_t *poll, int fd, uv_poll_cb on_event)
+{
+    int failed = uv_poll_init(loop, poll, fd);
+    EBM_ASSERT(failed == 0);
+    poll->data = http;
+    http->n_open_handles++;
+    (void)uv_poll_start(poll, UV_READABLE, on_event);
+}
+
+static void watch_all(struct http *http, uv_loop_t *loop)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    watch(http, loop, &http->poll, info->epoll_fd, on_poll);
+    watch(http, loop, &http->leaver_poll, http->leaver_fd, on_leavers);
     (void)uv_timer_init(loop, &http->timer);
-    int failed = uv_poll_init(loop, &http->poll, info->epoll_fd);
-    EBM_ASSERT(failed == 0);
-    http->poll.data = http->timer.data = http;
-    http->n_open_handles = HANDLES;
-    (void)uv_poll_start(&http->poll, UV_READABLE, on_poll);
+    http->timer.data = http;
+    http->n_open_handles++;
     http_pump(http);
+}
+
+/* The daemon and our own epoll; on failure nothing is left open. */
+static enum ebm_status start(struct http *http, const struct http_config *config, struct ebm_error *reterr)
+{
+    enum ebm_status status = listen_on(config, &http->listen_fd, &http->port, reterr);
+    if (status != EBM_OK)
+        return status;
+    http->leaver_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (http->leaver_fd >= 0 && start_daemon(http, config))
+        return EBM_OK;
+    status = ebm_error_set(reterr, EBM_INTERNAL, "http", "the HTTP library did not start: %s", strerror(errno));
+    if (http->leaver_fd >= 0)
+        (void)close(http->leaver_fd);
+    (void)close(http->listen_fd);
+    return status;
 }
 
 enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
@@ -465,16 +535,12 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
     http->handler = *handler;
     http->id_base = ebm_seed_random();
     ebm_list_init(&http->exchanges);
-    enum ebm_status status = listen_on(config, &http->listen_fd, &http->port, reterr);
-    if (status == EBM_OK && !start_daemon(http, config)) {
-        (void)close(http->listen_fd);
-        status = ebm_error_set(reterr, EBM_INTERNAL, "http", "the HTTP library did not start: %s", strerror(errno));
-    }
+    enum ebm_status status = start(http, config, reterr);
     if (status != EBM_OK) {
         free(http);
         return status;
     }
-    watch_daemon(http, loop);
+    watch_all(http, loop);
     *ret_http = http;
     return EBM_OK;
 }
@@ -506,8 +572,10 @@ uint32_t http_pending(const struct http *http)
 static void on_closed(uv_handle_t *handle)
 {
     struct http *http = handle->data;
-    if (--http->n_open_handles == 0)
-        free(http);
+    if (--http->n_open_handles > 0)
+        return;
+    (void)close(http->leaver_fd);
+    free(http);
 }
 
 struct http *http_close(struct http *http)
@@ -519,9 +587,10 @@ struct http *http_close(struct http *http)
     for (struct ebm_list *link = http->exchanges.next; link != &http->exchanges; link = link->next) {
         struct http_exchange *exchange = EBM_CONTAINER_OF(link, struct http_exchange, link);
         if (exchange->state == WAITING)
-            MHD_resume_connection(exchange->connection);
+            resume(exchange);
     }
     uv_close((uv_handle_t *)&http->poll, on_closed);
+    uv_close((uv_handle_t *)&http->leaver_poll, on_closed);
     uv_close((uv_handle_t *)&http->timer, on_closed);
     MHD_stop_daemon(http->daemon);
     return NULL;

@@ -13,7 +13,7 @@ struct http_exchange;
 
 #define HTTP_REQUEST_ID_BYTES 128u
 
-/* How an exchange goes by. http_answer is called exactly once for each, at any time from on_head on. */
+/* How an exchange goes by. http_answer is called at most once for each, at any time from on_head to on_end. */
 struct http_handler {
     void *user;
     /* The headers are read: set the body's limit, or answer at once. */
@@ -22,7 +22,8 @@ struct http_handler {
     void (*on_request)(void *user, struct http_exchange *exchange);
     /* The body is larger than its limit: answer now. */
     void (*on_too_large)(void *user, struct http_exchange *exchange);
-    /* The exchange is over: sent (true), or its client is gone or not wanted any more. Let go of everything. */
+    /* The exchange is over: sent (true), or its client is gone, while it waits for an answer too, or it is not wanted
+     * any more. Let go of everything. */
     void (*on_end)(void *user, struct http_exchange *exchange, bool sent);
 };
 
@@ -74,7 +75,7 @@ struct http_answer {
     uint32_t retry_after_s;   /* 0: no such header */
 };
 
-/* Takes the bytes of `body` (it is empty afterwards). */
+/* Takes the bytes of `body` (it is empty afterwards). Nothing is sent when the client was just seen to leave. */
 void http_answer(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body);
 int http_answered_status(const struct http_exchange *exchange); /* 0: not yet */
 uint64_t http_answered_bytes(const struct http_exchange *exchange);

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""A request's life in its corners: clients that leave, that send or read slowly, budgets, and every way to stop.
+serve_life.py SERVER"""
+import json
+import re
+import socket
+import sys
+import threading
+import time
+
+from harness import SLOW as SLOWER
+from harness import Repository, run_all, serving, wait_until
+
+ROW = [0.1, 0.2, 0.3]  # of relu_1d
+SMALL = {"inputs": [ROW], "num_samples": 16, "seed": 1}
+LONG = {"inputs": [ROW] * 4000, "num_samples": 65536, "seed": 1}  # many seconds
+BATCH = {"inputs": [ROW] * 64, "num_samples": 65536, "seed": 1}  # a good part of a second, one batch
+
+
+def one():
+    return Repository().golden("relu_1d")
+
+
+def head(length, *headers, request="POST /predict"):
+    lines = [f"{request} HTTP/1.1", "Host: x", *headers]
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def request(body, *headers):
+    data = json.dumps(body).encode()
+    return head(len(data), *headers) + data
+
+
+def connect(server, timeout=20):
+    link = socket.create_connection(("127.0.0.1", server.port), timeout=timeout * SLOWER)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
+
+
+def read_all(link):
+    """What comes until the server closes, and how it closed: "end" or "reset"."""
+    got = b""
+    try:
+        while chunk := link.recv(65536):
+            got += chunk
+    except ConnectionResetError:
+        return got, "reset"
+    return got, "end"
+
+
+def read_answer(link):
+    """-> (status, headers in lower case, body) of one answer, all of it."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        chunk = link.recv(65536)
+        assert chunk, f"closed within the headers: {got[:200]}"
+        got += chunk
+    top, _, body = got.partition(b"\r\n\r\n")
+    lines = top.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
+    while len(body) < int(headers["content-length"]):
+        chunk = link.recv(65536)
+        assert chunk, f"closed within the body: {len(body)} of {headers['content-length']}"
+        body += chunk
+    return int(lines[0].split()[1]), headers, body
+
+
+def logged(server):
+    """The access log: request id -> its fields."""
+    lines = [dict(re.findall(r"(\w+)=(\S+)", line)) for line in list(server.lines) if line.startswith("info: request ")]
+    return {fields["id"]: fields for fields in lines}
+
+
+def expect_log(server, name, **fields):
+    assert wait_until(lambda: name in logged(server)), (name, server.lines[-5:])
+    line = logged(server)[name]
+    assert {key: line[key] for key in fields} == fields, line
+    return line
+
+
+def counts_at_the_end(server):
+    """(requests, rows) of the last line, after a stop."""
+    match = re.search(r"stopped: requests=(\d+) batches=\d+ rows=(\d+)", server.lines[-1])
+    assert match, server.lines[-3:]
+    return int(match.group(1)), int(match.group(2))
+
+
+def expect_quick(server):
+    start = time.monotonic()
+    assert server.predict(SMALL)[0] == 200
+    took = time.monotonic() - start
+    assert took < 1 * SLOWER, f"the worker was not free for {took:.1f} s"
+
+
+# ---- clients that leave ----
+
+
+def leave(link, how):
+    if how == "reset":
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    if how == "half":
+        link.shutdown(socket.SHUT_WR)
+    else:
+        link.close()
+
+
+def test_a_client_that_leaves_frees_its_worker(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        for how in ("close", "reset", "half"):
+            link = connect(server)
+            link.sendall(request(LONG, f"X-Request-Id: {how}"))
+            time.sleep(0.1 * SLOWER)  # it runs
+            leave(link, how)
+            expect_quick(server)
+            expect_log(server, how, status="0", sent="no", out="0")
+            if how == "half":
+                assert read_all(link)[0] == b"", "a half-close counts as gone"
+                link.close()
+
+
+def test_a_client_that_leaves_the_queue_is_never_computed(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        running, waiting = connect(server), connect(server)
+        running.sendall(request(BATCH, "X-Request-Id: running"))
+        time.sleep(0.05 * SLOWER)
+        waiting.sendall(request({**BATCH, "inputs": [ROW] * 40}, "X-Request-Id: waiting"))
+        time.sleep(0.05 * SLOWER)
+        waiting.close()
+        expect_log(server, "waiting", status="0", sent="no")
+        assert "running" not in logged(server), "the batch was too short for this test"
+        assert read_answer(running)[0] == 200
+        running.close()
+        expect_quick(server)
+    assert counts_at_the_end(server) == (3, 65), server.lines[-1]
+
+
+def test_a_client_that_leaves_before_and_after_its_job(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        link = connect(server)
+        link.sendall(request(LONG, "X-Request-Id: cut")[:-10])
+        time.sleep(0.05)
+        link.close()
+        expect_log(server, "cut", status="0", sent="no")
+        link = connect(server)
+        link.sendall(request(SMALL, "X-Request-Id: unread"))
+        time.sleep(0.1 * SLOWER)  # answered, and nobody reads it
+        link.close()
+        expect_log(server, "unread", status="200", sent="yes")
+        expect_quick(server)
+
+
+def test_bytes_of_the_next_request_are_no_leaving(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        link = connect(server)
+        link.sendall(request(BATCH, "X-Request-Id: first"))
+        time.sleep(0.05 * SLOWER)
+        link.sendall(request(SMALL, "X-Request-Id: second") * 3)
+        for _ in range(4):
+            assert read_answer(link)[0] == 200
+        link.close()
+
+
+def test_many_leave_at_once(binary):
+    with serving(binary, one(), "--workers", 1) as server:
+        links = [connect(server) for _ in range(200)]
+        for link in links:
+            link.sendall(request({**BATCH, "inputs": [ROW] * 8}))
+        stay = connect(server)
+        stay.sendall(request(SMALL))
+        for link in links:
+            link.close()
+        assert read_answer(stay)[0] == 200
+        stay.close()
+        assert wait_until(lambda: len(logged(server)) == 201), len(logged(server))
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(globals(), sys.argv[1]))
