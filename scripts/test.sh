@@ -13,7 +13,7 @@ failed=0
 mkdir -p "$out"
 
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES libcriterion-dev python3 curl clang-format
+install_packages $BUILD_PACKAGES libcriterion-dev python3 python3-venv curl clang-format
 
 verdict() { # verdict STATUS NAME: counts and says it
     if [ "$1" = 0 ]; then
@@ -136,6 +136,12 @@ if [ -d ../shared/golden ]; then
     [ -z "$unexpected" ] || echo "$unexpected"
     verdict "$([ -z "$unexpected" ] && echo 0 || echo 1)" "only what later versions add is not built"
 fi
+
+say "the interface beside its description"
+status=0
+EXAMPLES=40 scripts/schemathesis.sh build/server/ebm-server "$out/schemathesis" >"$out/schemathesis.log" 2>&1 || status=1
+[ $status = 0 ] || sed -n '/FAILURES/,$p' "$out/schemathesis.log" | cut -c 1-400 | head -n 60
+verdict $status "scripts/schemathesis.sh"
 
 say "quick start"
 status=0
