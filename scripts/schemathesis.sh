@@ -7,6 +7,7 @@
 #   SCHEMA=FILE      this description instead of the server's
 #   EXAMPLES=200     requests per operation, in the phases that draw them
 #   SEED=1
+#   MODEL=relu_1d    the model that is served, of tests/golden
 #
 # Schemathesis comes from PyPI, at one version, into FOLDER/venv; reports and the server's log lie in FOLDER.
 set -eu
@@ -48,8 +49,9 @@ trap 'stop_server || true' EXIT
 trap 'exit 130' INT TERM
 
 rm -rf "$folder/models"
-mkdir -p "$folder/models/relu_1d/1"
-cp "$root/tests/golden/relu_1d/model.safetensors" "$folder/models/relu_1d/1/"
+model=${MODEL:-relu_1d}
+mkdir -p "$folder/models/$model/1"
+cp "$root/tests/golden/$model/model.safetensors" "$folder/models/$model/1/"
 # A schema bounds fields, not their product: with few samples no answer can be too large.
 "$server" --model-repository "$folder/models" --port 0 --max-samples 4096 >"$folder/server.log" 2>&1 &
 server_pid=$!
