@@ -12,8 +12,8 @@ import tempfile
 from harness import SLOW, Repository, run_all, serving
 
 TRAINER, ROOT = os.path.abspath(sys.argv[2]), os.path.abspath(sys.argv[3])
-ROWS = 200 if SLOW == 1 else 40
-DRAWS = 65536 if SLOW == 1 else 16384
+ROWS = 200 if SLOW == 1 else 20
+DRAWS = 65536
 BLOCK = 20  # rows in a request
 INPUTS = [[-3 + 6 * (i + 0.5) / ROWS] for i in range(ROWS)]
 
