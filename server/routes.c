@@ -204,8 +204,11 @@ static void write_entry(struct ebm_buf *body, const struct model_store_entry *en
     (void)ebm_buf_printf(body, ",\"version\":%" PRIu64 ",\"available\":%s", entry->version,
                          entry->model ? "true" : "false");
     if (!entry->model) {
+        const struct ebm_error *error = &entry->error;
+        char reason[sizeof error->where + sizeof error->text + 2];
+        (void)snprintf(reason, sizeof reason, "%s%s%s", error->where, error->where[0] ? ": " : "", error->text);
         (void)ebm_buf_text(body, ",\"reason\":");
-        json_write_text(body, entry->error.text);
+        json_write_text(body, reason);
     }
     (void)ebm_buf_text(body, "}");
 }

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -94,6 +95,121 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+# ---- raw connections ----
+
+
+def request_bytes(body, *headers, length=None, first="POST /predict HTTP/1.1", host="x"):
+    """A request as bytes. length: what Content-Length says, False for no such line; host: None for no such line."""
+    lines = [first] + ([f"Host: {host}"] if host is not None else []) + list(headers)
+    if length is not False:
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def raw(server, data, timeout=20):
+    """Sends bytes, returns what came until the server closed or fell silent."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as link:
+        try:
+            link.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it answered and closed before all was sent
+        got = b""
+        link.settimeout(2)
+        try:
+            while chunk := link.recv(65536):
+                got += chunk
+        except (socket.timeout, ConnectionResetError):
+            pass
+        return got
+
+
+class Wire:
+    """One connection: any bytes out, whole answers in."""
+
+    def __init__(self, server, timeout=20):
+        self.link = socket.create_connection(("127.0.0.1", server.port), timeout=timeout * SLOW)
+        self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.unread = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.link.close()
+
+    def send(self, data, pieces_of=None):
+        """False when the server closed before all was sent: it may have answered all the same."""
+        try:
+            for at in range(0, len(data), pieces_of or len(data) or 1):
+                self.link.sendall(data[at:at + pieces_of] if pieces_of else data)
+            return True
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+
+    def end_sending(self):
+        try:
+            self.link.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is closed already
+
+    def _more(self):
+        try:
+            chunk = self.link.recv(1 << 18)
+        except ConnectionResetError:
+            return False
+        self.unread += chunk
+        return bool(chunk)
+
+    def answer(self, without_body=False):
+        """-> (status, headers, body); None when the server closed before the first byte."""
+        while b"\r\n\r\n" not in self.unread:
+            if not self._more():
+                assert not self.unread, f"closed in the middle of {self.unread[:200]}"
+                return None
+        head, rest = self.unread.split(b"\r\n\r\n", 1)
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
+        size = 0 if without_body else int(headers.get("content-length", 0))
+        pieces = [rest]
+        missing = size - len(rest)
+        while missing > 0:
+            self.unread = b""
+            assert self._more(), f"closed {missing} bytes before the end of a body"
+            pieces.append(self.unread)
+            missing -= len(self.unread)
+        rest = b"".join(pieces)
+        self.unread = rest[size:]
+        return int(first.split()[1]), headers, rest[:size]
+
+    def is_silent(self, seconds):
+        """Nothing comes for a while, and the connection stays open."""
+        self.link.settimeout(seconds)
+        try:
+            self._more()
+            return False
+        except socket.timeout:
+            return not self.unread
+        finally:
+            self.link.settimeout(20 * SLOW)
+
+    def is_closed(self):
+        """Waits for the end of the connection; what came before it does not matter."""
+        while self._more():
+            pass
+        return True
+
+
+def expect_error(result, status, code, *fragments):
+    got, headers, body = result
+    assert got == status, f"{got} instead of {status}: {body[:300]}"
+    answer = json.loads(body)
+    assert set(answer) == {"error", "code", "request_id"} and answer["code"] == code, answer
+    assert headers["x-request-id"] == answer["request_id"], (headers, answer)
+    for fragment in fragments:
+        assert fragment in answer["error"], f"no '{fragment}' in {answer['error']}"
+    return headers
 
 
 @contextlib.contextmanager
