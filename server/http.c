@@ -3,9 +3,11 @@
  *   READING --body complete--> WAITING (suspended) --http_answer--> ANSWERED (resumed) --queued--> SENDING --> on_end
  *      |  |                          \--client left--> GONE (resumed) --> on_end
  *      |  \--on_request answers at once-------------------------------^
- *      \--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
- *         DISCARD_BYTES more than its limit, so that the client can read the answer; one that is announced to be longer
- *         is answered at once and closed
+ *      |\--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
+ *      |   DISCARD_BYTES more than its limit, so that the client can read the answer; one that is announced to be
+ * longer |   is answered at once and closed
+ *      \--body_timeout_ms are over, or it goes on and on--> CUT: the daemon takes no answer while a body comes, so we
+ *         write it to the socket ourselves, and close
  *
  * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs
  * it, asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by
@@ -13,6 +15,11 @@
  * handler's business, and an epoll of our own watches for clients that leave. A client that ends its sending side alone
  * cannot be told from one that left, and counts as gone while its answer is not there; bytes of its next request do
  * not.
+ *
+ * A peer is a connection, from accept to close. Its deadline is one time for all that the client has to send: from
+ * accept to the first request's head, and from a head to the body's end; between requests it looks now and then whether
+ * a head has begun and does not end. Closing is left to the daemon, which sees what shutdown did, and lingering.c holds
+ * on to a connection whose client could lose an answer by it.
  *
  * Guarantees: on_end comes exactly once for every exchange that on_head saw, after which nothing refers to it; bodies
  * are kept only up to their limit; an answer is queued once. Does not know: routes, jobs, JSON. */
@@ -23,33 +30,43 @@
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "core/list.h"
 #include "core/log.h"
 #include "core/rng.h"
+#include "server/lingering.h"
+#include "server/timeouts.h"
 
 #define DISCARD_BYTES (1u << 20)
 #define PUMP_PASSES 16
 #define LISTEN_BACKLOG 1024
 #define LEAVERS 64 /* looked at with one call */
+#define HEAD_BYTES 4096u
+#define KERNEL_CLOCK_MS 20u /* how coarse it may be */
+#define CUT_MS 1000u        /* for a client to take an answer that came early, and close */
 
-enum state { READING, WAITING, GONE, ANSWERED, SENDING };
+enum state { READING, WAITING, GONE, ANSWERED, SENDING, CUT };
 
 struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;
     uv_timer_t timer;
     uv_poll_t leaver_poll;
-    int leaver_fd; /* epoll over the connections that wait: did their clients leave? */
+    int leaver_fd;            /* epoll over the connections that wait: did their clients leave? */
+    struct timeouts timeouts; /* of peers */
+    struct lingering *lingering;
     uint32_t n_open_handles;
+    uint64_t body_timeout_us;
     struct http_handler handler;
     struct ebm_list exchanges;
     uint32_t n_pending;
@@ -59,12 +76,25 @@ struct http {
     uint64_t id_base, id_count; /* of request ids that we make */
 };
 
+struct peer {
+    struct http *http;
+    int fd;
+    struct deadline deadline;
+    struct http_exchange *exchange; /* NULL: between requests */
+    bool has_asked;                 /* there was one */
+    bool is_cut;                    /* it was told to stop in the middle of a body */
+    /* between requests */
+    uint64_t idle_us; /* since when */
+    bool is_asking;   /* a head has begun */
+};
+
 struct http_exchange {
     struct ebm_list link;
     struct http *http;
+    struct peer *peer;
     struct MHD_Connection *connection;
     enum state state;
-    bool read_whole;
+    bool read_whole, is_sent; /* is_sent: by us */
     const char *method, *path;
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
     struct ebm_buf body;
@@ -159,22 +189,17 @@ uint64_t http_answered_bytes(const struct http_exchange *exchange)
 
 /* ---- waiting ---- */
 
-static int socket_of(struct MHD_Connection *connection)
-{
-    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-}
-
 static void suspend(struct http_exchange *exchange)
 {
     MHD_suspend_connection(exchange->connection);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = exchange}; /* errors come unasked */
-    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_ADD, socket_of(exchange->connection), &event);
+    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_ADD, exchange->peer->fd, &event);
 }
 
 /* The daemon may close the socket from now on, so nothing of ours may refer to it. */
 static void resume(struct http_exchange *exchange)
 {
-    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_DEL, socket_of(exchange->connection), NULL);
+    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_DEL, exchange->peer->fd, NULL);
     MHD_resume_connection(exchange->connection);
 }
 
@@ -233,21 +258,27 @@ static void choose_id(struct http_exchange *exchange)
 
 /* ---- sending ---- */
 
-static bool add_headers(const struct http_exchange *exchange, struct MHD_Response *response)
+typedef bool add_header_fn(void *to, const char *name, const char *value);
+
+static bool add_headers(const struct http_exchange *exchange, bool closes, add_header_fn *add, void *to)
 {
     const struct http_answer *answer = &exchange->answer;
-    bool ok = MHD_add_response_header(response, "Content-Type", answer->content_type) == MHD_YES &&
-              MHD_add_response_header(response, "X-Request-Id", exchange->request_id) == MHD_YES;
-    if (ok && answer->allow)
-        ok = MHD_add_response_header(response, "Allow", answer->allow) == MHD_YES;
-    if (ok && answer->retry_after_s > 0) {
-        char seconds[16];
-        (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
-        ok = MHD_add_response_header(response, "Retry-After", seconds) == MHD_YES;
-    }
-    if (ok && (exchange->http->quiesced || http_has_ambiguous_length(exchange)))
-        ok = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
-    return ok;
+    char seconds[16];
+    (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
+    return add(to, "Content-Type", answer->content_type) && add(to, "X-Request-Id", exchange->request_id) &&
+           (!answer->allow || add(to, "Allow", answer->allow)) &&
+           (answer->retry_after_s == 0 || add(to, "Retry-After", seconds)) &&
+           (!closes || add(to, "Connection", "close"));
+}
+
+static bool add_to_response(void *response, const char *name, const char *value)
+{
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static bool add_to_text(void *text, const char *name, const char *value)
+{
+    return ebm_buf_printf(text, "%s: %s\r\n", name, value) == EBM_OK;
 }
 
 /* MHD_NO closes the connection. */
@@ -261,12 +292,127 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     if (!response)
         return MHD_NO;
     ebm_buf_init(body, 0); /* the bytes are the response's */
+    bool closes = exchange->http->quiesced || http_has_ambiguous_length(exchange);
     enum MHD_Result result = MHD_NO;
-    if (add_headers(exchange, response))
+    if (add_headers(exchange, closes, add_to_response, response))
         result = MHD_queue_response(exchange->connection, (unsigned)exchange->answer.status, response);
     MHD_destroy_response(response);
     exchange->state = SENDING;
+    deadline_remove(&exchange->peer->deadline);
     return result;
+}
+
+/* All of it at once, or not whole: is_sent. */
+static void write_to_socket(struct http_exchange *exchange, const struct ebm_buf *head)
+{
+    const struct ebm_buf *body = &exchange->answer_body;
+    bool has_body = strcmp(exchange->method, "HEAD") != 0;
+    struct iovec parts[2] = {{head->bytes, head->size}, {body->bytes, has_body ? body->size : 0}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t sent = sendmsg(exchange->peer->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    exchange->is_sent = sent >= 0 && (size_t)sent == parts[0].iov_len + parts[1].iov_len;
+}
+
+/* An answer in the middle of a body, and the end of the connection. */
+static void cut(struct http_exchange *exchange)
+{
+    unsigned status = (unsigned)exchange->answer.status;
+    struct ebm_buf head;
+    ebm_buf_init(&head, HEAD_BYTES);
+    (void)ebm_buf_printf(&head, "HTTP/1.1 %u %s\r\nContent-Length: %" PRIu64 "\r\n", status,
+                         MHD_get_reason_phrase_for(status), exchange->answer_bytes);
+    (void)add_headers(exchange, true, add_to_text, &head);
+    if (ebm_buf_text(&head, "\r\n") == EBM_OK)
+        write_to_socket(exchange, &head);
+    ebm_buf_done(&head);
+    ebm_buf_done(&exchange->answer_body);
+    exchange->state = CUT;
+    exchange->peer->is_cut = true;
+    (void)shutdown(exchange->peer->fd, SHUT_WR);
+    timeouts_set(&exchange->http->timeouts, &exchange->peer->deadline, ebm_clock_us() + CUT_MS * 1000u);
+}
+
+/* ---- peers ---- */
+
+static struct peer *peer_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void peer_new(struct http *http, struct MHD_Connection *connection, void **ret_peer)
+{
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return; /* its first request will end it */
+    peer->http = http;
+    peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    deadline_init(&peer->deadline);
+    timeouts_set(&http->timeouts, &peer->deadline, ebm_clock_us() + http->body_timeout_us);
+    *ret_peer = peer;
+}
+
+static void peer_free(struct peer *peer)
+{
+    deadline_remove(&peer->deadline);
+    if (!peer->http->closing)
+        lingering_before_close(peer->http->lingering, peer->fd, peer->is_cut);
+    free(peer);
+}
+
+/* On CLOSED the socket is still open, and its sending side is shut. */
+static void on_connection(void *user, struct MHD_Connection *connection, void **peer,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        peer_new(user, connection, peer);
+    else if (*peer)
+        peer_free(*peer);
+}
+
+/* Its exchange is over. */
+static void look_later(struct peer *peer)
+{
+    peer->exchange = NULL;
+    peer->is_asking = false;
+    peer->idle_us = ebm_clock_us();
+    timeouts_set(&peer->http->timeouts, &peer->deadline, peer->idle_us + peer->http->body_timeout_us);
+}
+
+/* Since it fell idle. */
+static bool has_sent_bytes(const struct peer *peer)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    uint64_t idle_ms = (ebm_clock_us() - peer->idle_us) / 1000;
+    return getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           info.tcpi_last_data_recv + KERNEL_CLOCK_MS < idle_ms;
+}
+
+/* The daemon does not tell when a head begins, but the kernel knows when bytes came: such a head has until the next
+ * look. True: that is over. */
+static bool is_stalling(struct peer *peer)
+{
+    if (!peer->has_asked || peer->is_asking)
+        return true;
+    peer->is_asking = has_sent_bytes(peer);
+    return false;
+}
+
+static void on_due(void *user, struct deadline *due)
+{
+    struct http *http = user;
+    if (!due)
+        return;
+    struct peer *peer = EBM_CONTAINER_OF(due, struct peer, deadline);
+    struct http_exchange *exchange = peer->exchange;
+    if (exchange && exchange->state == READING)
+        http->handler.on_slow_body(http->handler.user, exchange);
+    if (exchange && exchange->state == ANSWERED)
+        cut(exchange);
+    else if (exchange || is_stalling(peer))
+        (void)shutdown(peer->fd, SHUT_RDWR);
+    else
+        timeouts_set(&http->timeouts, &peer->deadline, ebm_clock_us() + http->body_timeout_us);
 }
 
 /* ---- receiving ---- */
@@ -282,10 +428,12 @@ static size_t unescape(void *user, struct MHD_Connection *connection, char *text
 static struct http_exchange *exchange_new(struct http *http, struct MHD_Connection *connection, const char *method,
                                           const char *path)
 {
-    struct http_exchange *exchange = calloc(1, sizeof *exchange);
+    struct peer *peer = peer_of(connection);
+    struct http_exchange *exchange = peer ? calloc(1, sizeof *exchange) : NULL;
     if (!exchange)
         return NULL;
     exchange->http = http;
+    exchange->peer = peer;
     exchange->connection = connection;
     exchange->method = method;
     exchange->path = path;
@@ -293,6 +441,9 @@ static struct http_exchange *exchange_new(struct http *http, struct MHD_Connecti
     ebm_buf_init(&exchange->body, 0);
     ebm_buf_init(&exchange->answer_body, 0);
     ebm_list_append(&http->exchanges, &exchange->link);
+    peer->exchange = exchange;
+    peer->has_asked = true;
+    timeouts_set(&http->timeouts, &peer->deadline, exchange->started_us + http->body_timeout_us);
     choose_id(exchange);
     return exchange;
 }
@@ -318,9 +469,10 @@ static enum MHD_Result begin(struct http_exchange *exchange)
     handler->on_head(handler->user, exchange);
     if (exchange->state == READING && announced_bytes(exchange) > exchange->body_limit)
         handler->on_too_large(handler->user, exchange);
-    if (exchange->state == ANSWERED && must_answer_at_once(exchange))
-        return send_answer(exchange);
-    return MHD_YES;
+    if (exchange->state != ANSWERED || !must_answer_at_once(exchange))
+        return MHD_YES;
+    exchange->peer->is_cut = true;
+    return send_answer(exchange);
 }
 
 static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes, size_t size)
@@ -333,17 +485,20 @@ static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes
         ebm_buf_done(&exchange->body);
         handler->on_too_large(handler->user, exchange);
     }
-    return exchange->body_bytes <= exchange->body_limit + DISCARD_BYTES ? MHD_YES : MHD_NO;
+    if (exchange->state == ANSWERED && exchange->body_bytes > exchange->body_limit + DISCARD_BYTES)
+        cut(exchange);
+    return exchange->state == CUT ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result finish(struct http_exchange *exchange)
 {
     struct http *http = exchange->http;
-    if (http->closing || exchange->state == GONE)
+    if (http->closing || exchange->state == GONE || exchange->state == CUT)
         return MHD_NO;
     if (!exchange->read_whole) {
         exchange->read_whole = true;
         http->n_pending++;
+        deadline_remove(&exchange->peer->deadline);
     }
     if (exchange->state == READING)
         http->handler.on_request(http->handler.user, exchange);
@@ -379,9 +534,11 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     if (!exchange)
         return;
     *state = NULL;
-    http->handler.on_end(http->handler.user, exchange, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    bool is_sent = exchange->is_sent || code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    http->handler.on_end(http->handler.user, exchange, is_sent);
     if (exchange->read_whole)
         http->n_pending--;
+    look_later(exchange->peer);
     ebm_list_remove(&exchange->link);
     ebm_buf_done(&exchange->body);
     ebm_buf_done(&exchange->answer_body);
@@ -481,12 +638,13 @@ static enum ebm_status listen_on(const struct http_config *config, int *ret_fd, 
 
 static bool start_daemon(struct http *http, const struct http_config *config)
 {
-    http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_timeout_s,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+                                    on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL,
+                                    MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_LISTEN_SOCKET,
+                                    (MHD_socket)http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                                    (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                                    (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+                                    MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     return http->daemon != NULL;
 }
 
@@ -506,7 +664,8 @@ static void watch_all(struct http *http, uv_loop_t *loop)
     watch(http, loop, &http->leaver_poll, http->leaver_fd, on_leavers);
     (void)uv_timer_init(loop, &http->timer);
     http->timer.data = http;
-    http->n_open_handles++;
+    timeouts_init(&http->timeouts, loop, on_due, http);
+    http->n_open_handles += 2;
     http_pump(http);
 }
 
@@ -535,8 +694,14 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
     http->handler = *handler;
     http->id_base = ebm_seed_random();
     ebm_list_init(&http->exchanges);
-    enum ebm_status status = start(http, config, reterr);
+    http->body_timeout_us = config->body_timeout_ms * 1000;
+    enum ebm_status status = lingering_new(loop, &http->lingering);
+    if (status != EBM_OK)
+        (void)ebm_error_set(reterr, status, "http", "no memory");
+    else
+        status = start(http, config, reterr);
     if (status != EBM_OK) {
+        (void)lingering_close(http->lingering);
         free(http);
         return status;
     }
@@ -569,13 +734,22 @@ uint32_t http_pending(const struct http *http)
     return http->n_pending;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void handle_closed(struct http *http)
 {
-    struct http *http = handle->data;
     if (--http->n_open_handles > 0)
         return;
     (void)close(http->leaver_fd);
     free(http);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void on_timeouts_closed(uv_handle_t *handle)
+{
+    handle_closed(((const struct timeouts *)handle->data)->user);
 }
 
 struct http *http_close(struct http *http)
@@ -592,6 +766,8 @@ struct http *http_close(struct http *http)
     uv_close((uv_handle_t *)&http->poll, on_closed);
     uv_close((uv_handle_t *)&http->leaver_poll, on_closed);
     uv_close((uv_handle_t *)&http->timer, on_closed);
+    timeouts_close(&http->timeouts, on_timeouts_closed);
+    http->lingering = lingering_close(http->lingering);
     MHD_stop_daemon(http->daemon);
     return NULL;
 }

@@ -22,6 +22,8 @@ struct http_handler {
     void (*on_request)(void *user, struct http_exchange *exchange);
     /* The body is larger than its limit: answer now. */
     void (*on_too_large)(void *user, struct http_exchange *exchange);
+    /* The body takes longer than body_timeout_ms: answer now. */
+    void (*on_slow_body)(void *user, struct http_exchange *exchange);
     /* The exchange is over: sent (true), or its client is gone, while it waits for an answer too, or it is not wanted
      * any more. Let go of everything. */
     void (*on_end)(void *user, struct http_exchange *exchange, bool sent);
@@ -31,6 +33,7 @@ struct http_config {
     const char *host; /* a numeric address */
     uint16_t port;    /* 0: any free one */
     uint32_t max_connections, idle_timeout_s;
+    uint64_t body_timeout_ms; /* from accept to the end of the first head, from a head to the end of its body */
 };
 
 /* Listens and serves. INVALID with a sentence when the address cannot be listened on. New: http_close. */

@@ -10,6 +10,7 @@
     X(INVALID, 400, "invalid")                                                                                         \
     X(NOT_FOUND, 404, "not_found")                                                                                     \
     X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                                                                   \
+    X(BODY_TIMEOUT, 408, "body_timeout")                                                                               \
     X(TOO_LARGE, 413, "too_large")                                                                                     \
     X(UNSUPPORTED_TYPE, 415, "unsupported_type")                                                                       \
     X(QUEUE_FULL, 429, "queue_full")                                                                                   \

@@ -139,6 +139,15 @@ static void on_too_large(void *user, struct http_exchange *exchange)
     reply_error(exchange, REPLY_TOO_LARGE, &error);
 }
 
+static void on_slow_body(void *user, struct http_exchange *exchange)
+{
+    struct routes *routes = user;
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_TIMEOUT, "body", "not there after %" PRIu64 " ms, got %" PRIu64 " bytes",
+                        routes->body_timeout_ms, http_body_bytes(exchange));
+    reply_error(exchange, REPLY_BODY_TIMEOUT, &error);
+}
+
 static void on_end(void *user, struct http_exchange *exchange, bool sent)
 {
     struct routes *routes = user;
@@ -149,7 +158,7 @@ static void on_end(void *user, struct http_exchange *exchange, bool sent)
 
 struct http_handler routes_handler(struct routes *routes)
 {
-    return (struct http_handler){routes, on_head, on_request, on_too_large, on_end};
+    return (struct http_handler){routes, on_head, on_request, on_too_large, on_slow_body, on_end};
 }
 
 /* ---- short answers ---- */

@@ -18,11 +18,12 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "server/lingering.h"
 #include "server/routes.h"
 #include "server/worker.h"
 
 #define DRAIN_GRACE_MS 5000u
-#define OTHER_FILES 64u
+#define OTHER_FILES (64u + LINGERING_SOCKETS)
 
 enum phase { STARTING, SERVING, DRAINING, STOPPED };
 
@@ -224,10 +225,12 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
         .port = (uint16_t)options->port,
         .max_connections = (uint32_t)options->max_connections,
         .idle_timeout_s = (uint32_t)options->idle_timeout_s,
+        .body_timeout_ms = options->body_timeout_ms,
     };
     server->routes.dispatch = server->dispatch;
     server->routes.max_body_bytes = options->max_body_bytes;
     server->routes.limits = &server->service.limits;
+    server->routes.body_timeout_ms = options->body_timeout_ms;
     struct http_handler handler = routes_handler(&server->routes);
     enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);
     if (status == EBM_OK)

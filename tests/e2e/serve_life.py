@@ -176,5 +176,111 @@ def test_many_leave_at_once(binary):
         assert wait_until(lambda: len(logged(server)) == 201), len(logged(server))
 
 
+# ---- clients that send slowly ----
+
+
+def test_a_slow_body_is_answered_408(binary):
+    with serving(binary, one(), "--body-timeout-ms", 500) as server:
+        for name, top in (("length", head(1000, "X-Request-Id: length")),
+                          ("chunks", head(None, "X-Request-Id: chunks", "Transfer-Encoding: chunked"))):
+            link, stop = connect(server), threading.Event()
+            link.sendall(top)
+
+            def dribble(link=link, stop=stop, name=name):
+                try:
+                    while not stop.wait(0.05):
+                        link.sendall(b"1" if name == "length" else b"1\r\n1\r\n")
+                except OSError:
+                    pass
+
+            sender = threading.Thread(target=dribble)
+            start = time.monotonic()
+            sender.start()
+            status, headers, body = read_answer(link)
+            took = time.monotonic() - start
+            assert read_all(link)[0] == b""
+            stop.set()
+            sender.join()
+            link.close()
+            answer = json.loads(body)
+            assert (status, headers["connection"], answer["code"]) == (408, "close", "body_timeout"), (status, headers, answer)
+            assert answer["request_id"] == headers["x-request-id"] == name and "after 500 ms" in answer["error"], answer
+            assert 0.4 < took < 1.5 * SLOWER, took
+            expect_log(server, name, status="408", sent="yes")
+        expect_quick(server)
+
+
+def test_a_body_that_stands_still_is_answered_408_and_closed(binary):
+    with serving(binary, one(), "--body-timeout-ms", 300) as server:
+        link = connect(server)
+        link.sendall(head(1000, "X-Request-Id: silent") + b"1")
+        assert read_answer(link)[0] == 408
+        expect_log(server, "silent", status="408", sent="yes", **{"in": "1"})  # closed after a second, unasked
+        link.close()
+
+
+def test_a_refused_body_that_comes_slowly_gets_its_refusal(binary):
+    with serving(binary, one(), "--body-timeout-ms", 300) as server:
+        link = connect(server)
+        link.sendall(head(1000, "X-Request-Id: nowhere", request="POST /nowhere") + b"1")
+        status, _, body = read_answer(link)
+        assert status == 404 and json.loads(body)["code"] == "not_found", (status, body)
+        expect_log(server, "nowhere", status="404", sent="yes")
+        link.close()
+
+
+def test_slow_heads_are_closed_and_idle_connections_are_not(binary):
+    with serving(binary, one(), "--body-timeout-ms", 300) as server:
+        def seconds_until_closed(link, dribble):
+            start = time.monotonic()
+            link.settimeout(0.05)
+            while time.monotonic() - start < 3 * SLOWER:
+                try:
+                    if dribble:
+                        link.sendall(b"a")
+                    if not link.recv(100):
+                        break
+                except socket.timeout:
+                    continue
+                except OSError:
+                    break
+            return time.monotonic() - start
+
+        fresh = connect(server)
+        fresh.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: ")
+        assert 0.2 < seconds_until_closed(fresh, True) < 1.5 * SLOWER
+        silent = connect(server)
+        assert 0.2 < seconds_until_closed(silent, False) < 1.5 * SLOWER
+        used = connect(server)
+        used.sendall(head(None, request="GET /healthz"))
+        assert read_answer(used)[0] == 200
+        time.sleep(1)
+        used.sendall(head(None, request="GET /healthz"))
+        assert read_answer(used)[0] == 200, "an idle connection is not a slow one"
+        used.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: ")
+        assert 0.2 < seconds_until_closed(used, True) < 2.5 * SLOWER
+        for link in (fresh, silent, used):
+            link.close()
+
+
+def test_an_answer_survives_what_its_client_still_sends(binary):
+    with serving(binary, one(), "--max-body-bytes", 1000) as server:
+        for name, top in (("announced", head(10 ** 8)), ("endless", head(None, "Transfer-Encoding: chunked"))):
+            link = connect(server)
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+            link.sendall(top)
+            chunk = b"2000\r\n" + b"x" * 0x2000 + b"\r\n"
+            sent = 0
+            link.settimeout(0.3)
+            try:
+                while sent < 4 << 20:
+                    sent += link.send(chunk)
+            except OSError:
+                pass
+            link.settimeout(10)
+            assert read_answer(link)[0] == 413, name
+            link.close()
+
+
 if __name__ == "__main__":
     sys.exit(run_all(globals(), sys.argv[1]))
