@@ -4,8 +4,8 @@
  *      |  |                          \--client left--> GONE (resumed) --> on_end
  *      |  \--on_request answers at once-------------------------------^
  *      |\--refused by its headers or its size--> ANSWERED; the rest of the body is read and thrown away, up to
- *      |   DISCARD_BYTES more than its limit, so that the client can read the answer; one that is announced to be
- * longer |   is answered at once and closed
+ *      |   DISCARD_BYTES more than its limit, so that the client can read the answer;
+ *      |   one that is announced to be longer is answered at once and closed
  *      \--body_timeout_ms are over, or it goes on and on--> CUT: the daemon takes no answer while a body comes, so we
  *         write it to the socket ourselves, and close
  *
@@ -569,8 +569,10 @@ void http_pump(struct http *http)
         if (wants != MHD_YES || wait_ms > 0)
             break;
     }
+    /* Never 0: libuv runs timers that are due before anything else, one that is always due for ever. And a client may
+     * keep the daemon busy with nothing: a chunk's size that does not end. */
     if (wants == MHD_YES)
-        (void)uv_timer_start(&http->timer, on_timer, wait_ms, 0);
+        (void)uv_timer_start(&http->timer, on_timer, wait_ms > 0 ? wait_ms : 1, 0);
     else
         (void)uv_timer_stop(&http->timer);
 }

@@ -277,7 +277,7 @@ WIRES = [
     ("too large", request_bytes(b"x" * (LIMIT_BYTES + 1)), [Error(413, "too_large", "larger than 4194304 bytes")]),
     ("too large in chunks", chunked(chunk(b"x" * 500000) * 9 + END), [Error(413, "too_large")]),
     ("far too large", request_bytes(b"", length=10 ** 12), [Error(413, "too_large"), CLOSED]),
-    ("far too large in chunks", chunked(chunk(b"x" * 500000) * 20 + END), [CLOSED]),
+    ("far too large in chunks", chunked(chunk(b"x" * 500000) * 20 + END), [Error(413, "too_large"), CLOSED]),
     ("too large for nobody", request_bytes(b"x" * 100000, first="POST /nothing HTTP/1.1"), [NOT_FOUND, WAITS]),
     ("100-continue without the body", request_bytes(b"", "Expect: 100-continue", length=35), [(100, b"")]),
     ("100-continue, refused", request_bytes(b"", "Expect: 100-continue", length=LIMIT_BYTES + 1), [Error(413, "too_large")]),
