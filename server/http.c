@@ -31,6 +31,7 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@
 
 #define DISCARD_BYTES (1u << 20)
 #define PUMP_PASSES 16
+#define QUIET_PASSES 256
 #define LISTEN_BACKLOG 1024
 #define LEAVERS 64 /* looked at with one call */
 #define HEAD_BYTES 4096u
@@ -68,7 +70,7 @@ struct http {
     uint32_t n_open_handles;
     uint64_t body_timeout_us;
     struct http_handler handler;
-    struct ebm_list exchanges;
+    struct ebm_list peers, exchanges;
     uint32_t n_pending;
     bool quiesced, closing;
     uint16_t port;
@@ -77,6 +79,7 @@ struct http {
 };
 
 struct peer {
+    struct ebm_list link;
     struct http *http;
     int fd;
     struct deadline deadline;
@@ -94,7 +97,7 @@ struct http_exchange {
     struct peer *peer;
     struct MHD_Connection *connection;
     enum state state;
-    bool read_whole, is_sent; /* is_sent: by us */
+    bool is_pending, is_sent; /* is_sent: by us */
     const char *method, *path;
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
     struct ebm_buf body;
@@ -281,9 +284,20 @@ static bool add_to_text(void *text, const char *name, const char *value)
     return ebm_buf_printf(text, "%s: %s\r\n", name, value) == EBM_OK;
 }
 
+/* Read whole, or answered earlier: it must not be lost from now on. */
+static void set_pending(struct http_exchange *exchange)
+{
+    if (exchange->is_pending)
+        return;
+    exchange->is_pending = true;
+    exchange->http->n_pending++;
+    deadline_remove(&exchange->peer->deadline);
+}
+
 /* MHD_NO closes the connection. */
 static enum MHD_Result send_answer(struct http_exchange *exchange)
 {
+    set_pending(exchange);
     struct ebm_buf *body = &exchange->answer_body;
     enum MHD_ResponseMemoryMode mode = body->bytes ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT;
     static char nothing[1];
@@ -298,7 +312,6 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
         result = MHD_queue_response(exchange->connection, (unsigned)exchange->answer.status, response);
     MHD_destroy_response(response);
     exchange->state = SENDING;
-    deadline_remove(&exchange->peer->deadline);
     return result;
 }
 
@@ -347,6 +360,7 @@ static void peer_new(struct http *http, struct MHD_Connection *connection, void 
     peer->http = http;
     peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     deadline_init(&peer->deadline);
+    ebm_list_append(&http->peers, &peer->link);
     timeouts_set(&http->timeouts, &peer->deadline, ebm_clock_us() + http->body_timeout_us);
     *ret_peer = peer;
 }
@@ -354,6 +368,7 @@ static void peer_new(struct http *http, struct MHD_Connection *connection, void 
 static void peer_free(struct peer *peer)
 {
     deadline_remove(&peer->deadline);
+    ebm_list_remove(&peer->link);
     if (!peer->http->closing)
         lingering_before_close(peer->http->lingering, peer->fd, peer->is_cut);
     free(peer);
@@ -459,7 +474,8 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
 static bool must_answer_at_once(const struct http_exchange *exchange)
 {
     const char *expect = http_header(exchange, "Expect");
-    return http_has_ambiguous_length(exchange) || announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
+    return exchange->http->quiesced || http_has_ambiguous_length(exchange) ||
+           announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
            (expect && strcasecmp(expect, "100-continue") == 0);
 }
 
@@ -485,7 +501,8 @@ static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes
         ebm_buf_done(&exchange->body);
         handler->on_too_large(handler->user, exchange);
     }
-    if (exchange->state == ANSWERED && exchange->body_bytes > exchange->body_limit + DISCARD_BYTES)
+    bool is_endless = exchange->body_bytes > exchange->body_limit + DISCARD_BYTES;
+    if (exchange->state == ANSWERED && (is_endless || exchange->http->quiesced))
         cut(exchange);
     return exchange->state == CUT ? MHD_NO : MHD_YES;
 }
@@ -495,11 +512,7 @@ static enum MHD_Result finish(struct http_exchange *exchange)
     struct http *http = exchange->http;
     if (http->closing || exchange->state == GONE || exchange->state == CUT)
         return MHD_NO;
-    if (!exchange->read_whole) {
-        exchange->read_whole = true;
-        http->n_pending++;
-        deadline_remove(&exchange->peer->deadline);
-    }
+    set_pending(exchange);
     if (exchange->state == READING)
         http->handler.on_request(http->handler.user, exchange);
     if (exchange->state == ANSWERED)
@@ -536,7 +549,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     *state = NULL;
     bool is_sent = exchange->is_sent || code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     http->handler.on_end(http->handler.user, exchange, is_sent);
-    if (exchange->read_whole)
+    if (exchange->is_pending)
         http->n_pending--;
     look_later(exchange->peer);
     ebm_list_remove(&exchange->link);
@@ -693,6 +706,7 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
         return ebm_error_set(reterr, EBM_NO_MEMORY, "http", "no memory");
     http->handler = *handler;
     http->id_base = ebm_seed_random();
+    ebm_list_init(&http->peers);
     ebm_list_init(&http->exchanges);
     http->body_timeout_us = config->body_timeout_ms * 1000;
     enum ebm_status status = lingering_new(loop, &http->lingering);
@@ -717,12 +731,31 @@ uint16_t http_port(const struct http *http)
 
 /* ---- stopping ---- */
 
+/* Answers that wait for the end of a body wait no longer. */
+static void cut_refused(struct http *http)
+{
+    for (struct ebm_list *link = http->exchanges.next; link != &http->exchanges; link = link->next) {
+        struct http_exchange *exchange = EBM_CONTAINER_OF(link, struct http_exchange, link);
+        if (exchange->state == ANSWERED && !exchange->is_pending)
+            cut(exchange);
+    }
+}
+
+static void pump_until_quiet(struct http *http)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    struct pollfd events = {.fd = info->epoll_fd, .events = POLLIN};
+    for (int pass = 0; pass < QUIET_PASSES && poll(&events, 1, 0) > 0; pass++)
+        http_pump(http);
+}
+
 void http_quiesce(struct http *http)
 {
     if (http->quiesced)
         return;
-    http_pump(http); /* connections that stand in the queue already */
     http->quiesced = true;
+    cut_refused(http);
+    pump_until_quiet(http); /* what stands in the queue of connections, or was sent by now */
     MHD_socket fd = MHD_quiesce_daemon(http->daemon);
     if (fd != MHD_INVALID_SOCKET)
         (void)close(fd);
@@ -732,6 +765,19 @@ void http_quiesce(struct http *http)
 uint32_t http_pending(const struct http *http)
 {
     return http->n_pending;
+}
+
+static bool has_unsent_bytes(const struct http *http)
+{
+    for (struct ebm_list *link = http->peers.next; link != &http->peers; link = link->next)
+        if (lingering_unsent_bytes(EBM_CONTAINER_OF(link, struct peer, link)->fd) > 0)
+            return true;
+    return false;
+}
+
+bool http_is_drained(const struct http *http)
+{
+    return http->n_pending == 0 && lingering_count(http->lingering) == 0 && !has_unsent_bytes(http);
 }
 
 static void handle_closed(struct http *http)

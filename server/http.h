@@ -41,10 +41,12 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
                          struct http **ret_http, struct ebm_error *reterr) EBM_MUST_USE;
 uint16_t http_port(const struct http *http);
 
-/* No new connections; answers say Connection: close. */
+/* No new connections; answers say Connection: close. Requests on connections that are open are still read. */
 void http_quiesce(struct http *http);
-/* Requests that were read whole and whose answers are not sent yet. */
+/* Requests that were read whole, or are being answered, and whose answers the kernel does not have yet. */
 uint32_t http_pending(const struct http *http);
+/* Nothing is pending, and the clients' kernels have every byte of every answer: closing now loses nothing. */
+bool http_is_drained(const struct http *http);
 /* Ends every exchange (on_end), and frees in the loop's next rounds. NULL is fine; returns NULL. */
 struct http *http_close(struct http *http);
 

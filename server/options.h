@@ -23,6 +23,7 @@
     WHOLE(max_body_bytes, 4 << 20, 256, 256 << 20, "Largest request body; larger ones are refused with 413")           \
     WHOLE(max_response_bytes, 64 << 20, 4096, 1 << 30, "Largest answer; requests for more are refused with 400")       \
     WHOLE(max_samples, LIMIT_SAMPLES, 1, LIMIT_SAMPLES, "Most samples that a request may ask for")                     \
+    WHOLE(pre_stop_ms, 0, 0, 3600000, "Time between a signal to stop, when /readyz turns 503, and the stop")           \
     WHOLE(max_connections, 1024, 1, 65536, "Most open connections")                                                    \
     WHOLE(idle_timeout_s, 60, 1, 86400, "Connections without any traffic are closed after this")                       \
     WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")
