@@ -72,6 +72,7 @@ struct http {
     struct http_handler handler;
     struct ebm_list peers, exchanges;
     uint32_t n_pending;
+    uint64_t inflight_bytes, max_inflight_bytes; /* what exchanges are charged with, together */
     bool quiesced, closing;
     uint16_t port;
     int listen_fd;              /* the daemon's; ours again after http_quiesce; -1: closed */
@@ -101,7 +102,9 @@ struct http_exchange {
     const char *method, *path;
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
     struct ebm_buf body;
+    bool keeps_body;
     uint64_t body_bytes, body_limit;
+    uint64_t charged_bytes; /* body: announced, or as it comes; and answer */
     uint64_t started_us;
     struct http_answer answer;
     struct ebm_buf answer_body;
@@ -158,10 +161,26 @@ uint64_t http_body_bytes(const struct http_exchange *exchange)
     return exchange->body_bytes;
 }
 
-void http_set_body_limit(struct http_exchange *exchange, uint64_t max_bytes)
+uint64_t http_inflight_bytes(const struct http_exchange *exchange)
 {
+    return exchange->http->inflight_bytes;
+}
+
+void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes)
+{
+    exchange->keeps_body = true;
     exchange->body_limit = max_bytes;
     ebm_buf_init(&exchange->body, max_bytes);
+}
+
+void http_skip_body(struct http_exchange *exchange, uint64_t max_bytes)
+{
+    exchange->body_limit = max_bytes;
+}
+
+uint64_t http_body_limit(const struct http_exchange *exchange)
+{
+    return exchange->body_limit;
 }
 
 void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body)
@@ -188,6 +207,25 @@ int http_answered_status(const struct http_exchange *exchange)
 uint64_t http_answered_bytes(const struct http_exchange *exchange)
 {
     return exchange->answer_bytes;
+}
+
+/* ---- bytes in flight ---- */
+
+static void charge(struct http_exchange *exchange, uint64_t bytes)
+{
+    exchange->charged_bytes += bytes;
+    exchange->http->inflight_bytes += bytes;
+}
+
+/* For a body. One that is alone always fits: it would never otherwise. */
+static bool try_charge(struct http_exchange *exchange, uint64_t bytes)
+{
+    const struct http *http = exchange->http;
+    bool is_alone = http->inflight_bytes == exchange->charged_bytes;
+    bool fits = is_alone || http->inflight_bytes + bytes <= http->max_inflight_bytes;
+    if (fits)
+        charge(exchange, bytes);
+    return fits;
 }
 
 /* ---- waiting ---- */
@@ -232,6 +270,7 @@ void http_answer(struct http_exchange *exchange, const struct http_answer *answe
     exchange->answer = *answer;
     exchange->answer_body = *body;
     exchange->answer_bytes = body->size;
+    charge(exchange, body->size);
     ebm_buf_init(body, 0);
     exchange->state = ANSWERED;
     if (was_waiting)
@@ -339,6 +378,7 @@ static void cut(struct http_exchange *exchange)
         write_to_socket(exchange, &head);
     ebm_buf_done(&head);
     ebm_buf_done(&exchange->answer_body);
+    ebm_buf_done(&exchange->body);
     exchange->state = CUT;
     exchange->peer->is_cut = true;
     (void)shutdown(exchange->peer->fd, SHUT_WR);
@@ -479,28 +519,55 @@ static bool must_answer_at_once(const struct http_exchange *exchange)
            (expect && strcasecmp(expect, "100-continue") == 0);
 }
 
+/* Room for the body that is announced; what comes in chunks finds its room as it comes. */
+static void admit_body(struct http_exchange *exchange)
+{
+    const struct http_handler *handler = &exchange->http->handler;
+    uint64_t announced = announced_bytes(exchange);
+    if (announced > exchange->body_limit)
+        handler->on_too_large(handler->user, exchange);
+    else if (exchange->keeps_body && announced > 0 && !try_charge(exchange, announced))
+        handler->on_no_room(handler->user, exchange);
+    else if (exchange->keeps_body && announced > 0)
+        ebm_buf_init(&exchange->body, announced); /* no larger than it has to be */
+}
+
 static enum MHD_Result begin(struct http_exchange *exchange)
 {
     const struct http_handler *handler = &exchange->http->handler;
     handler->on_head(handler->user, exchange);
-    if (exchange->state == READING && announced_bytes(exchange) > exchange->body_limit)
-        handler->on_too_large(handler->user, exchange);
+    if (exchange->state == READING)
+        admit_body(exchange);
     if (exchange->state != ANSWERED || !must_answer_at_once(exchange))
         return MHD_YES;
     exchange->peer->is_cut = true;
     return send_answer(exchange);
 }
 
+/* More of a body that is read; refuses it when that is too much. */
+static void keep(struct http_exchange *exchange, const char *bytes, size_t size)
+{
+    const struct http_handler *handler = &exchange->http->handler;
+    bool has_room = exchange->body_bytes <= exchange->charged_bytes || try_charge(exchange, exchange->body_bytes);
+    bool fits = exchange->body_bytes <= exchange->body_limit;
+    if (fits && has_room && ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
+        return;
+    ebm_buf_done(&exchange->body);
+    ebm_buf_init(&exchange->body, 0);
+    if (fits)
+        handler->on_no_room(handler->user, exchange);
+    else
+        handler->on_too_large(handler->user, exchange);
+}
+
 static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes, size_t size)
 {
     const struct http_handler *handler = &exchange->http->handler;
     exchange->body_bytes += size;
-    if (exchange->state == READING) {
-        if (exchange->body_bytes <= exchange->body_limit && ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
-            return MHD_YES;
-        ebm_buf_done(&exchange->body);
+    if (exchange->state == READING && exchange->keeps_body)
+        keep(exchange, bytes, size);
+    else if (exchange->state == READING && exchange->body_bytes > exchange->body_limit)
         handler->on_too_large(handler->user, exchange);
-    }
     bool is_endless = exchange->body_bytes > exchange->body_limit + DISCARD_BYTES;
     if (exchange->state == ANSWERED && (is_endless || exchange->http->quiesced))
         cut(exchange);
@@ -551,6 +618,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     http->handler.on_end(http->handler.user, exchange, is_sent);
     if (exchange->is_pending)
         http->n_pending--;
+    http->inflight_bytes -= exchange->charged_bytes;
     look_later(exchange->peer);
     ebm_list_remove(&exchange->link);
     ebm_buf_done(&exchange->body);
@@ -655,7 +723,8 @@ static bool start_daemon(struct http *http, const struct http_config *config)
                                     on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL,
                                     MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_LISTEN_SOCKET,
                                     (MHD_socket)http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                                    (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                                    (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                                    (unsigned)config->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
                                     (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
                                     MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     return http->daemon != NULL;
@@ -708,6 +777,7 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
     http->id_base = ebm_seed_random();
     ebm_list_init(&http->peers);
     ebm_list_init(&http->exchanges);
+    http->max_inflight_bytes = config->max_inflight_bytes;
     http->body_timeout_us = config->body_timeout_ms * 1000;
     enum ebm_status status = lingering_new(loop, &http->lingering);
     if (status != EBM_OK)

@@ -254,11 +254,14 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
         .host = options->host,
         .port = (uint16_t)options->port,
         .max_connections = (uint32_t)options->max_connections,
+        .max_connections_per_address = (uint32_t)options->max_connections_per_address,
+        .max_inflight_bytes = options->max_inflight_bytes,
         .idle_timeout_s = (uint32_t)options->idle_timeout_s,
         .body_timeout_ms = options->body_timeout_ms,
     };
     server->routes.dispatch = server->dispatch;
     server->routes.max_body_bytes = options->max_body_bytes;
+    server->routes.max_inflight_bytes = options->max_inflight_bytes;
     server->routes.body_timeout_ms = options->body_timeout_ms;
     struct http_handler handler = routes_handler(&server->routes);
     enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A request's life in its corners: clients that leave, that send or read slowly, budgets, and every way to stop.
 serve_life.py SERVER"""
+import http.client
 import json
 import re
 import signal
@@ -286,6 +287,90 @@ def test_an_answer_survives_what_its_client_still_sends(binary):
             link.close()
 
 
+# ---- room ----
+
+
+def test_bodies_in_flight_have_a_budget(binary):
+    with serving(binary, one(), "--max-inflight-bytes", 1 << 20, "--workers", 1) as server:
+        chunked = head(None, "Transfer-Encoding: chunked")
+        links = [connect(server) for _ in range(2)]
+        for link in links:
+            link.sendall(head(500000) + b"[")
+        time.sleep(0.05 * SLOWER)
+        refused = connect(server)
+        refused.sendall(request(SMALL))
+        assert read_answer(refused)[0] == 200, "a small one has room"
+        for data in (request({**SMALL, "id": "x" * 200, "inputs": [ROW] * 4096}), chunked + b"20000\r\n" + b" " * 0x20000):
+            refused = connect(server)
+            refused.sendall(data)
+            if data.startswith(chunked):
+                refused.sendall(b"\r\n0\r\n\r\n")
+            status, headers, body = read_answer(refused)
+            answer = json.loads(body)
+            assert (status, answer["code"]) == (429, "busy") and int(headers["retry-after"]) >= 1, (status, answer)
+            assert "--max-inflight-bytes is 1048576" in answer["error"], answer
+            refused.close()
+        assert server.ask("GET", "/readyz")[0] == 200
+        for link in links:
+            link.close()
+        assert wait_until(lambda: len([line for line in server.lines if "status=0" in line]) == 2)
+        assert server.ask("POST", "/predict", json.dumps(SMALL) + " " * 900000)[0] == 200, "their room is free again"
+        alone = server.ask("POST", "/predict", json.dumps(SMALL) + " " * 3000000)
+        assert alone[0] == 200, "one that is alone is never refused"
+
+
+def test_answers_that_nobody_reads_take_room(binary):
+    with serving(binary, one(), "--max-inflight-bytes", 1 << 20) as server:
+        outputs = ["mean", "std", "median", "quantiles"]
+        large = {"inputs": [ROW] * 4096, "num_samples": 16, "outputs": outputs, "quantiles": [i / 65 for i in range(1, 65)]}
+        link = connect(server)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        link.sendall(request(large))
+        link.recv(1)  # it is being sent
+
+        def ask():
+            return server.ask("POST", "/predict", json.dumps(SMALL))[0]
+
+        assert ask() == 429
+        link.close()
+        assert wait_until(lambda: ask() == 200)
+
+
+def test_a_body_where_none_is_expected(binary):
+    with serving(binary, one()) as server:
+        for size, status in ((10, 200), (60000, 200), (70000, 413), (5000000, 413)):
+            link = connect(server)
+            link.sendall(head(size, request="GET /healthz"))
+            try:
+                link.sendall(b"x" * size)
+            except OSError:
+                pass  # it was told, and closed
+            assert read_answer(link)[0] == status, size
+            link.close()
+
+
+def test_connections_of_one_address_have_a_limit(binary):
+    with serving(binary, one(), "--max-connections-per-address", 3) as server:
+        links = [connect(server) for _ in range(3)]
+        for link in links:
+            link.sendall(head(None, request="GET /healthz"))
+            assert read_answer(link)[0] == 200
+        fourth = connect(server)
+        assert read_all(fourth)[0] == b""
+        fourth.close()
+        links.pop().close()
+
+        def is_served():
+            try:
+                return server.ask("GET", "/healthz")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+
+        assert wait_until(is_served)
+        for link in links:
+            link.close()
+
+
 # ---- stopping ----
 
 
@@ -348,7 +433,7 @@ class Load:
         self.run(talk)
 
     def slow_reader(self):
-        large = {"inputs": [ROW] * 2000, "num_samples": 16, "seed": 1, "outputs": ["mean", "std", "median", "quantiles"]}
+        large = {"inputs": [ROW] * 1000, "num_samples": 16, "seed": 1, "outputs": ["mean", "std", "median", "quantiles"]}
 
         def talk(link):
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
