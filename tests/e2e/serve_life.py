@@ -181,6 +181,36 @@ def test_many_leave_at_once(binary):
         assert wait_until(lambda: len(logged(server)) == 201), len(logged(server))
 
 
+# ---- the access log ----
+
+
+def test_the_access_log_names_model_and_rows_of_what_failed_too(binary):
+    with serving(binary, one(), "--workers", 1, "--max-queue-rows", 64) as server:
+        running = connect(server)
+        running.sendall(request(BATCH, "X-Request-Id: running"))
+        time.sleep(0.05 * SLOWER)
+        late, left, full = connect(server), connect(server), connect(server)
+        late.sendall(request({**SMALL, "timeout_ms": 1}, "X-Request-Id: late"))
+        assert read_answer(late)[0] == 504
+        left.sendall(request({**SMALL, "inputs": [ROW] * 2}, "X-Request-Id: left"))
+        time.sleep(0.02 * SLOWER)
+        full.sendall(request({**SMALL, "inputs": [ROW] * 64}, "X-Request-Id: full"))
+        assert read_answer(full)[0] == 429
+        left.close()
+        expect_log(server, "full", status="429", model="relu_1d", rows="64")
+        line = expect_log(server, "late", status="504", model="relu_1d", rows="1", compute_us="0")
+        assert int(line["queue_us"]) >= 1000, line
+        expect_log(server, "left", status="0", model="relu_1d", rows="2")
+        assert "running" not in logged(server), "the batch was too short for this test"
+        assert read_answer(running)[0] == 200
+        refused = connect(server)
+        refused.sendall(request({**SMALL, "model": "nobody"}, "X-Request-Id: nobody"))
+        assert read_answer(refused)[0] == 404
+        expect_log(server, "nobody", status="404", model="-", rows="1")
+        for link in (running, late, full, refused):
+            link.close()
+
+
 # ---- clients that send slowly ----
 
 
