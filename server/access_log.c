@@ -4,8 +4,9 @@
  *           total_us=260 sent=yes id=...
  *
  * queue_us: accepted to first row taken; compute_us: first row taken to answer written; total_us: headers read to
- * answer sent. status=0: the client left before an answer. Texts of clients are cut, and keep only visible ASCII.
- * Cheap: one line on the stack, the date formatted once a second. */
+ * answer sent; for a request that was refused, given up or left, each ends with the request. status=0: the client left
+ * before an answer. model and rows are there from the moment that they are known. Texts of clients are cut, and keep
+ * only visible ASCII. Cheap: one line on the stack, the date formatted once a second. */
 #include "server/access_log.h"
 
 #include <inttypes.h>
@@ -49,18 +50,21 @@ struct figures {
     uint64_t queue_us, compute_us;
 };
 
-static struct figures figures_of(const struct job *job)
+/* Only what is the loop's, or any thread's: a job that is not done may still be a worker's. */
+static struct figures figures_of(const struct job *job, uint64_t now_us)
 {
     struct figures figures = {.model = "-"};
-    if (!job || job_state(job) != JOB_DONE || !job->model)
-        return figures; /* a job that is not done may still be a worker's */
+    if (!job)
+        return figures;
+    figures.rows = job->n_rows;
+    if (!job->model_name)
+        return figures;
     uint64_t started_us = atomic_load_explicit(&job->started_us, memory_order_relaxed);
-    figures.model = job->model->name;
-    figures.rows = job->request.inputs.n;
-    if (started_us > 0) {
-        figures.queue_us = started_us - job->accepted_us;
-        figures.compute_us = job->finished_us - started_us;
-    }
+    uint64_t ended_us = job_state(job) == JOB_DONE ? job->finished_us : now_us;
+    figures.model = job->model_name;
+    figures.queue_us = (started_us > 0 ? started_us : now_us) - job->accepted_us;
+    if (started_us > 0 && ended_us > started_us)
+        figures.compute_us = ended_us - started_us;
     return figures;
 }
 
@@ -69,7 +73,8 @@ void access_log_write(const struct http_exchange *exchange, const struct job *jo
     if (!ebm_log_is_on(EBM_LOG_INFO))
         return;
     char method[WORD_BYTES], path[WORD_BYTES], now[48];
-    struct figures figures = figures_of(job);
+    uint64_t now_us = ebm_clock_us();
+    struct figures figures = figures_of(job, now_us);
     copy_word(method, http_method(exchange));
     copy_word(path, http_path(exchange));
     ebm_log_line(EBM_LOG_INFO,
@@ -77,5 +82,5 @@ void access_log_write(const struct http_exchange *exchange, const struct job *jo
                  " queue_us=%" PRIu64 " compute_us=%" PRIu64 " total_us=%" PRIu64 " sent=%s id=%s",
                  format_now(now, sizeof now), method, path, http_answered_status(exchange), figures.model, figures.rows,
                  http_body_bytes(exchange), http_answered_bytes(exchange), figures.queue_us, figures.compute_us,
-                 ebm_clock_us() - http_started_us(exchange), sent ? "yes" : "no", http_request_id(exchange));
+                 now_us - http_started_us(exchange), sent ? "yes" : "no", http_request_id(exchange));
 }

@@ -66,6 +66,13 @@ static void on_due(void *user, struct deadline *due)
 
 /* ---- queueing ---- */
 
+/* What the access log tells of a job, wherever it is by then. The loop holds the travelling reference. */
+static void note_request(struct job *job)
+{
+    job->n_rows = job->request.inputs.n;
+    job->model_name = job->model ? job->model->name : NULL;
+}
+
 static void answer_error(struct job *job)
 {
     deadline_remove(&job->deadline);
@@ -106,6 +113,7 @@ static void start(struct dispatch *dispatch, struct job *job)
     is_small = is_small && job->request.inputs.n <= ADMIT_HERE_ROWS;
     if (status == EBM_OK && is_small)
         status = operation_admit(dispatch->config.service, job);
+    note_request(job);
     if (status != EBM_OK) {
         answer_error(job);
     } else if (is_small) {
@@ -141,9 +149,11 @@ static void receive(struct dispatch *dispatch, struct job *travelling)
     struct job *job = travelling;
     switch (job_state(job)) {
     case JOB_QUEUED:
+        note_request(job);
         queue_rows(dispatch, travelling);
         return;
     case JOB_DONE:
+        note_request(job);
         if (job->exchange && job->error.status != EBM_OK) {
             answer_error(job);
         } else if (job->exchange) {

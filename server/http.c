@@ -31,6 +31,7 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@
 
 #define DISCARD_BYTES (1u << 20)
 #define PUMP_PASSES 16
+#define QUIET_PASSES 256
 #define LISTEN_BACKLOG 1024
 #define LEAVERS 64 /* looked at with one call */
 #define HEAD_BYTES 4096u
@@ -68,8 +70,9 @@ struct http {
     uint32_t n_open_handles;
     uint64_t body_timeout_us;
     struct http_handler handler;
-    struct ebm_list exchanges;
+    struct ebm_list peers, exchanges;
     uint32_t n_pending;
+    uint64_t inflight_bytes, max_inflight_bytes; /* what exchanges are charged with, together */
     bool quiesced, closing;
     uint16_t port;
     int listen_fd;              /* the daemon's; ours again after http_quiesce; -1: closed */
@@ -77,6 +80,7 @@ struct http {
 };
 
 struct peer {
+    struct ebm_list link;
     struct http *http;
     int fd;
     struct deadline deadline;
@@ -94,11 +98,13 @@ struct http_exchange {
     struct peer *peer;
     struct MHD_Connection *connection;
     enum state state;
-    bool read_whole, is_sent; /* is_sent: by us */
+    bool is_pending, is_sent; /* is_sent: by us */
     const char *method, *path;
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
     struct ebm_buf body;
+    bool keeps_body;
     uint64_t body_bytes, body_limit;
+    uint64_t charged_bytes; /* body: announced, or as it comes; and answer */
     uint64_t started_us;
     struct http_answer answer;
     struct ebm_buf answer_body;
@@ -155,10 +161,26 @@ uint64_t http_body_bytes(const struct http_exchange *exchange)
     return exchange->body_bytes;
 }
 
-void http_set_body_limit(struct http_exchange *exchange, uint64_t max_bytes)
+uint64_t http_inflight_bytes(const struct http_exchange *exchange)
 {
+    return exchange->http->inflight_bytes;
+}
+
+void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes)
+{
+    exchange->keeps_body = true;
     exchange->body_limit = max_bytes;
     ebm_buf_init(&exchange->body, max_bytes);
+}
+
+void http_skip_body(struct http_exchange *exchange, uint64_t max_bytes)
+{
+    exchange->body_limit = max_bytes;
+}
+
+uint64_t http_body_limit(const struct http_exchange *exchange)
+{
+    return exchange->body_limit;
 }
 
 void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body)
@@ -185,6 +207,25 @@ int http_answered_status(const struct http_exchange *exchange)
 uint64_t http_answered_bytes(const struct http_exchange *exchange)
 {
     return exchange->answer_bytes;
+}
+
+/* ---- bytes in flight ---- */
+
+static void charge(struct http_exchange *exchange, uint64_t bytes)
+{
+    exchange->charged_bytes += bytes;
+    exchange->http->inflight_bytes += bytes;
+}
+
+/* For a body. One that is alone always fits: it would never otherwise. */
+static bool try_charge(struct http_exchange *exchange, uint64_t bytes)
+{
+    const struct http *http = exchange->http;
+    bool is_alone = http->inflight_bytes == exchange->charged_bytes;
+    bool fits = is_alone || http->inflight_bytes + bytes <= http->max_inflight_bytes;
+    if (fits)
+        charge(exchange, bytes);
+    return fits;
 }
 
 /* ---- waiting ---- */
@@ -229,6 +270,7 @@ void http_answer(struct http_exchange *exchange, const struct http_answer *answe
     exchange->answer = *answer;
     exchange->answer_body = *body;
     exchange->answer_bytes = body->size;
+    charge(exchange, body->size);
     ebm_buf_init(body, 0);
     exchange->state = ANSWERED;
     if (was_waiting)
@@ -281,9 +323,20 @@ static bool add_to_text(void *text, const char *name, const char *value)
     return ebm_buf_printf(text, "%s: %s\r\n", name, value) == EBM_OK;
 }
 
+/* Read whole, or answered earlier: it must not be lost from now on. */
+static void set_pending(struct http_exchange *exchange)
+{
+    if (exchange->is_pending)
+        return;
+    exchange->is_pending = true;
+    exchange->http->n_pending++;
+    deadline_remove(&exchange->peer->deadline);
+}
+
 /* MHD_NO closes the connection. */
 static enum MHD_Result send_answer(struct http_exchange *exchange)
 {
+    set_pending(exchange);
     struct ebm_buf *body = &exchange->answer_body;
     enum MHD_ResponseMemoryMode mode = body->bytes ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT;
     static char nothing[1];
@@ -298,7 +351,6 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
         result = MHD_queue_response(exchange->connection, (unsigned)exchange->answer.status, response);
     MHD_destroy_response(response);
     exchange->state = SENDING;
-    deadline_remove(&exchange->peer->deadline);
     return result;
 }
 
@@ -326,6 +378,7 @@ static void cut(struct http_exchange *exchange)
         write_to_socket(exchange, &head);
     ebm_buf_done(&head);
     ebm_buf_done(&exchange->answer_body);
+    ebm_buf_done(&exchange->body);
     exchange->state = CUT;
     exchange->peer->is_cut = true;
     (void)shutdown(exchange->peer->fd, SHUT_WR);
@@ -347,6 +400,7 @@ static void peer_new(struct http *http, struct MHD_Connection *connection, void 
     peer->http = http;
     peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     deadline_init(&peer->deadline);
+    ebm_list_append(&http->peers, &peer->link);
     timeouts_set(&http->timeouts, &peer->deadline, ebm_clock_us() + http->body_timeout_us);
     *ret_peer = peer;
 }
@@ -354,6 +408,7 @@ static void peer_new(struct http *http, struct MHD_Connection *connection, void 
 static void peer_free(struct peer *peer)
 {
     deadline_remove(&peer->deadline);
+    ebm_list_remove(&peer->link);
     if (!peer->http->closing)
         lingering_before_close(peer->http->lingering, peer->fd, peer->is_cut);
     free(peer);
@@ -459,33 +514,62 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
 static bool must_answer_at_once(const struct http_exchange *exchange)
 {
     const char *expect = http_header(exchange, "Expect");
-    return http_has_ambiguous_length(exchange) || announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
+    return exchange->http->quiesced || http_has_ambiguous_length(exchange) ||
+           announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
            (expect && strcasecmp(expect, "100-continue") == 0);
+}
+
+/* Room for the body that is announced; what comes in chunks finds its room as it comes. */
+static void admit_body(struct http_exchange *exchange)
+{
+    const struct http_handler *handler = &exchange->http->handler;
+    uint64_t announced = announced_bytes(exchange);
+    if (announced > exchange->body_limit)
+        handler->on_too_large(handler->user, exchange);
+    else if (exchange->keeps_body && announced > 0 && !try_charge(exchange, announced))
+        handler->on_no_room(handler->user, exchange);
+    else if (exchange->keeps_body && announced > 0)
+        ebm_buf_init(&exchange->body, announced); /* no larger than it has to be */
 }
 
 static enum MHD_Result begin(struct http_exchange *exchange)
 {
     const struct http_handler *handler = &exchange->http->handler;
     handler->on_head(handler->user, exchange);
-    if (exchange->state == READING && announced_bytes(exchange) > exchange->body_limit)
-        handler->on_too_large(handler->user, exchange);
+    if (exchange->state == READING)
+        admit_body(exchange);
     if (exchange->state != ANSWERED || !must_answer_at_once(exchange))
         return MHD_YES;
     exchange->peer->is_cut = true;
     return send_answer(exchange);
 }
 
+/* More of a body that is read; refuses it when that is too much. */
+static void keep(struct http_exchange *exchange, const char *bytes, size_t size)
+{
+    const struct http_handler *handler = &exchange->http->handler;
+    bool has_room = exchange->body_bytes <= exchange->charged_bytes || try_charge(exchange, exchange->body_bytes);
+    bool fits = exchange->body_bytes <= exchange->body_limit;
+    if (fits && has_room && ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
+        return;
+    ebm_buf_done(&exchange->body);
+    ebm_buf_init(&exchange->body, 0);
+    if (fits)
+        handler->on_no_room(handler->user, exchange);
+    else
+        handler->on_too_large(handler->user, exchange);
+}
+
 static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes, size_t size)
 {
     const struct http_handler *handler = &exchange->http->handler;
     exchange->body_bytes += size;
-    if (exchange->state == READING) {
-        if (exchange->body_bytes <= exchange->body_limit && ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
-            return MHD_YES;
-        ebm_buf_done(&exchange->body);
+    if (exchange->state == READING && exchange->keeps_body)
+        keep(exchange, bytes, size);
+    else if (exchange->state == READING && exchange->body_bytes > exchange->body_limit)
         handler->on_too_large(handler->user, exchange);
-    }
-    if (exchange->state == ANSWERED && exchange->body_bytes > exchange->body_limit + DISCARD_BYTES)
+    bool is_endless = exchange->body_bytes > exchange->body_limit + DISCARD_BYTES;
+    if (exchange->state == ANSWERED && (is_endless || exchange->http->quiesced))
         cut(exchange);
     return exchange->state == CUT ? MHD_NO : MHD_YES;
 }
@@ -495,11 +579,7 @@ static enum MHD_Result finish(struct http_exchange *exchange)
     struct http *http = exchange->http;
     if (http->closing || exchange->state == GONE || exchange->state == CUT)
         return MHD_NO;
-    if (!exchange->read_whole) {
-        exchange->read_whole = true;
-        http->n_pending++;
-        deadline_remove(&exchange->peer->deadline);
-    }
+    set_pending(exchange);
     if (exchange->state == READING)
         http->handler.on_request(http->handler.user, exchange);
     if (exchange->state == ANSWERED)
@@ -536,8 +616,9 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     *state = NULL;
     bool is_sent = exchange->is_sent || code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     http->handler.on_end(http->handler.user, exchange, is_sent);
-    if (exchange->read_whole)
+    if (exchange->is_pending)
         http->n_pending--;
+    http->inflight_bytes -= exchange->charged_bytes;
     look_later(exchange->peer);
     ebm_list_remove(&exchange->link);
     ebm_buf_done(&exchange->body);
@@ -644,7 +725,8 @@ static bool start_daemon(struct http *http, const struct http_config *config)
                                     on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL,
                                     MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_LISTEN_SOCKET,
                                     (MHD_socket)http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                                    (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                                    (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                                    (unsigned)config->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
                                     (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
                                     MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     return http->daemon != NULL;
@@ -695,7 +777,9 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
         return ebm_error_set(reterr, EBM_NO_MEMORY, "http", "no memory");
     http->handler = *handler;
     http->id_base = ebm_seed_random();
+    ebm_list_init(&http->peers);
     ebm_list_init(&http->exchanges);
+    http->max_inflight_bytes = config->max_inflight_bytes;
     http->body_timeout_us = config->body_timeout_ms * 1000;
     enum ebm_status status = lingering_new(loop, &http->lingering);
     if (status != EBM_OK)
@@ -719,12 +803,31 @@ uint16_t http_port(const struct http *http)
 
 /* ---- stopping ---- */
 
+/* Answers that wait for the end of a body wait no longer. */
+static void cut_refused(struct http *http)
+{
+    for (struct ebm_list *link = http->exchanges.next; link != &http->exchanges; link = link->next) {
+        struct http_exchange *exchange = EBM_CONTAINER_OF(link, struct http_exchange, link);
+        if (exchange->state == ANSWERED && !exchange->is_pending)
+            cut(exchange);
+    }
+}
+
+static void pump_until_quiet(struct http *http)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    struct pollfd events = {.fd = info->epoll_fd, .events = POLLIN};
+    for (int pass = 0; pass < QUIET_PASSES && poll(&events, 1, 0) > 0; pass++)
+        http_pump(http);
+}
+
 void http_quiesce(struct http *http)
 {
     if (http->quiesced)
         return;
-    http_pump(http); /* connections that stand in the queue already */
     http->quiesced = true;
+    cut_refused(http);
+    pump_until_quiet(http); /* what stands in the queue of connections, or was sent by now */
     MHD_socket fd = MHD_quiesce_daemon(http->daemon);
     if (fd != MHD_INVALID_SOCKET)
         (void)close(fd);
@@ -734,6 +837,19 @@ void http_quiesce(struct http *http)
 uint32_t http_pending(const struct http *http)
 {
     return http->n_pending;
+}
+
+static bool has_unsent_bytes(const struct http *http)
+{
+    for (struct ebm_list *link = http->peers.next; link != &http->peers; link = link->next)
+        if (lingering_unsent_bytes(EBM_CONTAINER_OF(link, struct peer, link)->fd) > 0)
+            return true;
+    return false;
+}
+
+bool http_is_drained(const struct http *http)
+{
+    return http->n_pending == 0 && lingering_count(http->lingering) == 0 && !has_unsent_bytes(http);
 }
 
 static void handle_closed(struct http *http)

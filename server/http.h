@@ -22,6 +22,8 @@ struct http_handler {
     void (*on_request)(void *user, struct http_exchange *exchange);
     /* The body is larger than its limit: answer now. */
     void (*on_too_large)(void *user, struct http_exchange *exchange);
+    /* Beside what other exchanges hold there is no room for the body: answer now. */
+    void (*on_no_room)(void *user, struct http_exchange *exchange);
     /* The body takes longer than body_timeout_ms: answer now. */
     void (*on_slow_body)(void *user, struct http_exchange *exchange);
     /* The exchange is over: sent (true), or its client is gone, while it waits for an answer too, or it is not wanted
@@ -30,10 +32,11 @@ struct http_handler {
 };
 
 struct http_config {
-    const char *host; /* a numeric address */
-    uint16_t port;    /* 0: any free one */
-    uint32_t max_connections, idle_timeout_s;
-    uint64_t body_timeout_ms; /* from accept to the end of the first head, from a head to the end of its body */
+    const char *host;                                                      /* a numeric address */
+    uint16_t port;                                                         /* 0: any free one */
+    uint32_t max_connections, max_connections_per_address, idle_timeout_s; /* per address 0: no limit of its own */
+    uint64_t max_inflight_bytes; /* of bodies, announced or there, and answers, until their exchanges are over */
+    uint64_t body_timeout_ms;    /* from accept to the end of the first head, from a head to the end of its body */
 };
 
 /* Listens and serves. INVALID with a sentence when the address cannot be listened on. New: http_close. */
@@ -41,10 +44,12 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
                          struct http **ret_http, struct ebm_error *reterr) EBM_MUST_USE;
 uint16_t http_port(const struct http *http);
 
-/* No new connections; answers say Connection: close. */
+/* No new connections; answers say Connection: close. Requests on connections that are open are still read. */
 void http_quiesce(struct http *http);
-/* Requests that were read whole and whose answers are not sent yet. */
+/* Requests that were read whole, or are being answered, and whose answers the kernel does not have yet. */
 uint32_t http_pending(const struct http *http);
+/* Nothing is pending, and the clients' kernels have every byte of every answer: closing now loses nothing. */
+bool http_is_drained(const struct http *http);
 /* Ends every exchange (on_end), and frees in the loop's next rounds. NULL is fine; returns NULL. */
 struct http *http_close(struct http *http);
 
@@ -63,7 +68,11 @@ const char *http_request_id(const struct http_exchange *exchange); /* [A-Za-z0-9
 uint64_t http_started_us(const struct http_exchange *exchange);    /* when the headers were read */
 uint64_t http_body_bytes(const struct http_exchange *exchange);    /* that arrived */
 
-void http_set_body_limit(struct http_exchange *exchange, uint64_t max_bytes); /* in on_head; 0 before */
+/* One of these in on_head, or no body is accepted: keep it for http_take_body, or read it and throw it away. */
+void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes);
+void http_skip_body(struct http_exchange *exchange, uint64_t max_bytes);
+uint64_t http_body_limit(const struct http_exchange *exchange);
+uint64_t http_inflight_bytes(const struct http_exchange *exchange); /* of all exchanges together */
 /* Hands out the body, once. New: ebm_buf_done. */
 void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body);
 

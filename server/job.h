@@ -40,8 +40,10 @@ struct job {
     struct http_exchange *exchange; /* NULL: over */
     struct deadline deadline;
     uint64_t accepted_us;
+    const char *model_name; /* of what was asked, for the access log: model's; NULL: not known yet */
+    uint32_t n_rows;
 
-    /* the travelling reference; the loop may read these after on_end when the job is DONE */
+    /* the travelling reference; the loop may read these when the job is DONE */
     struct ebm_arena arena; /* request, query, predictions */
     enum request_kind kind;
     struct ebm_buf body;

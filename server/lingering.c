@@ -57,7 +57,7 @@ static bool is_finished(int fd, bool *ret_has_read)
     return false;
 }
 
-static int unsent_bytes(int fd)
+int lingering_unsent_bytes(int fd)
 {
     int bytes = 0;
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
@@ -108,7 +108,7 @@ static void on_look(void *user, struct deadline *due)
     if (!due)
         return;
     struct lingering_socket *socket = EBM_CONTAINER_OF(due, struct lingering_socket, look);
-    int unsent = unsent_bytes(socket->fd);
+    int unsent = lingering_unsent_bytes(socket->fd);
     if (unsent == 0 || unsent >= socket->unsent_bytes || ++socket->n_looks == LOOKS) {
         end(socket);
         return;
@@ -129,7 +129,7 @@ static void keep(struct lingering *lingering, int fd)
     }
     socket->lingering = lingering;
     socket->fd = own;
-    socket->unsent_bytes = unsent_bytes(own);
+    socket->unsent_bytes = lingering_unsent_bytes(own);
     socket->poll.data = socket;
     deadline_init(&socket->look);
     ebm_list_append(&lingering->sockets, &socket->link);
@@ -144,7 +144,7 @@ void lingering_before_close(struct lingering *lingering, int fd, bool is_cut)
     bool has_read = false;
     if (lingering->n_sockets == LINGERING_SOCKETS || is_finished(fd, &has_read))
         return;
-    if (is_cut || has_read || unsent_bytes(fd) > 0)
+    if (is_cut || has_read || lingering_unsent_bytes(fd) > 0)
         keep(lingering, fd);
 }
 

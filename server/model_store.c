@@ -52,12 +52,17 @@ static int needed_digits(const struct ebm_target_config *target)
     return digits < DOUBLE_DIGITS ? digits : DOUBLE_DIGITS;
 }
 
-static enum ebm_status load(struct model_store_entry *entry, const char *path, struct ebm_error *reterr)
+static enum ebm_status load(struct model_store_entry *entry, const char *path, const _Atomic bool *stop,
+                            struct ebm_error *reterr)
 {
     enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, &entry->model, reterr);
     if (status != EBM_OK)
         return status;
-    status = entry->ops->plan_new(ebm_model_net(entry->model), ebm_model_params(entry->model), 0, &entry->plan, reterr);
+    if (atomic_load(stop))
+        status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
+    else
+        status = entry->ops->plan_new(ebm_model_net(entry->model), ebm_model_params(entry->model), 0, &entry->plan,
+                                      reterr);
     if (status != EBM_OK)
         entry->model = ebm_model_unref(entry->model);
     else
@@ -128,7 +133,8 @@ static uint64_t highest_version(const char *path)
 }
 
 static enum ebm_status add_model(struct model_store *store, const char *folder, const char *name,
-                                 const struct ebm_device_ops *ops, uint32_t max_batch_rows, struct ebm_error *reterr)
+                                 const struct ebm_device_ops *ops, uint32_t max_batch_rows, const _Atomic bool *stop,
+                                 struct ebm_error *reterr)
 {
     char path[PATH_BYTES];
     if (store->n_entries == MAX_MODELS)
@@ -146,7 +152,10 @@ static enum ebm_status add_model(struct model_store *store, const char *folder, 
     store->entries[store->n_entries++] = entry;
     if (snprintf(path, sizeof path, "%s/%s/%" PRIu64 "/model.safetensors", folder, name, version) >= (int)sizeof path)
         return ebm_error_set(reterr, EBM_TOO_LARGE, name, "path is longer than %u bytes", PATH_BYTES);
-    if (load(entry, path, &entry->error) == EBM_OK)
+    enum ebm_status status = load(entry, path, stop, &entry->error);
+    if (status == EBM_CANCELLED)
+        return ebm_error_set(reterr, status, "", "%s", entry->error.text);
+    if (status == EBM_OK)
         ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%zu", name, version,
                      ebm_model_net(entry->model)->n_params);
     else
@@ -156,7 +165,7 @@ static enum ebm_status add_model(struct model_store *store, const char *folder, 
 }
 
 static enum ebm_status scan(struct model_store *store, const char *path, const struct ebm_device_ops *ops,
-                            uint32_t max_batch_rows, struct ebm_error *reterr)
+                            uint32_t max_batch_rows, const _Atomic bool *stop, struct ebm_error *reterr)
 {
     DIR *folder = opendir(path);
     if (!folder)
@@ -165,8 +174,10 @@ static enum ebm_status scan(struct model_store *store, const char *path, const s
     enum ebm_status status = EBM_OK;
     struct dirent *item;
     while (status == EBM_OK && (item = readdir(folder)) != NULL) {
-        if (ebm_name_is_valid(item->d_name))
-            status = add_model(store, path, item->d_name, ops, max_batch_rows, reterr);
+        if (atomic_load(stop))
+            status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
+        else if (ebm_name_is_valid(item->d_name))
+            status = add_model(store, path, item->d_name, ops, max_batch_rows, stop, reterr);
         else if (item->d_name[0] != '.')
             ebm_log_warning("model passed over: its name has other characters than A-Z a-z 0-9 . _ - : name='%s'",
                             item->d_name);
@@ -189,12 +200,12 @@ static size_t count_available(const struct model_store *store)
 }
 
 enum ebm_status model_store_open(const char *folder, const struct ebm_device_ops *ops, uint32_t max_batch_rows,
-                                 struct model_store **ret_store, struct ebm_error *reterr)
+                                 const _Atomic bool *stop, struct model_store **ret_store, struct ebm_error *reterr)
 {
     struct model_store *store = calloc(1, sizeof *store);
     if (!store)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
-    enum ebm_status status = scan(store, folder, ops, max_batch_rows, reterr);
+    enum ebm_status status = scan(store, folder, ops, max_batch_rows, stop, reterr);
     if (status == EBM_OK && count_available(store) == 0)
         status = ebm_error_set(reterr, EBM_INVALID, "--model-repository",
                                "no model could be loaded from '%.120s' (%zu found), expected "

@@ -26,9 +26,10 @@ struct model_store_entry {
 struct model_store;
 
 /* Loads everything; logs a line a model. NOT_FOUND or INVALID when the folder cannot be read or no model could be
- * loaded. New: model_store_free. */
+ * loaded; CANCELLED soon after *stop turned true. New: model_store_free. */
 enum ebm_status model_store_open(const char *folder, const struct ebm_device_ops *ops, uint32_t max_batch_rows,
-                                 struct model_store **ret_store, struct ebm_error *reterr) EBM_MUST_USE;
+                                 const _Atomic bool *stop, struct model_store **ret_store, struct ebm_error *reterr)
+    EBM_MUST_USE;
 struct model_store *model_store_free(struct model_store *store); /* NULL is fine; returns NULL */
 
 size_t model_store_count(const struct model_store *store);

@@ -21,11 +21,14 @@
     WHOLE(timeout_ms, 30000, 1, 86400000, "Longest time for one request; then 504")                                    \
     WHOLE(body_timeout_ms, 30000, 1, 86400000, "Longest time for a whole head or body to arrive; then 408")            \
     WHOLE(max_body_bytes, 4 << 20, 256, 256 << 20, "Largest request body; larger ones are refused with 413")           \
+    WHOLE(max_inflight_bytes, 256 << 20, 1 << 20, 1ll << 40, "Bodies and answers held at a time; more: 429")           \
     WHOLE(max_response_bytes, 64 << 20, 4096, 1 << 30, "Largest answer; requests for more are refused with 400")       \
     WHOLE(max_samples, LIMIT_SAMPLES, 1, LIMIT_SAMPLES, "Most samples that a request may ask for")                     \
     WHOLE(max_request_numbers, 1 << 28, 1, 1ull << 40,                                                                 \
           "Most rows x draws x target numbers of a request; more are refused with 400")                                \
+    WHOLE(pre_stop_ms, 0, 0, 3600000, "Time between a signal to stop, when /readyz turns 503, and the stop")           \
     WHOLE(max_connections, 1024, 1, 65536, "Most open connections")                                                    \
+    WHOLE(max_connections_per_address, 0, 0, 65536, "Most open connections of one address; 0: no such limit")          \
     WHOLE(idle_timeout_s, 60, 1, 86400, "Connections without any traffic are closed after this")                       \
     WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")
 

@@ -64,11 +64,12 @@ static void answer_error(struct http_exchange *exchange, enum reply_kind kind, c
     json_write_text(&body, text);
     (void)ebm_buf_printf(&body, ",\"code\":\"%s\",\"request_id\":\"%s\"}\n", kinds[kind].code,
                          http_request_id(exchange));
+    bool may_retry = kind == REPLY_QUEUE_FULL || kind == REPLY_BUSY || kind == REPLY_NOT_READY;
     struct http_answer answer = {
         .status = kinds[kind].status,
         .content_type = "application/json",
         .allow = allow,
-        .retry_after_s = kind == REPLY_QUEUE_FULL || kind == REPLY_NOT_READY ? RETRY_AFTER_S : 0,
+        .retry_after_s = may_retry ? RETRY_AFTER_S : 0,
     };
     http_answer(exchange, &answer, &body);
 }

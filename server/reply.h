@@ -14,6 +14,7 @@
     X(TOO_LARGE, 413, "too_large")                                                                                     \
     X(UNSUPPORTED_TYPE, 415, "unsupported_type")                                                                       \
     X(QUEUE_FULL, 429, "queue_full")                                                                                   \
+    X(BUSY, 429, "busy")                                                                                               \
     X(INTERNAL, 500, "internal")                                                                                       \
     X(NOT_READY, 503, "not_ready")                                                                                     \
     X(TIMEOUT, 504, "timeout")

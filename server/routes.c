@@ -18,6 +18,7 @@
 #include "server/reply.h"
 
 #define SHORT_ANSWER_BYTES (1u << 20)
+#define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing */
 
 struct route;
 typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, const struct route *route,
@@ -110,7 +111,10 @@ static void on_head(void *user, struct http_exchange *exchange)
     struct routes *routes = user;
     const char *segment;
     const struct route *route = find(http_path(exchange), &segment);
-    http_set_body_limit(exchange, routes->max_body_bytes);
+    if (route && route->has_json_body)
+        http_keep_body(exchange, routes->max_body_bytes);
+    else
+        http_skip_body(exchange, SKIPPED_BODY_BYTES);
     if (http_has_ambiguous_length(exchange))
         refuse(exchange, REPLY_INVALID, "Content-Length", "expected one length, or chunks: not both, not two");
     else if (!route)
@@ -133,10 +137,20 @@ static void on_request(void *user, struct http_exchange *exchange)
 
 static void on_too_large(void *user, struct http_exchange *exchange)
 {
+    struct ebm_error error;
+    (void)user;
+    (void)ebm_error_set(&error, EBM_TOO_LARGE, "body", "larger than %" PRIu64 " bytes", http_body_limit(exchange));
+    reply_error(exchange, REPLY_TOO_LARGE, &error);
+}
+
+static void on_no_room(void *user, struct http_exchange *exchange)
+{
     struct routes *routes = user;
     struct ebm_error error;
-    (void)ebm_error_set(&error, EBM_TOO_LARGE, "body", "larger than %" PRIu64 " bytes", routes->max_body_bytes);
-    reply_error(exchange, REPLY_TOO_LARGE, &error);
+    (void)ebm_error_set(&error, EBM_BUSY, "body",
+                        "no room now: requests in progress take %" PRIu64 " bytes, --max-inflight-bytes is %" PRIu64,
+                        http_inflight_bytes(exchange), routes->max_inflight_bytes);
+    reply_error(exchange, REPLY_BUSY, &error);
 }
 
 static void on_slow_body(void *user, struct http_exchange *exchange)
@@ -158,7 +172,7 @@ static void on_end(void *user, struct http_exchange *exchange, bool sent)
 
 struct http_handler routes_handler(struct routes *routes)
 {
-    return (struct http_handler){routes, on_head, on_request, on_too_large, on_slow_body, on_end};
+    return (struct http_handler){routes, on_head, on_request, on_too_large, on_no_room, on_slow_body, on_end};
 }
 
 /* ---- short answers ---- */

@@ -1,18 +1,21 @@
 /* server.c - owns all parts, in the order in which they come and go.
  *
- *   STARTING  listening; probes answer; a thread loads the models and starts the workers
+ *   STARTING  listening; probes answer; a thread loads the models and starts the workers; a signal cuts it short
  *   SERVING   ready
- *   DRAINING  not ready, no new connections; every request that was read is answered, Connection: close
+ *   LEAVING   not ready, and all else as before, for pre_stop_ms: whoever balances load may look elsewhere
+ *   DRAINING  no new connections; every request that was read is answered, Connection: close
  *   STOPPED   exchanges ended, workers joined, mail drained, all freed
  *
  *   loop thread: http, routes, dispatch, mailbox     workers: batcher, engines
  *
- * A drain ends when nothing is pending any more, which is looked at after every round of the loop, or after the longest
- * time that a request may take. Guarantees: everything started is stopped, on every path. */
+ * A drain ends when every answer has come to its client's kernel, which is looked at after every round of the loop and
+ * every LOOK_MS, or after the longest time that a request may take, or with a second signal. Guarantees: everything
+ * started is stopped, on every path. */
 #include "server/server.h"
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -23,19 +26,19 @@
 #include "server/worker.h"
 
 #define DRAIN_GRACE_MS 5000u
+#define LOOK_MS 10u
 #define OTHER_FILES (64u + LINGERING_SOCKETS)
 
-enum phase { STARTING, SERVING, DRAINING, STOPPED };
+enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
 
 struct server {
     const struct options *options;
     uv_loop_t loop;
     enum phase phase;
-    bool stop_requested;
     uv_signal_t signals[2];
-    uv_async_t started; /* from the starting thread */
-    uv_prepare_t round; /* while draining */
-    uv_timer_t drain_limit;
+    uv_async_t started;     /* from the starting thread */
+    uv_prepare_t round;     /* while draining, as is look */
+    uv_timer_t look, limit; /* limit: of LEAVING, then of DRAINING */
     uv_thread_t starter;
 
     struct batcher *batcher;
@@ -44,6 +47,8 @@ struct server {
     struct dispatch *dispatch;
     struct http *http;
     struct routes routes;
+
+    _Atomic bool stop_requested; /* any thread */
 
     /* the starting thread's until `started` */
     struct operation_service service;
@@ -74,16 +79,27 @@ static void stop(struct server *server)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     uv_close((uv_handle_t *)&server->started, NULL);
     uv_close((uv_handle_t *)&server->round, NULL);
-    uv_close((uv_handle_t *)&server->drain_limit, NULL);
+    uv_close((uv_handle_t *)&server->look, NULL);
+    uv_close((uv_handle_t *)&server->limit, NULL);
+}
+
+static void stop_if_drained(struct server *server)
+{
+    if (http_is_drained(server->http))
+        stop(server);
 }
 
 /* Before the loop waits again: whatever sent the last answer, a socket, a worker's mail or a timer, came before this.
  */
 static void on_round(uv_prepare_t *round)
 {
-    struct server *server = round->data;
-    if (http_pending(server->http) == 0)
-        stop(server);
+    stop_if_drained(round->data);
+}
+
+/* Clients take their answers without telling. */
+static void on_look(uv_timer_t *timer)
+{
+    stop_if_drained(timer->data);
 }
 
 static void on_drain_limit(uv_timer_t *timer)
@@ -97,22 +113,34 @@ static void drain(struct server *server)
     server->routes.ready = false;
     http_quiesce(server->http);
     ebm_log_info("stopping: answering what was accepted: requests=%" PRIu32, http_pending(server->http));
-    if (http_pending(server->http) == 0) {
-        stop(server);
-        return;
-    }
     (void)uv_prepare_start(&server->round, on_round);
-    (void)uv_timer_start(&server->drain_limit, on_drain_limit, server->options->timeout_ms + DRAIN_GRACE_MS, 0);
+    (void)uv_timer_start(&server->look, on_look, 0, LOOK_MS);
+    (void)uv_timer_start(&server->limit, on_drain_limit, server->options->timeout_ms + DRAIN_GRACE_MS, 0);
+}
+
+static void on_left(uv_timer_t *timer)
+{
+    drain(timer->data);
+}
+
+static void leave(struct server *server)
+{
+    server->phase = LEAVING;
+    server->routes.ready = false;
+    ebm_log_info("not ready any more, stopping later: pre_stop_ms=%" PRIu64, server->options->pre_stop_ms);
+    (void)uv_timer_start(&server->limit, on_left, server->options->pre_stop_ms, 0);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct server *server = signal->data;
     ebm_log_info("signal received: number=%d", number);
-    server->stop_requested = true;
-    if (server->phase == SERVING)
+    atomic_store(&server->stop_requested, true); /* STARTING: the starting thread looks */
+    if (server->phase == SERVING && server->options->pre_stop_ms > 0)
+        leave(server);
+    else if (server->phase == SERVING)
         drain(server);
-    else if (server->phase == DRAINING)
+    else if (server->phase == LEAVING || server->phase == DRAINING)
         stop(server); /* asked twice: now, answered or not */
 }
 
@@ -131,7 +159,7 @@ static enum ebm_status load_and_start(struct server *server, struct ebm_error *r
     const struct options *options = server->options;
     const struct ebm_device_ops *ops = ebm_device_cpu();
     enum ebm_status status = model_store_open(options->model_repository, ops, (uint32_t)options->max_batch_size,
-                                              &server->store, reterr);
+                                              &server->stop_requested, &server->store, reterr);
     if (status != EBM_OK)
         return status;
     server->service.store = server->store;
@@ -143,6 +171,7 @@ static enum ebm_status load_and_start(struct server *server, struct ebm_error *r
         .batcher = server->batcher,
         .read_lane = &server->read_lane,
         .mailbox = server->mailbox,
+        .stop = &server->stop_requested,
     };
     return worker_pool_new(&config, &server->workers, reterr);
 }
@@ -158,8 +187,8 @@ static void on_started(uv_async_t *async)
 {
     struct server *server = async->data;
     (void)uv_thread_join(&server->starter);
-    if (server->start_status != EBM_OK || server->stop_requested) {
-        stop(server);
+    if (server->start_status != EBM_OK || atomic_load(&server->stop_requested)) {
+        drain(server);
         return;
     }
     server->phase = SERVING;
@@ -193,8 +222,9 @@ static void init_handles(struct server *server)
     }
     (void)uv_async_init(&server->loop, &server->started, on_started);
     (void)uv_prepare_init(&server->loop, &server->round);
-    (void)uv_timer_init(&server->loop, &server->drain_limit);
-    server->started.data = server->round.data = server->drain_limit.data = server;
+    (void)uv_timer_init(&server->loop, &server->look);
+    (void)uv_timer_init(&server->loop, &server->limit);
+    server->started.data = server->round.data = server->look.data = server->limit.data = server;
 }
 
 static enum ebm_status build_queues(struct server *server)
@@ -224,12 +254,15 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
         .host = options->host,
         .port = (uint16_t)options->port,
         .max_connections = (uint32_t)options->max_connections,
+        .max_connections_per_address = (uint32_t)options->max_connections_per_address,
+        .max_inflight_bytes = options->max_inflight_bytes,
         .idle_timeout_s = (uint32_t)options->idle_timeout_s,
         .body_timeout_ms = options->body_timeout_ms,
     };
     server->routes.dispatch = server->dispatch;
     server->routes.max_body_bytes = options->max_body_bytes;
     server->routes.limits = &server->service.limits;
+    server->routes.max_inflight_bytes = options->max_inflight_bytes;
     server->routes.body_timeout_ms = options->body_timeout_ms;
     struct http_handler handler = routes_handler(&server->routes);
     enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);
@@ -264,9 +297,10 @@ static enum ebm_status serve(struct server *server, struct ebm_error *reterr)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no thread to load the models");
     }
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    bool cut_short = server->start_status == EBM_CANCELLED; /* by a signal: nothing went wrong */
     if (server->start_status != EBM_OK && reterr)
         *reterr = server->start_error;
-    return server->start_status;
+    return cut_short ? EBM_OK : server->start_status;
 }
 
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)

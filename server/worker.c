@@ -49,7 +49,9 @@ static enum ebm_status prepare(struct worker *worker, struct ebm_error *reterr)
     enum ebm_status status = ebm_engine_new(config->ops, &config->limits, &worker->engine, reterr);
     for (size_t i = 0; status == EBM_OK && i < model_store_count(store); i++) {
         const struct model_store_entry *entry = model_store_at(store, i);
-        if (entry->model)
+        if (atomic_load(config->stop))
+            status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
+        else if (entry->model)
             status = ebm_engine_prepare(worker->engine, entry->model, entry->plan, reterr);
     }
     return status;

@@ -13,6 +13,7 @@ struct worker_config {
     struct batcher *batcher;
     struct batcher_lane *read_lane; /* jobs whose bodies are still to be read, one row each */
     struct mailbox *mailbox;        /* jobs come back here, with their reference */
+    const _Atomic bool *stop;       /* true: preparing is CANCELLED */
 };
 
 struct worker_pool;

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """A request's life in its corners: clients that leave, that send or read slowly, budgets, and every way to stop.
 serve_life.py SERVER"""
+import http.client
 import json
 import re
+import signal
 import socket
 import sys
 import threading
 import time
 
 from harness import SLOW as SLOWER
-from harness import Repository, run_all, serving, wait_until
+from harness import Repository, Server, run_all, serving, wait_until
 
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
 SMALL = {"inputs": [ROW], "num_samples": 16, "seed": 1}
@@ -50,19 +52,22 @@ def read_all(link):
     return got, "end"
 
 
-def read_answer(link):
-    """-> (status, headers in lower case, body) of one answer, all of it."""
-    got = b""
-    while b"\r\n\r\n" not in got:
-        chunk = link.recv(65536)
-        assert chunk, f"closed within the headers: {got[:200]}"
-        got += chunk
-    top, _, body = got.partition(b"\r\n\r\n")
-    lines = top.decode("latin-1").split("\r\n")
+def read_answer(link, pause=0.0):
+    """-> (status, headers in lower case, body) of one answer; takes not a byte more."""
+    top = b""
+    while not top.endswith(b"\r\n\r\n"):
+        byte = link.recv(1)
+        if not byte:
+            raise ConnectionError(f"closed within the headers: {top[:200]}")
+        top += byte
+    lines = top.decode("latin-1").strip().split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
-    while len(body) < int(headers["content-length"]):
-        chunk = link.recv(65536)
-        assert chunk, f"closed within the body: {len(body)} of {headers['content-length']}"
+    body, length = b"", int(headers["content-length"])
+    while len(body) < length:
+        time.sleep(pause)
+        chunk = link.recv(min(length - len(body), 1 << 16))
+        if not chunk:
+            raise ConnectionError(f"closed within the body: {len(body)} of {length}")
         body += chunk
     return int(lines[0].split()[1]), headers, body
 
@@ -176,6 +181,36 @@ def test_many_leave_at_once(binary):
         assert wait_until(lambda: len(logged(server)) == 201), len(logged(server))
 
 
+# ---- the access log ----
+
+
+def test_the_access_log_names_model_and_rows_of_what_failed_too(binary):
+    with serving(binary, one(), "--workers", 1, "--max-queue-rows", 64) as server:
+        running = connect(server)
+        running.sendall(request(BATCH, "X-Request-Id: running"))
+        time.sleep(0.05 * SLOWER)
+        late, left, full = connect(server), connect(server), connect(server)
+        late.sendall(request({**SMALL, "timeout_ms": 1}, "X-Request-Id: late"))
+        assert read_answer(late)[0] == 504
+        left.sendall(request({**SMALL, "inputs": [ROW] * 2}, "X-Request-Id: left"))
+        time.sleep(0.02 * SLOWER)
+        full.sendall(request({**SMALL, "inputs": [ROW] * 64}, "X-Request-Id: full"))
+        assert read_answer(full)[0] == 429
+        left.close()
+        expect_log(server, "full", status="429", model="relu_1d", rows="64")
+        line = expect_log(server, "late", status="504", model="relu_1d", rows="1", compute_us="0")
+        assert int(line["queue_us"]) >= 1000, line
+        expect_log(server, "left", status="0", model="relu_1d", rows="2")
+        assert "running" not in logged(server), "the batch was too short for this test"
+        assert read_answer(running)[0] == 200
+        refused = connect(server)
+        refused.sendall(request({**SMALL, "model": "nobody"}, "X-Request-Id: nobody"))
+        assert read_answer(refused)[0] == 404
+        expect_log(server, "nobody", status="404", model="-", rows="1")
+        for link in (running, late, full, refused):
+            link.close()
+
+
 # ---- clients that send slowly ----
 
 
@@ -280,6 +315,298 @@ def test_an_answer_survives_what_its_client_still_sends(binary):
             link.settimeout(10)
             assert read_answer(link)[0] == 413, name
             link.close()
+
+
+# ---- room ----
+
+
+def test_bodies_in_flight_have_a_budget(binary):
+    with serving(binary, one(), "--max-inflight-bytes", 1 << 20, "--workers", 1) as server:
+        chunked = head(None, "Transfer-Encoding: chunked")
+        links = [connect(server) for _ in range(2)]
+        for link in links:
+            link.sendall(head(500000) + b"[")
+        time.sleep(0.05 * SLOWER)
+        refused = connect(server)
+        refused.sendall(request(SMALL))
+        assert read_answer(refused)[0] == 200, "a small one has room"
+        for data in (request({**SMALL, "id": "x" * 200, "inputs": [ROW] * 4096}), chunked + b"20000\r\n" + b" " * 0x20000):
+            refused = connect(server)
+            refused.sendall(data)
+            if data.startswith(chunked):
+                refused.sendall(b"\r\n0\r\n\r\n")
+            status, headers, body = read_answer(refused)
+            answer = json.loads(body)
+            assert (status, answer["code"]) == (429, "busy") and int(headers["retry-after"]) >= 1, (status, answer)
+            assert "--max-inflight-bytes is 1048576" in answer["error"], answer
+            refused.close()
+        assert server.ask("GET", "/readyz")[0] == 200
+        for link in links:
+            link.close()
+        assert wait_until(lambda: len([line for line in server.lines if "status=0" in line]) == 2)
+        assert server.ask("POST", "/predict", json.dumps(SMALL) + " " * 900000)[0] == 200, "their room is free again"
+        alone = server.ask("POST", "/predict", json.dumps(SMALL) + " " * 3000000)
+        assert alone[0] == 200, "one that is alone is never refused"
+
+
+def test_answers_that_nobody_reads_take_room(binary):
+    with serving(binary, one(), "--max-inflight-bytes", 1 << 20) as server:
+        outputs = ["mean", "std", "median", "quantiles"]
+        large = {"inputs": [ROW] * 4096, "num_samples": 16, "outputs": outputs, "quantiles": [i / 65 for i in range(1, 65)]}
+        link = connect(server)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        link.sendall(request(large))
+        link.recv(1)  # it is being sent
+
+        def ask():
+            return server.ask("POST", "/predict", json.dumps(SMALL))[0]
+
+        assert ask() == 429
+        link.close()
+        assert wait_until(lambda: ask() == 200)
+
+
+def test_a_body_where_none_is_expected(binary):
+    with serving(binary, one()) as server:
+        for size, status in ((10, 200), (60000, 200), (70000, 413), (5000000, 413)):
+            link = connect(server)
+            link.sendall(head(size, request="GET /healthz"))
+            try:
+                link.sendall(b"x" * size)
+            except OSError:
+                pass  # it was told, and closed
+            assert read_answer(link)[0] == status, size
+            link.close()
+
+
+def test_connections_of_one_address_have_a_limit(binary):
+    with serving(binary, one(), "--max-connections-per-address", 3) as server:
+        links = [connect(server) for _ in range(3)]
+        for link in links:
+            link.sendall(head(None, request="GET /healthz"))
+            assert read_answer(link)[0] == 200
+        fourth = connect(server)
+        assert read_all(fourth)[0] == b""
+        fourth.close()
+        links.pop().close()
+
+        def is_served():
+            try:
+                return server.ask("GET", "/healthz")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+
+        assert wait_until(is_served)
+        for link in links:
+            link.close()
+
+
+# ---- stopping ----
+
+
+class Load:
+    """Clients of many kinds; each request has an id, and what became of it is written down."""
+
+    def __init__(self, server):
+        self.server, self.asked, self.answered, self.lock, self.ids = server, {}, set(), threading.Lock(), 0
+        self.threads = [threading.Thread(target=kind, daemon=True) for kind in
+                        [self.keep_alive] * 3 + [self.pipelined] * 2 + [self.slow_reader] * 2 + [self.fresh] * 2 + [self.refused]]
+        for thread in self.threads:
+            thread.start()
+
+    def new(self, body, target="POST /predict", extra=b"", length=None):
+        """-> (id, bytes of a request)"""
+        data = json.dumps(body).encode() + extra
+        with self.lock:
+            self.ids += 1
+            name = f"load-{self.ids}"
+            self.asked[name] = len(data)
+        return name, head(len(data) if length is None else length, f"X-Request-Id: {name}", request=target) + data
+
+    def read(self, link, pause=0.0):
+        """Reads one answer; -> whether the connection goes on."""
+        _, headers, _ = read_answer(link, pause)
+        with self.lock:
+            self.answered.add(headers["x-request-id"])
+        return headers.get("connection") != "close"
+
+    def run(self, talk):
+        """Connects and talks again and again, until nobody listens."""
+        while True:
+            try:
+                link = connect(self.server)
+            except OSError:
+                return
+            try:
+                talk(link)
+            except OSError:
+                pass
+            finally:
+                link.close()
+
+    def keep_alive(self):
+        def talk(link):
+            while True:
+                link.sendall(self.new(SMALL)[1])
+                if not self.read(link):
+                    return
+        self.run(talk)
+
+    def pipelined(self):
+        def talk(link):
+            while True:
+                requests = [self.new(SMALL)[1] for _ in range(4)]
+                link.sendall(b"".join(requests))
+                for _ in requests:
+                    if not self.read(link):
+                        return
+        self.run(talk)
+
+    def slow_reader(self):
+        large = {"inputs": [ROW] * 1000, "num_samples": 16, "seed": 1, "outputs": ["mean", "std", "median", "quantiles"]}
+
+        def talk(link):
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            link.sendall(self.new(large)[1])
+            link.settimeout(0.2)
+            try:  # more than the server takes in advance: unread when it closes
+                link.sendall(b"".join(self.new(large)[1] for _ in range(20)))
+            except socket.timeout:
+                pass
+            link.settimeout(20 * SLOWER)
+            while self.read(link, 0.005):
+                pass
+        self.run(talk)
+
+    def fresh(self):
+        def talk(link):
+            link.sendall(self.new(SMALL)[1])
+            self.read(link)
+        self.run(talk)
+
+    def refused(self):
+        def talk(link):
+            name, data = self.new(SMALL, "POST /nowhere", b" " * 100000)
+            link.sendall(data[:50000])
+            time.sleep(0.01)
+            try:
+                link.sendall(data[50000:])
+            except OSError:
+                pass
+            self.read(link)
+            link.sendall(self.new(SMALL, length=10 ** 9)[1])
+            self.read(link)
+        self.run(talk)
+
+    def check(self):
+        for thread in self.threads:
+            thread.join(20 * SLOWER)
+            assert not thread.is_alive(), "a client hangs"
+        lines = logged(self.server)
+        for name, line in lines.items():
+            if line["status"] != "0":
+                assert line["sent"] == "yes" and name in self.answered, f"answered, but its client has not got it: {line}"
+            else:
+                assert int(line["in"]) < self.asked[name], f"read whole, and not answered: {line}"
+        return len(lines)
+
+
+def test_stopping_under_load_loses_no_answer(binary):
+    total, longest = 0, 0
+    for i in range(20 if SLOWER == 1 else 4):
+        repository = one()
+        server = Server(binary, repository)
+        try:
+            load = Load(server)
+            time.sleep(0.1 * SLOWER + 0.013 * (i % 7))
+            start = time.monotonic()
+            status = server.stop()
+            longest = max(longest, time.monotonic() - start)
+            assert status == 0, (status, server.lines[-5:])
+            total += load.check()
+        finally:
+            server.kill()
+            repository.remove()
+    print(f"      {total} requests, the longest stop took {longest:.2f} s")
+    assert total > 100 and longest < 3 * SLOWER, (total, longest)
+
+
+def test_idle_connections_do_not_delay_a_stop(binary):
+    repository = one()
+    server = Server(binary, repository)
+    links = [connect(server) for _ in range(20)]
+    for link in links[:10]:
+        link.sendall(head(None, request="GET /healthz"))
+        assert read_answer(link)[0] == 200
+    start = time.monotonic()
+    assert server.stop() == 0
+    repository.remove()
+    assert time.monotonic() - start < 0.5 * SLOWER, time.monotonic() - start
+    for link in links:
+        assert read_all(link) == (b"", "end")
+        link.close()
+
+
+def test_before_a_stop_it_serves_on_and_is_not_ready(binary):
+    repository = one()
+    server = Server(binary, repository, "--pre-stop-ms", 600 * SLOWER)
+    try:
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: server.ask("GET", "/readyz")[0] == 503)
+        assert server.ask("GET", "/livez")[0] == 200
+        status, headers, _ = server.ask("POST", "/predict", SMALL)
+        assert status == 200 and "connection" not in headers, headers
+        late = connect(server)
+        late.sendall(request(SMALL, "X-Request-Id: late")[:-5])  # the rest comes while it drains, if at all
+        assert server.process.wait(5 * SLOWER) == 0
+        assert 0.5 < time.monotonic() - start < 2 * SLOWER
+        late.close()
+    finally:
+        server.kill()
+        repository.remove()
+
+
+def test_a_second_signal_stops_at_once(binary):
+    for options, first_answer in (((), None), (("--pre-stop-ms", 60000), 200)):
+        repository = one()
+        server = Server(binary, repository, "--workers", 1, *options)
+        try:
+            link = connect(server)
+            link.sendall(request(LONG, "X-Request-Id: long"))
+            time.sleep(0.1 * SLOWER)
+            server.process.send_signal(signal.SIGTERM)
+            assert wait_until(lambda: any("signal received" in line for line in server.lines))
+            time.sleep(0.1)
+            assert server.process.poll() is None, "it did not wait for its request"
+            if first_answer:
+                assert server.ask("GET", "/livez")[0] == first_answer
+            start = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - start < 1 * SLOWER, time.monotonic() - start
+            assert any("were not answered: requests=1" in line for line in server.lines), server.lines[-4:]
+            link.close()
+        finally:
+            server.kill()
+            repository.remove()
+
+
+def test_a_signal_while_models_load(binary):
+    repository = Repository()
+    for i in range(300):
+        repository.golden("smooth_2d", f"m{i}")
+    server = Server(binary, repository, "--workers", 1, expect_start=False)
+    try:
+        assert wait_until(lambda: any("model loaded" in line for line in server.lines))
+        start = time.monotonic()
+        assert server.stop() == 0, server.lines[-3:]
+        took = time.monotonic() - start
+        loaded = sum("model loaded" in line for line in server.lines)
+        print(f"      stopped {took * 1000:.0f} ms after the signal, {loaded} of 300 models loaded")
+        assert took < 1 * SLOWER and loaded < 300 and not any("cannot serve" in line for line in server.lines)
+    finally:
+        server.kill()
+        repository.remove()
 
 
 if __name__ == "__main__":

@@ -67,9 +67,11 @@ static void publish(const char *name, const char *version, double mean)
     (void)ebm_model_unref(model);
 }
 
+static _Atomic bool stop; /* false, but for the test of it */
+
 static enum ebm_status open_store(struct model_store **ret_store, struct ebm_error *reterr)
 {
-    return model_store_open(root, ebm_device_reference(), 8, ret_store, reterr);
+    return model_store_open(root, ebm_device_reference(), 8, &stop, ret_store, reterr);
 }
 
 Test(model_store, takes_the_highest_number_of_each_folder)
@@ -165,13 +167,23 @@ Test(model_store, numbers_get_the_digits_that_their_unit_needs)
     (void)model_store_free(store);
 }
 
+Test(model_store, stops_loading_when_told)
+{
+    struct model_store *store = NULL;
+    struct ebm_error error;
+    publish("a", "1", 0);
+    atomic_store(&stop, true);
+    cr_assert_eq(open_store(&store, &error), EBM_CANCELLED, "%s", error.text);
+    cr_assert_null(store);
+}
+
 Test(model_store, refuses_a_repository_without_any_model)
 {
     struct model_store *store = NULL;
     struct ebm_error error;
     cr_assert_eq(open_store(&store, &error), EBM_INVALID);
     cr_assert_not_null(strstr(error.text, "no model could be loaded"), "%s", error.text);
-    cr_assert_eq(model_store_open("/nowhere/at/all", ebm_device_reference(), 8, &store, &error), EBM_NOT_FOUND);
+    cr_assert_eq(model_store_open("/nowhere/at/all", ebm_device_reference(), 8, &stop, &store, &error), EBM_NOT_FOUND);
     cr_assert_not_null(strstr(error.text, "No such file"), "%s", error.text);
     cr_assert_null(store);
 }

@@ -31,6 +31,9 @@ Test(options, defaults)
     cr_assert_eq(options.max_body_bytes, 4 << 20);
     cr_assert_eq(options.max_samples, 65536);
     cr_assert_eq(options.body_timeout_ms, 30000);
+    cr_assert_eq(options.max_inflight_bytes, 256 << 20);
+    cr_assert_eq(options.max_connections_per_address, 0);
+    cr_assert_eq(options.pre_stop_ms, 0);
     cr_assert_eq(options.max_queue_delay_microseconds, 0);
     cr_assert_str_eq(options.log_level, "info");
     cr_assert_str_eq(options.device, "cpu");
