@@ -30,7 +30,6 @@
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +45,7 @@
 #include "core/log.h"
 #include "core/rng.h"
 #include "server/lingering.h"
+#include "server/socket_state.h"
 #include "server/timeouts.h"
 
 #define DISCARD_BYTES (1u << 20)
@@ -54,8 +54,10 @@
 #define LISTEN_BACKLOG 1024
 #define LEAVERS 64 /* looked at with one call */
 #define HEAD_BYTES 4096u
-#define KERNEL_CLOCK_MS 20u /* how coarse it may be */
-#define CUT_MS 1000u        /* for a client to take an answer that came early, and close */
+#define STUCK_MS 100u
+#define CHUNK_FRAME_BYTES 32u  /* size and ends of lines of a chunk, about */
+#define CHUNK_SIZE_BYTES 4096u /* of a size with its extensions; no client sends so many */
+#define CUT_MS 1000u           /* for a client to take an answer that came early, and close */
 
 enum state { READING, WAITING, GONE, ANSWERED, SENDING, CUT };
 
@@ -84,6 +86,8 @@ struct peer {
     struct http *http;
     int fd;
     struct deadline deadline;
+    uint64_t passed_bytes;          /* by the daemon to us: heads, bodies, and about what stands between chunks */
+    uint64_t passed_us;             /* when it last did */
     struct http_exchange *exchange; /* NULL: between requests */
     bool has_asked;                 /* there was one */
     bool is_cut;                    /* it was told to stop in the middle of a body */
@@ -436,11 +440,25 @@ static void look_later(struct peer *peer)
 /* Since it fell idle. */
 static bool has_sent_bytes(const struct peer *peer)
 {
-    struct tcp_info info = {0};
-    socklen_t size = sizeof info;
+    struct socket_state state;
     uint64_t idle_ms = (ebm_clock_us() - peer->idle_us) / 1000;
-    return getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-           info.tcpi_last_data_recv + KERNEL_CLOCK_MS < idle_ms;
+    return socket_state_get(peer->fd, &state) && state.silent_ms + SOCKET_STATE_CLOCK_MS < idle_ms;
+}
+
+static void note_passed(struct peer *peer, size_t bytes)
+{
+    peer->passed_bytes += bytes;
+    peer->passed_us = ebm_clock_us();
+}
+
+/* Bytes came, and the daemon does not pass them on: it looks for the end of a chunk's size. */
+static bool is_stuck(const struct http_exchange *exchange)
+{
+    const struct peer *peer = exchange->peer;
+    struct socket_state state;
+    return exchange->state == READING && !http_header(exchange, "Content-Length") &&
+           ebm_clock_us() - peer->passed_us > STUCK_MS * 1000u && socket_state_get(peer->fd, &state) &&
+           state.received_bytes > peer->passed_bytes + CHUNK_SIZE_BYTES;
 }
 
 /* The daemon does not tell when a head begins, but the kernel knows when bytes came: such a head has until the next
@@ -461,7 +479,7 @@ static void on_due(void *user, struct deadline *due)
     struct peer *peer = EBM_CONTAINER_OF(due, struct peer, deadline);
     struct http_exchange *exchange = peer->exchange;
     if (exchange && exchange->state == READING)
-        http->handler.on_slow_body(http->handler.user, exchange);
+        http->handler.on_refusal(http->handler.user, exchange, HTTP_TOO_SLOW);
     if (exchange && exchange->state == ANSWERED)
         cut(exchange);
     else if (exchange || is_stalling(peer))
@@ -525,11 +543,16 @@ static void admit_body(struct http_exchange *exchange)
     const struct http_handler *handler = &exchange->http->handler;
     uint64_t announced = announced_bytes(exchange);
     if (announced > exchange->body_limit)
-        handler->on_too_large(handler->user, exchange);
+        handler->on_refusal(handler->user, exchange, HTTP_TOO_LARGE);
     else if (exchange->keeps_body && announced > 0 && !try_charge(exchange, announced))
-        handler->on_no_room(handler->user, exchange);
+        handler->on_refusal(handler->user, exchange, HTTP_NO_ROOM);
     else if (exchange->keeps_body && announced > 0)
         ebm_buf_init(&exchange->body, announced); /* no larger than it has to be */
+}
+
+static size_t head_bytes(const struct http_exchange *exchange)
+{
+    return MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 }
 
 static enum MHD_Result begin(struct http_exchange *exchange)
@@ -538,6 +561,7 @@ static enum MHD_Result begin(struct http_exchange *exchange)
     handler->on_head(handler->user, exchange);
     if (exchange->state == READING)
         admit_body(exchange);
+    note_passed(exchange->peer, head_bytes(exchange));
     if (exchange->state != ANSWERED || !must_answer_at_once(exchange))
         return MHD_YES;
     exchange->peer->is_cut = true;
@@ -555,19 +579,20 @@ static void keep(struct http_exchange *exchange, const char *bytes, size_t size)
     ebm_buf_done(&exchange->body);
     ebm_buf_init(&exchange->body, 0);
     if (fits)
-        handler->on_no_room(handler->user, exchange);
+        handler->on_refusal(handler->user, exchange, HTTP_NO_ROOM);
     else
-        handler->on_too_large(handler->user, exchange);
+        handler->on_refusal(handler->user, exchange, HTTP_TOO_LARGE);
 }
 
 static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes, size_t size)
 {
     const struct http_handler *handler = &exchange->http->handler;
     exchange->body_bytes += size;
+    note_passed(exchange->peer, size + CHUNK_FRAME_BYTES);
     if (exchange->state == READING && exchange->keeps_body)
         keep(exchange, bytes, size);
     else if (exchange->state == READING && exchange->body_bytes > exchange->body_limit)
-        handler->on_too_large(handler->user, exchange);
+        handler->on_refusal(handler->user, exchange, HTTP_TOO_LARGE);
     bool is_endless = exchange->body_bytes > exchange->body_limit + DISCARD_BYTES;
     if (exchange->state == ANSWERED && (is_endless || exchange->http->quiesced))
         cut(exchange);
@@ -640,6 +665,20 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     http_pump(poll->data);
 }
 
+/* A chunk's size that does not end fills the daemon's buffer, and then it wants to run for ever and does nothing. */
+static void cut_stuck(struct http *http)
+{
+    struct ebm_list *next;
+    for (struct ebm_list *link = http->exchanges.next; link != &http->exchanges; link = next) {
+        struct http_exchange *exchange = EBM_CONTAINER_OF(link, struct http_exchange, link);
+        next = link->next;
+        if (!is_stuck(exchange))
+            continue;
+        http->handler.on_refusal(http->handler.user, exchange, HTTP_BROKEN);
+        cut(exchange);
+    }
+}
+
 void http_pump(struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
@@ -650,8 +689,9 @@ void http_pump(struct http *http)
         if (wants != MHD_YES || wait_ms > 0)
             break;
     }
-    /* Never 0: libuv runs timers that are due before anything else, one that is always due for ever. And a client may
-     * keep the daemon busy with nothing: a chunk's size that does not end. */
+    if (wants == MHD_YES && wait_ms == 0)
+        cut_stuck(http);
+    /* Never 0: libuv runs timers that are due before anything else, and so one that is always due for ever. */
     if (wants == MHD_YES)
         (void)uv_timer_start(&http->timer, on_timer, wait_ms > 0 ? wait_ms : 1, 0);
     else
@@ -842,7 +882,7 @@ uint32_t http_pending(const struct http *http)
 static bool has_unsent_bytes(const struct http *http)
 {
     for (struct ebm_list *link = http->peers.next; link != &http->peers; link = link->next)
-        if (lingering_unsent_bytes(EBM_CONTAINER_OF(link, struct peer, link)->fd) > 0)
+        if (socket_state_unsent_bytes(EBM_CONTAINER_OF(link, struct peer, link)->fd) > 0)
             return true;
     return false;
 }

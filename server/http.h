@@ -13,6 +13,13 @@ struct http_exchange;
 
 #define HTTP_REQUEST_ID_BYTES 128u
 
+enum http_refusal {
+    HTTP_TOO_LARGE, /* more than the body's limit */
+    HTTP_NO_ROOM,   /* beside what other exchanges hold */
+    HTTP_TOO_SLOW,  /* not there after body_timeout_ms */
+    HTTP_BROKEN,    /* a chunk without a size */
+};
+
 /* How an exchange goes by. http_answer is called at most once for each, at any time from on_head to on_end. */
 struct http_handler {
     void *user;
@@ -20,12 +27,8 @@ struct http_handler {
     void (*on_head)(void *user, struct http_exchange *exchange);
     /* The whole body is read, and nobody has answered yet: answer now or later. */
     void (*on_request)(void *user, struct http_exchange *exchange);
-    /* The body is larger than its limit: answer now. */
-    void (*on_too_large)(void *user, struct http_exchange *exchange);
-    /* Beside what other exchanges hold there is no room for the body: answer now. */
-    void (*on_no_room)(void *user, struct http_exchange *exchange);
-    /* The body takes longer than body_timeout_ms: answer now. */
-    void (*on_slow_body)(void *user, struct http_exchange *exchange);
+    /* The body will not be read, or not further: answer now. */
+    void (*on_refusal)(void *user, struct http_exchange *exchange, enum http_refusal why);
     /* The exchange is over: sent (true), or its client is gone, while it waits for an answer too, or it is not wanted
      * any more. Let go of everything. */
     void (*on_end)(void *user, struct http_exchange *exchange, bool sent);

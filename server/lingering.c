@@ -9,13 +9,12 @@
 #include "server/lingering.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "server/socket_state.h"
 #include "server/timeouts.h"
 
 #define LOOK_MS 1000u
@@ -55,12 +54,6 @@ static bool is_finished(int fd, bool *ret_has_read)
         *ret_has_read = true;
     }
     return false;
-}
-
-int lingering_unsent_bytes(int fd)
-{
-    int bytes = 0;
-    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 /* ---- lingering ---- */
@@ -108,7 +101,7 @@ static void on_look(void *user, struct deadline *due)
     if (!due)
         return;
     struct lingering_socket *socket = EBM_CONTAINER_OF(due, struct lingering_socket, look);
-    int unsent = lingering_unsent_bytes(socket->fd);
+    int unsent = socket_state_unsent_bytes(socket->fd);
     if (unsent == 0 || unsent >= socket->unsent_bytes || ++socket->n_looks == LOOKS) {
         end(socket);
         return;
@@ -129,7 +122,7 @@ static void keep(struct lingering *lingering, int fd)
     }
     socket->lingering = lingering;
     socket->fd = own;
-    socket->unsent_bytes = lingering_unsent_bytes(own);
+    socket->unsent_bytes = socket_state_unsent_bytes(own);
     socket->poll.data = socket;
     deadline_init(&socket->look);
     ebm_list_append(&lingering->sockets, &socket->link);
@@ -144,7 +137,7 @@ void lingering_before_close(struct lingering *lingering, int fd, bool is_cut)
     bool has_read = false;
     if (lingering->n_sockets == LINGERING_SOCKETS || is_finished(fd, &has_read))
         return;
-    if (is_cut || has_read || lingering_unsent_bytes(fd) > 0)
+    if (is_cut || has_read || socket_state_unsent_bytes(fd) > 0)
         keep(lingering, fd);
 }
 

@@ -20,8 +20,6 @@ struct lingering *lingering_close(struct lingering *lingering);
 /* To be called before the owner closes `fd`, whose sending side is shut: keeps the connection by a descriptor of its
  * own if there is anything to lose. is_cut: the client was in the middle of sending. */
 void lingering_before_close(struct lingering *lingering, int fd, bool is_cut);
-/* Of what was given to the kernel: not acknowledged by the client's. 0 for a connection that is broken. */
-int lingering_unsent_bytes(int fd);
 /* How many are kept now. */
 uint32_t lingering_count(const struct lingering *lingering);
 

@@ -135,31 +135,33 @@ static void on_request(void *user, struct http_exchange *exchange)
     route->handle(user, exchange, route, segment);
 }
 
-static void on_too_large(void *user, struct http_exchange *exchange)
+static void on_refusal(void *user, struct http_exchange *exchange, enum http_refusal why)
 {
+    const struct routes *routes = user;
     struct ebm_error error;
-    (void)user;
-    (void)ebm_error_set(&error, EBM_TOO_LARGE, "body", "larger than %" PRIu64 " bytes", http_body_limit(exchange));
-    reply_error(exchange, REPLY_TOO_LARGE, &error);
-}
-
-static void on_no_room(void *user, struct http_exchange *exchange)
-{
-    struct routes *routes = user;
-    struct ebm_error error;
-    (void)ebm_error_set(&error, EBM_BUSY, "body",
-                        "no room now: requests in progress take %" PRIu64 " bytes, --max-inflight-bytes is %" PRIu64,
-                        http_inflight_bytes(exchange), routes->max_inflight_bytes);
-    reply_error(exchange, REPLY_BUSY, &error);
-}
-
-static void on_slow_body(void *user, struct http_exchange *exchange)
-{
-    struct routes *routes = user;
-    struct ebm_error error;
-    (void)ebm_error_set(&error, EBM_TIMEOUT, "body", "not there after %" PRIu64 " ms, got %" PRIu64 " bytes",
-                        routes->body_timeout_ms, http_body_bytes(exchange));
-    reply_error(exchange, REPLY_BODY_TIMEOUT, &error);
+    enum reply_kind kind = REPLY_INVALID;
+    switch (why) {
+    case HTTP_TOO_LARGE:
+        kind = REPLY_TOO_LARGE;
+        (void)ebm_error_set(&error, EBM_TOO_LARGE, "body", "larger than %" PRIu64 " bytes", http_body_limit(exchange));
+        break;
+    case HTTP_NO_ROOM:
+        kind = REPLY_BUSY;
+        (void)ebm_error_set(&error, EBM_BUSY, "body",
+                            "no room now: requests in progress take %" PRIu64
+                            " bytes, --max-inflight-bytes is %" PRIu64,
+                            http_inflight_bytes(exchange), routes->max_inflight_bytes);
+        break;
+    case HTTP_TOO_SLOW:
+        kind = REPLY_BODY_TIMEOUT;
+        (void)ebm_error_set(&error, EBM_TIMEOUT, "body", "not there after %" PRIu64 " ms, got %" PRIu64 " bytes",
+                            routes->body_timeout_ms, http_body_bytes(exchange));
+        break;
+    case HTTP_BROKEN:
+        (void)ebm_error_set(&error, EBM_INVALID, "body", "expected the size of a chunk and the end of its line");
+        break;
+    }
+    reply_error(exchange, kind, &error);
 }
 
 static void on_end(void *user, struct http_exchange *exchange, bool sent)
@@ -172,7 +174,7 @@ static void on_end(void *user, struct http_exchange *exchange, bool sent)
 
 struct http_handler routes_handler(struct routes *routes)
 {
-    return (struct http_handler){routes, on_head, on_request, on_too_large, on_no_room, on_slow_body, on_end};
+    return (struct http_handler){routes, on_head, on_request, on_refusal, on_end};
 }
 
 /* ---- short answers ---- */

@@ -365,7 +365,7 @@ def test_half_closed(binary):
 
 
 def test_a_chunk_size_line_without_end(binary):
-    """More than the HTTP library's buffer holds: others are answered, and the server can be stopped meanwhile."""
+    """More than the HTTP library's buffer holds: it is refused, others are answered meanwhile."""
     repository = Repository().golden("relu_1d")
     server = Server(binary, repository, "--idle-timeout-s", 600)
     try:
@@ -374,7 +374,12 @@ def test_a_chunk_size_line_without_end(binary):
             wire.send(chunked(b"0" * 100000))
             for _ in range(10):
                 steady.check("a chunk size line of 100 KB")
-            assert server.stop() == 0
+            status, _, body = wire.answer()
+            assert status == 400 and b"expected the size of a chunk" in body, (status, body)
+        with Wire(server) as wire:  # as much as the buffer holds, behind other requests
+            wire.send(get("/healthz") + request_bytes(GOOD) + chunked(b"0" * 40000))
+            assert [wire.answer()[0] for _ in range(3)] == [200, 200, 400]
+        assert server.stop() == 0
     finally:
         server.kill()
         repository.remove()
