@@ -42,7 +42,8 @@ enum ebm_status ebm_error_set(struct ebm_error *error, enum ebm_status status, c
                               ...) EBM_PRINTF(4, 5);
 
 /* Put `prefix` before error->where: ("model", "energy_net") -> "model.energy_net", ("rows", "[3]") -> "rows[3]".
- * Returns error->status, so a caller that has it already may ignore the result. */
+ * Returns error->status, so a caller that has it already may ignore the result. NULL is fine; nobody can say which
+ * status that was, so it returns INTERNAL, and a caller whose status others act on returns its own. */
 enum ebm_status ebm_error_prefix(struct ebm_error *error, const char *prefix);
 
 #endif

@@ -49,7 +49,7 @@ static void test_states_of_one_thread(void)
 /* ---- races ---- */
 
 static struct job *jobs[JOBS];
-static uint32_t finished[JOBS], abandoned[JOBS]; /* each written by one thread */
+static uint32_t started[JOBS], finished[JOBS], abandoned[JOBS]; /* each written by one thread */
 static _Atomic uint32_t n_last[JOBS];
 static pthread_barrier_t barrier;
 static _Atomic uint32_t place[2]; /* the job that each of the two has come to */
@@ -62,13 +62,36 @@ static void meet(uint32_t me, uint32_t i)
         (void)sched_yield();
 }
 
+/* Three of four jobs are forced into an order, the fourth goes as it likes. */
+enum order { FINISH_FIRST, ABANDON_QUEUED, ABANDON_RUNNING, RACE, ORDERS };
+
+static void wait_for_state(const struct job *job, enum job_state state)
+{
+    while (job_state(job) != state)
+        (void)sched_yield();
+}
+
+/* A race is decided by nanoseconds: the worker, who comes last, spends more of them. */
+static void spend(uint32_t rounds)
+{
+    for (volatile uint32_t i = 0; i < rounds; i++)
+        continue;
+}
+
 static void *work(void *argument)
 {
     (void)argument;
     for (uint32_t i = 0; i < JOBS; i++) {
         struct job *job = jobs[i];
         meet(0, i);
-        if (job_start(job)) {
+        if (i % ORDERS == ABANDON_QUEUED)
+            wait_for_state(job, JOB_ABANDONED);
+        else if (i % ORDERS == RACE)
+            spend(i / ORDERS % 509 * 8);
+        started[i] = job_start(job);
+        if (started[i]) {
+            if (i % ORDERS == ABANDON_RUNNING)
+                wait_for_state(job, JOB_ABANDONED);
             job->finished_us = i; /* the loop may read it once it sees DONE */
             finished[i] = job_finish(job);
         }
@@ -83,6 +106,12 @@ static void *give_up(void *argument)
     for (uint32_t i = 0; i < JOBS; i++) {
         struct job *job = jobs[i];
         meet(1, i);
+        if (i % ORDERS == FINISH_FIRST)
+            wait_for_state(job, JOB_DONE);
+        else if (i % ORDERS == ABANDON_RUNNING)
+            wait_for_state(job, JOB_RUNNING);
+        else if (i % ORDERS == RACE)
+            spend(i / ORDERS % 1021);
         abandoned[i] = job_abandon(job);
         if (!abandoned[i]) {
             CHECK_EQ(job_state(job), JOB_DONE);
@@ -96,7 +125,7 @@ static void *give_up(void *argument)
 static void test_finish_and_abandon_have_one_winner(void)
 {
     pthread_t worker, loop;
-    uint32_t n_finished = 0;
+    uint32_t n_finished = 0, n_running = 0, n_races_finished = 0;
     for (uint32_t i = 0; i < JOBS; i++)
         jobs[i] = job_ref(job_of("{}"));
     CHECK_EQ(pthread_create(&worker, NULL, work, NULL), 0);
@@ -106,8 +135,15 @@ static void test_finish_and_abandon_have_one_winner(void)
     for (uint32_t i = 0; i < JOBS; i++) {
         CHECK_EQ(finished[i] + abandoned[i], 1);
         n_finished += finished[i];
+        n_running += started[i] && abandoned[i];
+        n_races_finished += i % ORDERS == RACE && finished[i];
     }
-    (void)printf("%" PRIu32 " of %d jobs finished before they were given up\n", n_finished, JOBS);
+    CHECK(n_finished >= JOBS / ORDERS);
+    CHECK(n_running >= JOBS / ORDERS);
+    CHECK(JOBS - n_finished - n_running >= JOBS / ORDERS);
+    (void)printf("of %d jobs %" PRIu32 " finished first, %" PRIu32 " were given up while they ran; of %d races %" PRIu32
+                 " were finished first\n",
+                 JOBS, n_finished, n_running, JOBS / ORDERS, n_races_finished);
 }
 
 static void *finish_rows(void *argument)

@@ -72,6 +72,12 @@ Test(status, a_prefix_joins_with_a_dot_or_an_index)
     }
 }
 
+Test(status, a_prefix_for_nobody_is_fine)
+{
+    cr_assert_eq(ebm_error_prefix(NULL, "model"), EBM_INTERNAL);
+    cr_assert_eq(ebm_error_prefix(NULL, ""), EBM_INTERNAL);
+}
+
 Test(status, a_prefix_that_does_not_fit_is_cut)
 {
     struct ebm_error error;
