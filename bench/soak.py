@@ -17,7 +17,7 @@ import time
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(TOP, "tests", "e2e"))
-from harness import Repository, Server, Wire, request_bytes  # noqa: E402
+from harness import Repository, Server, Wire, request_bytes, wait_until  # noqa: E402
 
 FIRST_ROUND, ROUND = 10000, 50000
 WINDOW = 12  # requests of one pipeline
@@ -152,9 +152,13 @@ def do_round(pipes, n):
     return sum((pipe.recv() for pipe in pipes), collections.Counter())
 
 
+def open_files(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
 def soak(server, arguments):
     """-> (KiB that memory grew by since the first round, statuses that did not fit)"""
-    pipes = start_clients(server.port, arguments.processes, arguments.seed)
+    pipes, files = start_clients(server.port, arguments.processes, arguments.seed), open_files(server)
     done, first, wrong, start = 0, None, collections.Counter(), time.monotonic()
     print(f"{'requests':>9} {'seconds':>8} {'resident KiB':>13}\n{done:9} {0:8} {server.rss_kib():13}", flush=True)
     while done < arguments.count:
@@ -162,6 +166,7 @@ def soak(server, arguments):
         wrong += do_round(pipes, n)
         done += n
         assert server.process.poll() is None, "the server ended:\n" + "\n".join(server.lines[-20:])
+        assert wait_until(lambda: open_files(server) <= files, 30), f"{open_files(server) - files} connections stay"
         rss = server.rss_kib()
         first = first or rss
         print(f"{done:9} {time.monotonic() - start:8.1f} {rss:13}", flush=True)
@@ -177,7 +182,7 @@ def main():
     parser.add_argument("--count", type=int, default=500000)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--options", default="--max-queue-rows 65536", help="of the server, in one text")
+    parser.add_argument("--options", default="--max-queue-rows 65536 --idle-timeout-s 2", help="of the server, in one text")
     arguments = parser.parse_args()
     repository = Repository().golden("relu_1d")
     server = Server(arguments.server, repository, *arguments.options.split())
