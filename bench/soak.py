@@ -29,6 +29,15 @@ def predict(rng, rows, samples=16, **more):
     return request_bytes(json.dumps({"inputs": inputs, "num_samples": samples, **more}).encode())
 
 
+def post(path, rng, rows, **more):
+    body = json.dumps({"inputs": [[round(rng.uniform(-1, 1), 3) for _ in range(3)] for _ in range(rows)], **more}).encode()
+    return request_bytes(body, first=f"POST {path} HTTP/1.1")
+
+
+def density(rng, rows):
+    return post("/density", rng, rows, num_samples=64, grid={"lower": -1, "upper": 1, "points": rng.randint(1, 200)})
+
+
 def get(path, first=None):
     return request_bytes(b"", length=False, first=first or f"GET {path} HTTP/1.1")
 
@@ -49,7 +58,7 @@ def part_of(rng, request):
 
 # weight in 10,000; name; what makes the request's bytes; the statuses that fit; (), the client leaves without reading
 MIX = [
-    (3400, "predict, 1 row", lambda rng: predict(rng, 1), (200,)),
+    (2300, "predict, 1 row", lambda rng: predict(rng, 1), (200,)),
     (1000, "predict, 2 to 16 rows", lambda rng: predict(rng, rng.randint(2, 16), 64, seed=rng.randint(0, 99)), (200,)),
     (300, "predict, read by workers", lambda rng: predict(rng, rng.randint(65, 400), rng.choice((1, 16))), (200,)),
     (10, "predict, 4096 rows", lambda rng: predict(rng, 4096, 1), (200,)),
@@ -57,6 +66,12 @@ MIX = [
     (10, "64 quantiles, 1000 rows", lambda rng: quantiles(rng, 1000), (200,)),
     (200, "in chunks", chunked, (200,)),
     (40, "a deadline of 1 ms", lambda rng: predict(rng, 16, 65536, timeout_ms=1), (200, 504)),
+    (300, "samples", lambda rng: post("/sample", rng, rng.randint(1, 4), num_samples=rng.randint(1, 99)), (200,)),
+    (200, "weighted samples", lambda rng: post("/sample", rng, 2, num_proposals=64, resample=False), (200,)),
+    (10, "many samples", lambda rng: post("/sample", rng, 40, num_samples=5000, num_proposals=64), (200,)),
+    (300, "densities on a grid", lambda rng: density(rng, rng.randint(1, 4)), (200,)),
+    (190, "neither targets nor grid", lambda rng: post("/density", rng, 1), (400,)),
+    (100, "the description", lambda rng: get("/openapi.json"), (200,)),
     (700, "JSON cut short", lambda rng: request_bytes(b'{"inputs":[[0.1,0.2,0.3]],"seed":1}'[:rng.randint(1, 34)]), (400,)),
     (500, "a wrong row", lambda rng: request_bytes(b'{"inputs":[[0.1,0.2]]}'), (400,)),
     (500, "an unknown field", lambda rng: request_bytes(b'{"inputs":[[1,2,3]],"k%d":1}' % rng.randint(0, 10 ** 9)), (400,)),
