@@ -1,6 +1,7 @@
 /* main.c - ebm-server: reads the options, runs the server, tells the shell how it went.
  *
  * Exit status: 0 after a graceful stop, 1 when the server could not start, 2 for options that make no sense. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "server/server.h"
 
 #define HELP_BYTES 65536u
+#define RETURNED_BYTES (64 << 10) /* blocks from this size on go back to the system when they are freed */
+#define HEAPS 2                   /* of the allocator, for all threads */
 
 static int show_help(void)
 {
@@ -34,11 +37,22 @@ static enum ebm_log_level level_of(const char *word)
     return EBM_LOG_INFO;
 }
 
+/* Bodies and answers of a few large requests must not stay with us for ever. glibc raises its own threshold to the
+ * largest block ever freed, and keeps a heap a thread, each as large as its worst moment; said explicitly, it does
+ * neither. */
+static void bound_heaps(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * RETURNED_BYTES);
+    (void)mallopt(M_ARENA_MAX, HEAPS);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     enum options_action action;
     struct ebm_error error;
+    bound_heaps();
     (void)signal(SIGPIPE, SIG_IGN); /* a client that left must not end us */
     if (options_parse(argc, argv, &options, &action, &error) != EBM_OK) {
         (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
