@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import random
-import socket
 import sys
 import time
 
