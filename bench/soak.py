@@ -11,7 +11,6 @@ import json
 import multiprocessing
 import os
 import random
-import socket
 import sys
 import time
 
@@ -121,9 +120,9 @@ def send_alone(server, rng, kind, wrong):
             read_answers(wire, [kind], wrong)
 
 
-def do_work(server, rng, n, wrong):
-    """n requests of the mix, on one pipelined connection and as many short ones as it takes."""
-    wire, kinds = Wire(server, 60), rng.choices(MIX, [kind[0] for kind in MIX], k=n)
+def do_work(server, rng, kinds, wrong):
+    """A request of each kind, on one pipelined connection and as many short ones as it takes."""
+    wire = Wire(server, 60)
     while kinds:
         batch, kinds = kinds[:WINDOW], kinds[WINDOW:]
         for kind in filter(is_lonely, batch):
@@ -143,12 +142,15 @@ class Address:
 
 
 def client(port, seed, pipe):
-    """A process: does as many requests as it is told, until it is told 0."""
-    rng = random.Random(seed)
+    """A process: does as many requests as it is told, until it is told 0. First of all each kind a few times, at the same
+    time in all processes, so that the first round has seen what memory the heaviest take."""
+    rng, first = random.Random(seed), MIX * 4
     while n := pipe.recv():
         wrong = collections.Counter()
-        do_work(Address(port), rng, n, wrong)
+        kinds = first + rng.choices(MIX, [kind[0] for kind in MIX], k=max(0, n - len(first)))
+        do_work(Address(port), rng, kinds, wrong)
         pipe.send(wrong)
+        first = []
 
 
 def start_clients(port, n, seed):
