@@ -12,9 +12,9 @@
  * The daemon has no thread: its epoll descriptor is watched by uv_poll, and everything leads to http_pump, which runs
  * it, asks when it wants to run again and arms a timer. Resuming is done on the loop thread only, and only followed by
  * a pump. A suspended connection never times out, and the daemon does not notice that its client left: time is the
- * handler's business, and an epoll of our own watches for clients that leave. A client that ends its sending side alone
- * cannot be told from one that left, and counts as gone while its answer is not there; bytes of its next request do
- * not.
+ * handler's business. Nor does it notice an end that came together with bytes that it waits to see continued. So an
+ * epoll of our own watches every connection for its client to leave. One that ends its sending side alone cannot be
+ * told from one that left, and counts as gone while its answer is not there; bytes of its next request do not.
  *
  * A peer is a connection, from accept to close. Its deadline is one time for all that the client has to send: from
  * accept to the first request's head, and from a head to the body's end; between requests it looks now and then whether
@@ -66,7 +66,7 @@ struct http {
     uv_poll_t poll;
     uv_timer_t timer;
     uv_poll_t leaver_poll;
-    int leaver_fd;            /* epoll over the connections that wait: did their clients leave? */
+    int leaver_fd;            /* epoll over all connections: did their clients leave? */
     struct timeouts timeouts; /* of peers */
     struct lingering *lingering;
     uint32_t n_open_handles;
@@ -90,6 +90,7 @@ struct peer {
     uint64_t passed_us;             /* when it last did */
     struct http_exchange *exchange; /* NULL: between requests */
     bool has_asked;                 /* there was one */
+    bool has_left;                  /* its client sends nothing any more */
     bool is_cut;                    /* it was told to stop in the middle of a body */
     /* between requests */
     uint64_t idle_us; /* since when */
@@ -234,18 +235,18 @@ static bool try_charge(struct http_exchange *exchange, uint64_t bytes)
 
 /* ---- waiting ---- */
 
-static void suspend(struct http_exchange *exchange)
+/* Its client has ended its sending side, or is gone. */
+static void on_leaver(struct peer *peer)
 {
-    MHD_suspend_connection(exchange->connection);
-    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = exchange}; /* errors come unasked */
-    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_ADD, exchange->peer->fd, &event);
-}
-
-/* The daemon may close the socket from now on, so nothing of ours may refer to it. */
-static void resume(struct http_exchange *exchange)
-{
-    (void)epoll_ctl(exchange->http->leaver_fd, EPOLL_CTL_DEL, exchange->peer->fd, NULL);
-    MHD_resume_connection(exchange->connection);
+    struct http_exchange *exchange = peer->exchange;
+    peer->has_left = true;
+    if (exchange && exchange->state == WAITING) {
+        exchange->state = GONE;
+        MHD_resume_connection(exchange->connection);
+    } else if (!exchange || exchange->state == READING) {
+        /* The daemon may have read all bytes that came with the end, and then waits for more: this wakes it. */
+        (void)shutdown(peer->fd, SHUT_RD);
+    }
 }
 
 static void on_leavers(uv_poll_t *poll, int status, int events)
@@ -255,12 +256,9 @@ static void on_leavers(uv_poll_t *poll, int status, int events)
     (void)events;
     struct epoll_event leavers[LEAVERS];
     int n = epoll_wait(http->leaver_fd, leavers, LEAVERS, 0);
-    for (int i = 0; i < n; i++) {
-        struct http_exchange *exchange = leavers[i].data.ptr;
-        exchange->state = GONE;
-        resume(exchange);
-    }
-    http_pump(http); /* ends them, not before all were looked at */
+    for (int i = 0; i < n; i++)
+        on_leaver(leavers[i].data.ptr); /* which frees no peer: that is the pump's */
+    http_pump(http);
 }
 
 void http_answer(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body)
@@ -278,7 +276,7 @@ void http_answer(struct http_exchange *exchange, const struct http_answer *answe
     ebm_buf_init(body, 0);
     exchange->state = ANSWERED;
     if (was_waiting)
-        resume(exchange);
+        MHD_resume_connection(exchange->connection);
 }
 
 /* ---- request ids ---- */
@@ -405,12 +403,15 @@ static void peer_new(struct http *http, struct MHD_Connection *connection, void 
     peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     deadline_init(&peer->deadline);
     ebm_list_append(&http->peers, &peer->link);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = peer}; /* errors come unasked */
+    (void)epoll_ctl(http->leaver_fd, EPOLL_CTL_ADD, peer->fd, &event);
     timeouts_set(&http->timeouts, &peer->deadline, ebm_clock_us() + http->body_timeout_us);
     *ret_peer = peer;
 }
 
 static void peer_free(struct peer *peer)
 {
+    (void)epoll_ctl(peer->http->leaver_fd, EPOLL_CTL_DEL, peer->fd, NULL);
     deadline_remove(&peer->deadline);
     ebm_list_remove(&peer->link);
     if (!peer->http->closing)
@@ -609,8 +610,12 @@ static enum MHD_Result finish(struct http_exchange *exchange)
         http->handler.on_request(http->handler.user, exchange);
     if (exchange->state == ANSWERED)
         return send_answer(exchange);
+    if (exchange->peer->has_left) {
+        exchange->state = GONE;
+        return MHD_NO;
+    }
     exchange->state = WAITING;
-    suspend(exchange);
+    MHD_suspend_connection(exchange->connection);
     return MHD_YES;
 }
 
@@ -919,7 +924,7 @@ struct http *http_close(struct http *http)
     for (struct ebm_list *link = http->exchanges.next; link != &http->exchanges; link = link->next) {
         struct http_exchange *exchange = EBM_CONTAINER_OF(link, struct http_exchange, link);
         if (exchange->state == WAITING)
-            resume(exchange);
+            MHD_resume_connection(exchange->connection);
     }
     uv_close((uv_handle_t *)&http->poll, on_closed);
     uv_close((uv_handle_t *)&http->leaver_poll, on_closed);
