@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--count", type=int, default=500000)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--options", default="--max-queue-rows 65536 --idle-timeout-s 2", help="of the server, in one text")
+    parser.add_argument("--options", default="--max-queue-rows 65536", help="of the server, in one text")
     arguments = parser.parse_args()
     repository = Repository().golden("relu_1d")
     server = Server(arguments.server, repository, *arguments.options.split())

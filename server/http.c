@@ -105,6 +105,7 @@ struct http_exchange {
     enum state state;
     bool is_pending, is_sent; /* is_sent: by us */
     const char *method, *path;
+    const struct http_fault *fault; /* NULL: none */
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
     struct ebm_buf body;
     bool keeps_body;
@@ -134,21 +135,9 @@ const char *http_header(const struct http_exchange *exchange, const char *name)
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
-static enum MHD_Result count_lengths(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
+const struct http_fault *http_fault(const struct http_exchange *exchange)
 {
-    uint32_t *n = user;
-    (void)kind;
-    (void)value;
-    if (strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0)
-        (*n)++;
-    return MHD_YES;
-}
-
-bool http_has_ambiguous_length(const struct http_exchange *exchange)
-{
-    uint32_t n = 0;
-    (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_lengths, &n);
-    return n > 1;
+    return exchange->fault;
 }
 
 const char *http_request_id(const struct http_exchange *exchange)
@@ -347,7 +336,7 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
     if (!response)
         return MHD_NO;
     ebm_buf_init(body, 0); /* the bytes are the response's */
-    bool closes = exchange->http->quiesced || http_has_ambiguous_length(exchange);
+    bool closes = exchange->http->quiesced || exchange->fault;
     enum MHD_Result result = MHD_NO;
     if (add_headers(exchange, closes, add_to_response, response))
         result = MHD_queue_response(exchange->connection, (unsigned)exchange->answer.status, response);
@@ -499,8 +488,43 @@ static size_t unescape(void *user, struct MHD_Connection *connection, char *text
     return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
+struct framing {
+    uint32_t n_lengths, n_hosts;
+    const char *coding;
+};
+
+static enum MHD_Result note_framing(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct framing *framing = user;
+    (void)kind;
+    if (strcasecmp(name, "Content-Length") == 0)
+        framing->n_lengths++;
+    else if (strcasecmp(name, "Host") == 0)
+        framing->n_hosts++;
+    else if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        framing->n_lengths++;
+        framing->coding = value ? value : "";
+    }
+    return MHD_YES;
+}
+
+static const struct http_fault *find_fault(struct MHD_Connection *connection, const char *version)
+{
+    static const struct http_fault ambiguous = {"Content-Length", "expected one length, or chunks: not both, not two"},
+                                   coded = {"Transfer-Encoding", "expected chunked"},
+                                   homeless = {"Host", "expected one such header"};
+    struct framing framing = {0};
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, note_framing, &framing);
+    if (framing.n_lengths > 1)
+        return &ambiguous;
+    if (framing.coding && strcasecmp(framing.coding, "chunked") != 0)
+        return &coded;
+    bool needs_host = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
+    return framing.n_hosts > 1 || (needs_host && framing.n_hosts == 0) ? &homeless : NULL;
+}
+
 static struct http_exchange *exchange_new(struct http *http, struct MHD_Connection *connection, const char *method,
-                                          const char *path)
+                                          const char *path, const char *version)
 {
     struct peer *peer = peer_of(connection);
     struct http_exchange *exchange = peer ? calloc(1, sizeof *exchange) : NULL;
@@ -511,6 +535,7 @@ static struct http_exchange *exchange_new(struct http *http, struct MHD_Connecti
     exchange->connection = connection;
     exchange->method = method;
     exchange->path = path;
+    exchange->fault = find_fault(connection, version);
     exchange->started_us = ebm_clock_us();
     ebm_buf_init(&exchange->body, 0);
     ebm_buf_init(&exchange->answer_body, 0);
@@ -533,7 +558,7 @@ static uint64_t announced_bytes(const struct http_exchange *exchange)
 static bool must_answer_at_once(const struct http_exchange *exchange)
 {
     const char *expect = http_header(exchange, "Expect");
-    return exchange->http->quiesced || http_has_ambiguous_length(exchange) ||
+    return exchange->http->quiesced || exchange->fault ||
            announced_bytes(exchange) > exchange->body_limit + DISCARD_BYTES ||
            (expect && strcasecmp(expect, "100-continue") == 0);
 }
@@ -622,10 +647,9 @@ static enum MHD_Result finish(struct http_exchange *exchange)
 static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *path, const char *method,
                                  const char *version, const char *bytes, size_t *size, void **state)
 {
-    (void)version;
     struct http_exchange *exchange = *state;
     if (!exchange) {
-        *state = exchange = exchange_new(user, connection, method, path);
+        *state = exchange = exchange_new(user, connection, method, path, version);
         return exchange ? begin(exchange) : MHD_NO;
     }
     if (*size == 0)

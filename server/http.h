@@ -64,9 +64,12 @@ void http_pump(struct http *http);
 const char *http_method(const struct http_exchange *exchange); /* "GET", ... */
 const char *http_path(const struct http_exchange *exchange);   /* decoded, without the query; any bytes */
 const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
-/* More than one Content-Length, or one beside Transfer-Encoding: a proxy may have seen another end of the body. Its
- * answer closes the connection. */
-bool http_has_ambiguous_length(const struct http_exchange *exchange);
+/* What makes it unclear where the request ends or for whom it is, so that a proxy may have read it in another way; NULL:
+ * nothing. The answer closes the connection. */
+struct http_fault {
+    const char *where, *expected; /* static */
+};
+const struct http_fault *http_fault(const struct http_exchange *exchange);
 const char *http_request_id(const struct http_exchange *exchange); /* [A-Za-z0-9._:/+=@-] only */
 uint64_t http_started_us(const struct http_exchange *exchange);    /* when the headers were read */
 uint64_t http_body_bytes(const struct http_exchange *exchange);    /* that arrived */

@@ -115,8 +115,9 @@ static void on_head(void *user, struct http_exchange *exchange)
         http_keep_body(exchange, routes->max_body_bytes);
     else
         http_skip_body(exchange, SKIPPED_BODY_BYTES);
-    if (http_has_ambiguous_length(exchange))
-        refuse(exchange, REPLY_INVALID, "Content-Length", "expected one length, or chunks: not both, not two");
+    const struct http_fault *fault = http_fault(exchange);
+    if (fault)
+        refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
     else if (!route)
         refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
     else if (!allows(route, http_method(exchange)))
