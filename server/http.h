@@ -64,8 +64,8 @@ void http_pump(struct http *http);
 const char *http_method(const struct http_exchange *exchange); /* "GET", ... */
 const char *http_path(const struct http_exchange *exchange);   /* decoded, without the query; any bytes */
 const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
-/* What makes it unclear where the request ends or for whom it is, so that a proxy may have read it in another way; NULL:
- * nothing. The answer closes the connection. */
+/* What makes it unclear where the request ends or for whom it is, so that a proxy may have read it in another way;
+ * NULL: nothing. The answer closes the connection. */
 struct http_fault {
     const char *where, *expected; /* static */
 };

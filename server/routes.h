@@ -11,7 +11,7 @@ struct routes {
     bool ready;                      /* /readyz and /predict answer 200 */
     uint64_t max_body_bytes, max_inflight_bytes, body_timeout_ms;
     const struct request_limits *limits; /* what /openapi.json says; borrow */
-    uint64_t n_requests; /* that are over */
+    uint64_t n_requests;                 /* that are over */
 };
 
 /* The callbacks for http_new. Borrow: routes as long as http. */

@@ -22,7 +22,7 @@ THIRD_PARTY = {
     "dnnl.h": {"core/conv_onednn.c"},
     "immintrin.h": {"core/kernels_cpu_lanes.c"},
     "Random123/philox.h": {"core/rng.c"},
-    "microhttpd.h": {"server/http.c"},
+    "microhttpd.h": {"server/http_internal.h"},
 }
 JANSSON = re.compile(r"^(proto/.*|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options|model_store)\.c)$")
 UV = re.compile(r"^server/.*$")

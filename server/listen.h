@@ -1,0 +1,12 @@
+/* listen.h - a socket that listens. */
+#ifndef EBM_SERVER_LISTEN_H
+#define EBM_SERVER_LISTEN_H
+
+#include "core/status.h"
+
+/* host: a numeric address, IPv4 or IPv6; port 0: any free one. INVALID with a sentence when that cannot be listened on.
+ * New: close. Not blocking, closed on exec. */
+enum ebm_status listen_on(const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
+#endif
