@@ -7,7 +7,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 model=${1:-T} rounds=${2:-9} connections=${3:-1,16,64}
 peers=${PEERS:-$top/../shared/bench}
 if [ ! -f "$peers/run_peer.sh" ]; then
-    echo "serve.sh: no peers in $peers; bench/memory.py and wrk measure this server alone" >&2
+    echo "serve.sh: no peers in $peers; bench/soak.py and wrk measure this server alone" >&2
     exit 1
 fi
 work=$(mktemp -d)
