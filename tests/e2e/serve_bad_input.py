@@ -4,7 +4,7 @@ each sent over a socket to one running server, and after each a good request on 
 has the same bytes as before. Then the heaviest of them in a loop while a process of its own times GET /healthz.
 serve_bad_input.py SERVER
 
-EBM_PROBE_MS: the longest that a probe may take, with the time that the server waits for a CPU; not set: not looked at."""
+EBM_PROBE_MS: the longest that a probe may take, with the time that the server waits for a CPU; 500 when not set."""
 import collections
 import json
 import os
