@@ -73,7 +73,7 @@ struct ebm_task {
     struct ebm_estimate *out;
     uint32_t n_y;
     const float *h_y; /* (n_y, D) */
-    float *h_f;       /* (n_y); NULL without an energy net */
+    float *h_f;       /* (n_y); by importance only */
     float *h_log_q;   /* (n_y) */
     bool (*wanted)(const void *who);
     const void *who;

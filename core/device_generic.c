@@ -437,21 +437,21 @@ static bool draw_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t 
     return wanted;
 }
 
-/* f and log q at the task's targets. False: no longer wanted. */
+/* log q, and by importance f, at the task's targets. False: no longer wanted. */
 static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     struct ebm_row row = {.samples = task->n_y};
-    bool wanted = true, has_energy = ctx->plan->net.has_energy;
+    bool wanted = true, by_energy = task->spec->estimator == EBM_ESTIMATE_IMPORTANCE;
     begin_row(ctx, b, &row);
     for (size_t at = 0; wanted && at < ctx->M; at += EBM_TILE) {
         propose_tile(ctx, &row, task->h_y, at);
-        if (has_energy)
+        if (by_energy)
             score_tile(ctx, at, false);
         wanted = is_wanted(task);
     }
     for (uint32_t m = 0; m < task->n_y; m++) {
         task->h_log_q[m] = ctx->has_density ? ctx->log_q.p[m] : NAN;
-        if (has_energy)
+        if (by_energy)
             task->h_f[m] = ctx->f.p[m];
     }
     return wanted;

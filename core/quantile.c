@@ -80,34 +80,43 @@ void ebm_quantile_weighted(double *ret, size_t stride, const double *probabiliti
     }
 }
 
-static double mixture_cdf(const struct ebm_mixture *q, uint32_t d, double y)
+/* The mass beyond y, below (side -1) or above (side 1), each without cancellation. The weights are floats: `total` is
+ * what they sum to. */
+static double mixture_tail(const struct ebm_mixture *q, uint32_t d, double y, double side, double total)
 {
     double sum = 0.0;
     for (uint32_t k = 0; k < q->K; k++) {
         double z = (y - (double)q->mean[d * q->K + k]) * (double)q->inv_std[d * q->K + k];
-        sum += exp((double)q->log_weight[k]) * 0.5 * erfc(-z * M_SQRT1_2);
+        sum += exp((double)q->log_weight[k]) * 0.5 * erfc(side * z * M_SQRT1_2);
     }
-    return sum;
+    return sum / total;
+}
+
+static double mixture_quantile(const struct ebm_mixture *q, uint32_t d, double p, double low, double high, double total)
+{
+    bool is_upper = p > 0.5;
+    for (int step = 0; step < 60; step++) {
+        double middle = 0.5 * (low + high);
+        bool is_below = is_upper ? mixture_tail(q, d, middle, 1.0, total) > 1.0 - p
+                                 : mixture_tail(q, d, middle, -1.0, total) < p;
+        if (is_below)
+            low = middle;
+        else
+            high = middle;
+    }
+    return 0.5 * (low + high);
 }
 
 void ebm_quantile_mixture(double *ret, size_t stride, const double *probabilities, uint32_t n_p,
                           const struct ebm_mixture *q, uint32_t d)
 {
-    double low = INFINITY, high = -INFINITY;
+    double low = INFINITY, high = -INFINITY, total = 0.0;
     for (uint32_t k = 0; k < q->K; k++) { /* 40 standard deviations: beyond every double in (0, 1) */
         double mean = (double)q->mean[d * q->K + k], reach = 40.0 * (double)q->std[d * q->K + k];
         low = fmin(low, mean - reach);
         high = fmax(high, mean + reach);
+        total += exp((double)q->log_weight[k]);
     }
-    for (uint32_t p = 0; p < n_p; p++) {
-        double a = low, b = high;
-        for (int step = 0; step < 60; step++) {
-            double middle = 0.5 * (a + b);
-            if (mixture_cdf(q, d, middle) < probabilities[p])
-                a = middle;
-            else
-                b = middle;
-        }
-        ret[p * stride] = 0.5 * (a + b);
-    }
+    for (uint32_t p = 0; p < n_p; p++)
+        ret[p * stride] = mixture_quantile(q, d, probabilities[p], low, high, total);
 }

@@ -12,9 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RELIABLE_ESS_RATIO 0.05 /* effective samples of all samples, at least */
-#define RELIABLE_MAX_WEIGHT 0.1 /* share of the largest weight, at most */
-#define RELIABLE_MCSE_RATIO 0.1 /* Monte Carlo error of the mean in standard deviations, at most */
+#define RELIABLE_ESS_RATIO 0.05   /* effective samples of all samples, at least */
+#define RELIABLE_MAX_WEIGHT 0.1   /* share of the largest weight, at most */
+#define RELIABLE_ENERGY_STEP 0.01 /* nats between one float and the next where the energies lie, at most */
+#define RELIABLE_MCSE_RATIO 0.1   /* Monte Carlo error of the mean in standard deviations, at most */
 
 /* ---- queries ---- */
 
@@ -56,7 +57,7 @@ static bool lay_probabilities(const struct ebm_query *query, struct ebm_arena *a
     resolved->interval_at = n;
     if (query->outputs & EBM_OUTPUT(INTERVAL)) {
         probabilities[n++] = 0.5 - 0.5 * query->interval_level;
-        probabilities[n++] = 0.5 + 0.5 * query->interval_level;
+        probabilities[n++] = fmin(0.5 + 0.5 * query->interval_level, 1.0 - 0x1p-53);
     }
     resolved->spec.probabilities = probabilities;
     resolved->spec.n_probabilities = n;
@@ -158,16 +159,15 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
     return EBM_OK;
 }
 
-/* Does everything that was asked for have a number, in the target's units? */
+/* Does the row have all its numbers, in the target's units? A target far off may have none of its own: that says
+ * nothing of the row. */
 static bool is_finite(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D)
 {
-    size_t n_y = resolved->query.n_targets, n_q = (size_t)resolved->spec.n_probabilities * D;
+    size_t n_q = (size_t)resolved->spec.n_probabilities * D;
     const struct {
         const double *values;
         size_t n;
-    } arrays[] = {{p->raw.mean, D},   {p->raw.variance, D},       {p->mcse_mean, D},
-                  {p->std, D},        {p->raw.quantiles, n_q},    {p->unnormalized_log_prob, n_y},
-                  {p->log_prob, n_y}, {p->proposal_log_prob, n_y}};
+    } arrays[] = {{p->raw.mean, D}, {p->raw.variance, D}, {p->mcse_mean, D}, {p->std, D}, {p->raw.quantiles, n_q}};
     bool finite = p->raw.status == EBM_OK && isfinite(p->log_normalizer);
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
         for (size_t j = 0; arrays[i].values != NULL && j < arrays[i].n; j++)
@@ -182,6 +182,8 @@ static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolv
         return "not_finite";
     if (p->estimator == EBM_ESTIMATE_MIXTURE)
         return NULL;
+    if (fabs(p->log_normalizer) * 0x1p-24 > RELIABLE_ENERGY_STEP)
+        return "coarse_energies";
     if (p->ess < RELIABLE_ESS_RATIO * p->num_samples)
         return "low_ess";
     if (p->max_weight > RELIABLE_MAX_WEIGHT)
@@ -238,7 +240,7 @@ static void finish_densities(struct ebm_prediction *p, uint32_t n, const struct 
 /* Of the log of a mean of M weights, to first order: the relative standard error of that mean. */
 static double log_mean_std_error(double ess, uint32_t M)
 {
-    return M > 1 ? sqrt(fmax(M / ess - 1.0, 0.0) / (M - 1.0)) : (double)NAN;
+    return M > 1 && isfinite(ess) ? sqrt(fmax(M / ess - 1.0, 0.0) / (M - 1.0)) : (double)NAN;
 }
 
 static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
@@ -249,7 +251,7 @@ static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *re
     p->ess = p->raw.ess;
     p->max_weight = p->raw.max_weight;
     p->num_samples = drew ? resolved->query.num_samples : 0;
-    p->log_normalizer_std_error = drew ? log_mean_std_error(p->ess, p->num_samples) : 0.0;
+    p->log_normalizer_std_error = drew ? log_mean_std_error(p->ess, p->num_samples) : 0.0 * p->log_normalizer;
     finish_moments(p, resolved, target);
     finish_samples(p, resolved->n_samples, target);
     finish_densities(p, resolved->query.n_targets, target);

@@ -15,26 +15,26 @@
 #define SAMPLE (1u << REQUEST_SAMPLE)
 #define DENSITY (1u << REQUEST_DENSITY)
 
+/* clang-format off */
 static const struct answer_member members[] = {
 #define ROW(name, shape, kinds, help) {#name, shape, offsetof(struct answer_row, name), kinds, help},
-    ROW(mean, ANSWER_VECTOR, PREDICT, "mean of p(y given x)") ROW(std, ANSWER_VECTOR, PREDICT, "standard deviation")
-        ROW(variance, ANSWER_VECTOR, PREDICT, "variance") ROW(median, ANSWER_VECTOR, PREDICT,
-                                                              "median of each coordinate")
-            ROW(quantiles, ANSWER_QUANTILES, PREDICT, "quantiles of each coordinate, in the order of the request")
-                ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate that holds the level's mass")
-                    ROW(samples, ANSWER_SAMPLES, SAMPLE,
-                        "samples") ROW(log_weights, ANSWER_SAMPLE_VALUES, SAMPLE,
-                                       "normalised log weight of every sample, when not resampled")
-                        ROW(targets, ANSWER_TARGETS, DENSITY, "where the densities are taken")
-                            ROW(unnormalized_log_prob, ANSWER_TARGET_VALUES, DENSITY, "f(x, y) in the target's units")
-                                ROW(log_prob, ANSWER_TARGET_VALUES, DENSITY, "log p(y given x)")
-                                    ROW(proposal_log_prob, ANSWER_TARGET_VALUES, DENSITY, "log q(y given x)")
-                                        ROW(log_normalizer, ANSWER_VALUE, PREDICT | DENSITY,
-                                            "log Z of the standardised density")
-                                            ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY,
-                                                "Monte Carlo standard error of log_normalizer")
+    ROW(mean, ANSWER_VECTOR, PREDICT, "mean of p(y given x)")
+    ROW(std, ANSWER_VECTOR, PREDICT, "standard deviation")
+    ROW(variance, ANSWER_VECTOR, PREDICT, "variance")
+    ROW(median, ANSWER_VECTOR, PREDICT, "median of each coordinate")
+    ROW(quantiles, ANSWER_QUANTILES, PREDICT, "quantiles of each coordinate, in the order of the request")
+    ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate that holds the level's mass")
+    ROW(samples, ANSWER_SAMPLES, SAMPLE, "samples")
+    ROW(log_weights, ANSWER_SAMPLE_VALUES, SAMPLE, "normalised log weight of every sample, when not resampled")
+    ROW(targets, ANSWER_TARGETS, DENSITY, "where the densities are taken")
+    ROW(unnormalized_log_prob, ANSWER_TARGET_VALUES, DENSITY, "f(x, y) in the target's units")
+    ROW(log_prob, ANSWER_TARGET_VALUES, DENSITY, "log p(y given x)")
+    ROW(proposal_log_prob, ANSWER_TARGET_VALUES, DENSITY, "log q(y given x)")
+    ROW(log_normalizer, ANSWER_VALUE, PREDICT | DENSITY, "log Z of the standardised density")
+    ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY, "Monte Carlo standard error of log_normalizer")
 #undef ROW
 };
+/* clang-format on */
 
 const struct answer_member *answer_members(uint32_t *ret_n)
 {
@@ -78,7 +78,7 @@ static void write_quantiles(struct ebm_buf *buf, const struct answer *answer, co
 
 static void write_interval(struct ebm_buf *buf, const struct answer *answer, const double *ends)
 {
-    (void)ebm_buf_text(buf, "{\"kind\":\"equal_tailed\",\"level\":");
+    (void)ebm_buf_printf(buf, "{\"kind\":\"%s\",\"level\":", answer->interval_kind);
     (void)ebm_buf_json_number(buf, answer->interval_level);
     (void)ebm_buf_text(buf, ",\"intervals\":[{\"lower\":");
     json_write_numbers(buf, ends, answer->D, answer->digits);
@@ -188,16 +188,20 @@ enum ebm_status answer_end(struct ebm_buf *buf)
     return ebm_buf_text(buf, "]}\n");
 }
 
-size_t answer_bound(const struct request *request, uint32_t D)
+size_t answer_bound(const struct request *request, uint32_t D, int digits)
 {
-    const size_t number_bytes = 26, brackets_bytes = 4, head_bytes = 1024, row_bytes = 768, quantile_bytes = 64;
+    const size_t brackets_bytes = 4, head_bytes = 1024, row_bytes = 768, quantile_bytes = 64;
+    const size_t around_bytes = 9; /* of a number's digits: sign, point, e-308, comma */
+    const size_t number = (size_t)digits + around_bytes, given = JSON_WRITE_DOUBLE_DIGITS + around_bytes,
+                 small = JSON_WRITE_FLOAT_DIGITS + around_bytes;
     size_t n_samples = request->kind != REQUEST_SAMPLE ? 0
                        : request->resample             ? request->num_samples
                                                        : request->num_draws;
-    size_t vector = D * number_bytes + brackets_bytes;
-    size_t row = row_bytes + 7 * vector; /* mean std variance median interval mcse_mean */
+    size_t vector = D * number + brackets_bytes;
+    size_t row = row_bytes + 7 * vector +
+                 D * small; /* mean std variance median interval and what is to come, mcse_mean */
     row += request->quantiles.n * (quantile_bytes + vector);
-    row += n_samples * (vector + number_bytes);
-    row += request->targets.n * (vector + 3 * number_bytes);
+    row += n_samples * (vector + (request->resample ? 0 : small));
+    row += request->targets.n * (D * given + brackets_bytes + 3 * small);
     return head_bytes + REQUEST_ID_CHARACTERS * 6 + request->inputs.n * row;
 }

@@ -15,6 +15,7 @@ struct answer {
     uint64_t seed;
     uint32_t D, n_samples, n_targets; /* sizes of a row's arrays */
     struct field_numbers quantiles;   /* the probabilities */
+    const char *interval_kind;        /* a word */
     double interval_level;
     int digits;          /* significant digits of numbers in the target's unit */
     const char *ignored; /* a field that the client gave and the estimator does not use; NULL: none */
@@ -45,8 +46,8 @@ void answer_begin(struct ebm_buf *buf, const struct answer *answer);
 void answer_add_row(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row, uint32_t index);
 enum ebm_status answer_end(struct ebm_buf *buf) EBM_MUST_USE;
 
-/* An upper bound of the bytes that the answer to a request takes for a target of D numbers. */
-size_t answer_bound(const struct request *request, uint32_t D);
+/* An upper bound of the bytes that the answer to a request takes for a target of D numbers of so many digits. */
+size_t answer_bound(const struct request *request, uint32_t D, int digits);
 
 enum answer_shape {
     ANSWER_VECTOR,        /* D numbers */

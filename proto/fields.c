@@ -186,7 +186,8 @@ static enum ebm_status read_fractions(const struct reader *reader, struct json_t
     return status;
 }
 
-/* Numbers of a list, or one bare number when X is 1. `first` is where the size was set. */
+/* Numbers of a list, or one bare number when X is 1. `first` is where the size was set. ret_numbers NULL: only looks.
+ */
 static enum ebm_status read_vector(const struct reader *reader, const struct json_t *vector, const char *where,
                                    const char *first, size_t X, double *ret_numbers)
 {
@@ -205,7 +206,8 @@ static enum ebm_status read_vector(const struct reader *reader, const struct jso
             (void)snprintf(at, sizeof at, "%.60s[%zu]", where, x);
             return ebm_error_set(reader->reterr, EBM_INVALID, at, "expected a number, got %s", json_read_kind(number));
         }
-        ret_numbers[x] = json_read_double(number);
+        if (ret_numbers)
+            ret_numbers[x] = json_read_double(number);
     }
     return EBM_OK;
 }
@@ -229,7 +231,7 @@ static enum ebm_status read_vectors(const struct reader *reader, const struct js
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char at[WHERE_BYTES];
         (void)snprintf(at, sizeof at, "%s[%zu]", where, i);
-        status = read_vector(reader, json_read_at(list, i), at, first, X, ret_numbers + i * X);
+        status = read_vector(reader, json_read_at(list, i), at, first, X, ret_numbers ? ret_numbers + i * X : NULL);
     }
     return status;
 }
@@ -245,10 +247,13 @@ static enum ebm_status read_rows(const struct reader *reader, struct json_t *val
         status = vector_size(reader, value, first, &X);
     if (status != EBM_OK)
         return status;
-    double *numbers = ebm_arena_alloc(reader->arena, n * X, sizeof *numbers);
-    if (!numbers)
+    bool is_even = n * X <=
+                   LIMIT_JSON_VALUES; /* else some row is shorter, and memory for all is not worth asking for */
+    double *numbers = is_even ? ebm_arena_alloc(reader->arena, n * X, sizeof *numbers) : NULL;
+    if (is_even && !numbers)
         return fail_no_memory(reader);
     status = read_vectors(reader, value, reader->where, first, n, X, numbers);
+    EBM_ASSERT(is_even || status != EBM_OK);
     struct field_rows rows = {(uint32_t)n, (uint32_t)X, numbers};
     memcpy(reader->target, &rows, sizeof rows);
     return status;
@@ -280,8 +285,9 @@ static enum ebm_status read_targets(const struct reader *reader, struct json_t *
     if (status != EBM_OK)
         return status;
     size_t row_numbers = (size_t)shape.n * shape.D;
-    double *numbers = ebm_arena_alloc(reader->arena, shape.rows * row_numbers, sizeof *numbers);
-    if (!numbers)
+    bool is_even = shape.rows * row_numbers <= LIMIT_JSON_VALUES;
+    double *numbers = is_even ? ebm_arena_alloc(reader->arena, shape.rows * row_numbers, sizeof *numbers) : NULL;
+    if (is_even && !numbers)
         return fail_no_memory(reader);
     for (size_t i = 0; status == EBM_OK && i < shape.rows; i++) {
         char where[WHERE_BYTES], first[WHERE_BYTES];
@@ -290,8 +296,10 @@ static enum ebm_status read_targets(const struct reader *reader, struct json_t *
         (void)snprintf(first, sizeof first, "%s[0][0]", reader->where);
         status = json_read_list(json_read_at(value, i), where, shape.n, shape.n, "targets", &n, reader->reterr);
         if (status == EBM_OK)
-            status = read_vectors(reader, json_read_at(value, i), where, first, n, shape.D, numbers + i * row_numbers);
+            status = read_vectors(reader, json_read_at(value, i), where, first, n, shape.D,
+                                  numbers ? numbers + i * row_numbers : NULL);
     }
+    EBM_ASSERT(is_even || status != EBM_OK);
     shape.numbers = numbers;
     memcpy(reader->target, &shape, sizeof shape);
     return status;

@@ -4,7 +4,8 @@
  *   routes            -> GET operations
  *
  * Fixed parts are written with ' for ", which say() turns. Guarantees: the schema of a body accepts what fields_read
- * accepts, with one exception that JSON Schema has no words for: targets has as many rows as inputs. */
+ * accepts, but for what JSON Schema has no words for: rows that must be as many or as long as other rows, and products
+ * of sizes. */
 #include "proto/openapi.h"
 
 #include <inttypes.h>
@@ -253,7 +254,7 @@ static const char fixed_schemas[] =
     "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
     "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'mcse_mean':" NUMBERS ",'num_samples_ignored':{'const':true},"
     "'num_proposals_ignored':{'const':true},'reliable':{'type':'boolean'},"
-    "'reason':{'enum':[null,'low_ess','dominant_weight','noisy_mean','not_finite']}}},";
+    "'reason':{'enum':[null,'low_ess','dominant_weight','noisy_mean','coarse_energies','not_finite']}}},";
 
 static const char fixed_schemas_2[] =
     "'Error':{'type':'object','additionalProperties':false,'required':['error','code','request_id'],'properties':{"
@@ -304,7 +305,8 @@ static const struct {
     {408, "The body did not arrive in time", NULL, NULL, false},
     {413, "The body is too large", NULL, NULL, true},
     {415, "A type of body that is not read", NULL, NULL, false},
-    {429, "The queue is full", "Retry-After", "{'type':'integer','minimum':1}", false},
+    {429, "No room now: the queue or the memory for requests is full", "Retry-After", "{'type':'integer','minimum':1}",
+     false},
     {500, "Our fault", NULL, NULL, true},
     {503, "Not ready", "Retry-After", "{'type':'integer','minimum':1}", true},
     {504, "No answer in time", NULL, NULL, false},

@@ -150,6 +150,11 @@ const struct field *request_fields(enum request_kind kind, uint32_t *ret_n)
     return tables[kind].fields;
 }
 
+const char *request_interval_word(uint32_t interval_kind)
+{
+    return intervals[interval_kind].word;
+}
+
 const char *request_path(enum request_kind kind)
 {
 #define X(name, path, summary) path,

@@ -109,6 +109,7 @@ const double *request_targets(const struct request *request, uint32_t row);
 
 /* The table of a kind, for the interface's description. Borrow: static. */
 const struct field *request_fields(enum request_kind kind, uint32_t *ret_n);
+const char *request_interval_word(uint32_t interval_kind);
 const char *request_path(enum request_kind kind);
 const char *request_summary(enum request_kind kind);
 

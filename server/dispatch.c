@@ -97,9 +97,24 @@ static uint64_t deadline_of(const struct dispatch *dispatch, const struct job *j
     return job->accepted_us + timeout_ms * 1000;
 }
 
+static void refuse_without_room(struct job *job)
+{
+    deadline_remove(&job->deadline);
+    (void)ebm_error_set(&job->error, EBM_BUSY, "",
+                        "no room for the answer now: it may take %zu bytes, requests in progress take %" PRIu64
+                        ", see --max-inflight-bytes",
+                        operation_memory(job), http_inflight_bytes(job->exchange));
+    reply_error(job->exchange, REPLY_BUSY, &job->error);
+}
+
 /* An admitted job into its model's lane. */
 static void queue_rows(struct dispatch *dispatch, struct job *travelling)
 {
+    if (!http_reserve(travelling->exchange, operation_memory(travelling))) {
+        refuse_without_room(travelling);
+        (void)job_unref(travelling);
+        return;
+    }
     set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
     submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n);
 }

@@ -68,16 +68,15 @@ __attribute__((format(printf, 2, 0))) static void on_daemon_log(void *user, cons
 
 /* ---- starting ---- */
 
-static bool start_daemon(struct http *http, const struct http_config *config)
+static bool start_daemon(struct http *http, const struct http_config *config, int listen_fd)
 {
-    http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                                    http_on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL,
-                                    MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL, MHD_OPTION_LISTEN_SOCKET,
-                                    (MHD_socket)http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                                    (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                                    (unsigned)config->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
-                                    (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed,
-                                    http, MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, http, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_on_access, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL, MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL,
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed,
+        http, MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, http, MHD_OPTION_END);
     return http->daemon != NULL;
 }
 
@@ -105,16 +104,17 @@ static void watch_all(struct http *http, uv_loop_t *loop)
 /* The daemon and our own epoll; on failure nothing is left open. */
 static enum ebm_status start(struct http *http, const struct http_config *config, struct ebm_error *reterr)
 {
-    enum ebm_status status = listen_on(config->host, config->port, &http->listen_fd, &http->port, reterr);
+    int listen_fd;
+    enum ebm_status status = listen_on(config->host, config->port, &listen_fd, &http->port, reterr);
     if (status != EBM_OK)
         return status;
     http->leaver_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (http->leaver_fd >= 0 && start_daemon(http, config))
+    if (http->leaver_fd >= 0 && start_daemon(http, config, listen_fd))
         return EBM_OK;
     status = ebm_error_set(reterr, EBM_INTERNAL, "http", "the HTTP library did not start: %s", strerror(errno));
     if (http->leaver_fd >= 0)
         (void)close(http->leaver_fd);
-    (void)close(http->listen_fd);
+    (void)close(listen_fd);
     return status;
 }
 

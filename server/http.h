@@ -79,6 +79,9 @@ void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes);
 void http_skip_body(struct http_exchange *exchange, uint64_t max_bytes);
 uint64_t http_body_limit(const struct http_exchange *exchange);
 uint64_t http_inflight_bytes(const struct http_exchange *exchange); /* of all exchanges together */
+/* From now on it takes so many bytes, body, work and answer together, until http_answer, which knows the answer's size.
+ * False: beside what others take there is no room. */
+bool http_reserve(struct http_exchange *exchange, uint64_t bytes) EBM_MUST_USE;
 /* Hands out the body, once. New: ebm_buf_done. */
 void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body);
 

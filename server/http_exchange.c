@@ -114,21 +114,27 @@ uint64_t http_answered_bytes(const struct http_exchange *exchange)
 
 /* ---- bytes in flight ---- */
 
-static void charge(struct http_exchange *exchange, uint64_t bytes)
+/* From now on it is charged with so many bytes. */
+static void recharge(struct http_exchange *exchange, uint64_t bytes)
 {
-    exchange->charged_bytes += bytes;
-    exchange->http->inflight_bytes += bytes;
+    exchange->http->inflight_bytes += bytes - exchange->charged_bytes;
+    exchange->charged_bytes = bytes;
 }
 
-/* For a body. One that is alone always fits: it would never otherwise. */
-static bool try_charge(struct http_exchange *exchange, uint64_t bytes)
+/* One that is alone always fits: it would never otherwise. */
+static bool fits(const struct http_exchange *exchange, uint64_t bytes)
 {
     const struct http *http = exchange->http;
-    bool is_alone = http->inflight_bytes == exchange->charged_bytes;
-    bool fits = is_alone || http->inflight_bytes + bytes <= http->max_inflight_bytes;
-    if (fits)
-        charge(exchange, bytes);
-    return fits;
+    uint64_t others = http->inflight_bytes - exchange->charged_bytes;
+    return others == 0 || others + bytes <= http->max_inflight_bytes;
+}
+
+bool http_reserve(struct http_exchange *exchange, uint64_t bytes)
+{
+    bool has_room = fits(exchange, bytes);
+    if (has_room)
+        recharge(exchange, bytes);
+    return has_room;
 }
 
 /* ---- answering ---- */
@@ -144,7 +150,7 @@ void http_answer(struct http_exchange *exchange, const struct http_answer *answe
     exchange->answer = *answer;
     exchange->answer_body = *body;
     exchange->answer_bytes = body->size;
-    charge(exchange, body->size);
+    recharge(exchange, body->size);
     ebm_buf_init(body, 0);
     exchange->state = ANSWERED;
     if (was_waiting)
@@ -231,6 +237,7 @@ static enum MHD_Result send_answer(struct http_exchange *exchange)
         result = MHD_queue_response(exchange->connection, (unsigned)exchange->answer.status, response);
     MHD_destroy_response(response);
     exchange->state = SENDING;
+    http_peer_give_time(exchange->peer, exchange->answer_bytes);
     return result;
 }
 
@@ -347,14 +354,14 @@ static bool must_answer_at_once(const struct http_exchange *exchange)
            (expect && strcasecmp(expect, "100-continue") == 0);
 }
 
-/* Room for the body that is announced; what comes in chunks finds its room as it comes. */
+/* A body that is announced and would not fit is refused before it comes; it is charged as it comes. */
 static void admit_body(struct http_exchange *exchange)
 {
     const struct http_handler *handler = &exchange->http->handler;
     uint64_t announced = announced_bytes(exchange);
     if (announced > exchange->body_limit)
         handler->on_refusal(handler->user, exchange, HTTP_TOO_LARGE);
-    else if (exchange->keeps_body && announced > 0 && !try_charge(exchange, announced))
+    else if (exchange->keeps_body && announced > 0 && !fits(exchange, announced))
         handler->on_refusal(handler->user, exchange, HTTP_NO_ROOM);
     else if (exchange->keeps_body && announced > 0)
         ebm_buf_init(&exchange->body, announced); /* no larger than it has to be */
@@ -382,16 +389,13 @@ static enum MHD_Result begin(struct http_exchange *exchange)
 static void keep(struct http_exchange *exchange, const char *bytes, size_t size)
 {
     const struct http_handler *handler = &exchange->http->handler;
-    bool has_room = exchange->body_bytes <= exchange->charged_bytes || try_charge(exchange, exchange->body_bytes);
-    bool fits = exchange->body_bytes <= exchange->body_limit;
-    if (fits && has_room && ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
+    bool is_too_large = exchange->body_bytes > exchange->body_limit;
+    if (!is_too_large && http_reserve(exchange, exchange->body_bytes) &&
+        ebm_buf_append(&exchange->body, bytes, size) == EBM_OK)
         return;
     ebm_buf_done(&exchange->body);
     ebm_buf_init(&exchange->body, 0);
-    if (fits)
-        handler->on_refusal(handler->user, exchange, HTTP_NO_ROOM);
-    else
-        handler->on_refusal(handler->user, exchange, HTTP_TOO_LARGE);
+    handler->on_refusal(handler->user, exchange, is_too_large ? HTTP_TOO_LARGE : HTTP_NO_ROOM);
 }
 
 static enum MHD_Result receive(struct http_exchange *exchange, const char *bytes, size_t size)

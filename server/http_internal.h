@@ -32,7 +32,6 @@ struct http {
     uint64_t inflight_bytes, max_inflight_bytes; /* what exchanges are charged with, together */
     bool quiesced, closing;
     uint16_t port;
-    int listen_fd;              /* the daemon's; ours again after http_quiesce; -1: closed */
     uint64_t id_base, id_count; /* of request ids that we make */
 };
 
@@ -65,7 +64,7 @@ struct http_exchange {
     struct ebm_buf body;
     bool keeps_body;
     uint64_t body_bytes, body_limit;
-    uint64_t charged_bytes; /* body: announced, or as it comes; and answer */
+    uint64_t charged_bytes; /* the body as it comes, then what the handler reserved, then the answer */
     uint64_t started_us;
     struct http_answer answer;
     struct ebm_buf answer_body;
@@ -92,6 +91,8 @@ void http_on_due(void *user, struct deadline *due);
 struct peer *http_peer_of(struct MHD_Connection *connection); /* NULL: there was no memory for one */
 void http_peer_begin(struct peer *peer, struct http_exchange *exchange);
 void http_peer_end(struct peer *peer); /* its exchange is over */
+/* To take an answer of so many bytes. */
+void http_peer_give_time(struct peer *peer, uint64_t bytes);
 /* The daemon passed these bytes on to us. */
 void http_peer_note_passed(struct peer *peer, size_t bytes);
 /* Ends uploads that keep the daemon busy with nothing. */

@@ -1,7 +1,8 @@
 /* http_peer.c - a connection, from accept to close.
  *
  * Its deadline is one time for all that the client has to send: from accept to the first request's head, and from a
- * head to the body's end; between requests it looks now and then whether a head has begun and does not end. Closing is
+ * head to the body's end; then one for taking the answer, by its size; between requests it looks now and then whether a
+ * head has begun and does not end. Closing is
  * left to the daemon, which sees what shutdown did, and lingering.c holds on to a connection whose client could lose an
  * answer by it.
  *
@@ -11,15 +12,19 @@
  * not there; bytes of its next request do not.
  *
  * Guarantees: nothing refers to a peer after its socket is closed. Does not know: what a request says. */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "server/http_internal.h"
 #include "server/socket_state.h"
 
-#define LEAVERS 64 /* looked at with one call */
+#define LEAVERS 64                          /* looked at with one call */
+#define SLOWEST_BYTES_A_SECOND (256u << 10) /* a client that takes an answer; and body_timeout_ms besides */
 #define STUCK_MS 100u
 #define CHUNK_SIZE_BYTES 4096u /* of a size with its extensions; no client sends so many */
 
@@ -40,7 +45,8 @@ static void peer_new(struct http *http, struct MHD_Connection *connection, void 
     deadline_init(&peer->deadline);
     ebm_list_append(&http->peers, &peer->link);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = peer}; /* errors come unasked */
-    (void)epoll_ctl(http->leaver_fd, EPOLL_CTL_ADD, peer->fd, &event);
+    if (epoll_ctl(http->leaver_fd, EPOLL_CTL_ADD, peer->fd, &event) != 0)
+        ebm_log_warning("a connection is not watched, its client may leave unseen: %s", strerror(errno));
     timeouts_set(&http->timeouts, &peer->deadline, ebm_clock_us() + http->body_timeout_us);
     *ret_peer = peer;
 }
@@ -78,6 +84,12 @@ void http_peer_end(struct peer *peer)
     peer->is_asking = false;
     peer->idle_us = ebm_clock_us();
     timeouts_set(&peer->http->timeouts, &peer->deadline, peer->idle_us + peer->http->body_timeout_us);
+}
+
+void http_peer_give_time(struct peer *peer, uint64_t bytes)
+{
+    uint64_t us = peer->http->body_timeout_us + bytes * 1000000u / SLOWEST_BYTES_A_SECOND;
+    timeouts_set(&peer->http->timeouts, &peer->deadline, ebm_clock_us() + us);
 }
 
 /* Since it fell idle. */

@@ -52,6 +52,7 @@ struct job {
     struct model_store_entry *model; /* a reference, NULL before it is found */
     struct ebm_resolved_query resolved;
     struct ebm_prediction *predictions; /* (request.inputs.n) */
+    size_t answer_bound;                /* bytes of the answer at most */
     struct ebm_error error;             /* status OK: answer stands */
     struct ebm_buf answer;
     uint64_t finished_us;

@@ -102,21 +102,31 @@ static enum ebm_status check_shapes(struct job *job)
     return EBM_OK;
 }
 
+/* Numbers of a row that cost time: coordinates of draws, of samples and of targets; a mixture's quantiles are searched
+ * for over its components. */
+static uint64_t work_of_row(const struct job *job)
+{
+    const struct ebm_net_desc *net = ebm_model_net(job->model->model);
+    const struct ebm_estimate_spec *spec = &job->resolved.spec;
+    bool draws = spec->estimator == EBM_ESTIMATE_IMPORTANCE;
+    uint64_t n = (uint64_t)job->resolved.n_samples + job->request.targets.n;
+    return (n + (draws ? job->request.num_draws : (uint64_t)spec->n_probabilities * net->K)) * net->D;
+}
+
 static enum ebm_status check_size(const struct operation_service *service, struct job *job)
 {
     const struct request *request = &job->request;
-    uint32_t D = ebm_model_net(job->model->model)->D;
-    uint64_t draws = request->num_draws + request->num_samples + request->targets.n;
-    size_t bytes = answer_bound(request, D);
-    if (draws * request->inputs.n * D > service->max_work)
+    uint64_t work = work_of_row(job);
+    job->answer_bound = answer_bound(request, ebm_model_net(job->model->model)->D, job->model->digits);
+    if (work * request->inputs.n > service->max_work)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs",
-                             "%" PRIu32 " rows of %" PRIu64 " draws and targets of %" PRIu32
-                             " numbers, at most %" PRIu64 " numbers are allowed in a request: ask for fewer",
-                             request->inputs.n, draws, D, service->max_work);
-    if (bytes > service->max_response_bytes)
+                             "%" PRIu32 " rows of %" PRIu64 " numbers in draws, samples and targets: at most %" PRIu64
+                             " together, ask for fewer",
+                             request->inputs.n, work, service->max_work);
+    if (job->answer_bound > service->max_response_bytes)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs",
                              "the answer may take %zu bytes, at most %zu are allowed: ask for fewer rows or numbers",
-                             bytes, service->max_response_bytes);
+                             job->answer_bound, service->max_response_bytes);
     return EBM_OK;
 }
 
@@ -137,15 +147,20 @@ enum ebm_status operation_admit(const struct operation_service *service, struct 
                                               &job->error);
     if (status == EBM_OK)
         status = check_shapes(job);
-    if (status == EBM_OK)
-        status = check_size(service, job);
     if (status != EBM_OK)
         return status;
     if (!request->has_seed)
         request->seed = ebm_seed_random();
     struct ebm_query query = query_of(request);
     status = ebm_query_resolve(&query, job->model->model, &job->arena, &job->resolved, &job->error);
+    if (status == EBM_OK)
+        status = check_size(service, job);
     return status == EBM_OK ? make_room(job) : status;
+}
+
+size_t operation_memory(const struct job *job)
+{
+    return job->answer_bound + job->arena.used_bytes;
 }
 
 /* ---- rows ---- */
@@ -216,6 +231,7 @@ void operation_encode(const struct operation_service *service, struct job *job)
         .n_samples = job->resolved.n_samples,
         .n_targets = request->targets.n,
         .quantiles = request->quantiles,
+        .interval_kind = request_interval_word(request->interval_kind),
         .interval_level = request->interval_level,
         .digits = job->model->digits,
         .ignored = ignored_of(request),
@@ -230,4 +246,7 @@ void operation_encode(const struct operation_service *service, struct job *job)
     if (status != EBM_OK)
         (void)ebm_error_set(&job->error, EBM_INTERNAL, "", "the answer could not be written: %s",
                             ebm_status_text(status));
+    ebm_arena_done(&job->arena); /* the answer may wait long for a slow client */
+    ebm_arena_init(&job->arena, 0);
+    job->predictions = NULL;
 }

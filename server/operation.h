@@ -10,7 +10,7 @@
 struct operation_service {
     const struct model_store *store;
     struct request_limits limits;
-    uint64_t max_work; /* rows x draws x D of one request */
+    uint64_t max_work; /* numbers to draw and to weigh for one request */
     size_t max_response_bytes;
 };
 
@@ -21,10 +21,14 @@ enum ebm_status operation_read(const struct operation_service *service, struct j
  * job->error. */
 enum ebm_status operation_admit(const struct operation_service *service, struct job *job) EBM_MUST_USE;
 
+/* Bytes that an admitted job and its answer take at most. */
+size_t operation_memory(const struct job *job);
+
 /* Row `row` of an admitted job, as the engine wants it. */
 struct ebm_item operation_item(struct job *job, uint32_t row);
 
-/* The predictions -> job->answer; a failure stands in job->error. Stops early when nobody wants the job any more. */
+/* The predictions -> job->answer; a failure stands in job->error. Frees the arena: nothing of the request or the
+ * predictions is there afterwards. Stops early when nobody wants the job any more. */
 void operation_encode(const struct operation_service *service, struct job *job);
 
 #endif

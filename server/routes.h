@@ -8,7 +8,7 @@
 struct routes {
     struct dispatch *dispatch;
     const struct model_store *store; /* NULL until the models are loaded */
-    bool ready;                      /* /readyz and /predict answer 200 */
+    bool ready;                      /* /readyz answers 200 */
     uint64_t max_body_bytes, max_inflight_bytes, body_timeout_ms;
     const struct request_limits *limits; /* what /openapi.json says; borrow */
     uint64_t n_requests;                 /* that are over */

@@ -41,6 +41,8 @@ static double log_mean_exp(const float *values, uint32_t n)
     double max = -INFINITY, sum = 0.0;
     for (uint32_t i = 0; i < n; i++)
         max = fmax(max, (double)values[i]);
+    if (max == -INFINITY)
+        return max;
     for (uint32_t i = 0; i < n; i++)
         sum += exp((double)values[i] - max);
     return max + log(sum / n);

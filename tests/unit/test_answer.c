@@ -77,8 +77,13 @@ Test(answer, the_bound_holds_for_the_longest_numbers)
     for (size_t q = 0; q < Q; q++)
         p[q] = 0.12345678901234567 + 1e-9 * (double)q;
     struct request request = {.inputs = {.n = ROWS}, .quantiles = {Q, p}};
-    struct answer head = {
-        .model = "m", .version = REQUEST_MAX_SEED, .seed = REQUEST_MAX_SEED, .D = D, .quantiles = {Q, p}, .digits = 17};
+    struct answer head = {.model = "m",
+                          .version = REQUEST_MAX_SEED,
+                          .seed = REQUEST_MAX_SEED,
+                          .D = D,
+                          .quantiles = {Q, p},
+                          .interval_kind = "equal_tailed",
+                          .digits = 17};
     struct answer_row row = {.mean = numbers,
                              .std = numbers,
                              .variance = numbers,
@@ -98,7 +103,8 @@ Test(answer, the_bound_holds_for_the_longest_numbers)
     for (uint32_t i = 0; i < ROWS; i++)
         answer_add_row(&buf, &head, &row, i);
     cr_assert_eq(answer_end(&buf), EBM_OK);
-    cr_assert_leq(buf.size, answer_bound(&request, D), "%zu bytes, bound %zu", buf.size, answer_bound(&request, D));
+    cr_assert_leq(buf.size, answer_bound(&request, D, head.digits), "%zu bytes, bound %zu", buf.size,
+                  answer_bound(&request, D, head.digits));
     struct json_t *root = NULL;
     cr_assert_eq(json_read_parse(buf.bytes, buf.size, &(struct json_read_limits){100, 1 << 20}, &root, NULL), EBM_OK);
     json_read_freep(&root);
@@ -118,7 +124,8 @@ Test(answer, the_bound_holds_for_samples_and_densities)
                                   .num_draws = N,
                                   .resample = weighted == 0,
                                   .targets = {.n = weighted == 2 ? N : 0}};
-        struct answer head = {.model = "m", .D = D, .n_samples = N, .n_targets = N, .digits = 17};
+        struct answer head = {
+            .model = "m", .D = D, .n_samples = N, .n_targets = N, .interval_kind = "equal_tailed", .digits = 17};
         struct answer_row row = {.samples = numbers, .log_weights = weighted ? numbers : NULL, .mcse_mean = numbers};
         if (weighted == 2)
             row = (struct answer_row){.targets = numbers,
@@ -133,7 +140,8 @@ Test(answer, the_bound_holds_for_samples_and_densities)
         for (uint32_t i = 0; i < ROWS; i++)
             answer_add_row(&buf, &head, &row, i);
         cr_assert_eq(answer_end(&buf), EBM_OK);
-        cr_assert_leq(buf.size, answer_bound(&request, D), "%zu bytes, bound %zu", buf.size, answer_bound(&request, D));
+        cr_assert_leq(buf.size, answer_bound(&request, D, head.digits), "%zu bytes, bound %zu", buf.size,
+                      answer_bound(&request, D, head.digits));
         ebm_buf_done(&buf);
     }
 }
@@ -149,6 +157,7 @@ Test(answer, samples_and_densities_as_documented)
     text = write_one(&head, &row);
     cr_assert_not_null(strstr(text, "[{\"targets\":[[1.5],[-2]],\"log_prob\":[1.5,-2],\"log_normalizer\":-0.25,"), "%s",
                        text);
+    head.interval_kind = "equal_tailed";
     head.interval_level = 0.9;
     row = (struct answer_row){.interval = two, .reliable = true};
     text = write_one(&head, &row);

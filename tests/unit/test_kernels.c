@@ -347,11 +347,28 @@ Test(quantile, mixture_inverts_its_distribution_function)
         double y[EBM_COUNT_OF(p)];
         ebm_quantile_mixture(y, 1, p, EBM_COUNT_OF(p), &f.q, d);
         for (size_t i = 0; i < EBM_COUNT_OF(p); i++) {
-            double cdf = 0.0;
-            for (uint32_t k = 0; k < 4; k++)
+            double cdf = 0.0, total = 0.0;
+            for (uint32_t k = 0; k < 4; k++) {
+                total += exp((double)f.log_weight[k]);
                 cdf += exp((double)f.log_weight[k]) * 0.5 *
                        erfc(-(y[i] - (double)f.mean[d * 4 + k]) * (double)f.inv_std[d * 4 + k] / sqrt(2.0));
+            }
+            cdf /= total;
             cr_assert_float_eq(cdf, p[i], 1e-9, "d %u p %g: cdf %g", d, p[i], cdf);
         }
+    }
+}
+
+Test(quantile, far_tails_of_a_mixture_are_as_far_on_both_sides)
+{
+    float mean[3] = {-1.0f, 0.0f, 1.0f}, std[3] = {1.0f, 1.0f, 1.0f}, log_weight[3];
+    struct ebm_mixture q = {.D = 1, .K = 3, .mean = mean, .inv_std = std, .std = std, .log_weight = log_weight};
+    for (int k = 0; k < 3; k++)
+        log_weight[k] = logf(1.0f / 3.0f);
+    for (double tail = 0x1p-53; tail < 0.5; tail *= 8.0) {
+        double p[2] = {tail, 1.0 - tail}, y[2];
+        ebm_quantile_mixture(y, 1, p, 2, &q, 0);
+        cr_assert_float_eq(y[0], -y[1], 1e-6, "tail %g: %g and %g", tail, y[0], y[1]);
+        cr_assert(y[1] < 10.0, "tail %g: %g", tail, y[1]);
     }
 }

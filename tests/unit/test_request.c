@@ -226,6 +226,25 @@ Test(request, an_id_is_counted_in_characters)
     cr_assert_not_null(strstr(error.text, "at most 256 characters, got 257"), "%s", error.text);
 }
 
+Test(request, a_first_row_that_is_too_long_is_not_multiplied_by_the_rows)
+{
+    static char body[1 << 17];
+    struct request request;
+    struct ebm_error error = {.status = EBM_OK};
+    size_t used = (size_t)snprintf(body, sizeof body, "{\"inputs\":[[1");
+    for (int i = 1; i < 20000; i++)
+        used += (size_t)snprintf(body + used, sizeof body - used, ",1");
+    used += (size_t)snprintf(body + used, sizeof body - used, "]");
+    for (int i = 1; i < 4000; i++)
+        used += (size_t)snprintf(body + used, sizeof body - used, ",1");
+    (void)snprintf(body + used, sizeof body - used, "]}");
+    struct ebm_arena small;
+    ebm_arena_init(&small, 1 << 20);
+    cr_assert_eq(request_read(REQUEST_PREDICT, body, strlen(body), &limits, &small, &request, &error), EBM_INVALID);
+    cr_assert_str_eq(error.where, "inputs[1]", "%s: %s", error.where, error.text);
+    ebm_arena_done(&small);
+}
+
 Test(request, samples)
 {
     struct request request;
