@@ -476,8 +476,6 @@ def test_probes_answer_under_fire(binary):
             slowest = max(found, key=lambda one: one[1])
             print(f"      in the slowest, of {slowest[1]:.2f} ms, the loop ran {slowest[2]:.2f} and waited for a CPU {slowest[3]:.2f}")
             assert counts[400] and (name == "refused" or counts[200]), counts
-            busy_ms = max(served_ms - stood_ms for _, served_ms, _, stood_ms in found)
-            assert busy_ms < PROBE_MS, f"the server itself kept a probe waiting for {busy_ms:.1f} ms"
             assert slowest[1] < PROBE_MS, f"a probe took {slowest[1]:.1f} ms"
             steady.check("the fire")
 
