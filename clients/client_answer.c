@@ -310,17 +310,21 @@ static void read_head(struct reader *reader, const json_t *root)
     reader->answer.n_rows = json_array_size(reader->rows);
 }
 
-/* ---- texts as JSON ---- */
+/* ---- the whole ---- */
 
-static enum ebm_client_status load(const struct client_bytes *body, json_t **ret_root, struct ebm_client_error *reterr)
+enum ebm_client_status client_load(const struct client_bytes *body, struct json_t **ret_root,
+                                   struct ebm_client_error *reterr)
 {
     json_error_t error;
     json_t *root = json_loadb(body->bytes ? body->bytes : "", body->size, 0, &error);
-    if (root) {
+    if (json_is_object(root)) {
         *ret_root = root;
         return EBM_CLIENT_OK;
     }
-    if (json_error_code(&error) == json_error_out_of_memory)
+    json_decref(root);
+    if (root)
+        return client_fail(reterr, EBM_CLIENT_BAD_ANSWER, "answer", "expected an object; is this an ebm-server?");
+    if (json_error_code(&error) == json_error_unknown || json_error_code(&error) == json_error_out_of_memory)
         return client_fail(reterr, EBM_CLIENT_NO_MEMORY, "answer", "no memory");
     return client_fail(reterr, EBM_CLIENT_BAD_ANSWER, "answer", "not JSON: byte %d: %.100s; is this an ebm-server?",
                        error.position, error.text);
@@ -330,7 +334,7 @@ enum ebm_client_status client_read_answer(const struct client_bytes *body, struc
                                           struct ebm_client_error *reterr)
 {
     json_t *root = NULL;
-    enum ebm_client_status status = load(body, &root, reterr);
+    enum ebm_client_status status = client_load(body, &root, reterr);
     if (status != EBM_CLIENT_OK)
         return status;
     struct reader reader = {.most_numbers = body->size, .error = reterr};
@@ -361,7 +365,7 @@ enum ebm_client_status client_read_true(const struct client_bytes *body, const c
                                         struct ebm_client_error *reterr)
 {
     json_t *root = NULL;
-    enum ebm_client_status status = load(body, &root, reterr);
+    enum ebm_client_status status = client_load(body, &root, reterr);
     if (status != EBM_CLIENT_OK)
         return status;
     if (!json_is_true(json_object_get(root, name)))

@@ -4,6 +4,12 @@
 
 #include "clients/client_http.h"
 
+struct json_t;
+
+/* The object that a body is. New: json_decref. Any thread. */
+enum ebm_client_status client_load(const struct client_bytes *body, struct json_t **ret_root,
+                                   struct ebm_client_error *reterr);
+
 /* BAD_ANSWER with where = the member that is missing, of another type or of another size than its neighbours; unknown
  * members are passed over. New: ebm_client_..._done. Any thread. */
 enum ebm_client_status client_read_answer(const struct client_bytes *body, struct ebm_client_answer *ret_answer,

@@ -44,17 +44,6 @@ static const char **texts_of(struct catalogue *catalogue, const json_t *list, si
     return texts;
 }
 
-static json_t *load(const struct client_bytes *body, struct ebm_client_error *reterr)
-{
-    json_t *root = json_loadb(body->bytes ? body->bytes : "", body->size, 0, NULL);
-    if (!json_is_object(root)) {
-        (void)client_fail(reterr, EBM_CLIENT_BAD_ANSWER, "answer", "expected a JSON object; is this an ebm-server?");
-        json_decref(root);
-        return NULL;
-    }
-    return root;
-}
-
 static enum ebm_client_status verdict(struct catalogue *catalogue, json_t *root, const char *wrong,
                                       const char *expected, struct ebm_client_error *reterr)
 {
@@ -87,9 +76,10 @@ enum ebm_client_status client_read_models(const struct client_bytes *body, struc
                                           struct ebm_client_error *reterr)
 {
     struct catalogue catalogue = {.no_memory = false};
-    json_t *root = load(body, reterr);
-    if (!root)
-        return EBM_CLIENT_BAD_ANSWER;
+    json_t *root = NULL;
+    enum ebm_client_status status = client_load(body, &root, reterr);
+    if (status != EBM_CLIENT_OK)
+        return status;
     const json_t *list = json_object_get(root, "models");
     bool is_fine = json_is_array(list) && json_is_string(json_object_get(root, "name"));
     struct ebm_client_models models = {.n_models = json_array_size(list)};
@@ -98,9 +88,8 @@ enum ebm_client_status client_read_models(const struct client_bytes *body, struc
     models.models = take(&catalogue, models.n_models, sizeof *models.models);
     for (size_t i = 0; models.models && is_fine && i < models.n_models; i++)
         is_fine = read_entry(&catalogue, json_array_get(list, i), &models.models[i]);
-    enum ebm_client_status status = verdict(&catalogue, root, is_fine ? NULL : "models",
-                                            "expected a name and a list of objects with name, version and available",
-                                            reterr);
+    status = verdict(&catalogue, root, is_fine ? NULL : "models",
+                     "expected a name and a list of objects with name, version and available", reterr);
     models.memory = catalogue.memory;
     if (status == EBM_CLIENT_OK)
         *ret_models = models;
@@ -136,9 +125,10 @@ enum ebm_client_status client_read_model(const struct client_bytes *body, struct
     struct catalogue catalogue = {.no_memory = false};
     const char *wrong = NULL;
     size_t n_input_names, n_target_names;
-    json_t *root = load(body, reterr);
-    if (!root)
-        return EBM_CLIENT_BAD_ANSWER;
+    json_t *root = NULL;
+    enum ebm_client_status status = client_load(body, &root, reterr);
+    if (status != EBM_CLIENT_OK)
+        return status;
     struct ebm_client_model model = {.name = text_of(&catalogue, json_object_get(root, "name"))};
     model.platform = text_of(&catalogue, json_object_get(root, "platform"));
     model.versions = texts_of(&catalogue, json_object_get(root, "versions"), &model.n_versions);
@@ -152,8 +142,7 @@ enum ebm_client_status client_read_model(const struct client_bytes *body, struct
         wrong = "inputs";
     else if (model.D == 0 || (n_target_names > 0 && n_target_names != model.D))
         wrong = "outputs";
-    enum ebm_client_status status = verdict(&catalogue, root, wrong,
-                                            "expected a text, or a tensor's shape and as many names", reterr);
+    status = verdict(&catalogue, root, wrong, "expected a text, or a tensor's shape and as many names", reterr);
     model.memory = catalogue.memory;
     if (status == EBM_CLIENT_OK)
         *ret_model = model;
