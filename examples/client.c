@@ -1,10 +1,10 @@
 /* client.c - asks an ebm-server from C: which models are there, and what does the first say about one input?
  *
- *   cc client.c -lebm_client -lcurl -ljansson -o client && ./client http://127.0.0.1:8080 80 */
+ *   cc client.c $(pkg-config --cflags --libs ebm_client) -o client && ./client http://127.0.0.1:8080 80 */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "clients/ebm_client.h" /* installed: <ebm_client.h> */
+#include <ebm_client.h>
 
 #define MOST_INPUTS 64
 

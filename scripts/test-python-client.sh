@@ -14,8 +14,7 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 python=$folder/venv/bin/python
 
-# /usr/bin/python3 is Debian's, whatever else stands in PATH
-[ -x "$python" ] || "$([ -x /usr/bin/python3 ] && echo /usr/bin/python3 || command -v python3)" -m venv "$folder/venv"
+[ -x "$python" ] || python3 -m venv "$folder/venv"
 pip() { "$python" -m pip --disable-pip-version-check --quiet "$@"; }
 # Built from a copy: setuptools leaves its folders beside what it builds.
 rm -rf "$folder/package"
