@@ -19,11 +19,11 @@ MAY_INCLUDE = {
 # header -> files that may include it
 THIRD_PARTY = {
     "cblas.h": {"core/blas.c"},
+    "curl/curl.h": {"clients/client_http.c"},
     "dnnl.h": {"core/conv_onednn.c"},
     "immintrin.h": {"core/kernels_cpu_lanes.c"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http.c"},
-    "curl/curl.h": {"clients/client_http.c"},
 }
 JANSSON = re.compile(r"^(proto/.*|clients/client_[a-z]+\.c|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options|model_store)\.c)$")
 UV = re.compile(r"^server/.*$")
