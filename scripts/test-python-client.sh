@@ -20,7 +20,7 @@ pip() { "$python" -m pip --disable-pip-version-check --quiet "$@"; }
 rm -rf "$folder/package"
 cp -r "$root/clients/python" "$folder/package"
 pip install --upgrade --force-reinstall --no-deps "$folder/package"
-pip install "$folder/package${ARVIZ:+[arviz]}" pytest==8.3.4 mypy==1.14.1
+pip install "$folder/package${ARVIZ:+[arviz]}" pytest==8.3.4 mypy==1.14.1 trio==0.27.0
 
 cd "$folder" # both leave caches where they stand
 status=0

@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from fake_server import WRONG, serving  # noqa: E402
-from harness import run_all  # noqa: E402
+from harness import SLOW, run_all  # noqa: E402
 
 
 def client(binary, *arguments, stdin=None, env=None, expect=0):
@@ -146,28 +146,32 @@ def test_refusals(binary):
         assert out == "" and len(server.requests("unready")) == 1, "a probe is asked once"
 
 
-def gaps(server, how):
+def check_waits(server, how, *expected):
+    """Between requests: never shorter, by chance a quarter longer; a busy machine adds up to a second."""
     times = [entry["time"] for entry in server.requests(how)]
-    return [after - before for before, after in zip(times, times[1:])]
+    waits = [after - before for before, after in zip(times, times[1:])]
+    assert len(waits) == len(expected), waits
+    for wait, seconds in zip(waits, expected):
+        assert 0.95 * seconds < wait < 1.25 * seconds + SLOW, (waits, expected)
 
 
 def test_asked_again(binary):
     with serving() as server:
         out, _ = predict(binary, server, "busy,3,,a", "--format", "csv")
         assert out.splitlines()[1].startswith("0,3,"), out
-        first, second, third = gaps(server, "busy,3,,a")
-        assert 0.09 < first < 0.5 and 0.19 < second < 0.6 and 0.39 < third < 0.9, (first, second, third)
-        predict(binary, server, "busy,1,1,b")
-        assert 0.99 < gaps(server, "busy,1,1,b")[0] < 1.6, "Retry-After: 1"
+        check_waits(server, "busy,3,,a", 0.1, 0.2, 0.4)
+        predict(binary, server, "busy,1,2,b")
+        check_waits(server, "busy,1,2,b", 2)
         _, err = predict(binary, server, "busy,9,,c", "--retries", 2, expect=2)
         assert "queue_full" in err and "asked 3 times" in err and len(server.requests("busy,9,,c")) == 3, err
         predict(binary, server, "busy,9,,d", "--retries", 0, expect=2)
         assert len(server.requests("busy,9,,d")) == 1
         start = time.monotonic()
-        predict(binary, server, "busy,9,3600,e", "--call-timeout-ms", 1000, expect=2)
-        assert time.monotonic() - start < 1 and len(server.requests("busy,9,3600,e")) == 1, "a wait that ends too late"
+        predict(binary, server, "busy,9,3600,e", "--call-timeout-ms", 4000, expect=2)
+        assert time.monotonic() - start < 4 and len(server.requests("busy,9,3600,e")) == 1, "a wait that ends too late"
         _, err = predict(binary, server, "unready", "--retries", 1, expect=2)
-        assert "status 503, not_ready" in err and 0.99 < gaps(server, "unready")[0] < 1.6, err
+        assert "status 503, not_ready" in err, err
+        check_waits(server, "unready", 1)
         assert len({entry["connection"] for entry in server.requests("busy,3,,a")}) == 1, "one connection for all"
 
 
@@ -181,7 +185,7 @@ def test_what_is_no_answer(binary):
         for how in ("silent", "drip"):
             start = time.monotonic()
             _, err = predict(binary, server, how, "--call-timeout-ms", 300, expect=3)
-            assert 0.29 < time.monotonic() - start < 3, time.monotonic() - start
+            assert 0.29 < time.monotonic() - start < 3 * SLOW, time.monotonic() - start
         _, err = predict(binary, server, "huge", "--max-answer-bytes", 1000000, expect=4)
         assert "larger than max_answer_bytes (1000000)" in err, err
         for k, body in enumerate(WRONG):
