@@ -17,7 +17,7 @@
  * Threads. One client may be used by any number of threads at once: each call takes a connection out of the client's
  * pool and puts it back, so calls run side by side and connections are reused. Only ebm_client_new and ebm_client_free
  * stand alone: no other call may run on the client that is freed. Requests are only read; answers and errors belong to
- * the caller.
+ * the caller. No signal is used; with https a program ignores SIGPIPE.
  *
  * Ownership. What a function makes the caller frees: clients by ebm_client_free, answers by the ebm_client_..._done of
  * their type, which takes all their arrays and texts together. Texts of options are copied; requests are borrowed for
@@ -30,7 +30,7 @@
  * depends on nothing that came before. The wait is what Retry-After says or doubles from 100 ms, at most max_wait_ms,
  * with up to a quarter more by chance, so that many clients do not come back together. A call never takes longer than
  * timeout_ms: where the next wait would end too late, the refusal is returned at once. Failed connections are not tried
- * again.
+ * again, but for one that was kept and that the server has closed meanwhile.
  *
  * An answer's unknown members are ignored: a newer server can say more. null in place of a number is NAN. */
 #ifndef EBM_CLIENT_H
