@@ -330,8 +330,8 @@ enum ebm_client_status client_load(const struct client_bytes *body, struct json_
                        error.position, error.text);
 }
 
-enum ebm_client_status client_read_answer(const struct client_bytes *body, struct ebm_client_answer *ret_answer,
-                                          struct ebm_client_error *reterr)
+enum ebm_client_status client_read_answer(const struct client_bytes *body, size_t n_rows,
+                                          struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr)
 {
     json_t *root = NULL;
     enum ebm_client_status status = client_load(body, &root, reterr);
@@ -339,6 +339,9 @@ enum ebm_client_status client_read_answer(const struct client_bytes *body, struc
         return status;
     struct reader reader = {.most_numbers = body->size, .error = reterr};
     read_head(&reader, root);
+    if (reader.status == EBM_CLIENT_OK && reader.answer.n_rows != n_rows)
+        reader.status = client_fail(reterr, EBM_CLIENT_BAD_ANSWER, "predictions", "expected %zu rows, got %zu", n_rows,
+                                    reader.answer.n_rows);
     for (size_t i = 0; i < sizeof members / sizeof members[0] && reader.status == EBM_CLIENT_OK; i++)
         read_member(&reader, &members[i]);
     if (reader.status == EBM_CLIENT_OK)

@@ -10,10 +10,10 @@ struct json_t;
 enum ebm_client_status client_load(const struct client_bytes *body, struct json_t **ret_root,
                                    struct ebm_client_error *reterr);
 
-/* BAD_ANSWER with where = the member that is missing, of another type or of another size than its neighbours; unknown
- * members are passed over. New: ebm_client_..._done. Any thread. */
-enum ebm_client_status client_read_answer(const struct client_bytes *body, struct ebm_client_answer *ret_answer,
-                                          struct ebm_client_error *reterr);
+/* n_rows: those that were asked for. BAD_ANSWER with where = the member that is missing, of another type or of another
+ * size than its neighbours; unknown members are passed over. New: ebm_client_..._done. Any thread. */
+enum ebm_client_status client_read_answer(const struct client_bytes *body, size_t n_rows,
+                                          struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr);
 enum ebm_client_status client_read_models(const struct client_bytes *body, struct ebm_client_models *ret_models,
                                           struct ebm_client_error *reterr);
 enum ebm_client_status client_read_model(const struct client_bytes *body, struct ebm_client_model *ret_model,

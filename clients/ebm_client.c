@@ -62,7 +62,7 @@ struct ebm_client *ebm_client_free(struct ebm_client *client)
 }
 
 /* Sends `body` (taken) and reads the answer. */
-static enum ebm_client_status post(struct ebm_client *client, const char *path, char *body,
+static enum ebm_client_status post(struct ebm_client *client, const char *path, char *body, size_t n_rows,
                                    struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr)
 {
     struct client_call call = {.path = path, .body = body};
@@ -70,7 +70,7 @@ static enum ebm_client_status post(struct ebm_client *client, const char *path, 
     enum ebm_client_status status = client_http_call(client->http, &call, &bytes, reterr);
     free(body);
     if (status == EBM_CLIENT_OK)
-        status = client_read_answer(&bytes, ret_answer, reterr);
+        status = client_read_answer(&bytes, n_rows, ret_answer, reterr);
     free(bytes.bytes);
     return status;
 }
@@ -80,7 +80,7 @@ enum ebm_client_status ebm_client_predict(struct ebm_client *client, const struc
 {
     char *body = NULL;
     enum ebm_client_status status = client_write_predict(request, &body, reterr);
-    return status == EBM_CLIENT_OK ? post(client, "/predict", body, ret_answer, reterr) : status;
+    return status == EBM_CLIENT_OK ? post(client, "/predict", body, request->rows.n_rows, ret_answer, reterr) : status;
 }
 
 enum ebm_client_status ebm_client_sample(struct ebm_client *client, const struct ebm_client_sample_request *request,
@@ -88,7 +88,7 @@ enum ebm_client_status ebm_client_sample(struct ebm_client *client, const struct
 {
     char *body = NULL;
     enum ebm_client_status status = client_write_sample(request, &body, reterr);
-    return status == EBM_CLIENT_OK ? post(client, "/sample", body, ret_answer, reterr) : status;
+    return status == EBM_CLIENT_OK ? post(client, "/sample", body, request->rows.n_rows, ret_answer, reterr) : status;
 }
 
 enum ebm_client_status ebm_client_density(struct ebm_client *client, const struct ebm_client_density_request *request,
@@ -96,7 +96,7 @@ enum ebm_client_status ebm_client_density(struct ebm_client *client, const struc
 {
     char *body = NULL;
     enum ebm_client_status status = client_write_density(request, &body, reterr);
-    return status == EBM_CLIENT_OK ? post(client, "/density", body, ret_answer, reterr) : status;
+    return status == EBM_CLIENT_OK ? post(client, "/density", body, request->rows.n_rows, ret_answer, reterr) : status;
 }
 
 enum ebm_client_status ebm_client_list_models(struct ebm_client *client, struct ebm_client_models *ret_models,

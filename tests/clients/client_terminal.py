@@ -194,7 +194,8 @@ def test_what_is_no_answer(binary):
             assert "expected" in err and out == "", (k, body, err)
             if isinstance(body, dict) and "seed" in body and len(body["predictions"]) == 2 and k > 14:
                 assert "predictions[" in err, (k, body, err)
-        _, err = client(binary, "predict", "--server", f"{server.url}/wrong,0", "--input", "1", expect=4)
+        assert "expected 1 rows, got 2" in client(binary, "predict", "--server", f"{server.url}/more", "--input", "1",
+                                                  expect=4)[1]
         for words in (["models"], ["models", "--model", "m"], ["health"]):
             client(binary, *words, "--server", f"{server.url}/wrong,0", expect=4)
             client(binary, *words, "--server", f"{server.url}/wrong,4", expect=4)

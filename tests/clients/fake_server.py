@@ -12,6 +12,7 @@ The first segment of the path says how: a client whose server is http://127.0.0.
     broken             JSON that ends in the middle   silent        reads, says nothing
     drip               a byte every 50 ms             close         reads, closes
     huge               a body without end             wrong,K       the K-th answer of WRONG: members of other types
+    more               two good rows, whatever was asked
     odd                unknown members, nulls         once          ok, and closes the connection without saying so
 
 `with serving() as server:` server.url, server.log: [{"path", "body", "connection", "time"}]."""
@@ -210,7 +211,8 @@ class FakeServer:
             "odd": lambda: http(200, odd(path, body)), "busy": lambda: self._busy(how, path, body),
             "unready": lambda: error(503, "not_ready", "Retry-After: 1"), "late": lambda: error(504, "timeout"),
             "refused": lambda: error(400, "invalid"), "garbage": lambda: b"\x00\x01 what?\n" * 20,
-            "html": lambda: http(200, b"<html>hello</html>"), "wrong": lambda: http(200, WRONG[int(rest)]),
+            "html": lambda: http(200, b"<html>hello</html>"), "more": lambda: http(200, GOOD),
+            "wrong": lambda: http(200, WRONG[int(rest)]),
             "down": lambda: http(500, b"<html>" + b"x" * int(rest or 0), "X-Request-Id: h-9"),
             "broken": lambda: http(200, json.dumps(good(path, body)).encode()[:-30]),
         }

@@ -230,7 +230,7 @@ static enum ebm_client_status one_by_one(int which)
     for (char *c = text; *c; c++)
         *c = *c == '\'' ? '"' : *c;
     const struct client_bytes bytes = {.bytes = text, .size = strlen(text)};
-    enum ebm_client_status status = which == 0   ? client_read_answer(&bytes, &answer, NULL)
+    enum ebm_client_status status = which == 0   ? client_read_answer(&bytes, 1, &answer, NULL)
                                     : which == 1 ? client_read_models(&bytes, &models, NULL)
                                     : which == 2 ? client_read_model(&bytes, &model, NULL)
                                     : which == 3 ? client_write_predict(&predict_request, &body, NULL)

@@ -71,9 +71,7 @@ def test_arrays(server: Any, ask: Ask) -> None:
 
 
 def test_whole_answer(server: Any, ask: Ask) -> None:
-    fake_server.WRONG.append(fake_server.GOOD)
-    answer = ask(f"{server.url}/wrong,{len(fake_server.WRONG) - 1}", "predict", ROWS)
-    fake_server.WRONG.pop()
+    answer = ask(f"{server.url}/more", "predict", [1, 2])
     assert answer.probabilities.tolist() == [0.1, 0.9] and answer.quantiles.tolist() == [[[1], [2]]] * 2
     assert (answer.interval.kind, answer.interval.level) == ("equal_tailed", 0.8)
     assert answer.interval.lower.tolist() == [[[1]]] * 2 and answer.interval.upper.shape == (2, 1, 1)
@@ -174,7 +172,12 @@ def test_what_is_no_answer(server: Any, ask: Ask, how: str, kind: type[ebmserve.
 @pytest.mark.parametrize("k", range(len(fake_server.WRONG)))
 def test_members_of_other_types(server: Any, ask: Ask, k: int) -> None:
     with pytest.raises(ebmserve.BadAnswer, match="expected"):
-        ask(f"{server.url}/wrong,{k}", "predict", ROWS)
+        ask(f"{server.url}/wrong,{k}", "predict", [1, 2])
+
+
+def test_rows_that_nobody_asked_for(server: Any, ask: Ask) -> None:
+    with pytest.raises(ebmserve.BadAnswer, match="expected 1 rows, got 2"):
+        ask(f"{server.url}/more", "predict", ROWS)
 
 
 def test_catalogues_of_other_types(server: Any, ask: Ask) -> None:

@@ -106,9 +106,9 @@ def _diagnostics(rows: Rows) -> Diagnostics:
         max_weight=rows.diagnostic("max_weight", 1), mcse_mean=rows.diagnostic("mcse_mean", 2))
 
 
-def _head(body: bytes) -> tuple[dict[str, Any], Rows]:
+def _head(body: bytes, n_rows: int) -> tuple[dict[str, Any], Rows]:
     root = object_of(body)
-    rows = Rows(root)
+    rows = Rows(root, n_rows)
     identity = root.get("id")
     return {
         "model": member(root, "model", "answer", str),
@@ -124,8 +124,8 @@ def _interval(rows: Rows) -> Interval | None:
     return None if found is None else Interval(*found)
 
 
-def prediction(body: bytes) -> Prediction:
-    head, rows = _head(body)
+def prediction(body: bytes, n_rows: int) -> Prediction:
+    head, rows = _head(body, n_rows)
     probabilities, quantiles = rows.quantiles()
     answer = Prediction(
         **head, mean=rows.floats("mean", 2), std=rows.floats("std", 2), variance=rows.floats("variance", 2),
@@ -137,13 +137,13 @@ def prediction(body: bytes) -> Prediction:
     return answer
 
 
-def samples(body: bytes) -> Samples:
-    head, rows = _head(body)
+def samples(body: bytes, n_rows: int) -> Samples:
+    head, rows = _head(body, n_rows)
     return Samples(**head, samples=rows.required("samples", 3), log_weights=rows.floats("log_weights", 2))
 
 
-def density(body: bytes) -> Density:
-    head, rows = _head(body)
+def density(body: bytes, n_rows: int) -> Density:
+    head, rows = _head(body, n_rows)
     return Density(
         **head, targets=rows.required("targets", 3), unnormalized_log_prob=rows.floats("unnormalized_log_prob", 2),
         log_prob=rows.floats("log_prob", 2), proposal_log_prob=rows.floats("proposal_log_prob", 2),

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import anyio
 import httpx
+import numpy as np
 import numpy.typing as npt
 
 from . import _answers, _requests
@@ -98,15 +99,15 @@ class Client:
 
     def predict(self, inputs: npt.ArrayLike, **options: Unpack[PredictOptions]) -> Prediction:
         """Mean, spread and quantiles for rows (B, X), or (B) for one input."""
-        return _answers.prediction(self._call("/predict", _requests.body(inputs, options)))
+        return _answers.prediction(self._call("/predict", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     def sample(self, inputs: npt.ArrayLike, **options: Unpack[SampleOptions]) -> Samples:
         """Samples (B, num_samples, D); with resample=False all proposals and their log weights."""
-        return _answers.samples(self._call("/sample", _requests.body(inputs, options)))
+        return _answers.samples(self._call("/sample", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     def density(self, inputs: npt.ArrayLike, **options: Unpack[DensityOptions]) -> Density:
         """The density at targets, or on a grid (lower, upper, points)."""
-        return _answers.density(self._call("/density", _requests.body(inputs, options)))
+        return _answers.density(self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     def models(self) -> list[ModelEntry]:
         return _answers.models(self._call("/"))
@@ -167,13 +168,13 @@ class AsyncClient:
         await self._http.aclose()
 
     async def predict(self, inputs: npt.ArrayLike, **options: Unpack[PredictOptions]) -> Prediction:
-        return _answers.prediction(await self._call("/predict", _requests.body(inputs, options)))
+        return _answers.prediction(await self._call("/predict", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     async def sample(self, inputs: npt.ArrayLike, **options: Unpack[SampleOptions]) -> Samples:
-        return _answers.samples(await self._call("/sample", _requests.body(inputs, options)))
+        return _answers.samples(await self._call("/sample", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     async def density(self, inputs: npt.ArrayLike, **options: Unpack[DensityOptions]) -> Density:
-        return _answers.density(await self._call("/density", _requests.body(inputs, options)))
+        return _answers.density(await self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     async def models(self) -> list[ModelEntry]:
         return _answers.models(await self._call("/"))

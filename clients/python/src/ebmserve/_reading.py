@@ -68,10 +68,10 @@ def _stack(where: str, objects: Sequence[dict[str, Any]], name: str, ndim: int) 
 class Rows:
     """The list of predictions, read a member at a time into arrays of all rows."""
 
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: dict[str, Any], n_rows: int) -> None:
         self._rows: list[dict[str, Any]] = member(root, "predictions", "answer", list)
-        if not self._rows:
-            raise bad("predictions", "at least one")
+        if len(self._rows) != n_rows:
+            raise bad("predictions", f"{n_rows} rows, got {len(self._rows)}")
         self._diagnostics = [member(row, "diagnostics", f"predictions[{i}]", dict) for i, row in enumerate(self._rows)]
 
     def floats(self, name: str, ndim: int) -> Floats | None:
