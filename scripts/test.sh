@@ -13,7 +13,7 @@ failed=0
 mkdir -p "$out"
 
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES libcriterion-dev python3 python3-venv curl clang-format
+install_packages $BUILD_PACKAGES libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl clang-format
 
 verdict() { # verdict STATUS NAME: counts and says it
     if [ "$1" = 0 ]; then
@@ -66,7 +66,7 @@ run_suite build "release"
 
 if command -v clang-format >/dev/null; then
     status=0
-    find bench core models proto server tests trainer -name '*.[ch]' -exec clang-format --dry-run -Werror {} + \
+    find bench clients core examples models proto server tests trainer -name '*.[ch]' -exec clang-format --dry-run -Werror {} + \
         >"$out/format.log" 2>&1 || status=1
     [ $status = 0 ] || head -n 20 "$out/format.log"
     verdict $status "clang-format"
@@ -136,6 +136,12 @@ if [ -d ../shared/golden ]; then
     [ -z "$unexpected" ] || echo "$unexpected"
     verdict "$([ -z "$unexpected" ] && echo 0 || echo 1)" "only what later versions add is not built"
 fi
+
+say "the Python client"
+status=0
+scripts/test-python-client.sh build/server/ebm-server "$out/python-client" >"$out/python-client.log" 2>&1 || status=1
+[ $status = 0 ] || tail -n 40 "$out/python-client.log"
+verdict $status "scripts/test-python-client.sh"
 
 say "the interface beside its description"
 status=0

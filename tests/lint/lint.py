@@ -19,12 +19,13 @@ MAY_INCLUDE = {
 # header -> files that may include it
 THIRD_PARTY = {
     "cblas.h": {"core/blas.c"},
+    "curl/curl.h": {"clients/client_http.c"},
     "dnnl.h": {"core/conv_onednn.c"},
     "immintrin.h": {"core/kernels_cpu_lanes.c"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http_internal.h"},
 }
-JANSSON = re.compile(r"^(proto/.*|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options|model_store)\.c)$")
+JANSSON = re.compile(r"^(proto/.*|clients/client_[a-z]+\.c|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options|model_store)\.c)$")
 UV = re.compile(r"^server/.*$")
 BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|strtok|gets|alloca|bzero|tmpnam|mktemp)\s*\(")
 UNFINISHED = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b")
@@ -61,7 +62,7 @@ def check_include(path, number, line):
     if header in THIRD_PARTY and path not in THIRD_PARTY[header]:
         say(path, number, f"<{header}> belongs into {', '.join(sorted(THIRD_PARTY[header]))}")
     if header == "jansson.h" and not JANSSON.match(path):
-        say(path, number, "<jansson.h> belongs into proto, models/config, the options files and server/model_store.c")
+        say(path, number, "<jansson.h> belongs into proto, clients/client_*.c, models/config, the options files and server/model_store.c")
     if header == "uv.h" and not UV.match(path):
         say(path, number, "<uv.h> belongs into server")
 

@@ -1,0 +1,171 @@
+"""What a server answers, as dataclasses of arrays; _reading.py fills them.
+
+B rows, D target dimensions, Q quantiles, I intervals, M samples, T targets. None: not asked for."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _datasets
+from ._reading import Rows, bad, member, object_of, texts, width
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    estimator: tuple[str, ...]  # (B) "importance", "mixture"
+    reliable: npt.NDArray[np.bool_]  # (B)
+    reason: tuple[str | None, ...]  # (B) None: none
+    num_samples: npt.NDArray[np.int64]  # (B) draws; 0: nothing was drawn, and what follows is None
+    ess: Floats | None  # (B)
+    ess_ratio: Floats | None  # (B)
+    max_weight: Floats | None  # (B)
+    mcse_mean: Floats | None  # (B, D)
+
+
+@dataclass(frozen=True)
+class Interval:
+    kind: str
+    level: float
+    lower: Floats  # (B, I, D) nan where a row has fewer than I
+    upper: Floats
+
+
+@dataclass(frozen=True)
+class Answer:
+    model: str
+    version: int
+    seed: int
+    id: str | None
+    diagnostics: Diagnostics
+
+    def to_dataset(self) -> Any:
+        """An xarray.Dataset; without xarray the dict that xarray.Dataset.from_dict reads."""
+        return _datasets.dataset(self)
+
+
+@dataclass(frozen=True)
+class Prediction(Answer):
+    mean: Floats | None  # (B, D)
+    std: Floats | None
+    variance: Floats | None
+    median: Floats | None
+    probabilities: Floats | None  # (Q)
+    quantiles: Floats | None  # (B, Q, D)
+    interval: Interval | None
+    log_normalizer: Floats | None  # (B)
+
+
+@dataclass(frozen=True)
+class Samples(Answer):
+    samples: Floats  # (B, M, D)
+    log_weights: Floats | None  # (B, M) with resample=False; their exponentials sum to 1 in each row
+
+    def to_inference_data(self) -> Any:
+        """For ArviZ: samples as the group posterior_predictive, one chain of M draws; without ArviZ a dict of groups, each
+        as to_dataset() gives it. Weighted samples are refused: ArviZ would take them for equal."""
+        return _datasets.inference_data(self)
+
+
+@dataclass(frozen=True)
+class Density(Answer):
+    targets: Floats  # (B, T, D)
+    unnormalized_log_prob: Floats | None  # (B, T)
+    log_prob: Floats | None
+    proposal_log_prob: Floats | None
+    log_normalizer: Floats | None  # (B)
+    log_normalizer_std_error: Floats | None
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    name: str
+    version: int
+    available: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    name: str
+    versions: tuple[str, ...]
+    n_inputs: int
+    n_targets: int
+    input_names: tuple[str, ...] | None
+    target_names: tuple[str, ...] | None
+
+
+def _diagnostics(rows: Rows) -> Diagnostics:
+    return Diagnostics(
+        estimator=rows.words("estimator"), reliable=rows.flags("reliable"), reason=rows.words_or_none("reason"),
+        num_samples=rows.counts("num_samples"), ess=rows.diagnostic("ess", 1), ess_ratio=rows.diagnostic("ess_ratio", 1),
+        max_weight=rows.diagnostic("max_weight", 1), mcse_mean=rows.diagnostic("mcse_mean", 2))
+
+
+def _head(body: bytes, n_rows: int) -> tuple[dict[str, Any], Rows]:
+    root = object_of(body)
+    rows = Rows(root, n_rows)
+    identity = root.get("id")
+    return {
+        "model": member(root, "model", "answer", str),
+        "version": member(root, "version", "answer", int),
+        "seed": member(root, "seed", "answer", int),
+        "id": identity if isinstance(identity, str) else None,
+        "diagnostics": _diagnostics(rows),
+    }, rows
+
+
+def _interval(rows: Rows) -> Interval | None:
+    found = rows.intervals()
+    return None if found is None else Interval(*found)
+
+
+def prediction(body: bytes, n_rows: int) -> Prediction:
+    head, rows = _head(body, n_rows)
+    probabilities, quantiles = rows.quantiles()
+    answer = Prediction(
+        **head, mean=rows.floats("mean", 2), std=rows.floats("std", 2), variance=rows.floats("variance", 2),
+        median=rows.floats("median", 2), probabilities=probabilities, quantiles=quantiles, interval=_interval(rows),
+        log_normalizer=rows.floats("log_normalizer", 1))
+    vectors = (answer.mean, answer.std, answer.variance, answer.median, quantiles, answer.diagnostics.mcse_mean)
+    if len({array.shape[-1] for array in vectors if array is not None}) > 1:
+        raise bad("predictions", "members with one number of target dimensions")
+    return answer
+
+
+def samples(body: bytes, n_rows: int) -> Samples:
+    head, rows = _head(body, n_rows)
+    return Samples(**head, samples=rows.required("samples", 3), log_weights=rows.floats("log_weights", 2))
+
+
+def density(body: bytes, n_rows: int) -> Density:
+    head, rows = _head(body, n_rows)
+    return Density(
+        **head, targets=rows.required("targets", 3), unnormalized_log_prob=rows.floats("unnormalized_log_prob", 2),
+        log_prob=rows.floats("log_prob", 2), proposal_log_prob=rows.floats("proposal_log_prob", 2),
+        log_normalizer=rows.floats("log_normalizer", 1), log_normalizer_std_error=rows.floats("log_normalizer_std_error", 1))
+
+
+def models(body: bytes) -> list[ModelEntry]:
+    entries = []
+    for item in member(object_of(body), "models", "answer", list):
+        entry = ModelEntry(member(item, "name", "models", str), member(item, "version", "models", int),
+                           member(item, "available", "models", bool), item.get("reason"))
+        entries.append(entry)
+    return entries
+
+
+def model(body: bytes) -> ModelInfo:
+    root = object_of(body)
+    return ModelInfo(member(root, "name", "answer", str), texts(root, "versions") or (), width(root, "inputs", None),
+                     width(root, "outputs", "mean"), texts(root, "input_names"), texts(root, "target_names"))
+
+
+def is_true(body: bytes, name: str) -> bool:
+    if object_of(body).get(name) is not True:
+        raise bad(name, "true")
+    return True

@@ -1,0 +1,108 @@
+"""Arguments -> the JSON bodies of POST /predict, /sample and /density.
+
+What a field may be is the server's to say; here only what JSON cannot say is refused."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from ._errors import InvalidRequest
+
+
+class RowOptions(TypedDict, total=False):
+    """What all kinds of requests share. None, or left out: the server's default."""
+
+    model: str | None
+    version: int | None
+    estimator: str | None
+    draws: str | None
+    num_samples: int | None
+    seed: int | None
+    timeout_ms: int | None  # the server's time; the client's own is an argument of the client
+    id: str | None
+
+
+class PredictOptions(RowOptions, total=False):
+    outputs: Sequence[str] | None
+    quantiles: Sequence[float] | None
+    interval_level: float | None
+    interval_kind: str | None
+
+
+class SampleOptions(RowOptions, total=False):
+    num_proposals: int | None
+    resample: bool | None
+
+
+class DensityOptions(RowOptions, total=False):
+    targets: npt.ArrayLike | None  # (T): for all rows; (B, T): of one number each; or (B, T, D)
+    grid: tuple[float, float, int] | None  # lower, upper, points
+    outputs: Sequence[str] | None
+
+
+def _numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"{name}: expected numbers in rows of one length: {error}") from error
+    if array.size == 0:
+        raise InvalidRequest(f"{name}: expected numbers, got none")
+    if not np.isfinite(array).all():
+        at = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise InvalidRequest(f"{name}{at}: expected a finite number, got {array[tuple(at)]}")
+    return array
+
+
+def _rows(inputs: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    array = _numbers("inputs", inputs)
+    if array.ndim not in (1, 2):
+        raise InvalidRequest(f"inputs: expected rows (B, X), or (B) for one input, got {array.ndim} dimensions")
+    return array.reshape(len(array), -1)
+
+
+def _targets(values: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.float64]:
+    array = _numbers("targets", values)
+    if array.ndim == 1:
+        array = np.broadcast_to(array, (n_rows, len(array)))
+    if array.ndim not in (2, 3) or len(array) != n_rows:
+        raise InvalidRequest(f"targets: expected (T), ({n_rows}, T) or ({n_rows}, T, D), got {array.shape}")
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _grid(grid: Any) -> dict[str, Any]:
+    try:
+        lower, upper, points = grid
+    except (TypeError, ValueError):
+        raise InvalidRequest(f"grid: expected (lower, upper, points), got {grid!r}") from None
+    return {"lower": lower, "upper": upper, "points": points}
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers and arrays, and other sequences, as JSON has them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no place in a request")
+
+
+def body(inputs: npt.ArrayLike, options: Mapping[str, Any]) -> bytes:
+    """The body of a request. Unknown options are refused by the server, by name."""
+    rows = _rows(inputs)
+    given = {name: value for name, value in options.items() if value is not None}
+    fields: dict[str, Any] = {"inputs": rows.tolist()}
+    interval = {word: given.pop(f"interval_{word}") for word in ("kind", "level") if f"interval_{word}" in given}
+    if interval:
+        fields["interval"] = interval
+    if "targets" in given:
+        fields["targets"] = _targets(given.pop("targets"), len(rows)).tolist()
+    if "grid" in given:
+        fields["grid"] = _grid(given.pop("grid"))
+    try:
+        return json.dumps(fields | given, allow_nan=False, separators=(",", ":"), default=_plain).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"request: {error}") from error
