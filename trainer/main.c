@@ -9,9 +9,11 @@
 #include "trainer/args.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
+#include "trainer/inspect.h"
 #include "trainer/predict.h"
 #include "trainer/publish.h"
 #include "trainer/train.h"
+#include "trainer/validate.h"
 
 #define OPTIONS(table) .options = table, .n_options = EBM_COUNT_OF(table)
 
@@ -28,6 +30,16 @@ static const struct args_option train_options[] = {
     {.name = "publish",
      .value = "REPO/NAME",
      .help = "afterwards puts the model into a repository, as its next version"},
+    {.name = "dry-run", .help = "checks configuration, data and memory, says what would be done, and writes nothing"},
+    {.name = "print-config", .help = "prints the configuration with all defaults as JSON, and trains nothing"},
+};
+
+static const struct args_option validate_options[] = {
+    {.name = "data", .value = "FILE", .help = "a CSV with a header line, instead of data.file"},
+    {.name = "set",
+     .value = "KEY=VALUE",
+     .help = "changes the configuration, as in training.epochs=10; may repeat",
+     .repeats = true},
 };
 
 static const struct args_option evaluate_options[] = {
@@ -65,6 +77,15 @@ static const struct args_command commands[] = {
      .summary = "Trains a model on a CSV and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
      OPTIONS(train_options),
      .run = train_command},
+    {.name = "validate",
+     .summary = "Checks a training configuration and its data as 'train' would, and writes nothing.",
+     .positional = {"CONFIG"},
+     OPTIONS(validate_options),
+     .run = validate_command},
+    {.name = "inspect",
+     .summary = "Shows what a model file holds: columns and units, layers, how it was trained.",
+     .positional = {"FILE"},
+     .run = inspect_command},
     {.name = "evaluate",
      .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, in the target's unit.",
      OPTIONS(evaluate_options),

@@ -32,6 +32,12 @@ enum ebm_status options_load(const char *path, const char *const *sets, uint32_t
 enum ebm_status options_parse(const char *text, const char *where, const char *folder, const char *const *sets,
                               uint32_t n_sets, const char *data_file, struct options **ret_options,
                               struct ebm_error *reterr) EBM_MUST_USE;
+/* The whole configuration for people, with every default, and `model` (JSON text) in place of what the file says of it;
+ * without statistics that the file leaves to the data. New: free(). */
+enum ebm_status options_complete(const struct options *options, const char *model, char **ret_text,
+                                 struct ebm_error *reterr) EBM_MUST_USE;
+/* JSON text on lines of a readable length. New: free(). */
+enum ebm_status options_pretty(const char *text, char **ret_text, struct ebm_error *reterr) EBM_MUST_USE;
 struct options *options_free(struct options *options); /* NULL is fine; returns NULL */
 void options_freep(struct options **options);
 

@@ -76,6 +76,8 @@ static enum ebm_status train(const char *const *words, int n_words, struct ebm_e
         {"data", "FILE", "", false},
         {"threads", "N", "", false},
         {"publish", "REPOSITORY/NAME", "", false},
+        {"dry-run", NULL, "", false},
+        {"print-config", NULL, "", false},
     };
     static const struct args_command command = {
         .name = "train", .summary = "", .options = options, .n_options = EBM_COUNT_OF(options), .run = train_command};
