@@ -77,9 +77,10 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
     const struct ebm_net_desc *net = &setup->config->net;
     struct ebm_ctx_limits limits = forecast_limits(setup);
     uint64_t columns = (uint64_t)data->X + data->D, P = net->n_params;
+    bool has_space = setup->options->weight_decay > 0.0 || setup->options->gradient_clip > 0.0;
     return (struct forecast_memory){
         .data = data->n_rows * (2 * columns * sizeof(double) + 3 * sizeof(uint32_t)),
-        .parameters = P * sizeof(float) * (4 + STEP_CHUNKS + CHECKPOINT_COPIES),
+        .parameters = P * sizeof(float) * (4 + STEP_CHUNKS + CHECKPOINT_COPIES + (has_space ? 1 : 0)),
         .threads = n_threads * context_bytes(net, &limits),
     };
 }
@@ -126,6 +127,25 @@ static void put_phases(struct ebm_buf *buf, const struct setup *setup)
         }
         (void)ebm_buf_text(buf, "\n");
     }
+}
+
+static void put_optimizer(struct ebm_buf *buf, const struct options *o)
+{
+    const struct schedule *schedule = &o->schedule;
+    (void)ebm_buf_printf(buf, "rate     %g, %s", o->learning_rate, schedule_word(schedule->kind));
+    if (schedule->kind == SCHEDULE_COSINE)
+        (void)ebm_buf_printf(buf, " down to %g", o->learning_rate * schedule->final_share);
+    if (schedule->kind == SCHEDULE_STEP)
+        (void)ebm_buf_printf(buf, ": times %g every %u epochs", schedule->factor, schedule->every_epochs);
+    if (schedule->warmup_steps > 0)
+        (void)ebm_buf_printf(buf, ", after a rise over %u steps", schedule->warmup_steps);
+    if (o->weight_decay > 0.0)
+        (void)ebm_buf_printf(buf, "; weight decay %g", o->weight_decay);
+    if (o->gradient_clip > 0.0)
+        (void)ebm_buf_printf(buf, "; gradients no longer than %g", o->gradient_clip);
+    if (o->patience > 0)
+        (void)ebm_buf_printf(buf, "; stops after %u epochs without a better validation NLL", o->patience);
+    (void)ebm_buf_text(buf, "\n");
 }
 
 static void put_memory(struct ebm_buf *buf, const struct setup *setup, uint32_t n_threads)
@@ -175,6 +195,7 @@ void forecast_text(const struct setup *setup, uint32_t n_threads, const char *ou
     (void)ebm_buf_printf(buf,
                          "steps    %" PRIu64 " of %u rows an epoch, %u epochs: %" PRIu64 " in all; seed %" PRIu64 "\n",
                          steps, o->batch_size, o->epochs, steps * o->epochs, o->seed);
+    put_optimizer(buf, o);
     put_phases(buf, setup);
     put_memory(buf, setup, n_threads);
     if (output != NULL)

@@ -41,6 +41,15 @@ static const struct field jitter_fields[] = {
     {"values", KIND_NUMBERS, JITTER(values), JITTER(n_values), 0, 0, false},
 };
 
+#define SCHEDULE(member) offsetof(struct schedule, member)
+static const struct field schedule_fields[] = {
+    {"kind", KIND_OTHER, 0, 0, 0, 0, false},
+    {"warmup_steps", KIND_U32, SCHEDULE(warmup_steps), 0, 0, 1e9, false},
+    {"final_share", KIND_NUMBER, SCHEDULE(final_share), 0, 0.0, 1.0, false},
+    {"every_epochs", KIND_U32, SCHEDULE(every_epochs), 0, 1, 1e6, false},
+    {"factor", KIND_NUMBER, SCHEDULE(factor), 0, 1e-6, 1.0, false},
+};
+
 #define TRAINING(member) offsetof(struct options, member)
 static const struct field training_fields[] = {
     {"method", KIND_TEXT, TRAINING(method), 0, 0, 0, false},
@@ -49,6 +58,10 @@ static const struct field training_fields[] = {
     {"samples", KIND_U32, TRAINING(samples), 0, 1, LIMIT_SAMPLES - 1, false},
     {"optimizer", KIND_OTHER, 0, 0, 0, 0, false},
     {"learning_rate", KIND_NUMBER, TRAINING(learning_rate), 0, 1e-12, 10.0, false},
+    {"schedule", KIND_OTHER, 0, 0, 0, 0, true},
+    {"weight_decay", KIND_NUMBER, TRAINING(weight_decay), 0, 0.0, 1.0, false},
+    {"gradient_clip", KIND_NUMBER, TRAINING(gradient_clip), 0, 0.0, 1e9, false},
+    {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
     {"warmup_epochs", KIND_U32, TRAINING(warmup_epochs), 0, 0, 1e6, false},
     {"support", KIND_OTHER, 0, 0, 0, 0, true},
     {"seed", KIND_SEED, TRAINING(seed), 0, 0, SEED_MAX, false},
@@ -67,6 +80,7 @@ static const struct field top_fields[] = {
 
 const struct field_table options_data_table = {data_fields, EBM_COUNT_OF(data_fields)};
 const struct field_table options_jitter_table = {jitter_fields, EBM_COUNT_OF(jitter_fields)};
+const struct field_table options_schedule_table = {schedule_fields, EBM_COUNT_OF(schedule_fields)};
 const struct field_table options_training_table = {training_fields, EBM_COUNT_OF(training_fields)};
 static const struct field_table top_table = {top_fields, EBM_COUNT_OF(top_fields)};
 
@@ -284,11 +298,32 @@ static enum ebm_status read_parameters(const json_t *json, struct options *optio
     return EBM_OK;
 }
 
+static enum ebm_status read_schedule(const json_t *json, struct schedule *schedule, struct ebm_error *reterr)
+{
+    const char *words[SCHEDULE_KINDS], *word = json_string_value(json_object_get(json, "kind"));
+    enum ebm_status status = read_object(json, "training.schedule", &options_schedule_table, schedule, reterr);
+    if (status != EBM_OK || json_object_get(json, "kind") == NULL)
+        return status;
+    for (uint32_t i = 0; i < SCHEDULE_KINDS; i++) {
+        words[i] = schedule_word((enum schedule_kind)i);
+        if (word != NULL && strcmp(words[i], word) == 0) {
+            schedule->kind = (enum schedule_kind)i;
+            return EBM_OK;
+        }
+    }
+    const char *near = word != NULL ? args_suggest(word, words, SCHEDULE_KINDS) : NULL;
+    return ebm_error_set(reterr, EBM_INVALID, "training.schedule.kind",
+                         "expected \"constant\", \"cosine\" or \"step\"%s%s%s", near != NULL ? ", did you mean '" : "",
+                         near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
 static enum ebm_status read_training(const json_t *json, struct options *options, struct ebm_error *reterr)
 {
     enum ebm_status status = read_object(json, "training", &options_training_table, options, reterr);
     const json_t *optimizer = json_object_get(json, "optimizer"), *support = json_object_get(json, "support");
-    const json_t *parameters = json_object_get(json, "parameters");
+    const json_t *parameters = json_object_get(json, "parameters"), *schedule = json_object_get(json, "schedule");
+    if (status == EBM_OK && schedule != NULL && !json_is_null(schedule))
+        status = read_schedule(schedule, &options->schedule, reterr);
     if (status == EBM_OK && optimizer != NULL &&
         (!json_is_string(optimizer) || strcmp(json_string_value(optimizer), "adam") != 0))
         status = wants("training.optimizer", "\"adam\": no other optimizer is available in this version", reterr);
@@ -374,6 +409,7 @@ static struct options *defaults(void)
     options->samples = 1024;
     options->warmup_epochs = 1;
     options->learning_rate = 1e-3;
+    options->schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .every_epochs = 30, .factor = 0.1};
     options->validation_samples = 1024;
     options->checkpoint_seconds = 30;
     options->collapse_std = 1e-4;

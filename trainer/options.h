@@ -6,6 +6,7 @@
 
 #include "trainer/dataset.h"
 #include "trainer/method.h"
+#include "trainer/schedule.h"
 
 struct options {
     struct dataset_options data;
@@ -13,6 +14,10 @@ struct options {
     char *method;
     uint32_t epochs, batch_size, samples, warmup_epochs;
     double learning_rate;
+    struct schedule schedule;
+    double weight_decay;  /* decoupled: parameters shrink by this share of the learning rate a step */
+    double gradient_clip; /* longest gradient of a step, 0: any */
+    uint32_t patience;    /* stop after so many epochs without a better validation NLL, 0: never */
     uint64_t seed;
     uint32_t validation_samples; /* draws a row for log Z of the validation NLL */
     uint32_t checkpoint_epochs;  /* a checkpoint every so many epochs, 0: never because of epochs */

@@ -88,6 +88,7 @@ enum ebm_status progress_line(struct progress *progress, const struct progress_e
     bool failed = fprintf(log, "{\"epoch\": %u, \"phase\": \"%s\"", epoch->number, epoch->phase) < 0;
     failed |= log_number(log, "loss", epoch->loss) < 0;
     failed |= log_number(log, "validation_nll", epoch->validation_nll) < 0;
+    failed |= log_number(log, "learning_rate", epoch->learning_rate) < 0;
     failed |= log_number(log, "rows_per_second", rows_per_second) < 0;
     failed |= log_number(log, "seconds", seconds) < 0;
     failed |= fputs("}\n", log) == EOF || fflush(log) != 0;

@@ -19,6 +19,7 @@ struct progress_epoch {
     uint32_t number, epochs;     /* number from 1 */
     const char *phase;           /* "" for the method's own */
     double loss, validation_nll; /* NaN: none */
+    double learning_rate;        /* of the last step */
     double best_nll;
     uint32_t best_epoch; /* 0: none */
 };

@@ -95,9 +95,21 @@ static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
     return status == EBM_OK ? method->plan(&s->config->net, &settings, &s->method, reterr) : status;
 }
 
+/* What concerns the rows and no method in particular. */
+static enum ebm_status check_patience(const struct setup *s, struct ebm_error *reterr)
+{
+    if (s->options->patience == 0 || s->data->n_validation > 0)
+        return EBM_OK;
+    return ebm_error_set(
+        reterr, EBM_INVALID, "training.patience",
+        "it waits for a better validation NLL, and no rows are held out: set data.validation, as in 0.1");
+}
+
 enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
 {
     enum ebm_status status = dataset_load(&setup->options->data, setup->options->seed, &setup->data, reterr);
+    if (status == EBM_OK)
+        status = check_patience(setup, reterr);
     if (status == EBM_OK)
         status = make_config(setup, reterr);
     return status == EBM_OK ? make_method(setup, reterr) : status;

@@ -142,6 +142,9 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     if (status != EBM_OK)
         return status;
     (void)unlink(t->checkpoint_path); /* the file is whole: nothing is lost with it */
+    if (t->state.position.epoch < t->setup.options->epochs)
+        (void)printf("stopped after epoch %u of %u: no better validation NLL in %u epochs (training.patience)\n",
+                     (unsigned)t->state.position.epoch, t->setup.options->epochs, t->setup.options->patience);
     if (has_best)
         (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
                      (unsigned)t->state.position.best_epoch);
@@ -178,7 +181,8 @@ static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads,
                                  .pool = t->pool,
                                  .plan = t->plan,
                                  .net = &t->setup.config->net,
-                                 .learning_rate = t->setup.options->learning_rate},
+                                 .weight_decay = t->setup.options->weight_decay,
+                                 .gradient_clip = t->setup.options->gradient_clip},
                         .state = &t->state,
                         .output = t->output};
     tell_data(t->setup.data);

@@ -70,9 +70,61 @@ def after_a_run():
     check("inspect refuses what is no model", "toy1.csv" in run("inspect", path("toy1.csv"), expect=1).stderr)
 
 
+OPTIMISER = [word for setting in ("schedule.kind=cosine", "schedule.warmup_steps=20", "schedule.final_share=0.05",
+                                  "weight_decay=0.01", "gradient_clip=0.5", "checkpoint_epochs=1")
+             for word in ("--set", "training." + setting)]
+
+
+def logged(output, key):
+    with open(path(os.path.join(output, "training.jsonl")), encoding="utf-8") as file:
+        return [json.loads(line)[key] for line in file]
+
+
+def killed_after(epochs, command):
+    process = subprocess.Popen([TRAINER, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
+    while epochs > 0:
+        line = process.stdout.readline()
+        if not line:
+            break
+        epochs -= line.startswith("epoch")
+    process.kill()
+    process.communicate(timeout=300)
+
+
+def optimiser():
+    run(*training("--output", path("one"), "--threads", "1", *OPTIMISER))
+    run(*training("--output", path("three"), "--threads", "3", *OPTIMISER))
+    check("schedule, decay and clipping: the same bytes for 1 and 3 threads", digest("one") == digest("three"),
+          digest("one"))
+    check("and other bytes than without", digest("one") != digest("given"))
+    killed_after(3, training("--output", path("broken"), *OPTIMISER))
+    run("train", "--resume", path("broken"), "--threads", "2")
+    check("and through kill and resume", digest("broken") == digest("one"), digest("broken"))
+    rates = logged("one", "learning_rate")
+    check("the log has the rate, from high to low", rates[0] > rates[-1] and abs(rates[-1] - 5e-5) < 1e-9, rates)
+
+
+def patience():
+    words = ("--set", "training.epochs=400", "--set", "training.patience=3", "--set", "training.learning_rate=0.02",
+             "--set", "training.checkpoint_epochs=1")
+    told = run(*training("--output", path("patient"), *words)).stdout
+    nll = logged("patient", "validation_nll")
+    best = min(range(1, len(nll)), key=lambda i: nll[i])
+    check("patience ends a run", len(nll) < 400 and "training.patience" in told, f"{len(nll)} epochs, best {best + 1}")
+    check("three epochs after the best one", len(nll) == best + 1 + 3)
+    killed_after(len(nll) - 1, training("--output", path("patient2"), *words))
+    if os.path.exists(path("patient2/checkpoint.safetensors")):
+        run("train", "--resume", path("patient2"))
+    check("the same after kill and resume", digest("patient2") == digest("patient"), digest("patient"))
+    refused = run(*training("--output", path("no"), "--set", "training.patience=3", "--set", "data.validation=0"), expect=1)
+    check("patience without validation rows says what to set", "data.validation" in refused.stderr, refused.stderr.strip())
+
+
 run("generate", "toy1", "--rows", "300", "--seed", "3", "--output", path("toy1.csv"))
 before_a_run()
 after_a_run()
+optimiser()
+patience()
 shutil.rmtree(work)
 print(f"{failures} failed")
 sys.exit(1 if failures else 0)
