@@ -364,7 +364,7 @@ static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_e
     if (length < 0 || (size_t)length >= sizeof run->path)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "--output", "the path is too long");
     run->saved_ns = run->at->epoch > 0 || run->at->step > 0 ? ebm_clock_ns() : 0;
-    return progress_init(&run->progress, loop->output, run->at->log_bytes, loop->options->epochs - run->at->epoch,
+    return progress_init(&run->progress, loop->output, run->at->log_bytes, run->at->epoch, loop->options->epochs,
                          loop->data->n_train, reterr);
 }
 

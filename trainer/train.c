@@ -33,6 +33,7 @@ struct training {
     struct ebm_plan *plan;
     struct pool *pool;
     char *output, *checkpoint_path, *model_path;
+    bool publishes;
 };
 
 static void training_done(struct training *t)
@@ -127,6 +128,16 @@ static enum ebm_status make_device(struct training *t, uint32_t n_threads, struc
     return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
 }
 
+/* The commands that usually follow; a run that publishes says the last ones itself. */
+static void tell_next(const struct training *t, const char *name)
+{
+    (void)printf("next:\n  ebm-trainer evaluate --model %s --data TEST.csv   (rows that training has not seen)\n",
+                 t->model_path);
+    if (!t->publishes)
+        (void)printf("  ebm-trainer publish %s repository/%s\n  ebm-server --model-repository repository\n",
+                     t->model_path, ebm_name_is_valid(name) ? name : "NAME");
+}
+
 static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
@@ -149,6 +160,7 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
         (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
                      (unsigned)t->state.position.best_epoch);
     (void)printf("model written to %s\n", t->model_path);
+    tell_next(t, ebm_model_config(written)->name);
     return EBM_OK;
 }
 
@@ -293,8 +305,8 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
 
 enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
 {
-    EBM_AUTO(training_done) struct training t = {.output = NULL};
     const char *destination = args_get(args, "publish"), *resume = args_get(args, "resume");
+    EBM_AUTO(training_done) struct training t = {.publishes = destination != NULL};
     uint64_t n_threads = pool_default_threads();
     enum ebm_status status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
     if (status == EBM_OK && destination != NULL)

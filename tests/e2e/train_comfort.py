@@ -3,10 +3,14 @@ optimiser, several seeds, data in NumPy files, figures of `evaluate`. Prints wha
 import hashlib
 import json
 import os
+import fcntl
+import pty
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 
 TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
@@ -120,11 +124,42 @@ def patience():
     check("patience without validation rows says what to set", "data.validation" in refused.stderr, refused.stderr.strip())
 
 
+def on_a_terminal():
+    """A pseudo terminal: one line that is written over, and the log as ever."""
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+    process = subprocess.Popen([TRAINER, *training("--output", path("seen"))], stdout=other, stderr=subprocess.PIPE,
+                               cwd=work, env={**os.environ, "TERM": "xterm"})
+    os.close(other)
+    seen = b""
+    while True:
+        try:
+            got = os.read(main, 65536)
+        except OSError:
+            break
+        if not got:
+            break
+        seen += got
+    process.communicate(timeout=300)
+    os.close(main)
+    bars = [bar for bar in seen.decode().split("\r") if bar.startswith("[")]
+    check("a terminal sees a bar", len(bars) >= 8 and "epoch 8/8" in bars[-1], bars[-1].splitlines()[0])
+    check("no wider than the terminal", all(len(bar.split("\x1b")[0]) < 70 for bar in bars))
+    check("and no line an epoch", "epoch   1/8" not in seen.decode())
+    check("and the summary below it", "\nnext:" in seen.decode())
+    check("the same model", digest("seen") == digest("given"))
+    told = run(*training("--output", path("unseen"))).stdout
+    check("other output gets a line an epoch, and no bar", told.count("\nepoch ") == 8 and "\r" not in told)
+    check("and at the end what to do next", "ebm-trainer publish" in told and "ebm-server --model-repository" in told,
+          told.splitlines()[-2].strip())
+
+
 run("generate", "toy1", "--rows", "300", "--seed", "3", "--output", path("toy1.csv"))
 before_a_run()
 after_a_run()
 optimiser()
 patience()
+on_a_terminal()
 shutil.rmtree(work)
 print(f"{failures} failed")
 sys.exit(1 if failures else 0)
