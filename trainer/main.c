@@ -30,6 +30,10 @@ static const struct args_option train_options[] = {
     {.name = "publish",
      .value = "REPO/NAME",
      .help = "afterwards puts the model into a repository, as its next version"},
+    {.name = "seeds",
+     .value = "LIST",
+     .help = "trains once for each seed, as in 0..9 or 1,5,7, into DIR/seed-N, and compares them"},
+    {.name = "jobs", .value = "N", .help = "of --seeds: how many at once (default: the cores)"},
     {.name = "dry-run", .help = "checks configuration, data and memory, says what would be done, and writes nothing"},
     {.name = "print-config", .help = "prints the configuration with all defaults as JSON, and trains nothing"},
 };

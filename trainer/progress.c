@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "trainer/csv.h"
+#include "trainer/files.h"
 
 #define BAR_CELLS 24u
 #define BAR_PERIOD_NS 100000000u
@@ -170,5 +172,52 @@ enum ebm_status progress_line(struct progress *progress, const struct progress_e
     if (at < 0)
         return ebm_error_set(reterr, EBM_INVALID, "training.jsonl", "cannot write the log: is the disk full?");
     *ret_log_bytes = (uint64_t)at;
+    return EBM_OK;
+}
+
+/* ---- reading it again ---- */
+
+/* The number behind "key": in a line; false when there is none, or null. */
+static bool find_number(const char *line, const char *key, double *ret_value)
+{
+    char word[48];
+    (void)snprintf(word, sizeof word, "\"%s\": ", key);
+    const char *at = strstr(line, word);
+    if (at == NULL)
+        return false;
+    at += strlen(word);
+    return csv_number(at, strspn(at, "0123456789+-.eE"), ret_value);
+}
+
+static bool read_line(const char *line, struct progress_summary *summary)
+{
+    double epoch = 0.0, seconds = 0.0, nll = 0.0;
+    if (!find_number(line, "epoch", &epoch) || !find_number(line, "seconds", &seconds))
+        return false;
+    summary->epochs = (uint32_t)epoch;
+    summary->seconds += seconds;
+    bool counts = strstr(line, "\"phase\": \"\"") != NULL && find_number(line, "validation_nll", &nll);
+    if (counts && (summary->best_epoch == 0 || nll < summary->best_nll)) {
+        summary->best_nll = nll;
+        summary->best_epoch = summary->epochs;
+    }
+    return true;
+}
+
+enum ebm_status progress_read(const char *folder, struct progress_summary *ret_summary)
+{
+    struct progress_summary summary = {.epochs = 0};
+    char line[1024];
+    EBM_AUTO(ebm_freep) char *path = files_join(folder, "training.jsonl");
+    FILE *log = path != NULL ? fopen(path, "re") : NULL;
+    if (log == NULL)
+        return EBM_NOT_FOUND;
+    bool good = true;
+    while (good && fgets(line, sizeof line, log) != NULL)
+        good = read_line(line, &summary);
+    (void)fclose(log);
+    if (!good)
+        return EBM_DAMAGED;
+    *ret_summary = summary;
     return EBM_OK;
 }

@@ -41,6 +41,16 @@ void progress_rows(struct progress *progress, uint32_t rows);
 enum ebm_status progress_line(struct progress *progress, const struct progress_epoch *epoch, uint64_t *ret_log_bytes,
                               struct ebm_error *reterr) EBM_MUST_USE;
 
+/* What a finished run's log says. */
+struct progress_summary {
+    uint32_t epochs, best_epoch; /* best_epoch 0: no validation NLL */
+    double best_nll;             /* the lowest one after the warm-up */
+    double seconds;
+};
+
+/* Reads training.jsonl in `folder`. NOT_FOUND when there is none, DAMAGED when a line is not one of progress_line. */
+enum ebm_status progress_read(const char *folder, struct progress_summary *ret_summary) EBM_MUST_USE;
+
 /* The bar of a terminal that is `columns` wide, without colours and line ends, into ret_text. */
 void progress_bar(const struct progress *progress, uint32_t columns, char *ret_text, size_t text_bytes);
 

@@ -21,6 +21,7 @@
 #include "trainer/loop.h"
 #include "trainer/model_file.h"
 #include "trainer/publish.h"
+#include "trainer/seeds.h"
 #include "trainer/setup.h"
 
 #define PLAN_BYTES 65536u /* most of what --dry-run says */
@@ -308,6 +309,10 @@ enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
     const char *destination = args_get(args, "publish"), *resume = args_get(args, "resume");
     EBM_AUTO(training_done) struct training t = {.publishes = destination != NULL};
     uint64_t n_threads = pool_default_threads();
+    if (args_get(args, "seeds") != NULL)
+        return seeds_command(args, reterr);
+    if (args_get(args, "jobs") != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "train", "--jobs is for --seeds; threads of one run: --threads");
     enum ebm_status status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
     if (status == EBM_OK && destination != NULL)
         status = publish_check(destination, reterr);

@@ -6,11 +6,13 @@ import os
 import fcntl
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import time
 
 TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
@@ -124,6 +126,43 @@ def patience():
     check("patience without validation rows says what to set", "data.validation" in refused.stderr, refused.stderr.strip())
 
 
+def seeds():
+    told = run(*training("--seeds", "0..2,7", "--jobs", "2", "--output", path("many"))).stdout
+    check("--seeds trains each seed", sorted(os.listdir(path("many"))) == ["seed-0", "seed-1", "seed-2", "seed-7"])
+    check("and ends with a table", "mean" in told and "best" in told and "4 of 4 seeds" in told, told.splitlines()[-4])
+    run(*training("--output", path("alone"), "--set", "training.seed=7"))
+    check("a seed is the model that it is alone", digest("many/seed-7") == digest("alone"), digest("alone"))
+    best = min((min(logged(f"many/seed-{seed}", "validation_nll")[1:]), seed) for seed in (0, 1, 2, 7))
+    check("the best one has the lowest validation NLL", f"seed {best[1]}: " in told, best)
+    run(*training("--seeds", "3,4", "--output", path("shown"), "--publish", path("repository/toy1")))
+    check("--publish publishes the best one", os.path.exists(path("repository/toy1/1/model.safetensors")))
+    again = run(*training("--seeds", "7..9", "--output", path("many")), expect=1)
+    check("a folder in use is refused", "seed-7" in again.stderr and "another --output" in again.stderr,
+          again.stderr.strip()[-90:])
+    check("before any seed starts", not os.path.exists(path("many/seed-8")))
+    wrong = run(*training("--seeds", "0..3", "--output", path("bad"), "--set", "training.epochs=0"), expect=1)
+    check("what is wrong is said once", wrong.stderr.count("training.epochs") == 1 and not os.path.exists(path("bad")))
+    wild = run(*training("--seeds", "0,1", "--output", path("wild"), "--set", "training.learning_rate=10",
+                         "--set", "training.warmup_epochs=0"), expect=1)
+    check("seeds that fail are counted, and say where to look", "2 of 2 seeds failed" in wild.stderr and
+          "train.log" in wild.stderr, wild.stderr.strip())
+
+
+def seeds_through_signal():
+    words = training("--seeds", "0..3", "--jobs", "2", "--output", path("halted"), "--set", "training.epochs=3000")
+    process = subprocess.Popen([TRAINER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
+    log, deadline = path("halted/seed-1/training.jsonl"), time.monotonic() + 60
+    while time.monotonic() < deadline and not (os.path.exists(log) and os.path.getsize(log) > 0):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=300)
+    check("Ctrl-C exits 130 and says how to go on", process.returncode == 130 and "--resume" in error, error.strip())
+    check("those that ran have a checkpoint, the others did not begin",
+          os.path.exists(path("halted/seed-0/checkpoint.safetensors")) and
+          os.path.exists(path("halted/seed-1/checkpoint.safetensors")) and
+          not os.path.exists(path("halted/seed-3")) and "not begun" in out, out.splitlines()[-3:])
+
+
 def on_a_terminal():
     """A pseudo terminal: one line that is written over, and the log as ever."""
     main, other = pty.openpty()
@@ -160,6 +199,8 @@ after_a_run()
 optimiser()
 patience()
 on_a_terminal()
+seeds()
+seeds_through_signal()
 shutil.rmtree(work)
 print(f"{failures} failed")
 sys.exit(1 if failures else 0)

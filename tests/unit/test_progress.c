@@ -1,6 +1,8 @@
 /* test_progress.c - the bar of a terminal. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -53,4 +55,31 @@ Test(progress, the_bar_is_never_wider_than_the_terminal)
         progress_bar(&progress, columns, text, sizeof text);
         cr_assert_lt(strlen(text), columns > 0 ? columns : 1, "%u columns: %s", columns, text);
     }
+}
+
+/* What progress_line writes, progress_read reads: the best epoch of the last phase. */
+Test(progress, the_log_reads_back)
+{
+    static const double nll[] = {-9.0, 3.5, 1.25, 2.0, (double)NAN};
+    char folder[] = "/tmp/ebm-progress-XXXXXX", command[64];
+    struct progress progress;
+    struct progress_summary summary;
+    struct ebm_error error;
+    uint64_t bytes;
+    cr_assert_not_null(mkdtemp(folder));
+    cr_assert_eq(progress_read(folder, &summary), EBM_NOT_FOUND);
+    cr_assert_eq(progress_init(&progress, folder, 0, 0, 5, 10, &error), EBM_OK, "%s", error.text);
+    for (uint32_t i = 0; i < EBM_COUNT_OF(nll); i++) {
+        const struct progress_epoch epoch = {
+            .number = i + 1, .epochs = 5, .phase = i == 0 ? "warm-up" : "", .loss = 1.0, .validation_nll = nll[i]};
+        progress_begin(&progress);
+        cr_assert_eq(progress_line(&progress, &epoch, &bytes, &error), EBM_OK, "%s", error.text);
+    }
+    progress_done(&progress);
+    cr_assert_eq(progress_read(folder, &summary), EBM_OK);
+    cr_assert_eq(summary.epochs, 5);
+    cr_assert_eq(summary.best_epoch, 3, "%u", summary.best_epoch);
+    cr_assert_eq(summary.best_nll, 1.25);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    cr_assert_eq(system(command), 0);
 }
