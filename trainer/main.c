@@ -91,7 +91,7 @@ static const struct args_command commands[] = {
      .positional = {"FILE"},
      .run = inspect_command},
     {.name = "evaluate",
-     .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, in the target's unit.",
+     .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, CRPS, coverage of its intervals.",
      OPTIONS(evaluate_options),
      .run = evaluate_command},
     {.name = "predict",

@@ -163,6 +163,18 @@ def seeds_through_signal():
           not os.path.exists(path("halted/seed-3")) and "not begun" in out, out.splitlines()[-3:])
 
 
+def figures():
+    told = run("evaluate", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--num-samples", "2048",
+               "--threads", "1", "--output", path("f.json")).stdout
+    run("evaluate", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--num-samples", "2048",
+        "--threads", "3", "--output", path("f3.json"))
+    with open(path("f.json"), encoding="utf-8") as one, open(path("f3.json"), encoding="utf-8") as three:
+        found, again = json.load(one), json.load(three)
+    check("evaluate gives CRPS and coverage", 0 < found["crps"][0] < found["rmse"][0] and
+          0 < found["coverage_50"][0] < found["coverage_90"][0] <= 1 and "CRPS" in told, found)
+    check("the same for any number of threads", found == again)
+
+
 def on_a_terminal():
     """A pseudo terminal: one line that is written over, and the log as ever."""
     main, other = pty.openpty()
@@ -198,6 +210,7 @@ before_a_run()
 after_a_run()
 optimiser()
 patience()
+figures()
 on_a_terminal()
 seeds()
 seeds_through_signal()
