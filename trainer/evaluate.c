@@ -348,7 +348,8 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
     if (status == EBM_OK)
         status = subject_init(&s, path, (uint32_t)samples, n_threads, reterr);
     if (status == EBM_OK)
-        status = columns_load(s.config, file, true, drop, &data, reterr);
+        status = columns_load(s.config, &(struct columns_files){file, args_get(args, "targets")}, true, drop, &data,
+                              reterr);
     if (status == EBM_OK)
         status = keep_split(data, args, reterr);
     if (status == EBM_OK)

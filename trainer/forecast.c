@@ -188,10 +188,6 @@ void forecast_text(const struct setup *setup, uint32_t n_threads, const char *ou
     const struct options *o = setup->options;
     uint64_t steps = (data->n_train + (uint64_t)o->batch_size - 1) / o->batch_size;
     (void)ebm_buf_printf(buf, "model    %s, %" PRIu64 " parameters\n", setup->config->name, learned(setup->config));
-    (void)ebm_buf_printf(buf, "rows     %u to train on, %u for validation", data->n_train, data->n_validation);
-    if (data->n_test > 0)
-        (void)ebm_buf_printf(buf, ", %u for testing left out", data->n_test);
-    (void)ebm_buf_text(buf, "\n");
     (void)ebm_buf_printf(buf,
                          "steps    %" PRIu64 " of %u rows an epoch, %u epochs: %" PRIu64 " in all; seed %" PRIu64 "\n",
                          steps, o->batch_size, o->epochs, steps * o->epochs, o->seed);

@@ -19,7 +19,8 @@
 
 static const struct args_option train_options[] = {
     {.name = "config", .value = "FILE", .help = "the training configuration (JSON)"},
-    {.name = "data", .value = "FILE", .help = "a CSV with a header line, instead of data.file"},
+    {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
     {.name = "set",
      .value = "KEY=VALUE",
      .help = "changes the configuration, as in training.epochs=10; may repeat",
@@ -39,7 +40,8 @@ static const struct args_option train_options[] = {
 };
 
 static const struct args_option validate_options[] = {
-    {.name = "data", .value = "FILE", .help = "a CSV with a header line, instead of data.file"},
+    {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
     {.name = "set",
      .value = "KEY=VALUE",
      .help = "changes the configuration, as in training.epochs=10; may repeat",
@@ -48,7 +50,8 @@ static const struct args_option validate_options[] = {
 
 static const struct args_option evaluate_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
-    {.name = "data", .value = "FILE", .help = "a CSV with the model's columns; not needed with --protocol"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's columns, or an .npy; not needed with --protocol"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
     {.name = "protocol", .value = "toy1", .help = "KL divergence from the known density of toy 1 instead"},
     {.name = "num-samples", .value = "N", .help = "draws a row (default: 16384)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
@@ -63,7 +66,7 @@ static const struct args_option evaluate_options[] = {
 static const struct args_option predict_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
     {.name = "input", .value = "X1,X2,...", .help = "one input, its numbers in the model's order"},
-    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, a prediction a row"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, or an .npy; a prediction a row"},
     {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
     {.name = "num-samples", .value = "N", .help = "draws a row (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
@@ -78,7 +81,7 @@ static const struct args_option generate_options[] = {
 
 static const struct args_command commands[] = {
     {.name = "train",
-     .summary = "Trains a model on a CSV and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
+     .summary = "Trains a model on a table and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
      OPTIONS(train_options),
      .run = train_command},
     {.name = "validate",

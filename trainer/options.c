@@ -25,6 +25,7 @@
 #define DATA(member) offsetof(struct dataset_options, member)
 static const struct field data_fields[] = {
     {"file", KIND_TEXT, DATA(file), 0, 0, 0, false},
+    {"targets_file", KIND_TEXT, DATA(targets_file), 0, 0, 0, true},
     {"targets", KIND_NAMES, DATA(targets), DATA(n_targets), 0, 0, false},
     {"inputs", KIND_NAMES, DATA(inputs), DATA(n_inputs), 0, 0, false},
     {"validation", KIND_NUMBER, DATA(validation), 0, 0.0, 0.99, false},
@@ -380,21 +381,40 @@ static enum ebm_status make_absolute(char **path, const char *folder, struct ebm
     return EBM_OK;
 }
 
-static enum ebm_status set_paths(struct options *options, const char *folder, const char *data_file,
+/* Replaces *path by what the command line says, relative to `here`. */
+static enum ebm_status take_path(char **path, const char *said, const char *here, struct ebm_error *reterr)
+{
+    if (said == NULL)
+        return EBM_OK;
+    free(*path);
+    *path = strdup(said);
+    return *path != NULL ? make_absolute(path, here, reterr) : options_no_memory(reterr);
+}
+
+static enum ebm_status set_paths(struct options *options, const char *folder, const struct options_files *files,
                                  struct ebm_error *reterr)
 {
+    const struct options_files none = {NULL, NULL}, *said = files != NULL ? files : &none;
+    struct dataset_options *data = &options->data;
     EBM_AUTO(ebm_freep) char *here = files_working_folder();
     EBM_AUTO(ebm_freep) char *base = here != NULL ? files_join(here, folder) : NULL;
     if (base == NULL)
         return options_no_memory(reterr);
-    if (data_file != NULL) {
-        free(options->data.file);
-        options->data.file = strdup(data_file);
+    if (said->data != NULL) {
+        free(data->targets_file);
+        data->targets_file = NULL;
     }
-    if (options->data.file == NULL)
-        return ebm_error_set(reterr, EBM_INVALID, "data.file", "no data: name a CSV here, or with --data FILE");
-    enum ebm_status status = make_absolute(&options->data.file, data_file != NULL ? here : base, reterr);
-    return status == EBM_OK ? make_absolute(&options->data.split_file, base, reterr) : status;
+    enum ebm_status status = take_path(&data->file, said->data, here, reterr);
+    if (status == EBM_OK)
+        status = take_path(&data->targets_file, said->targets, here, reterr);
+    if (status == EBM_OK && data->file == NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "data.file",
+                             "no data: name a CSV or an .npy here, or with --data FILE");
+    if (status == EBM_OK)
+        status = make_absolute(&data->file, base, reterr);
+    if (status == EBM_OK)
+        status = make_absolute(&data->targets_file, base, reterr);
+    return status == EBM_OK ? make_absolute(&data->split_file, base, reterr) : status;
 }
 
 static struct options *defaults(void)
@@ -436,7 +456,7 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
 }
 
 enum ebm_status options_parse(const char *text, const char *where, const char *folder, const char *const *sets,
-                              uint32_t n_sets, const char *data_file, struct options **ret_options,
+                              uint32_t n_sets, const struct options_files *files, struct options **ret_options,
                               struct ebm_error *reterr)
 {
     json_error_t json_error;
@@ -453,7 +473,7 @@ enum ebm_status options_parse(const char *text, const char *where, const char *f
     if (status == EBM_OK)
         status = read_root(root, options, reterr);
     if (status == EBM_OK)
-        status = set_paths(options, folder, data_file, reterr);
+        status = set_paths(options, folder, files, reterr);
     if (status == EBM_OK)
         status = options_write_effective(options, reterr);
     if (status == EBM_OK)
@@ -461,8 +481,8 @@ enum ebm_status options_parse(const char *text, const char *where, const char *f
     return status;
 }
 
-enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets, const char *data_file,
-                             struct options **ret_options, struct ebm_error *reterr)
+enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets,
+                             const struct options_files *files, struct options **ret_options, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_freep) char *text = NULL;
     EBM_AUTO(ebm_freep) char *folder = files_folder(path);
@@ -471,7 +491,7 @@ enum ebm_status options_load(const char *path, const char *const *sets, uint32_t
     enum ebm_status status = files_read_text(path, LIMIT_CONFIG_BYTES, &text, reterr);
     if (status != EBM_OK)
         return status;
-    return options_parse(text, path, folder, sets, n_sets, data_file, ret_options, reterr);
+    return options_parse(text, path, folder, sets, n_sets, files, ret_options, reterr);
 }
 
 struct options *options_free(struct options *options)
@@ -481,6 +501,7 @@ struct options *options_free(struct options *options)
     free_names(options->data.targets, options->data.n_targets);
     free_names(options->data.inputs, options->data.n_inputs);
     free(options->data.file);
+    free(options->data.targets_file);
     free(options->data.split_file);
     free(options->data.jitter.values);
     for (uint32_t i = 0; i < options->n_parameters; i++)

@@ -29,13 +29,20 @@ struct options {
     char *run;      /* JSON of the whole effective configuration, files with absolute paths: for a checkpoint */
 };
 
+/* What the command line says of the data; NULL: nothing. Relative to the working directory. */
+struct options_files {
+    const char *data;    /* replaces data.file, and data.targets_file */
+    const char *targets; /* replaces data.targets_file */
+};
+
 /* Reads a configuration file; relative paths in it are relative to it. sets: "key.path=value" (value: JSON, else text).
- * data_file (may be NULL) replaces data.file, relative to the working directory. New: options_free. */
-enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets, const char *data_file,
-                             struct options **ret_options, struct ebm_error *reterr) EBM_MUST_USE;
+ * files may be NULL. New: options_free. */
+enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets,
+                             const struct options_files *files, struct options **ret_options, struct ebm_error *reterr)
+    EBM_MUST_USE;
 /* The same from text; `folder` is what relative paths are relative to. `where` names the text in errors. */
 enum ebm_status options_parse(const char *text, const char *where, const char *folder, const char *const *sets,
-                              uint32_t n_sets, const char *data_file, struct options **ret_options,
+                              uint32_t n_sets, const struct options_files *files, struct options **ret_options,
                               struct ebm_error *reterr) EBM_MUST_USE;
 /* The whole configuration for people, with every default, and `model` (JSON text) in place of what the file says of it;
  * without statistics that the file leaves to the data. New: free(). */

@@ -95,6 +95,8 @@ static json_t *data_json(const struct options *options, bool whole_paths)
     int failed = json_object_set_new(json, "missing", json_string(data->drop_missing ? "drop" : "error"));
     if (!whole_paths)
         failed |= json_object_set_new(json, "file", json_string(files_base(data->file)));
+    if (!whole_paths && data->targets_file != NULL)
+        failed |= json_object_set_new(json, "targets_file", json_string(files_base(data->targets_file)));
     if (!whole_paths && data->split_file != NULL)
         failed |= json_object_set_new(json, "split_file", json_string(files_base(data->split_file)));
     if (data->jitter.step > 0.0)
@@ -236,6 +238,7 @@ static void drop_measured(json_t *model, const json_t *given, const char *sectio
 enum ebm_status options_complete(const struct options *options, const char *model, char **ret_text,
                                  struct ebm_error *reterr)
 {
+    static const char *const optional[] = {"targets_file", "split_file", "dequantize"};
     EBM_AUTO(json_freep) json_t *run = json_loads(options->run, 0, NULL);
     json_t *whole = json_loads(model, 0, NULL), *data = json_object_get(run, "data");
     const json_t *given = json_object_get(run, "model");
@@ -243,9 +246,8 @@ enum ebm_status options_complete(const struct options *options, const char *mode
     drop_measured(whole, given, "input");
     drop_measured(whole, given, "target");
     int failed = json_object_set_new(run, "model", whole);
-    if (json_object_get(data, "split_file") == NULL)
-        failed |= json_object_set_new(data, "split_file", json_null());
-    if (json_object_get(data, "dequantize") == NULL)
-        failed |= json_object_set_new(data, "dequantize", json_null());
+    for (size_t i = 0; i < EBM_COUNT_OF(optional); i++)
+        if (json_object_get(data, optional[i]) == NULL)
+            failed |= json_object_set_new(data, optional[i], json_null());
     return failed == 0 ? pretty(run, ret_text, reterr) : options_no_memory(reterr);
 }

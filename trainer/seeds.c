@@ -180,6 +180,8 @@ static void make_words(const struct seeds *s, const struct seeds_run *run, struc
     add_words(words, "--config", args_get(args, "config"));
     if (args_get(args, "data") != NULL)
         add_words(words, "--data", args_get(args, "data"));
+    if (args_get(args, "targets") != NULL)
+        add_words(words, "--targets", args_get(args, "targets"));
     for (uint32_t i = 0; i < args->n_repeats; i++)
         add_words(words, "--set", args->repeats[i]);
     add_words(words, "--set", words->seed);
@@ -329,9 +331,10 @@ static enum ebm_status check_setup(const struct args *args, struct ebm_error *re
 {
     EBM_AUTO(setup_done) struct setup setup = {.options = NULL};
     const char *config = NULL;
+    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
     enum ebm_status status = args_require(args, "config", &config, reterr);
     if (status == EBM_OK)
-        status = options_load(config, args->repeats, args->n_repeats, args_get(args, "data"), &setup.options, reterr);
+        status = options_load(config, args->repeats, args->n_repeats, &files, &setup.options, reterr);
     if (status == EBM_OK)
         status = setup_make(&setup, reterr);
     if (status == EBM_OK && args_get(args, "publish") != NULL && setup.data->n_validation == 0)

@@ -21,10 +21,11 @@
 #include "trainer/loop.h"
 #include "trainer/model_file.h"
 #include "trainer/publish.h"
+#include "trainer/report.h"
 #include "trainer/seeds.h"
 #include "trainer/setup.h"
 
-#define PLAN_BYTES 65536u /* most of what --dry-run says */
+#define PLAN_BYTES (1u << 20) /* most of what --dry-run says */
 
 /* All that the command makes, in the order of making. */
 struct training {
@@ -76,23 +77,6 @@ void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_
 }
 
 /* ---- the run ---- */
-
-static void tell_data(const struct dataset *data)
-{
-    uint32_t first = 0, n_constant = dataset_constant_inputs(data, &first);
-    (void)printf("%u training rows, %u for validation", data->n_train, data->n_validation);
-    if (data->n_test > 0)
-        (void)printf(", %u for testing left out", data->n_test);
-    if (data->n_dropped > 0)
-        (void)printf(", %u dropped for missing values", data->n_dropped);
-    (void)printf("; %u input%s, %u target%s\n", data->X, data->X == 1 ? "" : "s", data->D, data->D == 1 ? "" : "s");
-    (void)fflush(stdout);
-    if (n_constant > 0)
-        ebm_log_warning(
-            "%u input column%s the same in every training row, '%s' the first: kept with scale 1, but tells "
-            "the model nothing",
-            n_constant, n_constant == 1 ? " is" : "s are", data->input_names[first]);
-}
 
 static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
 {
@@ -198,7 +182,7 @@ static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads,
                                  .gradient_clip = t->setup.options->gradient_clip},
                         .state = &t->state,
                         .output = t->output};
-    tell_data(t->setup.data);
+    report_print(t->setup.data, &t->setup.options->data.jitter);
     if (resumes)
         (void)printf("going on in epoch %" PRIu64 ", after %" PRIu64 " of its steps\n", t->state.position.epoch + 1,
                      t->state.position.step);
@@ -236,10 +220,10 @@ static enum ebm_status check_output(const struct training *t, struct ebm_error *
 static enum ebm_status read_options(struct training *t, const struct args *args, struct ebm_error *reterr)
 {
     const char *config = NULL, *output = args_get(args, "output");
+    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
     enum ebm_status status = args_require(args, "config", &config, reterr);
     if (status == EBM_OK)
-        status = options_load(config, args->repeats, args->n_repeats, args_get(args, "data"), &t->setup.options,
-                              reterr);
+        status = options_load(config, args->repeats, args->n_repeats, &files, &t->setup.options, reterr);
     return status == EBM_OK ? set_output(t, output != NULL ? output : "trained", reterr) : status;
 }
 
@@ -267,6 +251,7 @@ static enum ebm_status preview(struct training *t, const struct args *args, uint
     if (status != EBM_OK)
         return status;
     if (args_get(args, "dry-run") != NULL) {
+        report_text(t->setup.data, &t->setup.options->data.jitter, &plan);
         forecast_text(&t->setup, n_threads, t->output, &plan);
         (void)printf("%snothing was written: without --dry-run the training begins\n",
                      plan.bytes != NULL ? plan.bytes : "");
@@ -291,6 +276,7 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
                 "--%s does not go with --resume, which goes on as it was; for a change start again with "
                 "another --output",
                 excluded[i]);
+    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
     enum ebm_status status = set_output(t, folder, reterr);
     if (status == EBM_OK && !files_exists(t->checkpoint_path))
         return ebm_error_set(reterr, EBM_NOT_FOUND, t->checkpoint_path,
@@ -299,8 +285,7 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
     if (status == EBM_OK)
         status = checkpoint_read(t->checkpoint_path, &t->state, reterr);
     if (status == EBM_OK)
-        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"),
-                               &t->setup.options, reterr);
+        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, &files, &t->setup.options, reterr);
     return status;
 }
 

@@ -50,7 +50,7 @@ def digest(output):
 
 def before_a_run():
     told = run(*training("--dry-run", "--output", path("dry"))).stdout
-    check("--dry-run says rows, phases and files", "240 to train on, 60 for validation" in told and
+    check("--dry-run says rows, phases and files", "240 training rows, 60 for validation" in told and
           "epochs 2 to 8: nce_kl, 32 draws" in told and "dry/model.safetensors" in told, told.splitlines()[1])
     check("and writes nothing", not os.path.exists(path("dry")))
     config = json.loads(run(*training("--print-config")).stdout)
@@ -175,6 +175,49 @@ def figures():
     check("the same for any number of threads", found == again)
 
 
+def write_npy(name, dtype, shape, packed):
+    """Format 1.0, without NumPy."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    with open(path(name), "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + packed)
+
+
+def arrays():
+    with open(path("toy1.csv"), encoding="utf-8") as file:
+        rows = [tuple(map(float, line.split(","))) for line in file.read().split()[1:]]
+    n = len(rows)
+    write_npy("x.npy", "<f8", (n, 1), struct.pack(f"<{n}d", *(x for x, _ in rows)))
+    write_npy("y.npy", "<f8", (n,), struct.pack(f"<{n}d", *(y for _, y in rows)))
+    write_npy("both.npy", "<f4", (n, 2), struct.pack(f"<{2 * n}f", *(v for row in rows for v in row)))
+    words = [word for word in training() if word not in ("--data", path("toy1.csv"))]
+    with open(CONFIG, encoding="utf-8") as file:
+        config = json.load(file)
+    config["data"].pop("targets", None)
+    config["data"].pop("inputs", None)
+    with open(path("free.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    words[words.index("--config") + 1] = path("free.json")
+    told = run(*words, "--data", path("x.npy"), "--targets", path("y.npy"), "--output", path("pair")).stdout
+    check("two .npy files train a model", "input    x1" in told and "target   y1" in told, told.splitlines()[2])
+    run(*words, "--data", path("both.npy"), "--output", path("both"))
+    nll = {}
+    for model, data in (("given", ["toy1.csv"]), ("pair", ["x.npy", "y.npy"]), ("both", ["both.npy"]),
+                        ("given", ["x.npy", "y.npy"]), ("given", ["both.npy"])):
+        files = ["--data", path(data[0])] + (["--targets", path(data[1])] if len(data) > 1 else [])
+        run("evaluate", "--model", path(model + "/model.safetensors"), *files, "--num-samples", "1024", "--output",
+            path("n.json"))
+        with open(path("n.json"), encoding="utf-8") as file:
+            nll[model + " on " + data[0]] = json.load(file)["nll"]
+    check("CSV and arrays give the same model and the same figures", len(set(nll.values())) == 1, nll)
+    run("predict", "--model", path("given/model.safetensors"), "--data", path("x.npy"), "--output", path("n.csv"))
+    run("predict", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--output", path("c.csv"))
+    with open(path("n.csv"), "rb") as one, open(path("c.csv"), "rb") as two:
+        check("predict reads them as well", one.read() == two.read())
+    refused = run(*words, "--data", path("toy1.csv"), "--targets", path("y.npy"), "--output", path("no"), expect=1)
+    check("a CSV does not go with a file of targets", "no .npy file" in refused.stderr, refused.stderr.strip()[-80:])
+
+
 def on_a_terminal():
     """A pseudo terminal: one line that is written over, and the log as ever."""
     main, other = pty.openpty()
@@ -211,6 +254,7 @@ after_a_run()
 optimiser()
 patience()
 figures()
+arrays()
 on_a_terminal()
 seeds()
 seeds_through_signal()

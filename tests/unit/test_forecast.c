@@ -94,10 +94,9 @@ Test(forecast, memory_is_about_what_a_run_takes)
     free(params);
 }
 
-Test(forecast, says_rows_steps_phases_and_files)
+Test(forecast, says_steps_phases_and_files)
 {
     static const char *const says[] = {
-        "150 to train on, 50 for validation\n",
         "4 of 48 rows an epoch, 7 epochs: 28 in all; seed 0\n",
         "epochs 1 to 2: warm-up trains proposal\n",
         "epochs 3 to 7: nce_kl, 700 draws a row, trains features, target net, energy, proposal\n",

@@ -76,6 +76,7 @@ static enum ebm_status train(const char *const *words, int n_words, struct ebm_e
         {"data", "FILE", "", false},
         {"threads", "N", "", false},
         {"publish", "REPOSITORY/NAME", "", false},
+        {"targets", "FILE", "", false},
         {"seeds", "LIST", "", false},
         {"jobs", "N", "", false},
         {"dry-run", NULL, "", false},
