@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/safetensors.h"
 #include "trainer/model_file.h"
 #include "trainer/options.h"
 
@@ -118,6 +119,23 @@ void inspect_text(const struct ebm_config *config, struct ebm_buf *buf)
     put_training(buf, config);
 }
 
+/* The types in which a file keeps its parameters; in memory all are F32. */
+static enum ebm_status put_types(struct ebm_buf *buf, const char *path, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_safetensors_freep) struct ebm_safetensors *file = NULL;
+    uint32_t told = 0;
+    enum ebm_status status = ebm_safetensors_open(path, LIMIT_FILE_BYTES, &file, reterr);
+    if (status != EBM_OK)
+        return status;
+    for (size_t i = 0; i < ebm_safetensors_count(file); i++) {
+        enum ebm_dtype dtype = ebm_safetensors_at(file, i)->dtype;
+        if ((told & 1u << dtype) == 0)
+            (void)ebm_buf_printf(buf, ", %s", ebm_dtype_name(dtype));
+        told |= 1u << dtype;
+    }
+    return EBM_OK;
+}
+
 enum ebm_status inspect_command(const struct args *args, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
@@ -131,6 +149,9 @@ enum ebm_status inspect_command(const struct args *args, struct ebm_error *reter
     (void)ebm_buf_printf(&buf, "file      %s", path);
     if (stat(path, &info) == 0)
         (void)ebm_buf_printf(&buf, ", %lld bytes", (long long)info.st_size);
+    status = put_types(&buf, path, reterr);
+    if (status != EBM_OK)
+        return status;
     (void)ebm_buf_printf(&buf, "\n");
     inspect_text(ebm_model_config(model), &buf);
     if (buf.status != EBM_OK)

@@ -73,6 +73,7 @@ def after_a_run():
     shown = run("inspect", path("given/model.safetensors")).stdout
     check("inspect shows columns, layers and the training", "feature_net.0" in shown and '"method": "nce_kl"' in shown and
           "in -> out" in shown, shown.splitlines()[0])
+    check("and the type of the numbers", " bytes, F32\n" in shown)
     check("inspect refuses what is no model", "toy1.csv" in run("inspect", path("toy1.csv"), expect=1).stderr)
 
 
@@ -183,6 +184,35 @@ def write_npy(name, dtype, shape, packed):
         file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + packed)
 
 
+def other_types():
+    """The same model with its tensors as F64 and as BF16."""
+    with open(path("given/model.safetensors"), "rb") as file:
+        whole = file.read()
+    size = struct.unpack("<Q", whole[:8])[0]
+    header, data = json.loads(whole[8:8 + size]), whole[8 + size:]
+    metadata = header.pop("__metadata__")
+    for dtype, code in (("F64", "d"), ("BF16", "H")):
+        tensors, packed = {}, b""
+        for name, entry in sorted(header.items()):
+            begin, end = entry["data_offsets"]
+            values = struct.unpack(f"<{(end - begin) // 4}{'f' if code == 'd' else 'I'}", data[begin:end])
+            new = struct.pack(f"<{len(values)}{code}", *(v if code == "d" else v >> 16 for v in values))
+            tensors[name] = {"dtype": dtype, "shape": entry["shape"], "data_offsets": [len(packed), len(packed) + len(new)]}
+            packed += new
+        text = json.dumps({"__metadata__": metadata, **tensors}).encode()
+        text += b" " * (-len(text) % 8)
+        with open(path(dtype + ".safetensors"), "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text + packed)
+        shown = run("inspect", path(dtype + ".safetensors")).stdout
+        check(f"{dtype} is taken", f" bytes, {dtype}\n" in shown, shown.splitlines()[0])
+    words = ("--input", "-1.5", "--seed", "1")
+    known = run("predict", "--model", path("given/model.safetensors"), *words).stdout
+    check("F64 predicts what F32 does", run("predict", "--model", path("F64.safetensors"), *words).stdout == known,
+          known.splitlines()[1].strip())
+    near = run("predict", "--model", path("BF16.safetensors"), *words).stdout
+    check("BF16 nearly so", near != known and near.split()[4][:4] == known.split()[4][:4], near.splitlines()[1].strip())
+
+
 def arrays():
     with open(path("toy1.csv"), encoding="utf-8") as file:
         rows = [tuple(map(float, line.split(","))) for line in file.read().split()[1:]]
@@ -255,6 +285,7 @@ optimiser()
 patience()
 figures()
 arrays()
+other_types()
 on_a_terminal()
 seeds()
 seeds_through_signal()

@@ -2,6 +2,7 @@
  *
  * A case gives the header's text; the file is built around it: length, header, `data_bytes` bytes of data. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -537,4 +538,66 @@ Test(safetensors, a_file_of_the_current_folder_needs_no_slash)
     cr_assert_eq(ebm_safetensors_write("t.safetensors", notes, 1, NULL, 0, NULL), EBM_OK);
     ebm_safetensors_free(open_good());
     cr_assert_eq(chdir("/"), 0);
+}
+
+/* ---- other types as F32 ---- */
+
+static struct ebm_tensor tensor_of(enum ebm_dtype dtype, size_t n, const void *data)
+{
+    return (struct ebm_tensor){.name = "t", .dtype = dtype, .n_dims = 1, .shape = {n}, .count = n, .data = data};
+}
+
+/* sign, exponent, fraction as IEEE 754 says, in doubles */
+static double half_by_definition(uint32_t bits)
+{
+    double fraction = (bits & 0x3ff) / 1024.0, sign = bits & 0x8000 ? -1.0 : 1.0;
+    int exponent = (int)(bits >> 10 & 31);
+    return sign * (exponent == 0 ? ldexp(fraction, -14) : ldexp(1.0 + fraction, exponent - 15));
+}
+
+Test(safetensors, every_f16_becomes_its_f32)
+{
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        const uint16_t half = (uint16_t)bits;
+        float value = 7.0f;
+        struct ebm_tensor tensor = tensor_of(EBM_DTYPE_F16, 1, &half);
+        bool finite = (bits >> 10 & 31) != 31;
+        enum ebm_status status = ebm_tensor_to_f32(&tensor, &value, NULL);
+        cr_assert_eq(status, finite ? EBM_OK : EBM_DAMAGED, "0x%04x", bits);
+        cr_assert_eq((double)value, finite ? half_by_definition(bits) : 7.0, "0x%04x: %g", bits, (double)value);
+        cr_assert_eq(!finite || (signbit(value) != 0) == ((bits & 0x8000) != 0), true, "0x%04x", bits);
+    }
+}
+
+Test(safetensors, every_bf16_is_the_upper_half_of_its_f32)
+{
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        const uint16_t brain = (uint16_t)bits;
+        float value = 7.0f;
+        uint32_t got;
+        struct ebm_tensor tensor = tensor_of(EBM_DTYPE_BF16, 1, &brain);
+        bool finite = (bits >> 7 & 255) != 255;
+        cr_assert_eq(ebm_tensor_to_f32(&tensor, &value, NULL), finite ? EBM_OK : EBM_DAMAGED, "0x%04x", bits);
+        memcpy(&got, &value, sizeof got);
+        cr_assert_eq(got, finite ? bits << 16 : 0x40e00000u, "0x%04x: 0x%08x", bits, got);
+    }
+}
+
+Test(safetensors, f64_is_rounded_to_nearest)
+{
+    static const double from[] = {0.1, 1.0 + 0x1p-24, 1.0 + 0x1.8p-23, 1.0 + 0x1.0001p-24, -1e-300, 0x1.fffffefp127};
+    static const float to[] = {0.1f, 1.0f, 1.0f + 0x1p-22f, 1.0f + 0x1p-23f, -0.0f, 0x1.fffffep127f};
+    float values[EBM_COUNT_OF(from)];
+    struct ebm_error error;
+    struct ebm_tensor tensor = tensor_of(EBM_DTYPE_F64, EBM_COUNT_OF(from), from);
+    cr_assert_eq(ebm_tensor_to_f32(&tensor, values, &error), EBM_OK, "%s", error.text);
+    for (size_t i = 0; i < EBM_COUNT_OF(from); i++)
+        cr_assert_eq(values[i], to[i], "%a: %a, expected %a", from[i], (double)values[i], (double)to[i]);
+    static const double beyond[] = {1.0, 0x1.ffffffp127};
+    tensor = tensor_of(EBM_DTYPE_F64, 2, beyond);
+    values[0] = 9.0f;
+    cr_assert_eq(ebm_tensor_to_f32(&tensor, values, &error), EBM_DAMAGED);
+    cr_assert_str_eq(error.where, "t");
+    cr_assert_not_null(strstr(error.text, "number 1 is 3.40282e+38, beyond the range of F32"), "%s", error.text);
+    cr_assert_eq(values[0], 9.0f, "nothing is written");
 }
