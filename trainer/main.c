@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/suggest.h"
 #include "trainer/args.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
@@ -35,6 +36,7 @@ static const struct args_option train_options[] = {
      .value = "LIST",
      .help = "trains once for each seed, as in 0..9 or 1,5,7, into DIR/seed-N, and compares them"},
     {.name = "jobs", .value = "N", .help = "of --seeds: how many at once (default: the cores)"},
+    {.name = "overwrite", .help = "replaces the run that lies in --output already"},
     {.name = "dry-run", .help = "checks configuration, data and memory, says what would be done, and writes nothing"},
     {.name = "print-config", .help = "prints the configuration with all defaults as JSON, and trains nothing"},
 };
@@ -128,7 +130,7 @@ static const struct args_command *find_command(const char *word)
         if (strcmp(names[i], word) == 0)
             return &commands[i];
     }
-    const char *near = args_suggest(word, names, EBM_COUNT_OF(names));
+    const char *near = ebm_suggest(word, names, EBM_COUNT_OF(names));
     (void)fprintf(stderr, "ebm-trainer: unknown command '%.64s'%s%s%s\n", word, near != NULL ? ", did you mean '" : "",
                   near != NULL ? near : "; 'ebm-trainer --help' lists them", near != NULL ? "'?" : "");
     return NULL;

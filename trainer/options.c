@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/args.h"
+#include "core/suggest.h"
 #include "trainer/files.h"
 
 #define NAMES_MAX 65536u
@@ -227,7 +227,7 @@ static enum ebm_status unknown_key(const struct field_table *table, const char *
     EBM_ASSERT(table->n <= EBM_COUNT_OF(names));
     for (size_t i = 0; i < table->n; i++)
         names[i] = table->fields[i].key;
-    const char *near = args_suggest(key, names, table->n);
+    const char *near = ebm_suggest(key, names, table->n);
     return ebm_error_set(reterr, EBM_INVALID, path, "unknown key%s%s%s", near != NULL ? ", did you mean '" : "",
                          near != NULL ? near : "", near != NULL ? "'?" : "");
 }
@@ -312,7 +312,7 @@ static enum ebm_status read_schedule(const json_t *json, struct schedule *schedu
             return EBM_OK;
         }
     }
-    const char *near = word != NULL ? args_suggest(word, words, SCHEDULE_KINDS) : NULL;
+    const char *near = word != NULL ? ebm_suggest(word, words, SCHEDULE_KINDS) : NULL;
     return ebm_error_set(reterr, EBM_INVALID, "training.schedule.kind",
                          "expected \"constant\", \"cosine\" or \"step\"%s%s%s", near != NULL ? ", did you mean '" : "",
                          near != NULL ? near : "", near != NULL ? "'?" : "");

@@ -182,6 +182,8 @@ static void make_words(const struct seeds *s, const struct seeds_run *run, struc
         add_words(words, "--data", args_get(args, "data"));
     if (args_get(args, "targets") != NULL)
         add_words(words, "--targets", args_get(args, "targets"));
+    if (args_get(args, "overwrite") != NULL)
+        add_words(words, "--overwrite", NULL);
     for (uint32_t i = 0; i < args->n_repeats; i++)
         add_words(words, "--set", args->repeats[i]);
     add_words(words, "--set", words->seed);
@@ -314,14 +316,14 @@ static enum ebm_status share_cores(struct seeds *s, struct ebm_error *reterr)
 
 static enum ebm_status check_folders(const struct seeds *s, struct ebm_error *reterr)
 {
-    for (uint32_t i = 0; i < s->n; i++) {
+    for (uint32_t i = 0; i < s->n && args_get(s->args, "overwrite") == NULL; i++) {
         EBM_AUTO(ebm_freep) char *model = files_join(s->runs[i].folder, "model.safetensors");
         EBM_AUTO(ebm_freep) char *checkpoint = files_join(s->runs[i].folder, CHECKPOINT_FILE);
         if (model == NULL || checkpoint == NULL)
             return ebm_error_set(reterr, EBM_NO_MEMORY, "--seeds", "no memory");
         if (files_exists(model) || files_exists(checkpoint))
             return ebm_error_set(reterr, EBM_INVALID, s->runs[i].folder,
-                                 "a run lies there already: choose another --output, or remove the folder");
+                                 "a run lies there already: choose another --output, or replace it with --overwrite");
     }
     return EBM_OK;
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/args.h"
+#include "core/suggest.h"
 #include "trainer/npy.h"
 
 struct table {
@@ -127,7 +127,7 @@ enum ebm_status table_column(const struct table *table, const char *name, uint32
             *ret_column = i;
             return EBM_OK;
         }
-    const char *near = args_suggest(name, (const char *const *)table->names, table->n_columns);
+    const char *near = ebm_suggest(name, (const char *const *)table->names, table->n_columns);
     const char *otherwise = table->csv != NULL ? "; the first line names the columns"
                                                : "; columns of an .npy are called column_1, of two files x1 and y1";
     return ebm_error_set(reterr, EBM_NOT_FOUND, table->path, "there is no column '%.64s'%s%.64s%s", name,

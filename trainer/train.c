@@ -4,7 +4,8 @@
  *   new run: initial parameters         --resume: everything from DIR/checkpoint.safetensors
  *   loop -> best parameters (the last ones without validation) -> model.safetensors, read back -> the checkpoint goes
  *
- * DIR/checkpoint.safetensors exists exactly while a run is unfinished; a new run refuses a folder that has one. */
+ * DIR/checkpoint.safetensors exists exactly while a run is unfinished. A new run refuses a folder that has one, or a
+ * model, unless --overwrite is given: then both go when everything is checked and the first epoch begins. */
 #include "trainer/train.h"
 
 #include <inttypes.h>
@@ -35,7 +36,7 @@ struct training {
     struct ebm_plan *plan;
     struct pool *pool;
     char *output, *checkpoint_path, *model_path;
-    bool publishes;
+    bool publishes, overwrites;
 };
 
 static void training_done(struct training *t)
@@ -186,6 +187,10 @@ static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads,
     if (resumes)
         (void)printf("going on in epoch %" PRIu64 ", after %" PRIu64 " of its steps\n", t->state.position.epoch + 1,
                      t->state.position.step);
+    if (t->overwrites) { /* from here on the folder is this run's, and holds nothing of another */
+        (void)unlink(t->checkpoint_path);
+        (void)unlink(t->model_path);
+    }
     loop_catch_signals();
     status = loop_run(&loop, reterr);
     if (loop.has_diverged)
@@ -205,15 +210,20 @@ static enum ebm_status set_output(struct training *t, const char *output, struct
     return EBM_OK;
 }
 
-/* A folder that holds a run is not taken for another one. */
+/* A folder that holds a run is not taken for another one, unless that is asked for. */
 static enum ebm_status check_output(const struct training *t, struct ebm_error *reterr)
 {
+    if (t->overwrites)
+        return EBM_OK;
     if (files_exists(t->checkpoint_path))
         return ebm_error_set(
             reterr, EBM_INVALID, t->checkpoint_path,
             "an unfinished run lies there: go on as it was with --resume %s; for a change choose another --output, or "
-            "remove the file",
+            "start over with --overwrite",
             t->output);
+    if (files_exists(t->model_path))
+        return ebm_error_set(reterr, EBM_INVALID, t->model_path,
+                             "a finished run lies there: choose another --output, or replace it with --overwrite");
     return EBM_OK;
 }
 
@@ -268,7 +278,7 @@ static enum ebm_status preview(struct training *t, const struct args *args, uint
 static enum ebm_status open_resumed(struct training *t, const struct args *args, const char *folder,
                                     struct ebm_error *reterr)
 {
-    static const char *const excluded[] = {"config", "set", "output", "dry-run", "print-config"};
+    static const char *const excluded[] = {"config", "set", "output", "dry-run", "print-config", "overwrite"};
     for (size_t i = 0; i < EBM_COUNT_OF(excluded); i++)
         if (args_get(args, excluded[i]) != NULL)
             return ebm_error_set(
@@ -292,7 +302,8 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
 enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
 {
     const char *destination = args_get(args, "publish"), *resume = args_get(args, "resume");
-    EBM_AUTO(training_done) struct training t = {.publishes = destination != NULL};
+    EBM_AUTO(training_done)
+    struct training t = {.publishes = destination != NULL, .overwrites = args_get(args, "overwrite") != NULL};
     uint64_t n_threads = pool_default_threads();
     if (args_get(args, "seeds") != NULL)
         return seeds_command(args, reterr);

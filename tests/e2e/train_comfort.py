@@ -248,6 +248,24 @@ def arrays():
     check("a CSV does not go with a file of targets", "no .npy file" in refused.stderr, refused.stderr.strip()[-80:])
 
 
+def refusals():
+    before = digest("given")
+    again = run(*training("--output", path("given"), "--set", "training.seed=9"), expect=1)
+    check("a finished run is not replaced", "another --output" in again.stderr and "--overwrite" in again.stderr and
+          digest("given") == before, again.stderr.strip()[-90:])
+    dry = run(*training("--output", path("given"), "--dry-run"), expect=1)
+    check("and --dry-run says so too", "--overwrite" in dry.stderr)
+    shutil.copytree(path("given"), path("replaced"))
+    run(*training("--output", path("replaced"), "--set", "training.seed=9", "--overwrite"))
+    check("--overwrite replaces it", digest("replaced") != before, digest("replaced"))
+    for key, says in (("model.featur_net=[]", "model.featur_net: unknown key, did you mean 'feature_net'?"),
+                      ("model.proposal.component=3", "model.proposal.component: unknown key, did you mean 'components'?"),
+                      ("model.target.dims=1", "model.target.dims: unknown key, did you mean 'dim'?"),
+                      ("model.colour=red", "model.colour: unknown key")):
+        said = run(*training("--dry-run", "--set", key), expect=1).stderr.strip()
+        check(f"--set {key}", said.endswith(says), said)
+
+
 def on_a_terminal():
     """A pseudo terminal: one line that is written over, and the log as ever."""
     main, other = pty.openpty()
@@ -286,6 +304,7 @@ patience()
 figures()
 arrays()
 other_types()
+refusals()
 on_a_terminal()
 seeds()
 seeds_through_signal()
