@@ -104,7 +104,7 @@ static const struct args_command commands[] = {
      OPTIONS(predict_options),
      .run = predict_command},
     {.name = "generate",
-     .summary = "Writes a synthetic data set with a known truth; NAME: toy1.",
+     .summary = "Writes a synthetic data set with a known truth; NAME: toy1, toy2 or set2.",
      .positional = {"NAME"},
      OPTIONS(generate_options),
      .run = generate_command},

@@ -266,6 +266,15 @@ def refusals():
         check(f"--set {key}", said.endswith(says), said)
 
 
+def synthetic():
+    for name in ("toy2", "set2"):
+        told = run("generate", name, "--rows", "500", "--output", path(name + ".csv")).stdout
+        with open(path(name + ".csv"), encoding="utf-8") as file:
+            lines = file.read().split()
+        check(f"generate {name}", len(lines) == 501 and lines[0] == "x,y" and "own mean NLL" in told, told.strip())
+    check("an unknown set gets a suggestion", "'toy2'" in run("generate", "toy_2", "--output", "x", expect=1).stderr)
+
+
 def on_a_terminal():
     """A pseudo terminal: one line that is written over, and the log as ever."""
     main, other = pty.openpty()
@@ -305,6 +314,7 @@ figures()
 arrays()
 other_types()
 refusals()
+synthetic()
 on_a_terminal()
 seeds()
 seeds_through_signal()
