@@ -34,6 +34,12 @@ struct ebm_tensor {
     const void *data;
 };
 
+/* F64, F32, F16 or BF16? */
+bool ebm_dtype_is_real(enum ebm_dtype dtype);
+/* The numbers of such a tensor as F32 (count). DAMAGED with the tensor's name when one is not finite, or beyond F32. */
+enum ebm_status ebm_tensor_to_f32(const struct ebm_tensor *tensor, float *ret_values, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
 struct ebm_metadata {
     const char *key, *value; /* UTF-8, 0-terminated, no 0 inside */
 };

@@ -16,6 +16,7 @@
 
 #include "core/buf.h"
 #include "core/limits.h"
+#include "core/suggest.h"
 #include "models/config_internal.h"
 
 #define NOT_AVAILABLE "not available in this version"
@@ -89,8 +90,11 @@ static enum ebm_status check_keys(const struct reader *r, json_t *object, const 
         size_t i = 0;
         while (keys[i] && strcmp(keys[i], key) != 0)
             i++;
-        if (!keys[i])
-            return ebm_error_set(r->reterr, EBM_INVALID, key, "unknown key");
+        if (!keys[i]) {
+            const char *near = ebm_suggest(key, keys, i);
+            return ebm_error_set(r->reterr, EBM_INVALID, key, "unknown key%s%s%s", near ? ", did you mean '" : "",
+                                 near ? near : "", near ? "'?" : "");
+        }
     }
     return EBM_OK;
 }

@@ -1,8 +1,8 @@
 /* model.c - model files <-> a configuration and one block of parameters.
  *
  *   load   safetensors (verified bytes) -> metadata: format, version, config -> every tensor of the configuration, of
- *          the right shape, finite; no other tensor but parity.* -> parity values recomputed on the reference device
- *   save   the block's tensors by name + the configuration's text -> safetensors
+ *          the right shape, finite, made F32; no other tensor but parity.* -> parity values recomputed on the reference
+ * device save   the block's tensors by name + the configuration's text -> safetensors
  *
  * Guarantees: what was loaded is complete and finite, and its gaps between tensors are zero; a model never changes
  * after it was made, so any thread may read it while it holds a reference. A refused file leaves nothing behind. */
@@ -162,11 +162,9 @@ static enum ebm_status check_tensor(const struct ebm_param *param, const struct 
     print_shape(expected, sizeof expected, shape, n_dims);
     if (!tensor)
         return ebm_error_set(reterr, EBM_DAMAGED, param->name, "is missing, expected F32 %s", expected);
-    if (tensor->dtype == EBM_DTYPE_F16 || tensor->dtype == EBM_DTYPE_BF16 || tensor->dtype == EBM_DTYPE_F64)
-        return ebm_error_set(reterr, EBM_INVALID, param->name, "%s is not available in this version, expected F32",
+    if (!ebm_dtype_is_real(tensor->dtype))
+        return ebm_error_set(reterr, EBM_DAMAGED, param->name, "is %s, expected F32, F64, F16 or BF16",
                              ebm_dtype_name(tensor->dtype));
-    if (tensor->dtype != EBM_DTYPE_F32)
-        return ebm_error_set(reterr, EBM_DAMAGED, param->name, "is %s, expected F32", ebm_dtype_name(tensor->dtype));
     if (tensor->n_dims != n_dims || memcmp(tensor->shape, shape, n_dims * sizeof *shape) != 0) {
         print_shape(got, sizeof got, tensor->shape, tensor->n_dims);
         return ebm_error_set(reterr, EBM_DAMAGED, param->name, "has the shape %s, expected %s", got, expected);
@@ -223,7 +221,7 @@ static enum ebm_status read_params(const struct ebm_safetensors *file, struct eb
     for (size_t i = 0; i < config->n_params; i++) {
         const struct ebm_param *param = &config->params[i];
         const struct ebm_tensor *tensor = ebm_safetensors_find(file, param->name);
-        enum ebm_status status = copy_finite(model->params, tensor->data, param, reterr);
+        enum ebm_status status = ebm_tensor_to_f32(tensor, model->params + param->offset, reterr);
         if (status != EBM_OK)
             return status;
     }

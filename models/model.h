@@ -9,7 +9,7 @@
 struct ebm_model;
 
 /* Reads and verifies a model file: format, configuration, every tensor present, of the right shape, finite; no tensor
- * that the configuration does not know (except parity.*). F32 only; F16, BF16 and F64 are refused by name. When
+ * that the configuration does not know (except parity.*). F16, BF16 and F64 become F32. When
  * parity.x and parity.y stand, parity.f and parity.log_q are recomputed on the reference device (models/parity.h).
  * New: unref. */
 enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_model **ret_model,

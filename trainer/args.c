@@ -12,48 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD_BYTES 64u /* longer words get no suggestion */
-
-/* ---- suggestions ---- */
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Insertions, deletions and replacements that turn `a` into `b`. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[WORD_BYTES + 1], n = strlen(b);
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t replaced = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = smaller(replaced, smaller(row[j], row[j + 1]) + 1);
-        }
-    }
-    return row[n];
-}
-
-const char *args_suggest(const char *word, const char *const *names, size_t n)
-{
-    const char *best = NULL;
-    size_t best_distance = strlen(word) / 3 + 2;
-    if (strlen(word) > WORD_BYTES)
-        return NULL;
-    for (size_t i = 0; i < n; i++) {
-        size_t d = strlen(names[i]) > WORD_BYTES ? best_distance : distance(word, names[i]);
-        if (d < best_distance) {
-            best_distance = d;
-            best = names[i];
-        }
-    }
-    return best;
-}
+#include "core/suggest.h"
 
 /* ---- parsing ---- */
 
@@ -62,7 +21,7 @@ static enum ebm_status unknown_option(const struct args_command *command, const 
     const char *names[ARGS_OPTIONS];
     for (uint32_t i = 0; i < command->n_options; i++)
         names[i] = command->options[i].name;
-    const char *near = args_suggest(name, names, command->n_options);
+    const char *near = ebm_suggest(name, names, command->n_options);
     if (near != NULL)
         return ebm_error_set(reterr, EBM_INVALID, command->name, "unknown option '--%.64s', did you mean '--%s'?", name,
                              near);

@@ -49,7 +49,4 @@ enum ebm_status args_number(const struct args *args, const char *name, uint64_t 
 
 void args_print_help(const struct args_command *command);
 
-/* The entry of `names` (n) that is closest to a mistyped `word`; NULL when none is near. */
-const char *args_suggest(const char *word, const char *const *names, size_t n);
-
 #endif

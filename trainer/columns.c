@@ -1,34 +1,61 @@
 /* columns.c - the model's names, or the file's in their order, become a data set without a split.
  *
- * A model knows names when it was trained by this program. For one from elsewhere, a file with exactly as many columns
- * as inputs (and targets) is taken column by column; any other file is an error that says how many were expected. */
+ * A model knows names when it was trained by this program. For one from elsewhere, and for .npy files, which have none,
+ * exactly as many columns as inputs (and targets) are taken in their order; any other number is an error that says how
+ * many were expected. */
 #include "trainer/columns.h"
 
 #include <stdio.h>
 
-static enum ebm_status load_in_order(const struct ebm_config *config, const char *path, uint32_t D, bool drop_missing,
-                                     struct dataset **ret_data, struct ebm_error *reterr)
+#include "trainer/npy.h"
+
+static enum ebm_status load_in_order(const struct ebm_config *config, const struct columns_files *files, uint32_t D,
+                                     bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
 {
-    EBM_AUTO(csv_freep) struct csv *csv = NULL;
+    EBM_AUTO(table_freep) struct table *table = NULL;
     char *const *names;
     uint32_t X = config->input.size;
-    enum ebm_status status = csv_open(path, &csv, reterr);
+    enum ebm_status status = table_open(files->data, files->targets, &table, reterr);
     if (status != EBM_OK)
         return status;
-    uint32_t n = csv_names(csv, &names);
+    uint32_t n = table_names(table, &names);
     if (n != X + D && (D > 0 || n < X))
-        return ebm_error_set(reterr, EBM_INVALID, path,
-                             "%u columns; the model has no names for its columns and takes %u inputs%s, in this order",
-                             n, X, D > 0 ? " and its targets" : "");
-    return dataset_load_columns(path, names, X, names + X, D, drop_missing, ret_data, reterr);
+        return ebm_error_set(reterr, EBM_INVALID, files->data,
+                             "%u columns; %s has no names for them, and the model takes %u inputs%s, in this order", n,
+                             table_is_named(table) ? "the model" : "an .npy", X, D > 0 ? " and its targets" : "");
+    return dataset_load_columns(files->data, files->targets, names, X, names + X, D, drop_missing, ret_data, reterr);
 }
 
-enum ebm_status columns_load(const struct ebm_config *config, const char *path, bool with_targets, bool drop_missing,
-                             struct dataset **ret_data, struct ebm_error *reterr)
+/* Are the model's names those that stand in for an .npy's? Then it was trained on such files. */
+static enum ebm_status find_names(const struct ebm_config *config, const struct columns_files *files, uint32_t D,
+                                  bool *ret_found, struct ebm_error *reterr)
+{
+    EBM_AUTO(table_freep) struct table *table = NULL;
+    uint32_t column;
+    enum ebm_status status = table_open(files->data, files->targets, &table, reterr);
+    bool found = true;
+    if (status != EBM_OK)
+        return status;
+    for (uint32_t i = 0; found && i < config->input.size; i++)
+        found = table_column(table, config->input.names[i], &column, NULL) == EBM_OK;
+    for (uint32_t i = 0; found && i < D; i++)
+        found = table_column(table, config->target.names[i], &column, NULL) == EBM_OK;
+    *ret_found = found;
+    return EBM_OK;
+}
+
+enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
+                             bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
 {
     uint32_t D = with_targets ? config->target.dim : 0;
-    if (config->input.names == NULL || (with_targets && config->target.names == NULL))
-        return load_in_order(config, path, D, drop_missing, ret_data, reterr);
-    return dataset_load_columns(path, config->input.names, config->input.size, config->target.names, D, drop_missing,
-                                ret_data, reterr);
+    bool by_name = config->input.names != NULL && (!with_targets || config->target.names != NULL);
+    if (by_name && npy_is_one(files->data)) {
+        enum ebm_status status = find_names(config, files, D, &by_name, reterr);
+        if (status != EBM_OK)
+            return status;
+    }
+    if (!by_name)
+        return load_in_order(config, files, D, drop_missing, ret_data, reterr);
+    return dataset_load_columns(files->data, files->targets, config->input.names, config->input.size,
+                                config->target.names, D, drop_missing, ret_data, reterr);
 }

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "core/buf.h"
-#include "trainer/args.h"
 
 #define NUMBER_BYTES 64u
 
@@ -88,16 +87,6 @@ static enum ebm_status at_line(const struct csv *csv, enum ebm_status status, st
     return ebm_error_set(reterr, status, where, "%s", text);
 }
 
-/* The line has a zero byte, which no CSV has. */
-static enum ebm_status not_text(const struct csv *csv, struct ebm_error *reterr)
-{
-    static const char npy[] = "\x93NUMPY";
-    if (csv->line == 1 && csv->text.size >= sizeof npy - 1 && memcmp(csv->text.bytes, npy, sizeof npy - 1) == 0)
-        return ebm_error_set(reterr, EBM_INVALID, csv->path,
-                             "an .npy table; this version reads CSV: a line of column names, then a line a row");
-    return at_line(csv, EBM_INVALID, reterr, "a zero byte: this is not a text file");
-}
-
 /* To the end of the line read so far; fails with the buffer's own status. */
 static enum ebm_status append(struct csv *csv, const char *bytes, size_t size, struct ebm_error *reterr)
 {
@@ -119,7 +108,7 @@ static enum ebm_status read_line(struct csv *csv, struct ebm_error *reterr)
     for (; c != EOF && c != '\n'; c = getc_unlocked(csv->file)) {
         char byte = (char)c;
         if (byte == '\0')
-            return not_text(csv, reterr);
+            return at_line(csv, EBM_INVALID, reterr, "a zero byte: this is not a text file");
         enum ebm_status status = append(csv, &byte, 1, reterr);
         if (status != EBM_OK)
             return status;
@@ -269,19 +258,6 @@ uint32_t csv_names(const struct csv *csv, char *const **ret_names)
 {
     *ret_names = csv->names;
     return csv->n_columns;
-}
-
-enum ebm_status csv_column(const struct csv *csv, const char *name, uint32_t *ret_column, struct ebm_error *reterr)
-{
-    for (uint32_t i = 0; i < csv->n_columns; i++)
-        if (strcmp(csv->names[i], name) == 0) {
-            *ret_column = i;
-            return EBM_OK;
-        }
-    const char *near = args_suggest(name, (const char *const *)csv->names, csv->n_columns);
-    return ebm_error_set(reterr, EBM_NOT_FOUND, csv->path, "there is no column '%.64s'%s%.64s%s", name,
-                         near != NULL ? ", did you mean '" : "; the first line names the columns",
-                         near != NULL ? near : "", near != NULL ? "'?" : "");
 }
 
 /* ---- rows ---- */

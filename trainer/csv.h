@@ -26,10 +26,6 @@ void csv_freep(struct csv **csv);
 
 /* Names of the columns. Borrow: valid until csv_free. */
 uint32_t csv_names(const struct csv *csv, char *const **ret_names);
-/* The column's number; NOT_FOUND with the names there are, and the nearest one. */
-enum ebm_status csv_column(const struct csv *csv, const char *name, uint32_t *ret_column, struct ebm_error *reterr)
-    EBM_MUST_USE;
-
 /* Reads all rows of the chosen columns, once. A missing value is an error that names line and column, or the row is
  * dropped and counted. */
 enum ebm_status csv_read(struct csv *csv, const uint32_t *columns, uint32_t n_columns, bool drop_missing,

@@ -1,6 +1,6 @@
-/* dataset.c - from a CSV to rows with a role.
+/* dataset.c - from a table to rows with a role.
  *
- *   columns   targets by name (else the last), inputs by name (else all others)
+ *   columns   targets by name (else the last, or those of the second file), inputs by name (else all others)
  *   split     test rows by a split file; of the others a share `validation`, chosen by the seed
  *   measure   mean and standard deviation of the training rows; a constant column keeps scale 1
  *
@@ -63,11 +63,11 @@ static bool is_among(uint32_t column, const uint32_t *columns, uint32_t n)
     return false;
 }
 
-static enum ebm_status find_columns(const struct csv *csv, char *const *names, uint32_t n, const char *key,
+static enum ebm_status find_columns(const struct table *table, char *const *names, uint32_t n, const char *key,
                                     uint32_t *ret_columns, struct ebm_error *reterr)
 {
     for (uint32_t i = 0; i < n; i++) {
-        enum ebm_status status = csv_column(csv, names[i], &ret_columns[i], reterr);
+        enum ebm_status status = table_column(table, names[i], &ret_columns[i], reterr);
         if (status != EBM_OK)
             return status;
         if (is_among(ret_columns[i], ret_columns, i))
@@ -76,24 +76,24 @@ static enum ebm_status find_columns(const struct csv *csv, char *const *names, u
     return EBM_OK;
 }
 
-static enum ebm_status select_columns(const struct csv *csv, const struct dataset_options *options, struct selection *s,
-                                      struct ebm_error *reterr)
+static enum ebm_status select_columns(const struct table *table, const struct dataset_options *options,
+                                      struct selection *s, struct ebm_error *reterr)
 {
     char *const *names;
-    uint32_t n = csv_names(csv, &names);
-    s->D = options->n_targets > 0 ? options->n_targets : 1;
+    uint32_t n = table_names(table, &names);
+    s->D = options->n_targets > 0 ? options->n_targets : n - table_first_target(table);
     if (s->D > LIMIT_TARGET_DIM)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "data.targets", "%u targets, at most %u", s->D, LIMIT_TARGET_DIM);
     uint32_t *targets = calloc(s->D, sizeof *targets);
     s->columns = calloc((size_t)n + options->n_inputs + s->D, sizeof *s->columns);
     enum ebm_status status = targets != NULL && s->columns != NULL ? EBM_OK : no_memory(reterr);
-    if (status == EBM_OK && options->n_targets == 0)
-        targets[0] = n - 1;
-    else if (status == EBM_OK)
-        status = find_columns(csv, options->targets, s->D, "data.targets", targets, reterr);
+    for (uint32_t i = 0; status == EBM_OK && options->n_targets == 0 && i < s->D; i++)
+        targets[i] = table_first_target(table) + i;
+    if (status == EBM_OK && options->n_targets > 0)
+        status = find_columns(table, options->targets, s->D, "data.targets", targets, reterr);
     if (status == EBM_OK && options->n_inputs > 0) {
         s->X = options->n_inputs;
-        status = find_columns(csv, options->inputs, s->X, "data.inputs", s->columns, reterr);
+        status = find_columns(table, options->inputs, s->X, "data.inputs", s->columns, reterr);
     }
     for (uint32_t i = 0; status == EBM_OK && options->n_inputs == 0 && i < n; i++)
         if (!is_among(i, targets, s->D))
@@ -110,10 +110,10 @@ static enum ebm_status select_columns(const struct csv *csv, const struct datase
     return status;
 }
 
-static char **copy_names(const struct csv *csv, const uint32_t *columns, uint32_t n)
+static char **copy_names(const struct table *table, const uint32_t *columns, uint32_t n)
 {
     char *const *names;
-    (void)csv_names(csv, &names);
+    (void)table_names(table, &names);
     char **copies = calloc((size_t)n + 1, sizeof *copies);
     for (uint32_t i = 0; copies != NULL && i < n; i++) {
         copies[i] = strdup(names[columns[i]]);
@@ -127,42 +127,42 @@ static char **copy_names(const struct csv *csv, const uint32_t *columns, uint32_
     return copies;
 }
 
-/* The chosen columns become x, y and names. Takes table->numbers. */
-static enum ebm_status fill(struct dataset *data, const struct csv *csv, const struct selection *s,
-                            struct csv_table *table, struct ebm_error *reterr)
+/* The chosen columns become x, y and names. Takes rows->numbers. */
+static enum ebm_status fill(struct dataset *data, const struct table *table, const struct selection *s,
+                            struct csv_table *rows, struct ebm_error *reterr)
 {
-    size_t n = table->n_rows, width = (size_t)s->X + s->D;
-    data->input_names = copy_names(csv, s->columns, s->X);
+    size_t n = rows->n_rows, width = (size_t)s->X + s->D;
+    data->input_names = copy_names(table, s->columns, s->X);
     data->X = s->X;
-    data->target_names = copy_names(csv, s->columns + s->X, s->D);
+    data->target_names = copy_names(table, s->columns + s->X, s->D);
     data->D = s->D;
     data->x = calloc(n * s->X + 1, sizeof *data->x);
     data->y = calloc(n * s->D + 1, sizeof *data->y);
     if (data->input_names == NULL || data->target_names == NULL || data->x == NULL || data->y == NULL)
         return no_memory(reterr);
     for (size_t i = 0; i < n; i++) {
-        memcpy(data->x + i * s->X, table->values + i * width, s->X * sizeof(double));
-        memcpy(data->y + i * s->D, table->values + i * width + s->X, s->D * sizeof(double));
+        memcpy(data->x + i * s->X, rows->values + i * width, s->X * sizeof(double));
+        memcpy(data->y + i * s->D, rows->values + i * width + s->X, s->D * sizeof(double));
     }
-    data->n_rows = table->n_rows;
-    data->n_dropped = table->n_dropped;
-    data->numbers = EBM_TAKE_PTR(table->numbers);
+    data->n_rows = rows->n_rows;
+    data->n_dropped = rows->n_dropped;
+    data->numbers = EBM_TAKE_PTR(rows->numbers);
     return EBM_OK;
 }
 
-static enum ebm_status load(struct csv *csv, const struct selection *s, bool drop_missing, const char *path,
+static enum ebm_status load(struct table *table, const struct selection *s, bool drop_missing, const char *path,
                             struct dataset **ret_data, struct ebm_error *reterr)
 {
-    EBM_AUTO(csv_table_done) struct csv_table table = {.n_rows = 0};
+    EBM_AUTO(csv_table_done) struct csv_table rows = {.n_rows = 0};
     EBM_AUTO(dataset_freep) struct dataset *data = calloc(1, sizeof *data);
     if (data == NULL)
         return no_memory(reterr);
-    enum ebm_status status = csv_read(csv, s->columns, s->X + s->D, drop_missing, &table, reterr);
-    if (status == EBM_OK && table.n_rows == 0)
+    enum ebm_status status = table_read(table, s->columns, s->X + s->D, drop_missing, &rows, reterr);
+    if (status == EBM_OK && rows.n_rows == 0)
         status = ebm_error_set(reterr, EBM_INVALID, path, "no rows%s",
-                               table.n_dropped > 0 ? " are left: each of them misses a value" : " below the header");
+                               rows.n_dropped > 0 ? " are left: each of them misses a value" : " below the header");
     if (status == EBM_OK)
-        status = fill(data, csv, s, &table, reterr);
+        status = fill(data, table, s, &rows, reterr);
     if (status == EBM_OK)
         *ret_data = EBM_TAKE_PTR(data);
     return status;
@@ -375,14 +375,14 @@ uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first
 enum ebm_status dataset_load(const struct dataset_options *options, uint64_t seed, struct dataset **ret_data,
                              struct ebm_error *reterr)
 {
-    EBM_AUTO(csv_freep) struct csv *csv = NULL;
+    EBM_AUTO(table_freep) struct table *table = NULL;
     EBM_AUTO(dataset_freep) struct dataset *data = NULL;
     struct selection s = {.columns = NULL};
-    enum ebm_status status = csv_open(options->file, &csv, reterr);
+    enum ebm_status status = table_open(options->file, options->targets_file, &table, reterr);
     if (status == EBM_OK)
-        status = select_columns(csv, options, &s, reterr);
+        status = select_columns(table, options, &s, reterr);
     if (status == EBM_OK)
-        status = load(csv, &s, options->drop_missing, options->file, &data, reterr);
+        status = load(table, &s, options->drop_missing, options->file, &data, reterr);
     free(s.columns);
     if (status == EBM_OK && options->jitter.step > 0.0 && data->D != 1)
         status = ebm_error_set(reterr, EBM_INVALID, "data.dequantize", "needs a scalar target, there are %u", data->D);
@@ -395,23 +395,23 @@ enum ebm_status dataset_load(const struct dataset_options *options, uint64_t see
     return status;
 }
 
-enum ebm_status dataset_load_columns(const char *path, char *const *inputs, uint32_t n_inputs, char *const *targets,
-                                     uint32_t n_targets, bool drop_missing, struct dataset **ret_data,
-                                     struct ebm_error *reterr)
+enum ebm_status dataset_load_columns(const char *path, const char *targets_path, char *const *inputs, uint32_t n_inputs,
+                                     char *const *targets, uint32_t n_targets, bool drop_missing,
+                                     struct dataset **ret_data, struct ebm_error *reterr)
 {
-    EBM_AUTO(csv_freep) struct csv *csv = NULL;
+    EBM_AUTO(table_freep) struct table *table = NULL;
     struct selection s = {.X = n_inputs, .D = n_targets};
-    enum ebm_status status = csv_open(path, &csv, reterr);
+    enum ebm_status status = table_open(path, targets_path, &table, reterr);
     if (status != EBM_OK)
         return status;
     s.columns = calloc((size_t)n_inputs + n_targets, sizeof *s.columns);
     status = s.columns != NULL ? EBM_OK : no_memory(reterr);
     if (status == EBM_OK)
-        status = find_columns(csv, inputs, n_inputs, "inputs", s.columns, reterr);
+        status = find_columns(table, inputs, n_inputs, "inputs", s.columns, reterr);
     if (status == EBM_OK)
-        status = find_columns(csv, targets, n_targets, "targets", s.columns + n_inputs, reterr);
+        status = find_columns(table, targets, n_targets, "targets", s.columns + n_inputs, reterr);
     if (status == EBM_OK)
-        status = load(csv, &s, drop_missing, path, ret_data, reterr);
+        status = load(table, &s, drop_missing, path, ret_data, reterr);
     free(s.columns);
     return status;
 }

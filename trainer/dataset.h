@@ -4,7 +4,7 @@
 
 #include "core/limits.h"
 #include "core/status.h"
-#include "trainer/csv.h"
+#include "trainer/table.h"
 
 /* Uniform jitter of width `step` on scalar targets that equal one of `values` (all targets when there are none). */
 struct dataset_jitter {
@@ -15,9 +15,10 @@ struct dataset_jitter {
 
 /* What the training configuration says under "data". */
 struct dataset_options {
-    char *file;     /* where it lies */
-    char **targets; /* (n_targets) names; none: the last column */
-    char **inputs;  /* (n_inputs) names; none: all columns that are no targets */
+    char *file;         /* where it lies: a CSV or an .npy */
+    char *targets_file; /* a second .npy, of the targets; NULL: they are columns of the first */
+    char **targets;     /* (n_targets) names; none: the last column, or all of targets_file */
+    char **inputs;      /* (n_inputs) names; none: all columns that are no targets */
     uint32_t n_targets, n_inputs;
     double validation; /* share of the training rows, in [0, 1) */
     char *split_file;  /* NULL: no test rows. A line a split: 0-based numbers of its test rows */
@@ -41,9 +42,9 @@ struct dataset {
 enum ebm_status dataset_load(const struct dataset_options *options, uint64_t seed, struct dataset **ret_data,
                              struct ebm_error *reterr) EBM_MUST_USE;
 /* Reads the named columns alone: no split, no statistics. With n_targets 0 there is no y (D 0). New: dataset_free. */
-enum ebm_status dataset_load_columns(const char *path, char *const *inputs, uint32_t n_inputs, char *const *targets,
-                                     uint32_t n_targets, bool drop_missing, struct dataset **ret_data,
-                                     struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status dataset_load_columns(const char *path, const char *targets_path, char *const *inputs, uint32_t n_inputs,
+                                     char *const *targets, uint32_t n_targets, bool drop_missing,
+                                     struct dataset **ret_data, struct ebm_error *reterr) EBM_MUST_USE;
 struct dataset *dataset_free(struct dataset *data); /* NULL is fine; returns NULL */
 void dataset_freep(struct dataset **data);
 

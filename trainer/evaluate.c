@@ -1,7 +1,8 @@
 /* evaluate.c - two yardsticks:
  *
- *   rows       mean NLL with its standard error, RMSE and MAE of the predicted mean, in the target's unit; targets that
- *              the training jittered are scored by the mean density of their bin (score.h)
+ *   rows       mean NLL with its standard error, RMSE and MAE of the predicted mean, CRPS, in the target's unit; how
+ *              often the equal-tailed intervals of 50 % and 90 % hold the target; the density of targets that the
+ *              training jittered is the mean of their bin's (score.h)
  *   toy 1      KL divergence from the density that made the data, by the published protocol
  *
  * Both print a line or two for people, and JSON on request. */
@@ -177,24 +178,36 @@ static enum ebm_status run_toy1(const char *path, uint32_t n_threads, struct ebm
 struct figures {
     uint32_t n, D;
     double nll, nll_error;
-    double rmse[LIMIT_TARGET_DIM], mae[LIMIT_TARGET_DIM];
+    double rmse[LIMIT_TARGET_DIM], mae[LIMIT_TARGET_DIM], crps[LIMIT_TARGET_DIM];
+    double coverage[SCORE_INTERVALS][LIMIT_TARGET_DIM]; /* share of the rows */
 };
 
-static void measure(struct figures *f, const struct dataset *data, const double *nll, const double *mean)
+static void measure_target(struct figures *f, const struct dataset *data, const struct score_rows *rows, uint32_t d)
+{
+    double squares = 0.0, sum = 0.0, crps = 0.0, inside[SCORE_INTERVALS] = {0.0};
+    for (size_t i = 0; i < f->n; i++) {
+        size_t at = i * f->D + d;
+        double off = rows->mean[at] - data->y[at];
+        squares += off * off;
+        sum += fabs(off);
+        crps += rows->crps[at];
+        for (uint32_t level = 0; level < SCORE_INTERVALS; level++)
+            inside[level] += rows->inside[at * SCORE_INTERVALS + level];
+    }
+    f->rmse[d] = sqrt(squares / f->n);
+    f->mae[d] = sum / f->n;
+    f->crps[d] = crps / f->n;
+    for (uint32_t level = 0; level < SCORE_INTERVALS; level++)
+        f->coverage[level][d] = inside[level] / f->n;
+}
+
+static void measure(struct figures *f, const struct dataset *data, const struct score_rows *rows)
 {
     f->n = data->n_rows;
     f->D = data->D;
-    score_mean(nll, f->n, &f->nll, &f->nll_error);
-    for (uint32_t d = 0; d < f->D; d++) {
-        double squares = 0.0, sum = 0.0;
-        for (size_t i = 0; i < f->n; i++) {
-            double off = mean[i * f->D + d] - data->y[i * f->D + d];
-            squares += off * off;
-            sum += fabs(off);
-        }
-        f->rmse[d] = sqrt(squares / f->n);
-        f->mae[d] = sum / f->n;
-    }
+    score_mean(rows->nll, f->n, &f->nll, &f->nll_error);
+    for (uint32_t d = 0; d < f->D; d++)
+        measure_target(f, data, rows, d);
 }
 
 static void numbers_json(struct ebm_buf *json, const char *key, const double *values, uint32_t n)
@@ -203,6 +216,17 @@ static void numbers_json(struct ebm_buf *json, const char *key, const double *va
     for (uint32_t i = 0; i < n; i++)
         (void)ebm_buf_printf(json, "%s%.17g", i > 0 ? ", " : "", values[i]);
     (void)ebm_buf_text(json, "]");
+}
+
+/* Beside each share what it should be, and by how much chance alone moves it on so many rows. */
+static void tell_target(const struct figures *f, uint32_t d, const char *name)
+{
+    (void)printf("RMSE  %.5g   MAE  %.5g   of the mean of %s\nCRPS  %.5g   inside the middle", f->rmse[d], f->mae[d],
+                 name, f->crps[d]);
+    for (uint32_t i = 0; i < SCORE_INTERVALS; i++)
+        (void)printf("%s %.0f %%: %.1f %% (+- %.1f by chance)", i > 0 ? "," : "", 100.0 * score_levels[i],
+                     100.0 * f->coverage[i][d], 100.0 * sqrt(score_levels[i] * (1.0 - score_levels[i]) / f->n));
+    (void)printf("\n");
 }
 
 static enum ebm_status tell(const struct figures *f, const struct dataset *data, const struct score_spec *spec,
@@ -214,13 +238,19 @@ static enum ebm_status tell(const struct figures *f, const struct dataset *data,
         (void)printf(" (%u draws a row)", spec->samples);
     (void)printf("\n");
     for (uint32_t d = 0; d < f->D; d++)
-        (void)printf("RMSE  %.5g   MAE  %.5g   of the mean of %s\n", f->rmse[d], f->mae[d], data->target_names[d]);
+        tell_target(f, d, data->target_names[d]);
     if (spec->jitter->step > 0.0)
         (void)printf("rounded targets are scored by the mean density of their bin of %g\n", spec->jitter->step);
     (void)ebm_buf_printf(json, "{\"rows\": %u, \"num_samples\": %u, \"nll\": %.17g, \"nll_std_error\": %.17g", f->n,
                          by_energy ? spec->samples : 0, f->nll, f->nll_error);
     numbers_json(json, "rmse", f->rmse, f->D);
     numbers_json(json, "mae", f->mae, f->D);
+    numbers_json(json, "crps", f->crps, f->D);
+    for (uint32_t i = 0; i < SCORE_INTERVALS; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof key, "coverage_%.0f", 100.0 * score_levels[i]);
+        numbers_json(json, key, f->coverage[i], f->D);
+    }
     return ebm_buf_text(json, "}\n");
 }
 
@@ -278,19 +308,23 @@ static enum ebm_status score_data(struct subject *s, struct score_spec *spec, co
     struct figures figures;
     EBM_AUTO(ebm_freep) uint32_t *rows = calloc(data->n_rows, sizeof *rows);
     EBM_AUTO(ebm_freep) double *nll = calloc(data->n_rows, sizeof *nll);
-    EBM_AUTO(ebm_freep) double *mean = calloc((size_t)data->n_rows * data->D, sizeof *mean);
-    if (rows == NULL || nll == NULL || mean == NULL)
+    size_t numbers = (size_t)data->n_rows * data->D;
+    EBM_AUTO(ebm_freep) double *mean = calloc(numbers, sizeof *mean);
+    EBM_AUTO(ebm_freep) double *crps = calloc(numbers, sizeof *crps);
+    EBM_AUTO(ebm_freep) uint8_t *inside = calloc(numbers, SCORE_INTERVALS);
+    const struct score_rows out = {.nll = nll, .mean = mean, .crps = crps, .inside = inside};
+    if (rows == NULL || nll == NULL || mean == NULL || crps == NULL || inside == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "evaluate", "no memory");
     for (uint32_t i = 0; i < data->n_rows; i++)
         rows[i] = i;
-    if (score_rows(s->pool, spec, data, rows, data->n_rows, nll, mean) != EBM_OK)
+    if (score_rows(s->pool, spec, data, rows, data->n_rows, &out) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the rows");
     enum ebm_status status = check_finite(data, nll, reterr);
     if (status == EBM_OK && row_nll != NULL)
         status = write_row_nll(row_nll, data, nll, reterr);
     if (status != EBM_OK)
         return status;
-    measure(&figures, data, nll, mean);
+    measure(&figures, data, &out);
     return tell(&figures, data, spec, json);
 }
 
@@ -314,7 +348,8 @@ static enum ebm_status run_rows(const struct args *args, const char *path, uint3
     if (status == EBM_OK)
         status = subject_init(&s, path, (uint32_t)samples, n_threads, reterr);
     if (status == EBM_OK)
-        status = columns_load(s.config, file, true, drop, &data, reterr);
+        status = columns_load(s.config, &(struct columns_files){file, args_get(args, "targets")}, true, drop, &data,
+                              reterr);
     if (status == EBM_OK)
         status = keep_split(data, args, reterr);
     if (status == EBM_OK)

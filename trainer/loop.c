@@ -1,7 +1,7 @@
 /* loop.c - epochs, steps, and what happens between them:
  *
  *   epoch:  order of the rows -> step, step, ... -> validation -> best kept -> proposal looked at -> one line -> log
- *   step:   rows, jitter -> losses, gradient, update
+ *   step:   rows, jitter, learning rate -> losses, gradient, update
  *   after any step:   a signal -> checkpoint, stop;   time -> checkpoint
  *
  * The order of an epoch's rows, their draws and their jitter are functions of (seed, epoch, row), so that a position
@@ -49,6 +49,7 @@ struct run {
     struct ebm_row *rows; /* (batch) */
     double *losses;       /* (batch) */
     double *nll;          /* (n_validation) */
+    float *space;         /* (P) of the step; NULL where it needs none */
     struct progress progress;
     uint64_t saved_ns; /* when the last checkpoint was written; 0: never */
     char path[4096];   /* of the checkpoint */
@@ -87,6 +88,19 @@ static uint32_t fill_batch(struct run *run, uint64_t epoch_seed)
             .seed = epoch_seed, .row_in_request = loop->data->numbers[row], .samples = loop->options->samples};
     }
     return B;
+}
+
+static uint64_t steps_per_epoch(const struct loop *loop)
+{
+    return (loop->data->n_train + (uint64_t)loop->options->batch_size - 1) / loop->options->batch_size;
+}
+
+/* At a step of the current epoch. */
+static double learning_rate(const struct run *run, uint64_t step)
+{
+    const struct options *o = run->loop->options;
+    uint64_t steps = steps_per_epoch(run->loop);
+    return o->learning_rate * schedule_factor(&o->schedule, run->at->epoch * steps + step, steps, o->epochs);
 }
 
 /* ---- checkpoints ---- */
@@ -228,6 +242,7 @@ static enum ebm_status run_step(struct run *run, const struct method_phase *phas
 {
     struct step_batch batch = {.x = run->x, .y = run->y, .rows = run->rows, .losses = run->losses};
     batch.B = fill_batch(run, epoch_seed);
+    run->loop->step.learning_rate = learning_rate(run, run->at->step);
     if (step_run(&run->loop->step, phase, &batch) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the step");
     for (uint32_t b = 0; b < batch.B; b++) {
@@ -272,7 +287,8 @@ static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_err
                                     .seed = loop->options->seed};
     double nll = (double)NAN, error;
     if (data->n_validation > 0) {
-        if (score_rows(loop->step.pool, &spec, data, data->validation, data->n_validation, run->nll, NULL) != EBM_OK)
+        const struct score_rows out = {.nll = run->nll};
+        if (score_rows(loop->step.pool, &spec, data, data->validation, data->n_validation, &out) != EBM_OK)
             return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the validation rows");
         score_mean(run->nll, data->n_validation, &nll, &error);
     }
@@ -291,6 +307,7 @@ static enum ebm_status end_epoch(struct run *run, const struct method_phase *pha
         status = validate(run, &epoch.validation_nll, reterr);
     if (status != EBM_OK)
         return status;
+    epoch.learning_rate = learning_rate(run, run->at->step - 1);
     epoch.best_nll = run->at->best_nll;
     epoch.best_epoch = (uint32_t)run->at->best_epoch;
     status = progress_line(&run->progress, &epoch, &run->at->log_bytes, reterr);
@@ -310,7 +327,7 @@ static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
     enum ebm_status status = EBM_OK;
     ebm_shuffle(seed, EBM_STREAM_SHUFFLE, run->order, loop->data->n_train);
     progress_begin(&run->progress);
-    while (status == EBM_OK && run->at->step * loop->options->batch_size < loop->data->n_train)
+    while (status == EBM_OK && run->at->step < steps_per_epoch(loop))
         status = run_step(run, phase, seed, reterr);
     return status == EBM_OK ? end_epoch(run, phase, reterr) : status;
 }
@@ -325,6 +342,7 @@ static void run_done(struct run *run)
     free(run->rows);
     free(run->losses);
     free(run->nll);
+    free(run->space);
     progress_done(&run->progress);
 }
 
@@ -338,14 +356,24 @@ static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_e
     run->rows = calloc(B, sizeof *run->rows);
     run->losses = calloc(B, sizeof *run->losses);
     run->nll = calloc((size_t)loop->data->n_validation + 1, sizeof *run->nll);
-    if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll)
+    bool needs_space = loop->options->weight_decay > 0.0 || loop->options->gradient_clip > 0.0;
+    run->space = needs_space ? ebm_alloc_aligned(loop->config->net.n_params * sizeof *run->space) : NULL;
+    loop->step.space = run->space;
+    if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll || (needs_space && !run->space))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");
     int length = snprintf(run->path, sizeof run->path, "%s/" CHECKPOINT_FILE, loop->output);
     if (length < 0 || (size_t)length >= sizeof run->path)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "--output", "the path is too long");
     run->saved_ns = run->at->epoch > 0 || run->at->step > 0 ? ebm_clock_ns() : 0;
-    return progress_init(&run->progress, loop->output, run->at->log_bytes, loop->options->epochs - run->at->epoch,
+    return progress_init(&run->progress, loop->output, run->at->log_bytes, run->at->epoch, loop->options->epochs,
                          loop->data->n_train, reterr);
+}
+
+/* A function of the position alone: a run that is resumed here stops here as well. */
+static bool patience_is_out(const struct run *run)
+{
+    uint32_t patience = run->loop->options->patience;
+    return patience > 0 && run->at->best_epoch > 0 && run->at->epoch >= run->at->best_epoch + patience;
 }
 
 enum ebm_status loop_run(struct loop *loop, struct ebm_error *reterr)
@@ -353,7 +381,7 @@ enum ebm_status loop_run(struct loop *loop, struct ebm_error *reterr)
     struct run run;
     enum ebm_status status = run_init(&run, loop, reterr);
     memcpy(loop->step.taken, loop->state->position.taken, sizeof loop->step.taken);
-    while (status == EBM_OK && run.at->epoch < loop->options->epochs)
+    while (status == EBM_OK && run.at->epoch < loop->options->epochs && !(run.at->step == 0 && patience_is_out(&run)))
         status = run_epoch(&run, reterr);
     if (status == EBM_OK)
         status = read_parameters(loop, reterr);

@@ -22,9 +22,9 @@ struct loop {
 /* From here on SIGINT and SIGTERM ask the loop to stop; a second one ends the program at once. */
 void loop_catch_signals(void);
 
-/* Trains until the last epoch. Then state->params are the last parameters, state->best the best ones.
- * CANCELLED: a signal; the checkpoint is saved. INVALID with has_diverged: the loss is not a number, or the proposal
- * collapses; the last good checkpoint stays. */
+/* Trains until the last epoch, or until patience is out. Then state->params are the last parameters, state->best the
+ * best ones. CANCELLED: a signal; the checkpoint is saved. INVALID with has_diverged: the loss is not a number, or the
+ * proposal collapses; the last good checkpoint stays. */
 enum ebm_status loop_run(struct loop *loop, struct ebm_error *reterr) EBM_MUST_USE;
 
 #endif

@@ -6,18 +6,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/suggest.h"
 #include "trainer/args.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
+#include "trainer/inspect.h"
 #include "trainer/predict.h"
 #include "trainer/publish.h"
 #include "trainer/train.h"
+#include "trainer/validate.h"
 
 #define OPTIONS(table) .options = table, .n_options = EBM_COUNT_OF(table)
 
 static const struct args_option train_options[] = {
     {.name = "config", .value = "FILE", .help = "the training configuration (JSON)"},
-    {.name = "data", .value = "FILE", .help = "a CSV with a header line, instead of data.file"},
+    {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
     {.name = "set",
      .value = "KEY=VALUE",
      .help = "changes the configuration, as in training.epochs=10; may repeat",
@@ -28,11 +32,28 @@ static const struct args_option train_options[] = {
     {.name = "publish",
      .value = "REPO/NAME",
      .help = "afterwards puts the model into a repository, as its next version"},
+    {.name = "seeds",
+     .value = "LIST",
+     .help = "trains once for each seed, as in 0..9 or 1,5,7, into DIR/seed-N, and compares them"},
+    {.name = "jobs", .value = "N", .help = "of --seeds: how many at once (default: the cores)"},
+    {.name = "overwrite", .help = "replaces the run that lies in --output already"},
+    {.name = "dry-run", .help = "checks configuration, data and memory, says what would be done, and writes nothing"},
+    {.name = "print-config", .help = "prints the configuration with all defaults as JSON, and trains nothing"},
+};
+
+static const struct args_option validate_options[] = {
+    {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
+    {.name = "set",
+     .value = "KEY=VALUE",
+     .help = "changes the configuration, as in training.epochs=10; may repeat",
+     .repeats = true},
 };
 
 static const struct args_option evaluate_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
-    {.name = "data", .value = "FILE", .help = "a CSV with the model's columns; not needed with --protocol"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's columns, or an .npy; not needed with --protocol"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
     {.name = "protocol", .value = "toy1", .help = "KL divergence from the known density of toy 1 instead"},
     {.name = "num-samples", .value = "N", .help = "draws a row (default: 16384)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
@@ -47,7 +68,7 @@ static const struct args_option evaluate_options[] = {
 static const struct args_option predict_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
     {.name = "input", .value = "X1,X2,...", .help = "one input, its numbers in the model's order"},
-    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, a prediction a row"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, or an .npy; a prediction a row"},
     {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
     {.name = "num-samples", .value = "N", .help = "draws a row (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
@@ -62,11 +83,20 @@ static const struct args_option generate_options[] = {
 
 static const struct args_command commands[] = {
     {.name = "train",
-     .summary = "Trains a model on a CSV and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
+     .summary = "Trains a model on a table and writes DIR/model.safetensors. Ctrl-C saves a checkpoint.",
      OPTIONS(train_options),
      .run = train_command},
+    {.name = "validate",
+     .summary = "Checks a training configuration and its data as 'train' would, and writes nothing.",
+     .positional = {"CONFIG"},
+     OPTIONS(validate_options),
+     .run = validate_command},
+    {.name = "inspect",
+     .summary = "Shows what a model file holds: columns and units, layers, how it was trained.",
+     .positional = {"FILE"},
+     .run = inspect_command},
     {.name = "evaluate",
-     .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, in the target's unit.",
+     .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, CRPS, coverage of its intervals.",
      OPTIONS(evaluate_options),
      .run = evaluate_command},
     {.name = "predict",
@@ -74,7 +104,7 @@ static const struct args_command commands[] = {
      OPTIONS(predict_options),
      .run = predict_command},
     {.name = "generate",
-     .summary = "Writes a synthetic data set with a known truth; NAME: toy1.",
+     .summary = "Writes a synthetic data set with a known truth; NAME: toy1, toy2 or set2.",
      .positional = {"NAME"},
      OPTIONS(generate_options),
      .run = generate_command},
@@ -100,7 +130,7 @@ static const struct args_command *find_command(const char *word)
         if (strcmp(names[i], word) == 0)
             return &commands[i];
     }
-    const char *near = args_suggest(word, names, EBM_COUNT_OF(names));
+    const char *near = ebm_suggest(word, names, EBM_COUNT_OF(names));
     (void)fprintf(stderr, "ebm-trainer: unknown command '%.64s'%s%s%s\n", word, near != NULL ? ", did you mean '" : "",
                   near != NULL ? near : "; 'ebm-trainer --help' lists them", near != NULL ? "'?" : "");
     return NULL;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "trainer/args.h"
+#include "core/suggest.h"
 
 static const struct method *const methods[] = {&method_nce_kl, &method_mdn_nll};
 
@@ -27,7 +27,7 @@ enum ebm_status method_find(const char *name, const struct method **ret_method, 
         if (strcmp(later[i], name) == 0)
             return ebm_error_set(reterr, EBM_INVALID, "training.method",
                                  "'%s' is not available in this version; there are nce_kl and mdn_nll", name);
-    const char *near = args_suggest(name, names, EBM_COUNT_OF(names));
+    const char *near = ebm_suggest(name, names, EBM_COUNT_OF(names));
     return ebm_error_set(reterr, EBM_INVALID, "training.method", "unknown method '%.40s'%s%s%s", name,
                          near != NULL ? ", did you mean '" : "; there are nce_kl and mdn_nll", near != NULL ? near : "",
                          near != NULL ? "'?" : "");

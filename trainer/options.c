@@ -1,20 +1,20 @@
-/* options.c - reads the training configuration; the only trainer file that knows jansson.
+/* options.c - reads the training configuration; with options_text.c the only trainer files that know jansson.
  *
  *   file or checkpoint text -> JSON tree -> "--set" edits -> each object by its table of fields -> struct options
- *                                                        \-> effective JSON: for the model, for a checkpoint
+ *                                                        \-> options_text.c: effective JSON
  *
  * A row of a table is a key: its type, where it goes, its bounds; its value before parsing is the default. Tables drive
  * reading, the errors and the effective configuration, so that none of them can forget a key. The "model" object is
  * copied as text and read by models/config.c.
  * Guarantees: unknown keys, wrong types and numbers out of bounds are errors with the path of the key. */
-#include "trainer/options.h"
+#include "trainer/options_internal.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/args.h"
+#include "core/suggest.h"
 #include "trainer/files.h"
 
 #define NAMES_MAX 65536u
@@ -22,20 +22,10 @@
 #define PARAMETERS_MAX 64u
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: exact in JSON */
 
-enum kind { KIND_U32, KIND_SEED, KIND_NUMBER, KIND_BOOL, KIND_TEXT, KIND_NAMES, KIND_NUMBERS, KIND_OTHER };
-
-struct field {
-    const char *key;
-    enum kind kind;
-    size_t at;          /* offset of the value */
-    size_t count_at;    /* offset of the uint32_t count: KIND_NAMES, KIND_NUMBERS */
-    double least, most; /* numbers, inclusive */
-    bool may_be_null;
-};
-
 #define DATA(member) offsetof(struct dataset_options, member)
 static const struct field data_fields[] = {
     {"file", KIND_TEXT, DATA(file), 0, 0, 0, false},
+    {"targets_file", KIND_TEXT, DATA(targets_file), 0, 0, 0, true},
     {"targets", KIND_NAMES, DATA(targets), DATA(n_targets), 0, 0, false},
     {"inputs", KIND_NAMES, DATA(inputs), DATA(n_inputs), 0, 0, false},
     {"validation", KIND_NUMBER, DATA(validation), 0, 0.0, 0.99, false},
@@ -52,6 +42,15 @@ static const struct field jitter_fields[] = {
     {"values", KIND_NUMBERS, JITTER(values), JITTER(n_values), 0, 0, false},
 };
 
+#define SCHEDULE(member) offsetof(struct schedule, member)
+static const struct field schedule_fields[] = {
+    {"kind", KIND_OTHER, 0, 0, 0, 0, false},
+    {"warmup_steps", KIND_U32, SCHEDULE(warmup_steps), 0, 0, 1e9, false},
+    {"final_share", KIND_NUMBER, SCHEDULE(final_share), 0, 0.0, 1.0, false},
+    {"every_epochs", KIND_U32, SCHEDULE(every_epochs), 0, 1, 1e6, false},
+    {"factor", KIND_NUMBER, SCHEDULE(factor), 0, 1e-6, 1.0, false},
+};
+
 #define TRAINING(member) offsetof(struct options, member)
 static const struct field training_fields[] = {
     {"method", KIND_TEXT, TRAINING(method), 0, 0, 0, false},
@@ -60,6 +59,10 @@ static const struct field training_fields[] = {
     {"samples", KIND_U32, TRAINING(samples), 0, 1, LIMIT_SAMPLES - 1, false},
     {"optimizer", KIND_OTHER, 0, 0, 0, 0, false},
     {"learning_rate", KIND_NUMBER, TRAINING(learning_rate), 0, 1e-12, 10.0, false},
+    {"schedule", KIND_OTHER, 0, 0, 0, 0, true},
+    {"weight_decay", KIND_NUMBER, TRAINING(weight_decay), 0, 0.0, 1.0, false},
+    {"gradient_clip", KIND_NUMBER, TRAINING(gradient_clip), 0, 0.0, 1e9, false},
+    {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
     {"warmup_epochs", KIND_U32, TRAINING(warmup_epochs), 0, 0, 1e6, false},
     {"support", KIND_OTHER, 0, 0, 0, 0, true},
     {"seed", KIND_SEED, TRAINING(seed), 0, 0, SEED_MAX, false},
@@ -76,17 +79,18 @@ static const struct field top_fields[] = {
     {"training", KIND_OTHER, 0, 0, 0, 0, false},
 };
 
+const struct field_table options_data_table = {data_fields, EBM_COUNT_OF(data_fields)};
+const struct field_table options_jitter_table = {jitter_fields, EBM_COUNT_OF(jitter_fields)};
+const struct field_table options_schedule_table = {schedule_fields, EBM_COUNT_OF(schedule_fields)};
+const struct field_table options_training_table = {training_fields, EBM_COUNT_OF(training_fields)};
+static const struct field_table top_table = {top_fields, EBM_COUNT_OF(top_fields)};
+
 /* ---- one field ---- */
 
 static void json_freep(json_t **json)
 {
     json_decref(*json);
     *json = NULL;
-}
-
-static enum ebm_status no_memory(struct ebm_error *reterr)
-{
-    return ebm_error_set(reterr, EBM_NO_MEMORY, "configuration", "no memory");
 }
 
 static enum ebm_status wants(const char *path, const char *expected, struct ebm_error *reterr)
@@ -126,11 +130,11 @@ static enum ebm_status read_names(const json_t *value, const char *path, char **
         names[i] = name != NULL ? strdup(name) : NULL;
         if (names[i] == NULL) {
             free_names(names, i);
-            return name != NULL ? no_memory(reterr) : wants(path, "an array of column names", reterr);
+            return name != NULL ? options_no_memory(reterr) : wants(path, "an array of column names", reterr);
         }
     }
     if (names == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     *ret_names = names;
     *ret_n = (uint32_t)n;
     return EBM_OK;
@@ -144,7 +148,7 @@ static enum ebm_status read_numbers(const json_t *value, const char *path, doubl
         return wants(path, "an array of at most 4096 numbers", reterr);
     double *values = calloc(n + 1, sizeof *values);
     if (values == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     for (size_t i = 0; i < n; i++) {
         values[i] = json_number_value(json_array_get(value, i));
         if (!json_is_number(json_array_get(value, i))) {
@@ -163,7 +167,7 @@ static enum ebm_status read_text(const json_t *value, const char *path, char **t
         return wants(path, "a text", reterr);
     char *text = strdup(json_string_value(value));
     if (text == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     free(*to);
     *to = text;
     return EBM_OK;
@@ -208,22 +212,22 @@ static enum ebm_status read_field(const json_t *value, const struct field *field
 
 /* ---- one object ---- */
 
-static const struct field *find_field(const struct field *fields, size_t n, const char *key)
+static const struct field *find_field(const struct field_table *table, const char *key)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(fields[i].key, key) == 0)
-            return &fields[i];
+    for (size_t i = 0; i < table->n; i++)
+        if (strcmp(table->fields[i].key, key) == 0)
+            return &table->fields[i];
     return NULL;
 }
 
-static enum ebm_status unknown_key(const struct field *fields, size_t n, const char *key, const char *path,
+static enum ebm_status unknown_key(const struct field_table *table, const char *key, const char *path,
                                    struct ebm_error *reterr)
 {
     const char *names[EBM_COUNT_OF(training_fields)];
-    EBM_ASSERT(n <= EBM_COUNT_OF(names));
-    for (size_t i = 0; i < n; i++)
-        names[i] = fields[i].key;
-    const char *near = args_suggest(key, names, n);
+    EBM_ASSERT(table->n <= EBM_COUNT_OF(names));
+    for (size_t i = 0; i < table->n; i++)
+        names[i] = table->fields[i].key;
+    const char *near = ebm_suggest(key, names, table->n);
     return ebm_error_set(reterr, EBM_INVALID, path, "unknown key%s%s%s", near != NULL ? ", did you mean '" : "",
                          near != NULL ? near : "", near != NULL ? "'?" : "");
 }
@@ -233,7 +237,7 @@ static void join_path(char *to, size_t bytes, const char *prefix, const char *ke
     (void)snprintf(to, bytes, "%s%s%.64s", prefix, prefix[0] != '\0' ? "." : "", key);
 }
 
-static enum ebm_status read_object(const json_t *json, const char *prefix, const struct field *fields, size_t n,
+static enum ebm_status read_object(const json_t *json, const char *prefix, const struct field_table *table,
                                    void *object, struct ebm_error *reterr)
 {
     const char *key;
@@ -243,9 +247,9 @@ static enum ebm_status read_object(const json_t *json, const char *prefix, const
         return wants(prefix[0] != '\0' ? prefix : "configuration", "an object", reterr);
     json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         join_path(path, sizeof path, prefix, key);
-        const struct field *field = find_field(fields, n, key);
+        const struct field *field = find_field(table, key);
         enum ebm_status status = field != NULL ? read_field(value, field, path, object, reterr)
-                                               : unknown_key(fields, n, key, path, reterr);
+                                               : unknown_key(table, key, path, reterr);
         if (status != EBM_OK)
             return status;
     }
@@ -255,7 +259,7 @@ static enum ebm_status read_object(const json_t *json, const char *prefix, const
 static enum ebm_status read_data(const json_t *json, struct options *options, struct ebm_error *reterr)
 {
     struct dataset_options *data = &options->data;
-    enum ebm_status status = read_object(json, "data", data_fields, EBM_COUNT_OF(data_fields), data, reterr);
+    enum ebm_status status = read_object(json, "data", &options_data_table, data, reterr);
     const json_t *missing = json_object_get(json, "missing"), *jitter = json_object_get(json, "dequantize");
     if (status == EBM_OK && missing != NULL) {
         const char *word = json_is_string(missing) ? json_string_value(missing) : "";
@@ -264,8 +268,7 @@ static enum ebm_status read_data(const json_t *json, struct options *options, st
             status = wants("data.missing", "\"error\" or \"drop\"", reterr);
     }
     if (status == EBM_OK && jitter != NULL && !json_is_null(jitter)) {
-        status = read_object(jitter, "data.dequantize", jitter_fields, EBM_COUNT_OF(jitter_fields), &data->jitter,
-                             reterr);
+        status = read_object(jitter, "data.dequantize", &options_jitter_table, &data->jitter, reterr);
         if (status == EBM_OK && data->jitter.step <= 0.0)
             status = wants("data.dequantize.step", "the width of the jitter", reterr);
     }
@@ -280,7 +283,7 @@ static enum ebm_status read_parameters(const json_t *json, struct options *optio
         return wants("training.parameters", "an object of at most 64 numbers", reterr);
     options->parameters = calloc(json_object_size(json) + 1, sizeof *options->parameters);
     if (options->parameters == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         struct method_parameter *p = &options->parameters[options->n_parameters];
         char path[96];
@@ -290,18 +293,38 @@ static enum ebm_status read_parameters(const json_t *json, struct options *optio
         p->value = json_number_value(value);
         p->name = strdup(key);
         if (p->name == NULL)
-            return no_memory(reterr);
+            return options_no_memory(reterr);
         options->n_parameters++;
     }
     return EBM_OK;
 }
 
+static enum ebm_status read_schedule(const json_t *json, struct schedule *schedule, struct ebm_error *reterr)
+{
+    const char *words[SCHEDULE_KINDS], *word = json_string_value(json_object_get(json, "kind"));
+    enum ebm_status status = read_object(json, "training.schedule", &options_schedule_table, schedule, reterr);
+    if (status != EBM_OK || json_object_get(json, "kind") == NULL)
+        return status;
+    for (uint32_t i = 0; i < SCHEDULE_KINDS; i++) {
+        words[i] = schedule_word((enum schedule_kind)i);
+        if (word != NULL && strcmp(words[i], word) == 0) {
+            schedule->kind = (enum schedule_kind)i;
+            return EBM_OK;
+        }
+    }
+    const char *near = word != NULL ? ebm_suggest(word, words, SCHEDULE_KINDS) : NULL;
+    return ebm_error_set(reterr, EBM_INVALID, "training.schedule.kind",
+                         "expected \"constant\", \"cosine\" or \"step\"%s%s%s", near != NULL ? ", did you mean '" : "",
+                         near != NULL ? near : "", near != NULL ? "'?" : "");
+}
+
 static enum ebm_status read_training(const json_t *json, struct options *options, struct ebm_error *reterr)
 {
-    enum ebm_status status = read_object(json, "training", training_fields, EBM_COUNT_OF(training_fields), options,
-                                         reterr);
+    enum ebm_status status = read_object(json, "training", &options_training_table, options, reterr);
     const json_t *optimizer = json_object_get(json, "optimizer"), *support = json_object_get(json, "support");
-    const json_t *parameters = json_object_get(json, "parameters");
+    const json_t *parameters = json_object_get(json, "parameters"), *schedule = json_object_get(json, "schedule");
+    if (status == EBM_OK && schedule != NULL && !json_is_null(schedule))
+        status = read_schedule(schedule, &options->schedule, reterr);
     if (status == EBM_OK && optimizer != NULL &&
         (!json_is_string(optimizer) || strcmp(json_string_value(optimizer), "adam") != 0))
         status = wants("training.optimizer", "\"adam\": no other optimizer is available in this version", reterr);
@@ -310,114 +333,6 @@ static enum ebm_status read_training(const json_t *json, struct options *options
     if (status == EBM_OK && parameters != NULL)
         status = read_parameters(parameters, options, reterr);
     return status;
-}
-
-/* ---- the effective configuration ---- */
-
-static json_t *names_json(char *const *names, uint32_t n)
-{
-    json_t *array = json_array();
-    for (uint32_t i = 0; i < n; i++)
-        if (json_array_append_new(array, json_string(names[i])) != 0)
-            break;
-    return array;
-}
-
-static json_t *numbers_json(const double *values, uint32_t n)
-{
-    json_t *array = json_array();
-    for (uint32_t i = 0; i < n; i++)
-        if (json_array_append_new(array, json_real(values[i])) != 0)
-            break;
-    return array;
-}
-
-static json_t *field_json(const struct field *field, const void *object)
-{
-    const void *at = (const char *)object + field->at;
-    const char *count_at = (const char *)object + field->count_at;
-    uint32_t n = field->kind == KIND_NAMES || field->kind == KIND_NUMBERS ? *(const uint32_t *)(const void *)count_at
-                                                                          : 0;
-    switch (field->kind) {
-    case KIND_U32:
-        return json_integer(*(const uint32_t *)at);
-    case KIND_SEED:
-        return json_integer((json_int_t) * (const uint64_t *)at);
-    case KIND_NUMBER:
-        return json_real(*(const double *)at);
-    case KIND_BOOL:
-        return json_boolean(*(const bool *)at);
-    case KIND_TEXT:
-        return *(char *const *)at != NULL ? json_string(*(char *const *)at) : NULL;
-    case KIND_NAMES:
-        return n > 0 ? names_json(*(char **const *)at, n) : NULL;
-    case KIND_NUMBERS:
-        return n > 0 ? numbers_json(*(double *const *)at, n) : NULL;
-    case KIND_OTHER:
-        return NULL;
-    }
-    return NULL;
-}
-
-/* What the fields hold as JSON; what was left out and has no default stays out. */
-static json_t *object_json(const struct field *fields, size_t n, const void *object)
-{
-    json_t *json = json_object();
-    for (size_t i = 0; json != NULL && i < n; i++) {
-        json_t *value = field_json(&fields[i], object);
-        if (value != NULL && json_object_set_new(json, fields[i].key, value) != 0)
-            json_freep(&json);
-    }
-    return json;
-}
-
-static json_t *data_json(const struct options *options, bool whole_paths)
-{
-    const struct dataset_options *data = &options->data;
-    json_t *json = object_json(data_fields, EBM_COUNT_OF(data_fields), data);
-    if (json == NULL)
-        return NULL;
-    int failed = json_object_set_new(json, "missing", json_string(data->drop_missing ? "drop" : "error"));
-    if (!whole_paths)
-        failed |= json_object_set_new(json, "file", json_string(files_base(data->file)));
-    if (!whole_paths && data->split_file != NULL)
-        failed |= json_object_set_new(json, "split_file", json_string(files_base(data->split_file)));
-    if (data->jitter.step > 0.0)
-        failed |= json_object_set_new(json, "dequantize",
-                                      object_json(jitter_fields, EBM_COUNT_OF(jitter_fields), &data->jitter));
-    if (failed != 0)
-        json_freep(&json);
-    return json;
-}
-
-static json_t *training_json(const struct options *options)
-{
-    json_t *json = object_json(training_fields, EBM_COUNT_OF(training_fields), options);
-    json_t *parameters = json_object();
-    int failed = json_object_set_new(json, "optimizer", json_string("adam"));
-    for (uint32_t i = 0; i < options->n_parameters; i++)
-        failed |= json_object_set_new(parameters, options->parameters[i].name, json_real(options->parameters[i].value));
-    if (options->n_parameters > 0)
-        failed |= json_object_set(json, "parameters", parameters);
-    json_decref(parameters);
-    if (failed != 0)
-        json_freep(&json);
-    return json;
-}
-
-static enum ebm_status write_effective(struct options *options, const json_t *model, struct ebm_error *reterr)
-{
-    EBM_AUTO(json_freep) json_t *recorded = training_json(options);
-    EBM_AUTO(json_freep) json_t *run = json_object();
-    int failed = json_object_set_new(run, "data", data_json(options, true));
-    failed |= json_object_set(run, "model", (json_t *)(uintptr_t)model);
-    failed |= json_object_set_new(run, "training", training_json(options));
-    failed |= json_object_set_new(recorded, "data", data_json(options, false));
-    (void)json_object_del(recorded, "checkpoint_epochs"); /* changes no number of the model */
-    (void)json_object_del(recorded, "checkpoint_seconds");
-    options->run = failed == 0 ? json_dumps(run, JSON_COMPACT) : NULL;
-    options->recorded = failed == 0 ? json_dumps(recorded, JSON_COMPACT) : NULL;
-    return options->run != NULL && options->recorded != NULL ? EBM_OK : no_memory(reterr);
 }
 
 /* ---- edits ---- */
@@ -460,27 +375,46 @@ static enum ebm_status make_absolute(char **path, const char *folder, struct ebm
         return EBM_OK;
     char *joined = files_join(folder, *path);
     if (joined == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     free(*path);
     *path = joined;
     return EBM_OK;
 }
 
-static enum ebm_status set_paths(struct options *options, const char *folder, const char *data_file,
+/* Replaces *path by what the command line says, relative to `here`. */
+static enum ebm_status take_path(char **path, const char *said, const char *here, struct ebm_error *reterr)
+{
+    if (said == NULL)
+        return EBM_OK;
+    free(*path);
+    *path = strdup(said);
+    return *path != NULL ? make_absolute(path, here, reterr) : options_no_memory(reterr);
+}
+
+static enum ebm_status set_paths(struct options *options, const char *folder, const struct options_files *files,
                                  struct ebm_error *reterr)
 {
+    const struct options_files none = {NULL, NULL}, *said = files != NULL ? files : &none;
+    struct dataset_options *data = &options->data;
     EBM_AUTO(ebm_freep) char *here = files_working_folder();
     EBM_AUTO(ebm_freep) char *base = here != NULL ? files_join(here, folder) : NULL;
     if (base == NULL)
-        return no_memory(reterr);
-    if (data_file != NULL) {
-        free(options->data.file);
-        options->data.file = strdup(data_file);
+        return options_no_memory(reterr);
+    if (said->data != NULL) {
+        free(data->targets_file);
+        data->targets_file = NULL;
     }
-    if (options->data.file == NULL)
-        return ebm_error_set(reterr, EBM_INVALID, "data.file", "no data: name a CSV here, or with --data FILE");
-    enum ebm_status status = make_absolute(&options->data.file, data_file != NULL ? here : base, reterr);
-    return status == EBM_OK ? make_absolute(&options->data.split_file, base, reterr) : status;
+    enum ebm_status status = take_path(&data->file, said->data, here, reterr);
+    if (status == EBM_OK)
+        status = take_path(&data->targets_file, said->targets, here, reterr);
+    if (status == EBM_OK && data->file == NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "data.file",
+                             "no data: name a CSV or an .npy here, or with --data FILE");
+    if (status == EBM_OK)
+        status = make_absolute(&data->file, base, reterr);
+    if (status == EBM_OK)
+        status = make_absolute(&data->targets_file, base, reterr);
+    return status == EBM_OK ? make_absolute(&data->split_file, base, reterr) : status;
 }
 
 static struct options *defaults(void)
@@ -495,6 +429,7 @@ static struct options *defaults(void)
     options->samples = 1024;
     options->warmup_epochs = 1;
     options->learning_rate = 1e-3;
+    options->schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .every_epochs = 30, .factor = 0.1};
     options->validation_samples = 1024;
     options->checkpoint_seconds = 30;
     options->collapse_std = 1e-4;
@@ -505,7 +440,7 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
 {
     const json_t *data = json_object_get(root, "data"), *training = json_object_get(root, "training");
     const json_t *model = json_object_get(root, "model");
-    enum ebm_status status = read_object(root, "", top_fields, EBM_COUNT_OF(top_fields), NULL, reterr);
+    enum ebm_status status = read_object(root, "", &top_table, NULL, reterr);
     if (status == EBM_OK && !json_is_object(model))
         status = ebm_error_set(reterr, EBM_INVALID, "model", "missing, or no object: it describes the nets");
     if (status == EBM_OK && data != NULL)
@@ -515,13 +450,13 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
     if (status == EBM_OK) {
         options->model = json_dumps(model, JSON_COMPACT);
         if (options->model == NULL)
-            status = no_memory(reterr);
+            status = options_no_memory(reterr);
     }
     return status;
 }
 
 enum ebm_status options_parse(const char *text, const char *where, const char *folder, const char *const *sets,
-                              uint32_t n_sets, const char *data_file, struct options **ret_options,
+                              uint32_t n_sets, const struct options_files *files, struct options **ret_options,
                               struct ebm_error *reterr)
 {
     json_error_t json_error;
@@ -531,32 +466,32 @@ enum ebm_status options_parse(const char *text, const char *where, const char *f
         return ebm_error_set(reterr, EBM_INVALID, where, "not valid JSON, line %d, column %d: %s", json_error.line,
                              json_error.column, json_error.text);
     if (options == NULL || options->method == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     enum ebm_status status = json_is_object(root) ? EBM_OK : wants(where, "a JSON object", reterr);
     for (uint32_t i = 0; status == EBM_OK && i < n_sets; i++)
         status = apply_set(root, sets[i], reterr);
     if (status == EBM_OK)
         status = read_root(root, options, reterr);
     if (status == EBM_OK)
-        status = set_paths(options, folder, data_file, reterr);
+        status = set_paths(options, folder, files, reterr);
     if (status == EBM_OK)
-        status = write_effective(options, json_object_get(root, "model"), reterr);
+        status = options_write_effective(options, reterr);
     if (status == EBM_OK)
         *ret_options = EBM_TAKE_PTR(options);
     return status;
 }
 
-enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets, const char *data_file,
-                             struct options **ret_options, struct ebm_error *reterr)
+enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets,
+                             const struct options_files *files, struct options **ret_options, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_freep) char *text = NULL;
     EBM_AUTO(ebm_freep) char *folder = files_folder(path);
     if (folder == NULL)
-        return no_memory(reterr);
+        return options_no_memory(reterr);
     enum ebm_status status = files_read_text(path, LIMIT_CONFIG_BYTES, &text, reterr);
     if (status != EBM_OK)
         return status;
-    return options_parse(text, path, folder, sets, n_sets, data_file, ret_options, reterr);
+    return options_parse(text, path, folder, sets, n_sets, files, ret_options, reterr);
 }
 
 struct options *options_free(struct options *options)
@@ -566,6 +501,7 @@ struct options *options_free(struct options *options)
     free_names(options->data.targets, options->data.n_targets);
     free_names(options->data.inputs, options->data.n_inputs);
     free(options->data.file);
+    free(options->data.targets_file);
     free(options->data.split_file);
     free(options->data.jitter.values);
     for (uint32_t i = 0; i < options->n_parameters; i++)
@@ -591,8 +527,8 @@ enum ebm_status options_recorded_jitter(const char *training, struct dataset_jit
     EBM_AUTO(json_freep) json_t *root = training != NULL ? json_loads(training, JSON_REJECT_DUPLICATES, NULL) : NULL;
     const json_t *recorded = json_object_get(json_object_get(root, "data"), "dequantize");
     if (json_is_object(recorded)) {
-        enum ebm_status status = read_object(recorded, "training.data.dequantize", jitter_fields,
-                                             EBM_COUNT_OF(jitter_fields), &jitter, reterr);
+        enum ebm_status status = read_object(recorded, "training.data.dequantize", &options_jitter_table, &jitter,
+                                             reterr);
         if (status != EBM_OK) {
             free(jitter.values);
             return status;

@@ -6,6 +6,7 @@
 
 #include "trainer/dataset.h"
 #include "trainer/method.h"
+#include "trainer/schedule.h"
 
 struct options {
     struct dataset_options data;
@@ -13,6 +14,10 @@ struct options {
     char *method;
     uint32_t epochs, batch_size, samples, warmup_epochs;
     double learning_rate;
+    struct schedule schedule;
+    double weight_decay;  /* decoupled: parameters shrink by this share of the learning rate a step */
+    double gradient_clip; /* longest gradient of a step, 0: any */
+    uint32_t patience;    /* stop after so many epochs without a better validation NLL, 0: never */
     uint64_t seed;
     uint32_t validation_samples; /* draws a row for log Z of the validation NLL */
     uint32_t checkpoint_epochs;  /* a checkpoint every so many epochs, 0: never because of epochs */
@@ -24,14 +29,27 @@ struct options {
     char *run;      /* JSON of the whole effective configuration, files with absolute paths: for a checkpoint */
 };
 
+/* What the command line says of the data; NULL: nothing. Relative to the working directory. */
+struct options_files {
+    const char *data;    /* replaces data.file, and data.targets_file */
+    const char *targets; /* replaces data.targets_file */
+};
+
 /* Reads a configuration file; relative paths in it are relative to it. sets: "key.path=value" (value: JSON, else text).
- * data_file (may be NULL) replaces data.file, relative to the working directory. New: options_free. */
-enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets, const char *data_file,
-                             struct options **ret_options, struct ebm_error *reterr) EBM_MUST_USE;
+ * files may be NULL. New: options_free. */
+enum ebm_status options_load(const char *path, const char *const *sets, uint32_t n_sets,
+                             const struct options_files *files, struct options **ret_options, struct ebm_error *reterr)
+    EBM_MUST_USE;
 /* The same from text; `folder` is what relative paths are relative to. `where` names the text in errors. */
 enum ebm_status options_parse(const char *text, const char *where, const char *folder, const char *const *sets,
-                              uint32_t n_sets, const char *data_file, struct options **ret_options,
+                              uint32_t n_sets, const struct options_files *files, struct options **ret_options,
                               struct ebm_error *reterr) EBM_MUST_USE;
+/* The whole configuration for people, with every default, and `model` (JSON text) in place of what the file says of it;
+ * without statistics that the file leaves to the data. New: free(). */
+enum ebm_status options_complete(const struct options *options, const char *model, char **ret_text,
+                                 struct ebm_error *reterr) EBM_MUST_USE;
+/* JSON text on lines of a readable length. New: free(). */
+enum ebm_status options_pretty(const char *text, char **ret_text, struct ebm_error *reterr) EBM_MUST_USE;
 struct options *options_free(struct options *options); /* NULL is fine; returns NULL */
 void options_freep(struct options **options);
 

@@ -92,7 +92,8 @@ static enum ebm_status read_inputs(struct oracle *o, const struct args *args, st
     if ((input == NULL) == (file == NULL))
         return ebm_error_set(reterr, EBM_INVALID, "predict", "give either --input 'x1,x2,...' or --data FILE");
     enum ebm_status status = input != NULL ? parse_input(input, o->config, &o->data, reterr)
-                                           : columns_load(o->config, file, false, false, &o->data, reterr);
+                                           : columns_load(o->config, &(struct columns_files){.data = file}, false,
+                                                          false, &o->data, reterr);
     if (status != EBM_OK || !o->draws)
         return status;
     if (o->config->target.dim != 1)

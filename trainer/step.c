@@ -3,11 +3,17 @@
  *   chunk c of the batch -> backward on some thread -> gradient buffer c           (pool_run over chunks)
  *   range r of the parameters: sum of the buffers in order 0, 1, ... -> Adam       (pool_run over ranges)
  *
+ * With clipping or weight decay the sums are finished first; then, on the caller's thread and in the parameters' order,
+ *
+ *   g <- g min(1, clip / |g|)        |g| over all parameters that this phase trains, summed in double
+ *   p <- p (1 - rate decay)          decoupled from Adam's moments (Loshchilov & Hutter 2019)
+ *
  * What is added to what, and in which order, depends on the batch alone: never on the threads. Chunks have at least one
  * row; where no draws are made, a chunk fills the lanes of the x side, for there the rows are all the work.
  * A part that the phase does not train is not updated, and its count of Adam steps stands still. */
 #include "trainer/step.h"
 
+#include <math.h>
 #include <stdatomic.h>
 
 #define LANE_ROWS 16u           /* rows that the x side computes at once */
@@ -19,6 +25,7 @@ struct job {
     struct ebm_loss_spec loss;
     struct ebm_adam adam;
     uint32_t chunk_rows, n_chunks;
+    bool is_reduced; /* the chunks are summed already */
     _Atomic bool failed;
 };
 
@@ -44,16 +51,84 @@ static void backward_chunk(void *user, uint32_t chunk, struct ebm_ctx *ctx)
         atomic_store(&job->failed, true);
 }
 
+static struct ebm_range range_of(const struct job *job, uint32_t task)
+{
+    size_t first = (size_t)task * RANGE_PARAMETERS, left = job->step->net->n_params - first;
+    return (struct ebm_range){.first = first, .count = left < RANGE_PARAMETERS ? left : RANGE_PARAMETERS};
+}
+
+static void reduce_range(void *user, uint32_t task, struct ebm_ctx *ctx)
+{
+    struct job *job = user;
+    (void)ctx;
+    if (job->step->ops->reduce(job->step->plan, job->n_chunks, range_of(job, task)) != EBM_OK)
+        atomic_store(&job->failed, true);
+}
+
 static void update_range(void *user, uint32_t task, struct ebm_ctx *ctx)
 {
     struct job *job = user;
-    struct ebm_range range = {.first = (size_t)task * RANGE_PARAMETERS, .count = RANGE_PARAMETERS};
-    size_t left = job->step->net->n_params - range.first;
-    (void)ctx;
-    range.count = left < range.count ? left : range.count;
-    if (job->step->ops->reduce(job->step->plan, job->n_chunks, range) != EBM_OK ||
-        job->step->ops->update(job->step->plan, &job->adam, range) != EBM_OK)
+    if (!job->is_reduced)
+        reduce_range(user, task, ctx);
+    if (job->step->ops->update(job->step->plan, &job->adam, range_of(job, task)) != EBM_OK)
         atomic_store(&job->failed, true);
+}
+
+/* Multiplies what of `space` belongs to the parts that this step updates. */
+static void scale_parts(const struct job *job, float *space, double factor)
+{
+    for (uint32_t part = 0; part < EBM_PARTS; part++) {
+        const struct ebm_range *own = &job->step->net->part[part];
+        for (size_t i = own->first; job->adam.step[part] > 0 && i < own->first + own->count; i++)
+            space[i] = (float)((double)space[i] * factor);
+    }
+}
+
+static double gradient_norm(const struct job *job, const float *gradient)
+{
+    double squares = 0.0;
+    for (uint32_t part = 0; part < EBM_PARTS; part++) {
+        const struct ebm_range *own = &job->step->net->part[part];
+        for (size_t i = own->first; job->adam.step[part] > 0 && i < own->first + own->count; i++)
+            squares += (double)gradient[i] * (double)gradient[i];
+    }
+    return sqrt(squares);
+}
+
+/* A norm that is no number is left alone: the loss is none either, and the loop stops for that. */
+static enum ebm_status clip(const struct job *job)
+{
+    const struct step *step = job->step;
+    enum ebm_status status = step->ops->params_read(step->plan, EBM_TRAIN_GRADIENT, step->space);
+    double norm = status == EBM_OK ? gradient_norm(job, step->space) : 0.0;
+    if (status != EBM_OK || !(norm > step->gradient_clip) || !isfinite(norm))
+        return status;
+    scale_parts(job, step->space, step->gradient_clip / norm);
+    return step->ops->params_write(step->plan, EBM_TRAIN_GRADIENT, step->space);
+}
+
+static enum ebm_status decay(const struct job *job)
+{
+    const struct step *step = job->step;
+    enum ebm_status status = step->ops->params_read(step->plan, EBM_TRAIN_PARAMS, step->space);
+    if (status != EBM_OK)
+        return status;
+    scale_parts(job, step->space, 1.0 - step->learning_rate * step->weight_decay);
+    return step->ops->params_write(step->plan, EBM_TRAIN_PARAMS, step->space);
+}
+
+/* Between the sums and Adam: what needs all of the gradient. */
+static enum ebm_status regularize(struct job *job, uint32_t n_ranges)
+{
+    const struct step *step = job->step;
+    enum ebm_status status = EBM_OK;
+    if (step->gradient_clip <= 0.0 && step->weight_decay <= 0.0)
+        return EBM_OK;
+    pool_run(step->pool, reduce_range, job, n_ranges);
+    job->is_reduced = true;
+    if (step->gradient_clip > 0.0)
+        status = clip(job);
+    return status == EBM_OK && step->weight_decay > 0.0 ? decay(job) : status;
 }
 
 enum ebm_status step_run(struct step *step, const struct method_phase *phase, const struct step_batch *batch)
@@ -71,7 +146,9 @@ enum ebm_status step_run(struct step *step, const struct method_phase *phase, co
         if (phase->trains[part])
             job.adam.step[part] = ++step->taken[part];
     pool_run(step->pool, backward_chunk, &job, job.n_chunks);
-    size_t ranges = (step->net->n_params + RANGE_PARAMETERS - 1) / RANGE_PARAMETERS;
-    pool_run(step->pool, update_range, &job, (uint32_t)ranges);
+    uint32_t n_ranges = (uint32_t)((step->net->n_params + RANGE_PARAMETERS - 1) / RANGE_PARAMETERS);
+    if (regularize(&job, n_ranges) != EBM_OK)
+        return EBM_DEVICE;
+    pool_run(step->pool, update_range, &job, n_ranges);
     return atomic_load(&job.failed) ? EBM_DEVICE : EBM_OK;
 }

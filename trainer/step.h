@@ -21,8 +21,11 @@ struct step {
     struct pool *pool;              /* borrow */
     struct ebm_plan *plan;          /* borrow; has STEP_CHUNKS slots */
     const struct ebm_net_desc *net; /* borrow */
-    double learning_rate;
-    uint64_t taken[EBM_PARTS]; /* Adam steps that each part has taken */
+    double learning_rate;           /* of the next step */
+    double weight_decay;            /* decoupled, 0: none */
+    double gradient_clip;           /* longest gradient over all parameters that learn, 0: any */
+    float *space;                   /* (P) where one of these two is not 0; borrow */
+    uint64_t taken[EBM_PARTS];      /* Adam steps that each part has taken */
 };
 
 /* Rows of one chunk: depends on the batch and the loss alone. */

@@ -1,10 +1,11 @@
 /* train.c - from a configuration file to DIR/model.safetensors:
  *
- *   options -> data set -> the model's description, its gaps filled from the data -> method -> plan, threads
+ *   setup.c: options, data, the model's description, the method's phases -> plan, threads
  *   new run: initial parameters         --resume: everything from DIR/checkpoint.safetensors
  *   loop -> best parameters (the last ones without validation) -> model.safetensors, read back -> the checkpoint goes
  *
- * DIR/checkpoint.safetensors exists exactly while a run is unfinished; a new run refuses a folder that has one. */
+ * DIR/checkpoint.safetensors exists exactly while a run is unfinished. A new run refuses a folder that has one, or a
+ * model, unless --overwrite is given: then both go when everything is checked and the first epoch begins. */
 #include "trainer/train.h"
 
 #include <inttypes.h>
@@ -17,30 +18,31 @@
 #include "core/log.h"
 #include "models/model.h"
 #include "trainer/files.h"
+#include "trainer/forecast.h"
 #include "trainer/loop.h"
 #include "trainer/model_file.h"
 #include "trainer/publish.h"
-#include "trainer/score.h"
+#include "trainer/report.h"
+#include "trainer/seeds.h"
+#include "trainer/setup.h"
+
+#define PLAN_BYTES (1u << 20) /* most of what --dry-run says */
 
 /* All that the command makes, in the order of making. */
 struct training {
     struct checkpoint state;
-    struct options *options;
-    struct dataset *data;
-    struct ebm_config *config;
-    struct method_plan method;
+    struct setup setup;
     const struct ebm_device_ops *ops;
     struct ebm_plan *plan;
     struct pool *pool;
     char *output, *checkpoint_path, *model_path;
+    bool publishes, overwrites;
 };
 
 static void training_done(struct training *t)
 {
     checkpoint_done(&t->state);
-    (void)options_free(t->options);
-    (void)dataset_free(t->data);
-    (void)ebm_config_free(t->config);
+    setup_done(&t->setup);
     (void)pool_free(t->pool);
     if (t->plan != NULL)
         (void)t->ops->plan_unref(t->plan);
@@ -75,148 +77,51 @@ void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_
         initialize_layers(nets[i], seed, ret_params);
 }
 
-/* ---- the model's description ---- */
-
-static enum ebm_status check_names(const char *key, char *const *said, char *const *given, uint32_t n,
-                                   struct ebm_error *reterr)
-{
-    for (uint32_t i = 0; said != NULL && i < n; i++)
-        if (strcmp(said[i], given[i]) != 0)
-            return ebm_error_set(reterr, EBM_INVALID, key,
-                                 "'%.64s' stands here, but the data's column is '%.64s': leave "
-                                 "the names out",
-                                 said[i], given[i]);
-    return EBM_OK;
-}
-
-/* A name for the model out of the data file's. */
-static char *name_of_data(const char *path)
-{
-    char *name = strdup(files_base(path)), *dot = name != NULL ? strrchr(name, '.') : NULL;
-    if (dot != NULL)
-        *dot = '\0';
-    if (name != NULL && !ebm_name_is_valid(name)) {
-        free(name);
-        name = strdup("model");
-    }
-    return name;
-}
-
-/* A model file says all this in its header: can that be read back? Asked before the training, not after it. */
-static enum ebm_status check_description(const struct ebm_config *config, struct ebm_error *reterr)
-{
-    EBM_AUTO(ebm_freep) char *text = NULL;
-    EBM_AUTO(ebm_config_freep) struct ebm_config *again = NULL;
-    enum ebm_status status = ebm_config_text(config, &text, reterr);
-    return status == EBM_OK ? ebm_config_parse(text, strlen(text), NULL, &again, reterr) : status;
-}
-
-static enum ebm_status make_config(struct training *t, struct ebm_error *reterr)
-{
-    const struct dataset *data = t->data;
-    bool measured = t->options->data.standardize;
-    EBM_AUTO(ebm_freep) char *name = name_of_data(t->options->data.file);
-    struct ebm_config_defaults defaults = {
-        .name = name, .X = data->X, .D = data->D, .input_names = data->input_names, .target_names = data->target_names};
-    if (measured) {
-        defaults.input_mean = data->input_mean;
-        defaults.input_std = data->input_std;
-        defaults.target_mean = data->target_mean;
-        defaults.target_std = data->target_std;
-    }
-    enum ebm_status status = ebm_config_parse(t->options->model, strlen(t->options->model), &defaults, &t->config,
-                                              reterr);
-    if (status != EBM_OK)
-        return ebm_error_prefix(reterr, "model");
-    status = check_names("model.input.names", t->config->input.names, data->input_names, data->X, reterr);
-    if (status == EBM_OK)
-        status = check_names("model.target.names", t->config->target.names, data->target_names, data->D, reterr);
-    if (status != EBM_OK)
-        return status;
-    status = ebm_config_set_training(t->config, t->options->recorded, reterr);
-    if (status == EBM_OK)
-        status = check_description(t->config, reterr);
-    return status == EBM_OK ? EBM_OK : ebm_error_prefix(reterr, "model");
-}
-
-static enum ebm_status make_method(struct training *t, struct ebm_error *reterr)
-{
-    const struct options *o = t->options;
-    const struct method *method = NULL;
-    const struct method_settings settings = {.epochs = o->epochs,
-                                             .warmup_epochs = o->warmup_epochs,
-                                             .samples = o->samples,
-                                             .parameters = o->parameters,
-                                             .n_parameters = o->n_parameters};
-    enum ebm_status status = method_find(o->method, &method, reterr);
-    return status == EBM_OK ? method->plan(&t->config->net, &settings, &t->method, reterr) : status;
-}
-
 /* ---- the run ---- */
-
-static void tell_data(const struct dataset *data)
-{
-    uint32_t first = 0, n_constant = dataset_constant_inputs(data, &first);
-    (void)printf("%u training rows, %u for validation", data->n_train, data->n_validation);
-    if (data->n_test > 0)
-        (void)printf(", %u for testing left out", data->n_test);
-    if (data->n_dropped > 0)
-        (void)printf(", %u dropped for missing values", data->n_dropped);
-    (void)printf("; %u input%s, %u target%s\n", data->X, data->X == 1 ? "" : "s", data->D, data->D == 1 ? "" : "s");
-    (void)fflush(stdout);
-    if (n_constant > 0)
-        ebm_log_warning(
-            "%u input column%s the same in every training row, '%s' the first: kept with scale 1, but tells "
-            "the model nothing",
-            n_constant, n_constant == 1 ? " is" : "s are", data->input_names[first]);
-}
 
 static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
 {
-    size_t P = t->config->net.n_params;
-    uint64_t fingerprint = dataset_fingerprint(t->data);
+    size_t P = t->setup.config->net.n_params;
+    uint64_t fingerprint = dataset_fingerprint(t->setup.data);
     if (resumes && t->state.position.fingerprint != fingerprint)
-        return ebm_error_set(reterr, EBM_INVALID, t->options->data.file,
+        return ebm_error_set(reterr, EBM_INVALID, t->setup.options->data.file,
                              "the data are not those that the run started with: it cannot go on to the same result");
     if (resumes && t->state.n_params != P)
         return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "%zu parameters, the model has %zu",
                              t->state.n_params, P);
-    if (resumes && t->state.position.epoch > t->options->epochs)
+    if (resumes && t->state.position.epoch > t->setup.options->epochs)
         return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "it stands behind the last epoch");
     if (resumes)
         return EBM_OK;
-    enum ebm_status status = checkpoint_init(&t->state, P, t->options->run, reterr);
+    enum ebm_status status = checkpoint_init(&t->state, P, t->setup.options->run, reterr);
     if (status == EBM_OK) {
         t->state.position.fingerprint = fingerprint;
-        train_initialize(&t->config->net, t->options->seed, t->state.params);
+        train_initialize(&t->setup.config->net, t->setup.options->seed, t->state.params);
     }
     return status;
 }
 
-static uint32_t most(uint32_t a, uint32_t b)
-{
-    return a > b ? a : b;
-}
-
 static enum ebm_status make_device(struct training *t, uint32_t n_threads, struct ebm_error *reterr)
 {
-    const struct options *o = t->options;
     t->ops = ebm_device_cpu();
-    enum ebm_status status = t->ops->plan_new(&t->config->net, t->state.params, STEP_CHUNKS, &t->plan, reterr);
+    enum ebm_status status = t->ops->plan_new(&t->setup.config->net, t->state.params, STEP_CHUNKS, &t->plan, reterr);
     if (status != EBM_OK)
         return status;
     if (t->ops->params_write(t->plan, EBM_TRAIN_ADAM_M, t->state.adam_m) != EBM_OK ||
         t->ops->params_write(t->plan, EBM_TRAIN_ADAM_V, t->state.adam_v) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the optimiser's state cannot be written");
-    struct ebm_ctx_limits limits = {.training = true, .max_rows = SCORE_ROWS, .max_samples = SCORE_TARGETS};
-    for (uint32_t i = 0; i < t->method.n_phases; i++) {
-        const struct ebm_loss_spec *loss = &t->method.phases[i].loss;
-        limits.max_rows = most(limits.max_rows, step_chunk_rows(loss, o->batch_size));
-        limits.max_samples = most(limits.max_samples, loss->samples);
-    }
-    if (t->data->n_validation > 0)
-        limits.max_samples = most(limits.max_samples, o->validation_samples);
+    struct ebm_ctx_limits limits = forecast_limits(&t->setup);
     return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
+}
+
+/* The commands that usually follow; a run that publishes says the last ones itself. */
+static void tell_next(const struct training *t, const char *name)
+{
+    (void)printf("next:\n  ebm-trainer evaluate --model %s --data TEST.csv   (rows that training has not seen)\n",
+                 t->model_path);
+    if (!t->publishes)
+        (void)printf("  ebm-trainer publish %s repository/%s\n  ebm-server --model-repository repository\n",
+                     t->model_path, ebm_name_is_valid(name) ? name : "NAME");
 }
 
 static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
@@ -224,20 +129,24 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *written = NULL;
     bool has_best = t->state.position.best_epoch > 0;
-    enum ebm_status status = ebm_model_new(t->config, has_best ? t->state.best : t->state.params, &model, reterr);
+    enum ebm_status status = ebm_model_new(t->setup.config, has_best ? t->state.best : t->state.params, &model, reterr);
     if (status != EBM_OK)
         return status;
-    t->config = NULL; /* the model's now */
+    t->setup.config = NULL; /* the model's now */
     status = ebm_model_save(model, t->model_path, reterr);
     if (status == EBM_OK)
         status = model_file_load(t->model_path, &written, reterr);
     if (status != EBM_OK)
         return status;
     (void)unlink(t->checkpoint_path); /* the file is whole: nothing is lost with it */
+    if (t->state.position.epoch < t->setup.options->epochs)
+        (void)printf("stopped after epoch %u of %u: no better validation NLL in %u epochs (training.patience)\n",
+                     (unsigned)t->state.position.epoch, t->setup.options->epochs, t->setup.options->patience);
     if (has_best)
         (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
                      (unsigned)t->state.position.best_epoch);
     (void)printf("model written to %s\n", t->model_path);
+    tell_next(t, ebm_model_config(written)->name);
     return EBM_OK;
 }
 
@@ -255,32 +164,33 @@ static void tell_way_on(const struct training *t)
 
 static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads, struct ebm_error *reterr)
 {
-    enum ebm_status status = dataset_load(&t->options->data, t->options->seed, &t->data, reterr);
-    if (status == EBM_OK)
-        status = make_config(t, reterr);
-    if (status == EBM_OK)
-        status = make_method(t, reterr);
+    enum ebm_status status = setup_make(&t->setup, reterr);
     if (status == EBM_OK)
         status = make_state(t, resumes, reterr);
     if (status == EBM_OK)
         status = make_device(t, n_threads, reterr);
     if (status != EBM_OK)
         return status;
-    struct loop loop = {.options = t->options,
-                        .data = t->data,
-                        .config = t->config,
-                        .method = &t->method,
+    struct loop loop = {.options = t->setup.options,
+                        .data = t->setup.data,
+                        .config = t->setup.config,
+                        .method = &t->setup.method,
                         .step = {.ops = t->ops,
                                  .pool = t->pool,
                                  .plan = t->plan,
-                                 .net = &t->config->net,
-                                 .learning_rate = t->options->learning_rate},
+                                 .net = &t->setup.config->net,
+                                 .weight_decay = t->setup.options->weight_decay,
+                                 .gradient_clip = t->setup.options->gradient_clip},
                         .state = &t->state,
                         .output = t->output};
-    tell_data(t->data);
+    report_print(t->setup.data, &t->setup.options->data.jitter);
     if (resumes)
         (void)printf("going on in epoch %" PRIu64 ", after %" PRIu64 " of its steps\n", t->state.position.epoch + 1,
                      t->state.position.step);
+    if (t->overwrites) { /* from here on the folder is this run's, and holds nothing of another */
+        (void)unlink(t->checkpoint_path);
+        (void)unlink(t->model_path);
+    }
     loop_catch_signals();
     status = loop_run(&loop, reterr);
     if (loop.has_diverged)
@@ -300,29 +210,75 @@ static enum ebm_status set_output(struct training *t, const char *output, struct
     return EBM_OK;
 }
 
-static enum ebm_status open_new(struct training *t, const struct args *args, struct ebm_error *reterr)
+/* A folder that holds a run is not taken for another one, unless that is asked for. */
+static enum ebm_status check_output(const struct training *t, struct ebm_error *reterr)
 {
-    const char *config = NULL, *output = args_get(args, "output");
-    enum ebm_status status = args_require(args, "config", &config, reterr);
-    if (status == EBM_OK)
-        status = options_load(config, args->repeats, args->n_repeats, args_get(args, "data"), &t->options, reterr);
-    if (status == EBM_OK)
-        status = set_output(t, output != NULL ? output : "trained", reterr);
-    if (status == EBM_OK)
-        status = files_make_folder(t->output, reterr);
-    if (status == EBM_OK && files_exists(t->checkpoint_path))
-        status = ebm_error_set(
+    if (t->overwrites)
+        return EBM_OK;
+    if (files_exists(t->checkpoint_path))
+        return ebm_error_set(
             reterr, EBM_INVALID, t->checkpoint_path,
             "an unfinished run lies there: go on as it was with --resume %s; for a change choose another --output, or "
-            "remove the file",
+            "start over with --overwrite",
             t->output);
+    if (files_exists(t->model_path))
+        return ebm_error_set(reterr, EBM_INVALID, t->model_path,
+                             "a finished run lies there: choose another --output, or replace it with --overwrite");
+    return EBM_OK;
+}
+
+static enum ebm_status read_options(struct training *t, const struct args *args, struct ebm_error *reterr)
+{
+    const char *config = NULL, *output = args_get(args, "output");
+    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
+    enum ebm_status status = args_require(args, "config", &config, reterr);
+    if (status == EBM_OK)
+        status = options_load(config, args->repeats, args->n_repeats, &files, &t->setup.options, reterr);
+    return status == EBM_OK ? set_output(t, output != NULL ? output : "trained", reterr) : status;
+}
+
+static enum ebm_status open_new(struct training *t, const struct args *args, struct ebm_error *reterr)
+{
+    enum ebm_status status = read_options(t, args, reterr);
+    if (status == EBM_OK)
+        status = files_make_folder(t->output, reterr);
+    return status == EBM_OK ? check_output(t, reterr) : status;
+}
+
+/* `--dry-run` and `--print-config`: as far as a run can be checked without writing or computing anything. */
+static enum ebm_status preview(struct training *t, const struct args *args, uint32_t n_threads,
+                               struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_buf_done) struct ebm_buf plan;
+    EBM_AUTO(ebm_freep) char *model = NULL;
+    EBM_AUTO(ebm_freep) char *complete = NULL;
+    ebm_buf_init(&plan, PLAN_BYTES);
+    enum ebm_status status = read_options(t, args, reterr);
+    if (status == EBM_OK && args_get(args, "dry-run") != NULL)
+        status = check_output(t, reterr);
+    if (status == EBM_OK)
+        status = setup_make(&t->setup, reterr);
+    if (status != EBM_OK)
+        return status;
+    if (args_get(args, "dry-run") != NULL) {
+        report_text(t->setup.data, &t->setup.options->data.jitter, &plan);
+        forecast_text(&t->setup, n_threads, t->output, &plan);
+        (void)printf("%snothing was written: without --dry-run the training begins\n",
+                     plan.bytes != NULL ? plan.bytes : "");
+        return EBM_OK;
+    }
+    status = ebm_config_text(t->setup.config, &model, reterr);
+    if (status == EBM_OK)
+        status = options_complete(t->setup.options, model, &complete, reterr);
+    if (status == EBM_OK)
+        (void)fputs(complete, stdout);
     return status;
 }
 
 static enum ebm_status open_resumed(struct training *t, const struct args *args, const char *folder,
                                     struct ebm_error *reterr)
 {
-    static const char *const excluded[] = {"config", "set", "output"};
+    static const char *const excluded[] = {"config", "set", "output", "dry-run", "print-config", "overwrite"};
     for (size_t i = 0; i < EBM_COUNT_OF(excluded); i++)
         if (args_get(args, excluded[i]) != NULL)
             return ebm_error_set(
@@ -330,6 +286,7 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
                 "--%s does not go with --resume, which goes on as it was; for a change start again with "
                 "another --output",
                 excluded[i]);
+    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
     enum ebm_status status = set_output(t, folder, reterr);
     if (status == EBM_OK && !files_exists(t->checkpoint_path))
         return ebm_error_set(reterr, EBM_NOT_FOUND, t->checkpoint_path,
@@ -338,19 +295,25 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
     if (status == EBM_OK)
         status = checkpoint_read(t->checkpoint_path, &t->state, reterr);
     if (status == EBM_OK)
-        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, args_get(args, "data"), &t->options,
-                               reterr);
+        status = options_parse(t->state.run, t->checkpoint_path, ".", NULL, 0, &files, &t->setup.options, reterr);
     return status;
 }
 
 enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
 {
-    EBM_AUTO(training_done) struct training t = {.output = NULL};
     const char *destination = args_get(args, "publish"), *resume = args_get(args, "resume");
+    EBM_AUTO(training_done)
+    struct training t = {.publishes = destination != NULL, .overwrites = args_get(args, "overwrite") != NULL};
     uint64_t n_threads = pool_default_threads();
+    if (args_get(args, "seeds") != NULL)
+        return seeds_command(args, reterr);
+    if (args_get(args, "jobs") != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "train", "--jobs is for --seeds; threads of one run: --threads");
     enum ebm_status status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
     if (status == EBM_OK && destination != NULL)
         status = publish_check(destination, reterr);
+    if (status == EBM_OK && resume == NULL && (args_get(args, "dry-run") || args_get(args, "print-config")))
+        return preview(&t, args, (uint32_t)n_threads, reterr);
     if (status == EBM_OK)
         status = resume != NULL ? open_resumed(&t, args, resume, reterr) : open_new(&t, args, reterr);
     if (status == EBM_OK)

@@ -199,7 +199,7 @@ FILES |= {
 
 # what the reason must name
 REASONS = {"tensor-missing": "energy_net.2.bias", "tensor-extra": "energy_net.3.bias", "tensor-transposed": "energy_net.1.weight",
-           "weight-nan": "finite", "config-key-twice": "duplicate", "tensor-f16": "F16", "format-version-2": "format_version",
+           "weight-nan": "finite", "config-key-twice": "duplicate", "tensor-f16": "the shape (16, 32)", "format-version-2": "format_version",
            "config-dim-65": "target.dim", "layer-beyond": "feature_net[0].out", "config-unknown-key": "colour"}
 
 

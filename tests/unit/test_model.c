@@ -217,23 +217,45 @@ static void flatten(struct content *content)
     tensor->shape[0] = 4;
 }
 
-static const double zeros[4];
+static const double doubles[4] = {0.5, -1e-300, 3.0, 1e38}, beyond[4] = {0, 0, -1e39, 0};
+static const uint16_t halves[4] = {0x3800, 0x0001, 0xfbff, 0x8000}, half_nan[4] = {0, 0x7e01, 0, 0};
+static const uint16_t brains[4] = {0x3f00, 0xc040, 0x7f7f, 0x0001}, brain_infinity[4] = {0xff80, 0, 0, 0};
+
+static void retype(struct content *content, enum ebm_dtype dtype, const void *data)
+{
+    struct ebm_tensor *tensor = tensor_of(content, "energy_net.0.weight");
+    tensor->dtype = dtype;
+    tensor->data = data;
+}
 
 static void to_f64(struct content *content)
 {
-    struct ebm_tensor *tensor = tensor_of(content, "energy_net.0.weight");
-    tensor->dtype = EBM_DTYPE_F64;
-    tensor->data = zeros;
+    retype(content, EBM_DTYPE_F64, doubles);
+}
+
+static void to_f64_beyond(struct content *content)
+{
+    retype(content, EBM_DTYPE_F64, beyond);
 }
 
 static void to_f16(struct content *content)
 {
-    tensor_of(content, "energy_net.0.weight")->dtype = EBM_DTYPE_F16;
+    retype(content, EBM_DTYPE_F16, halves);
+}
+
+static void to_f16_nan(struct content *content)
+{
+    retype(content, EBM_DTYPE_F16, half_nan);
 }
 
 static void to_bf16(struct content *content)
 {
-    tensor_of(content, "energy_net.0.weight")->dtype = EBM_DTYPE_BF16;
+    retype(content, EBM_DTYPE_BF16, brains);
+}
+
+static void to_bf16_infinity(struct content *content)
+{
+    retype(content, EBM_DTYPE_BF16, brain_infinity);
 }
 
 static void to_i32(struct content *content)
@@ -284,10 +306,13 @@ static const struct {
     {add_tensor, EBM_DAMAGED, "energy_net.1.bias", "the configuration knows no such tensor"},
     {transpose, EBM_DAMAGED, "energy_net.0.weight", "has the shape (4, 1), expected (1, 4)"},
     {flatten, EBM_DAMAGED, "energy_net.0.weight", "has the shape (4), expected (1, 4)"},
-    {to_f64, EBM_INVALID, "energy_net.0.weight", "F64 is not available in this version, expected F32"},
-    {to_f16, EBM_INVALID, "energy_net.0.weight", "F16 is not available in this version, expected F32"},
-    {to_bf16, EBM_INVALID, "energy_net.0.weight", "BF16 is not available in this version, expected F32"},
-    {to_i32, EBM_DAMAGED, "energy_net.0.weight", "is I32, expected F32"},
+    {to_f64, EBM_OK, NULL, NULL},
+    {to_f16, EBM_OK, NULL, NULL},
+    {to_bf16, EBM_OK, NULL, NULL},
+    {to_f64_beyond, EBM_DAMAGED, "energy_net.0.weight", "number 2 is -1e+39, beyond the range of F32"},
+    {to_f16_nan, EBM_DAMAGED, "energy_net.0.weight", "number 1 is nan"},
+    {to_bf16_infinity, EBM_DAMAGED, "energy_net.0.weight", "number 0 is -inf"},
+    {to_i32, EBM_DAMAGED, "energy_net.0.weight", "is I32, expected F32, F64, F16 or BF16"},
     {to_infinity, EBM_DAMAGED, "energy_net.0.weight", "number 3 is inf"},
     {drop_format, EBM_INVALID, "format", "not a model file"},
     {later_version, EBM_INVALID, "format_version", "\"2\", expected \"1\""},

@@ -2,6 +2,7 @@
  *
  * A case gives the header's text; the file is built around it: length, header, `data_bytes` bytes of data. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -537,4 +538,81 @@ Test(safetensors, a_file_of_the_current_folder_needs_no_slash)
     cr_assert_eq(ebm_safetensors_write("t.safetensors", notes, 1, NULL, 0, NULL), EBM_OK);
     ebm_safetensors_free(open_good());
     cr_assert_eq(chdir("/"), 0);
+}
+
+/* ---- other types as F32 ---- */
+
+static struct ebm_tensor tensor_of(enum ebm_dtype dtype, size_t n, const void *data)
+{
+    return (struct ebm_tensor){.name = "t", .dtype = dtype, .n_dims = 1, .shape = {n}, .count = n, .data = data};
+}
+
+/* sign, exponent, fraction as IEEE 754 says, in doubles */
+static double half_by_definition(uint32_t bits)
+{
+    double fraction = (bits & 0x3ff) / 1024.0, sign = bits & 0x8000 ? -1.0 : 1.0;
+    int exponent = (int)(bits >> 10 & 31);
+    return sign * (exponent == 0 ? ldexp(fraction, -14) : ldexp(1.0 + fraction, exponent - 15));
+}
+
+/* The first of all 65536 that goes wrong; 65536 when none does. An assertion for each would take seconds. */
+static uint32_t first_wrong(enum ebm_dtype dtype, bool (*is_right)(uint32_t bits, enum ebm_status status, float value))
+{
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        const uint16_t number = (uint16_t)bits;
+        float value = 7.0f;
+        struct ebm_tensor tensor = tensor_of(dtype, 1, &number);
+        enum ebm_status status = ebm_tensor_to_f32(&tensor, &value, NULL);
+        if (!is_right(bits, status, value))
+            return bits;
+    }
+    return 65536;
+}
+
+static bool is_right_f16(uint32_t bits, enum ebm_status status, float value)
+{
+    if ((bits >> 10 & 31) == 31)
+        return status == EBM_DAMAGED && value == 7.0f;
+    return status == EBM_OK && (double)value == half_by_definition(bits) &&
+           (signbit(value) != 0) == ((bits & 0x8000) != 0);
+}
+
+static bool is_right_bf16(uint32_t bits, enum ebm_status status, float value)
+{
+    uint32_t got;
+    memcpy(&got, &value, sizeof got);
+    if ((bits >> 7 & 255) == 255)
+        return status == EBM_DAMAGED && value == 7.0f;
+    return status == EBM_OK && got == bits << 16;
+}
+
+Test(safetensors, every_f16_becomes_its_f32)
+{
+    uint32_t wrong = first_wrong(EBM_DTYPE_F16, is_right_f16);
+    cr_assert_eq(wrong, 65536, "0x%04x", wrong);
+}
+
+Test(safetensors, every_bf16_is_the_upper_half_of_its_f32)
+{
+    uint32_t wrong = first_wrong(EBM_DTYPE_BF16, is_right_bf16);
+    cr_assert_eq(wrong, 65536, "0x%04x", wrong);
+}
+
+Test(safetensors, f64_is_rounded_to_nearest)
+{
+    static const double from[] = {0.1, 1.0 + 0x1p-24, 1.0 + 0x1.8p-23, 1.0 + 0x1.0001p-24, -1e-300, 0x1.fffffefp127};
+    static const float to[] = {0.1f, 1.0f, 1.0f + 0x1p-22f, 1.0f + 0x1p-23f, -0.0f, 0x1.fffffep127f};
+    float values[EBM_COUNT_OF(from)];
+    struct ebm_error error;
+    struct ebm_tensor tensor = tensor_of(EBM_DTYPE_F64, EBM_COUNT_OF(from), from);
+    cr_assert_eq(ebm_tensor_to_f32(&tensor, values, &error), EBM_OK, "%s", error.text);
+    for (size_t i = 0; i < EBM_COUNT_OF(from); i++)
+        cr_assert_eq(values[i], to[i], "%a: %a, expected %a", from[i], (double)values[i], (double)to[i]);
+    static const double beyond[] = {1.0, 0x1.ffffffp127};
+    tensor = tensor_of(EBM_DTYPE_F64, 2, beyond);
+    values[0] = 9.0f;
+    cr_assert_eq(ebm_tensor_to_f32(&tensor, values, &error), EBM_DAMAGED);
+    cr_assert_str_eq(error.where, "t");
+    cr_assert_not_null(strstr(error.text, "number 1 is 3.40282e+38, beyond the range of F32"), "%s", error.text);
+    cr_assert_eq(values[0], 9.0f, "nothing is written");
 }

@@ -76,6 +76,12 @@ static enum ebm_status train(const char *const *words, int n_words, struct ebm_e
         {"data", "FILE", "", false},
         {"threads", "N", "", false},
         {"publish", "REPOSITORY/NAME", "", false},
+        {"targets", "FILE", "", false},
+        {"overwrite", NULL, "", false},
+        {"seeds", "LIST", "", false},
+        {"jobs", "N", "", false},
+        {"dry-run", NULL, "", false},
+        {"print-config", NULL, "", false},
     };
     static const struct args_command command = {
         .name = "train", .summary = "", .options = options, .n_options = EBM_COUNT_OF(options), .run = train_command};
@@ -97,4 +103,20 @@ Test(train, a_model_that_does_not_read_back_keeps_the_checkpoint)
     cr_assert_eq(train(go_on, EBM_COUNT_OF(go_on), &error), EBM_OK, "%s: %s", error.where, error.text);
     cr_assert(has_file("model.safetensors"));
     cr_assert_not(has_file("checkpoint.safetensors"));
+}
+
+Test(train, a_finished_run_is_replaced_only_where_that_is_asked_for)
+{
+    struct ebm_error error;
+    const char *const begin[] = {"--config", config, "--output", output, "--threads", "1"};
+    const char *const again[] = {"--config", config, "--output", output, "--threads", "1", "--overwrite"};
+    const char *const wrong[] = {"--config", config, "--output", output, "--overwrite", "--set", "data.file=none.csv"};
+    cr_assert_eq(train(begin, EBM_COUNT_OF(begin), &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(train(begin, EBM_COUNT_OF(begin), &error), EBM_INVALID, "it was silently replaced");
+    cr_assert_not_null(strstr(error.text, "another --output") ? strstr(error.text, "--overwrite") : NULL, "%s",
+                       error.text);
+    cr_assert_eq(train(wrong, EBM_COUNT_OF(wrong), &error), EBM_NOT_FOUND, "%s", error.text);
+    cr_assert(has_file("model.safetensors"), "what is found wrong before the first epoch costs nothing");
+    cr_assert_eq(train(again, EBM_COUNT_OF(again), &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert(has_file("model.safetensors"));
 }

@@ -41,7 +41,9 @@ Test(trainer_options, reads_every_key)
         "\"training\": {\"method\": \"mdn_nll\", \"epochs\": 9, \"batch_size\": 8, \"samples\": 16, "
         "\"optimizer\": \"adam\", \"learning_rate\": 0.25, \"warmup_epochs\": 2, \"support\": null, "
         "\"seed\": 9007199254740991, \"validation_samples\": 5, \"checkpoint_epochs\": 6, \"checkpoint_seconds\": 7, "
-        "\"collapse_std\": 0.01, \"parameters\": {\"p\": 1.5}}}",
+        "\"collapse_std\": 0.01, \"parameters\": {\"p\": 1.5}, \"weight_decay\": 0.125, \"gradient_clip\": 2.5, "
+        "\"patience\": 11, \"schedule\": {\"kind\": \"step\", \"warmup_steps\": 21, \"final_share\": 0.5, "
+        "\"every_epochs\": 4, \"factor\": 0.25}}}",
         NULL, 0, &error);
     cr_assert_not_null(o, "%s: %s", error.where, error.text);
     cr_assert(strstr(o->data.file, "/folder/d.csv") != NULL, "%s", o->data.file);
@@ -56,6 +58,14 @@ Test(trainer_options, reads_every_key)
     cr_assert_eq(o->data.jitter.values[1], 4.5);
     cr_assert_eq(o->seed, 9007199254740991u);
     cr_assert_eq(o->checkpoint_seconds, 7);
+    cr_assert_eq(o->weight_decay, 0.125);
+    cr_assert_eq(o->gradient_clip, 2.5);
+    cr_assert_eq(o->patience, 11);
+    cr_assert_eq(o->schedule.kind, SCHEDULE_STEP);
+    cr_assert_eq(o->schedule.warmup_steps, 21);
+    cr_assert_eq(o->schedule.final_share, 0.5);
+    cr_assert_eq(o->schedule.every_epochs, 4);
+    cr_assert_eq(o->schedule.factor, 0.25);
     cr_assert_eq(o->n_parameters, 1);
     cr_assert_str_eq(o->parameters[0].name, "p");
     cr_assert_eq(o->parameters[0].value, 1.5);
@@ -103,6 +113,16 @@ Test(trainer_options, errors_name_the_path)
         {"training.samples=65536", "training.samples", "to 65535"},
         {"training.learning_rate=0", "training.learning_rate", "expected a number"},
         {"training.optimizer=sgd", "training.optimizer", "no other optimizer is available in this version"},
+        {"training.schedule=cosine", "training.schedule", "an object"},
+        {"training.schedule.kind=cosin", "training.schedule.kind", "did you mean 'cosine'?"},
+        {"training.schedule.kind=3", "training.schedule.kind", "\"constant\", \"cosine\" or \"step\""},
+        {"training.schedule.warmup_step=3", "training.schedule.warmup_step", "did you mean 'warmup_steps'?"},
+        {"training.schedule.factor=2", "training.schedule.factor", "expected a number"},
+        {"training.schedule.every_epochs=0", "training.schedule.every_epochs", "whole number from 1"},
+        {"training.weight_decay=-1", "training.weight_decay", "expected a number"},
+        {"training.weight_decy=1", "training.weight_decy", "did you mean 'weight_decay'?"},
+        {"training.gradient_clip=x", "training.gradient_clip", "expected a number"},
+        {"training.patience=1.5", "training.patience", "whole number"},
         {"training.support=[0, 1]", "training.support", "not available in this version"},
         {"training.parameters={\"beta\": \"x\"}", "training.parameters.beta", "a number"},
         {"data.validation=1", "data.validation", "from 0 to 0.99"},
@@ -138,9 +158,10 @@ Test(trainer_options, malformed_text_names_line_and_column)
 /* What a checkpoint keeps is a configuration again, with the same effect. */
 Test(trainer_options, the_run_reads_back_to_itself)
 {
-    const char *sets[] = {"training.learning_rate=0.1", "data.dequantize={\"step\": 0.1}", "training.seed=12345678901"};
+    const char *sets[] = {"training.learning_rate=0.1", "data.dequantize={\"step\": 0.1}", "training.seed=12345678901",
+                          "training.schedule.kind=cosine", "training.patience=3"};
     struct ebm_error error;
-    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 3,
+    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 5,
                                   &error);
     cr_assert_not_null(first, "%s: %s", error.where, error.text);
     struct options *second = parse(first->run, NULL, 0, &error);

@@ -1,0 +1,323 @@
+"""train_comfort.py TRAINER ROOT - what makes training comfortable: looking before a run and after it, settings of the
+optimiser, several seeds, data in NumPy files, figures of `evaluate`. Prints what it compares."""
+import hashlib
+import json
+import os
+import fcntl
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
+work = tempfile.mkdtemp(prefix="ebm-comfort-")
+failures = 0
+
+
+def check(what, holds, shown=""):
+    global failures
+    failures += not holds
+    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" or not holds else ""), flush=True)
+
+
+def path(name):
+    return os.path.join(work, name)
+
+
+def run(*words, expect=0):
+    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=300)
+    if done.returncode != expect:
+        check(f"{' '.join(words[:2])} exits {expect}", False, f"{done.returncode}: {done.stderr[-400:]}")
+    return done
+
+
+def training(*more):
+    return ["train", "--config", CONFIG, "--data", path("toy1.csv"), "--set", "training.samples=32",
+            "--set", "training.epochs=8", "--set", "training.warmup_epochs=1", "--set", "data.validation=0.2",
+            "--set", "training.validation_samples=64", *more]
+
+
+def digest(output):
+    with open(path(os.path.join(output, "model.safetensors")), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
+
+
+def before_a_run():
+    told = run(*training("--dry-run", "--output", path("dry"))).stdout
+    check("--dry-run says rows, phases and files", "240 training rows, 60 for validation" in told and
+          "epochs 2 to 8: nce_kl, 32 draws" in told and "dry/model.safetensors" in told, told.splitlines()[1])
+    check("and writes nothing", not os.path.exists(path("dry")))
+    config = json.loads(run(*training("--print-config")).stdout)
+    check("--print-config is JSON with every default", config["training"]["collapse_std"] == 1e-4 and
+          config["data"]["dequantize"] is None and config["model"]["input"]["shape"] == [1], sorted(config["training"]))
+    with open(path("printed.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    run(*training("--output", path("given")))
+    run("train", "--config", path("printed.json"), "--output", path("printed"))
+    check("what it prints trains the same model", digest("printed") == digest("given"), digest("given"))
+    valid = run("validate", path("printed.json")).stdout
+    check("validate says that it is valid", "is valid" in valid and "memory   about" in valid, valid.splitlines()[0])
+    wrong = run("validate", path("printed.json"), "--set", "training.epoch=3", expect=1)
+    check("or what is wrong, and where", "training.epoch" in wrong.stderr and "epochs" in wrong.stderr, wrong.stderr.strip())
+    for words in (["train", "--resume", path("given"), "--dry-run"],):
+        check("--dry-run does not go with --resume", "does not go with --resume" in run(*words, expect=1).stderr)
+
+
+def after_a_run():
+    shown = run("inspect", path("given/model.safetensors")).stdout
+    check("inspect shows columns, layers and the training", "feature_net.0" in shown and '"method": "nce_kl"' in shown and
+          "in -> out" in shown, shown.splitlines()[0])
+    check("and the type of the numbers", " bytes, F32\n" in shown)
+    check("inspect refuses what is no model", "toy1.csv" in run("inspect", path("toy1.csv"), expect=1).stderr)
+
+
+OPTIMISER = [word for setting in ("schedule.kind=cosine", "schedule.warmup_steps=20", "schedule.final_share=0.05",
+                                  "weight_decay=0.01", "gradient_clip=0.5", "checkpoint_epochs=1")
+             for word in ("--set", "training." + setting)]
+
+
+def logged(output, key):
+    with open(path(os.path.join(output, "training.jsonl")), encoding="utf-8") as file:
+        return [json.loads(line)[key] for line in file]
+
+
+def killed_after(epochs, command):
+    process = subprocess.Popen([TRAINER, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
+    while epochs > 0:
+        line = process.stdout.readline()
+        if not line:
+            break
+        epochs -= line.startswith("epoch")
+    process.kill()
+    process.communicate(timeout=300)
+
+
+def optimiser():
+    run(*training("--output", path("one"), "--threads", "1", *OPTIMISER))
+    run(*training("--output", path("three"), "--threads", "3", *OPTIMISER))
+    check("schedule, decay and clipping: the same bytes for 1 and 3 threads", digest("one") == digest("three"),
+          digest("one"))
+    check("and other bytes than without", digest("one") != digest("given"))
+    killed_after(3, training("--output", path("broken"), *OPTIMISER))
+    run("train", "--resume", path("broken"), "--threads", "2")
+    check("and through kill and resume", digest("broken") == digest("one"), digest("broken"))
+    rates = logged("one", "learning_rate")
+    check("the log has the rate, from high to low", rates[0] > rates[-1] and abs(rates[-1] - 5e-5) < 1e-9, rates)
+
+
+def patience():
+    words = ("--set", "training.epochs=400", "--set", "training.patience=3", "--set", "training.learning_rate=0.02",
+             "--set", "training.checkpoint_epochs=1")
+    told = run(*training("--output", path("patient"), *words)).stdout
+    nll = logged("patient", "validation_nll")
+    best = min(range(1, len(nll)), key=lambda i: nll[i])
+    check("patience ends a run", len(nll) < 400 and "training.patience" in told, f"{len(nll)} epochs, best {best + 1}")
+    check("three epochs after the best one", len(nll) == best + 1 + 3)
+    killed_after(len(nll) - 1, training("--output", path("patient2"), *words))
+    if os.path.exists(path("patient2/checkpoint.safetensors")):
+        run("train", "--resume", path("patient2"))
+    check("the same after kill and resume", digest("patient2") == digest("patient"), digest("patient"))
+    refused = run(*training("--output", path("no"), "--set", "training.patience=3", "--set", "data.validation=0"), expect=1)
+    check("patience without validation rows says what to set", "data.validation" in refused.stderr, refused.stderr.strip())
+
+
+def seeds():
+    told = run(*training("--seeds", "0..2,7", "--jobs", "2", "--output", path("many"))).stdout
+    check("--seeds trains each seed", sorted(os.listdir(path("many"))) == ["seed-0", "seed-1", "seed-2", "seed-7"])
+    check("and ends with a table", "mean" in told and "best" in told and "4 of 4 seeds" in told, told.splitlines()[-4])
+    run(*training("--output", path("alone"), "--set", "training.seed=7"))
+    check("a seed is the model that it is alone", digest("many/seed-7") == digest("alone"), digest("alone"))
+    best = min((min(logged(f"many/seed-{seed}", "validation_nll")[1:]), seed) for seed in (0, 1, 2, 7))
+    check("the best one has the lowest validation NLL", f"seed {best[1]}: " in told, best)
+    run(*training("--seeds", "3,4", "--output", path("shown"), "--publish", path("repository/toy1")))
+    check("--publish publishes the best one", os.path.exists(path("repository/toy1/1/model.safetensors")))
+    again = run(*training("--seeds", "7..9", "--output", path("many")), expect=1)
+    check("a folder in use is refused", "seed-7" in again.stderr and "another --output" in again.stderr,
+          again.stderr.strip()[-90:])
+    check("before any seed starts", not os.path.exists(path("many/seed-8")))
+    wrong = run(*training("--seeds", "0..3", "--output", path("bad"), "--set", "training.epochs=0"), expect=1)
+    check("what is wrong is said once", wrong.stderr.count("training.epochs") == 1 and not os.path.exists(path("bad")))
+    wild = run(*training("--seeds", "0,1", "--output", path("wild"), "--set", "training.learning_rate=10",
+                         "--set", "training.warmup_epochs=0"), expect=1)
+    check("seeds that fail are counted, and say where to look", "2 of 2 seeds failed" in wild.stderr and
+          "train.log" in wild.stderr, wild.stderr.strip())
+
+
+def seeds_through_signal():
+    words = training("--seeds", "0..3", "--jobs", "2", "--output", path("halted"), "--set", "training.epochs=3000")
+    process = subprocess.Popen([TRAINER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
+    log, deadline = path("halted/seed-1/training.jsonl"), time.monotonic() + 60
+    while time.monotonic() < deadline and not (os.path.exists(log) and os.path.getsize(log) > 0):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=300)
+    check("Ctrl-C exits 130 and says how to go on", process.returncode == 130 and "--resume" in error, error.strip())
+    check("those that ran have a checkpoint, the others did not begin",
+          os.path.exists(path("halted/seed-0/checkpoint.safetensors")) and
+          os.path.exists(path("halted/seed-1/checkpoint.safetensors")) and
+          not os.path.exists(path("halted/seed-3")) and "not begun" in out, out.splitlines()[-3:])
+
+
+def figures():
+    told = run("evaluate", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--num-samples", "2048",
+               "--threads", "1", "--output", path("f.json")).stdout
+    run("evaluate", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--num-samples", "2048",
+        "--threads", "3", "--output", path("f3.json"))
+    with open(path("f.json"), encoding="utf-8") as one, open(path("f3.json"), encoding="utf-8") as three:
+        found, again = json.load(one), json.load(three)
+    check("evaluate gives CRPS and coverage", 0 < found["crps"][0] < found["rmse"][0] and
+          0 < found["coverage_50"][0] < found["coverage_90"][0] <= 1 and "CRPS" in told, found)
+    check("the same for any number of threads", found == again)
+
+
+def write_npy(name, dtype, shape, packed):
+    """Format 1.0, without NumPy."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    with open(path(name), "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + packed)
+
+
+def other_types():
+    """The same model with its tensors as F64 and as BF16."""
+    with open(path("given/model.safetensors"), "rb") as file:
+        whole = file.read()
+    size = struct.unpack("<Q", whole[:8])[0]
+    header, data = json.loads(whole[8:8 + size]), whole[8 + size:]
+    metadata = header.pop("__metadata__")
+    for dtype, code in (("F64", "d"), ("BF16", "H")):
+        tensors, packed = {}, b""
+        for name, entry in sorted(header.items()):
+            begin, end = entry["data_offsets"]
+            values = struct.unpack(f"<{(end - begin) // 4}{'f' if code == 'd' else 'I'}", data[begin:end])
+            new = struct.pack(f"<{len(values)}{code}", *(v if code == "d" else v >> 16 for v in values))
+            tensors[name] = {"dtype": dtype, "shape": entry["shape"], "data_offsets": [len(packed), len(packed) + len(new)]}
+            packed += new
+        text = json.dumps({"__metadata__": metadata, **tensors}).encode()
+        text += b" " * (-len(text) % 8)
+        with open(path(dtype + ".safetensors"), "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text + packed)
+        shown = run("inspect", path(dtype + ".safetensors")).stdout
+        check(f"{dtype} is taken", f" bytes, {dtype}\n" in shown, shown.splitlines()[0])
+    words = ("--input", "-1.5", "--seed", "1")
+    known = run("predict", "--model", path("given/model.safetensors"), *words).stdout
+    check("F64 predicts what F32 does", run("predict", "--model", path("F64.safetensors"), *words).stdout == known,
+          known.splitlines()[1].strip())
+    near = run("predict", "--model", path("BF16.safetensors"), *words).stdout
+    check("BF16 nearly so", near != known and near.split()[4][:4] == known.split()[4][:4], near.splitlines()[1].strip())
+
+
+def arrays():
+    with open(path("toy1.csv"), encoding="utf-8") as file:
+        rows = [tuple(map(float, line.split(","))) for line in file.read().split()[1:]]
+    n = len(rows)
+    write_npy("x.npy", "<f8", (n, 1), struct.pack(f"<{n}d", *(x for x, _ in rows)))
+    write_npy("y.npy", "<f8", (n,), struct.pack(f"<{n}d", *(y for _, y in rows)))
+    write_npy("both.npy", "<f4", (n, 2), struct.pack(f"<{2 * n}f", *(v for row in rows for v in row)))
+    words = [word for word in training() if word not in ("--data", path("toy1.csv"))]
+    with open(CONFIG, encoding="utf-8") as file:
+        config = json.load(file)
+    config["data"].pop("targets", None)
+    config["data"].pop("inputs", None)
+    with open(path("free.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    words[words.index("--config") + 1] = path("free.json")
+    told = run(*words, "--data", path("x.npy"), "--targets", path("y.npy"), "--output", path("pair")).stdout
+    check("two .npy files train a model", "input    x1" in told and "target   y1" in told, told.splitlines()[2])
+    run(*words, "--data", path("both.npy"), "--output", path("both"))
+    nll = {}
+    for model, data in (("given", ["toy1.csv"]), ("pair", ["x.npy", "y.npy"]), ("both", ["both.npy"]),
+                        ("given", ["x.npy", "y.npy"]), ("given", ["both.npy"])):
+        files = ["--data", path(data[0])] + (["--targets", path(data[1])] if len(data) > 1 else [])
+        run("evaluate", "--model", path(model + "/model.safetensors"), *files, "--num-samples", "1024", "--output",
+            path("n.json"))
+        with open(path("n.json"), encoding="utf-8") as file:
+            nll[model + " on " + data[0]] = json.load(file)["nll"]
+    check("CSV and arrays give the same model and the same figures", len(set(nll.values())) == 1, nll)
+    run("predict", "--model", path("given/model.safetensors"), "--data", path("x.npy"), "--output", path("n.csv"))
+    run("predict", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--output", path("c.csv"))
+    with open(path("n.csv"), "rb") as one, open(path("c.csv"), "rb") as two:
+        check("predict reads them as well", one.read() == two.read())
+    refused = run(*words, "--data", path("toy1.csv"), "--targets", path("y.npy"), "--output", path("no"), expect=1)
+    check("a CSV does not go with a file of targets", "no .npy file" in refused.stderr, refused.stderr.strip()[-80:])
+
+
+def refusals():
+    before = digest("given")
+    again = run(*training("--output", path("given"), "--set", "training.seed=9"), expect=1)
+    check("a finished run is not replaced", "another --output" in again.stderr and "--overwrite" in again.stderr and
+          digest("given") == before, again.stderr.strip()[-90:])
+    dry = run(*training("--output", path("given"), "--dry-run"), expect=1)
+    check("and --dry-run says so too", "--overwrite" in dry.stderr)
+    shutil.copytree(path("given"), path("replaced"))
+    run(*training("--output", path("replaced"), "--set", "training.seed=9", "--overwrite"))
+    check("--overwrite replaces it", digest("replaced") != before, digest("replaced"))
+    for key, says in (("model.featur_net=[]", "model.featur_net: unknown key, did you mean 'feature_net'?"),
+                      ("model.proposal.component=3", "model.proposal.component: unknown key, did you mean 'components'?"),
+                      ("model.target.dims=1", "model.target.dims: unknown key, did you mean 'dim'?"),
+                      ("model.colour=red", "model.colour: unknown key")):
+        said = run(*training("--dry-run", "--set", key), expect=1).stderr.strip()
+        check(f"--set {key}", said.endswith(says), said)
+
+
+def synthetic():
+    for name in ("toy2", "set2"):
+        told = run("generate", name, "--rows", "500", "--output", path(name + ".csv")).stdout
+        with open(path(name + ".csv"), encoding="utf-8") as file:
+            lines = file.read().split()
+        check(f"generate {name}", len(lines) == 501 and lines[0] == "x,y" and "own mean NLL" in told, told.strip())
+    check("an unknown set gets a suggestion", "'toy2'" in run("generate", "toy_2", "--output", "x", expect=1).stderr)
+
+
+def on_a_terminal():
+    """A pseudo terminal: one line that is written over, and the log as ever."""
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+    process = subprocess.Popen([TRAINER, *training("--output", path("seen"))], stdout=other, stderr=subprocess.PIPE,
+                               cwd=work, env={**os.environ, "TERM": "xterm"})
+    os.close(other)
+    seen = b""
+    while True:
+        try:
+            got = os.read(main, 65536)
+        except OSError:
+            break
+        if not got:
+            break
+        seen += got
+    process.communicate(timeout=300)
+    os.close(main)
+    bars = [bar for bar in seen.decode().split("\r") if bar.startswith("[")]
+    check("a terminal sees a bar", len(bars) >= 8 and "epoch 8/8" in bars[-1], bars[-1].splitlines()[0])
+    check("no wider than the terminal", all(len(bar.split("\x1b")[0]) < 70 for bar in bars))
+    check("and no line an epoch", "epoch   1/8" not in seen.decode())
+    check("and the summary below it", "\nnext:" in seen.decode())
+    check("the same model", digest("seen") == digest("given"))
+    told = run(*training("--output", path("unseen"))).stdout
+    check("other output gets a line an epoch, and no bar", told.count("\nepoch ") == 8 and "\r" not in told)
+    check("and at the end what to do next", "ebm-trainer publish" in told and "ebm-server --model-repository" in told,
+          told.splitlines()[-2].strip())
+
+
+run("generate", "toy1", "--rows", "300", "--seed", "3", "--output", path("toy1.csv"))
+before_a_run()
+after_a_run()
+optimiser()
+patience()
+figures()
+arrays()
+other_types()
+refusals()
+synthetic()
+on_a_terminal()
+seeds()
+seeds_through_signal()
+shutil.rmtree(work)
+print(f"{failures} failed")
+sys.exit(1 if failures else 0)

@@ -1,0 +1,116 @@
+/* setup.c - options -> data set -> the model's description, its gaps filled from the data -> the method's phases.
+ *
+ * What a person can get wrong in a configuration shows here, before any memory is taken for a training. `train`,
+ * `train --dry-run`, `train --print-config` and `validate` all begin with it. */
+#include "trainer/setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "trainer/files.h"
+
+void setup_done(struct setup *setup)
+{
+    (void)options_free(setup->options);
+    (void)dataset_free(setup->data);
+    (void)ebm_config_free(setup->config);
+    *setup = (struct setup){.options = NULL};
+}
+
+/* ---- the model's description ---- */
+
+static enum ebm_status check_names(const char *key, char *const *said, char *const *given, uint32_t n,
+                                   struct ebm_error *reterr)
+{
+    for (uint32_t i = 0; said != NULL && i < n; i++)
+        if (strcmp(said[i], given[i]) != 0)
+            return ebm_error_set(reterr, EBM_INVALID, key,
+                                 "'%.64s' stands here, but the data's column is '%.64s': leave "
+                                 "the names out",
+                                 said[i], given[i]);
+    return EBM_OK;
+}
+
+/* A name for the model out of the data file's. */
+static char *name_of_data(const char *path)
+{
+    char *name = strdup(files_base(path)), *dot = name != NULL ? strrchr(name, '.') : NULL;
+    if (dot != NULL)
+        *dot = '\0';
+    if (name != NULL && !ebm_name_is_valid(name)) {
+        free(name);
+        name = strdup("model");
+    }
+    return name;
+}
+
+/* A model file says all this in its header: can that be read back? Asked before the training, not after it. */
+static enum ebm_status check_description(const struct ebm_config *config, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_freep) char *text = NULL;
+    EBM_AUTO(ebm_config_freep) struct ebm_config *again = NULL;
+    enum ebm_status status = ebm_config_text(config, &text, reterr);
+    return status == EBM_OK ? ebm_config_parse(text, strlen(text), NULL, &again, reterr) : status;
+}
+
+static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
+{
+    const struct dataset *data = s->data;
+    bool measured = s->options->data.standardize;
+    EBM_AUTO(ebm_freep) char *name = name_of_data(s->options->data.file);
+    struct ebm_config_defaults defaults = {
+        .name = name, .X = data->X, .D = data->D, .input_names = data->input_names, .target_names = data->target_names};
+    if (measured) {
+        defaults.input_mean = data->input_mean;
+        defaults.input_std = data->input_std;
+        defaults.target_mean = data->target_mean;
+        defaults.target_std = data->target_std;
+    }
+    enum ebm_status status = ebm_config_parse(s->options->model, strlen(s->options->model), &defaults, &s->config,
+                                              reterr);
+    if (status != EBM_OK)
+        return ebm_error_prefix(reterr, "model");
+    status = check_names("model.input.names", s->config->input.names, data->input_names, data->X, reterr);
+    if (status == EBM_OK)
+        status = check_names("model.target.names", s->config->target.names, data->target_names, data->D, reterr);
+    if (status != EBM_OK)
+        return status;
+    status = ebm_config_set_training(s->config, s->options->recorded, reterr);
+    if (status == EBM_OK)
+        status = check_description(s->config, reterr);
+    return status == EBM_OK ? EBM_OK : ebm_error_prefix(reterr, "model");
+}
+
+static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
+{
+    const struct options *o = s->options;
+    const struct method *method = NULL;
+    const struct method_settings settings = {.epochs = o->epochs,
+                                             .warmup_epochs = o->warmup_epochs,
+                                             .samples = o->samples,
+                                             .parameters = o->parameters,
+                                             .n_parameters = o->n_parameters};
+    enum ebm_status status = method_find(o->method, &method, reterr);
+    return status == EBM_OK ? method->plan(&s->config->net, &settings, &s->method, reterr) : status;
+}
+
+/* What concerns the rows and no method in particular. */
+static enum ebm_status check_patience(const struct setup *s, struct ebm_error *reterr)
+{
+    if (s->options->patience == 0 || s->data->n_validation > 0)
+        return EBM_OK;
+    return ebm_error_set(
+        reterr, EBM_INVALID, "training.patience",
+        "it waits for a better validation NLL, and no rows are held out: set data.validation, as in 0.1");
+}
+
+enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
+{
+    enum ebm_status status = dataset_load(&setup->options->data, setup->options->seed, &setup->data, reterr);
+    if (status == EBM_OK)
+        status = check_patience(setup, reterr);
+    if (status == EBM_OK)
+        status = make_config(setup, reterr);
+    return status == EBM_OK ? make_method(setup, reterr) : status;
+}
