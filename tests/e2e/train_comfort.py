@@ -152,8 +152,8 @@ def seeds():
 def seeds_through_signal():
     words = training("--seeds", "0..3", "--jobs", "2", "--output", path("halted"), "--set", "training.epochs=3000")
     process = subprocess.Popen([TRAINER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
-    log, deadline = path("halted/seed-1/training.jsonl"), time.monotonic() + 60
-    while time.monotonic() < deadline and not (os.path.exists(log) and os.path.getsize(log) > 0):
+    logs, deadline = [path(f"halted/seed-{seed}/training.jsonl") for seed in (0, 1)], time.monotonic() + 60
+    while time.monotonic() < deadline and not all(os.path.exists(log) and os.path.getsize(log) > 0 for log in logs):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=300)
