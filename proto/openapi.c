@@ -261,6 +261,8 @@ static const char fixed_schemas_2[] =
     "'error':{'type':'string'},'code':{'type':'string'},'request_id':{'type':'string'}}},"
     "'Live':{'type':'object','required':['live'],'properties':{'live':{'const':true}}},"
     "'Ready':{'type':'object','required':['ready'],'properties':{'ready':{'const':true}}},"
+    "'ModelReady':{'type':'object','required':['name','version','ready'],'properties':{'name':{'type':'string'},"
+    "'version':{'type':'string'},'ready':{'const':true}}},"
     "'Anything':{'type':'object'},"
     "'Index':{'type':'object','required':['name','routes','models'],'properties':{'name':{'type':'string'},"
     "'routes':{'type':'array','items':{'type':'string'}},'models':{'type':'array','items':{'type':'object',"
@@ -352,13 +354,21 @@ static void write_post(struct ebm_buf *buf, enum request_kind kind)
 
 static void write_get(struct ebm_buf *buf, const struct openapi_route *route)
 {
-    size_t fixed = strcspn(route->pattern, "*");
-    bool has_model = route->pattern[fixed] != 0;
-    say(buf, "'%.*s%s':{'get':{", (int)fixed, route->pattern, has_model ? "{model}" : "");
+    static const char *const names[] = {"model", "version"};
+    uint32_t n = 0;
+    say(buf, "'");
+    for (const char *at = route->pattern; *at; at++)
+        if (*at == '*')
+            say(buf, "{%s}", names[n++]);
+        else
+            (void)ebm_buf_append(buf, at, 1);
+    say(buf, "':{'get':{");
     say_text(buf, "summary", route->summary);
-    if (has_model)
-        say(buf, ",'operationId':'Model','parameters':[{'name':'model','in':'path','required':true,"
-                 "'schema':{'type':'string'}}]");
+    if (strcmp(route->pattern, "/v2/models/*") == 0)
+        say(buf, ",'operationId':'Model'"); /* where links lead */
+    for (uint32_t i = 0; i < n; i++)
+        say(buf, "%s{'name':'%s','in':'path','required':true,'schema':{'type':'string'}}%s",
+            i ? "," : ",'parameters':[", names[i], i + 1 == n ? "]" : "");
     say(buf, ",");
     write_responses(buf, route->schema, "", true);
     say(buf, "}}");

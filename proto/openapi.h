@@ -8,7 +8,7 @@
 
 /* A route besides the kinds of requests: GET, and what it answers. */
 struct openapi_route {
-    const char *pattern; /* ending with a * for the name of a model */
+    const char *pattern; /* '*' for the name of a model, then for a version */
     const char *summary;
     const char *schema; /* of the answer: Index, Live, Ready, Model, Anything */
 };

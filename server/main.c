@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log.h"
 #include "server/server.h"
@@ -13,15 +14,30 @@
 #define RETURNED_BYTES (64 << 10) /* blocks from this size on go back to the system when they are freed */
 #define HEAPS 2                   /* of the allocator, for all threads */
 
-static int show_help(void)
+/* What `status` says of the text in buf: exit status. */
+static int show(FILE *stream, struct ebm_buf *text, enum ebm_status status)
+{
+    if (status == EBM_OK)
+        (void)fwrite(text->bytes, 1, text->size, stream);
+    ebm_buf_done(text);
+    return status == EBM_OK ? 0 : 1;
+}
+
+static int show_help(enum ebm_status write(struct ebm_buf *buf))
 {
     struct ebm_buf text;
     ebm_buf_init(&text, HELP_BYTES);
-    enum ebm_status status = options_help(&text);
-    if (status == EBM_OK)
-        (void)fwrite(text.bytes, 1, text.size, stdout);
-    ebm_buf_done(&text);
-    return status == EBM_OK ? 0 : 1;
+    return show(stdout, &text, write(&text));
+}
+
+static int print_config(const struct options *options)
+{
+    struct ebm_buf text;
+    ebm_buf_init(&text, HELP_BYTES);
+    int failed = show(stdout, &text, options_print(options, &text));
+    ebm_buf_init(&text, HELP_BYTES);
+    (void)fflush(stdout);
+    return show(stderr, &text, options_print_sources(options, &text)) || failed;
 }
 
 static enum ebm_log_level level_of(const char *word)
@@ -47,6 +63,36 @@ static void bound_heaps(void)
     (void)mallopt(M_ARENA_MAX, HEAPS);
 }
 
+static int run(const struct options *options, enum ebm_status serve(const struct options *, struct ebm_error *))
+{
+    struct ebm_error error;
+    ebm_log_set_level(level_of(options->log_level));
+    if (serve(options, &error) == EBM_OK)
+        return 0;
+    ebm_log_error("cannot serve: %s%s%s", error.where, error.where[0] ? ": " : "", error.text);
+    return 1;
+}
+
+static int act(const struct options *options, enum options_action action)
+{
+    switch (action) {
+    case OPTIONS_SHOW_HELP:
+        return show_help(options_help);
+    case OPTIONS_SHOW_MARKDOWN:
+        return show_help(options_markdown);
+    case OPTIONS_SHOW_VERSION:
+        (void)puts("ebm-server " EBM_VERSION);
+        return 0;
+    case OPTIONS_PRINT_CONFIG:
+        return print_config(options);
+    case OPTIONS_CHECK_CONFIG:
+        return run(options, server_check);
+    case OPTIONS_RUN:
+        return run(options, server_run);
+    }
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -54,20 +100,11 @@ int main(int argc, char **argv)
     struct ebm_error error;
     bound_heaps();
     (void)signal(SIGPIPE, SIG_IGN); /* a client that left must not end us */
-    if (options_parse(argc, argv, &options, &action, &error) != EBM_OK) {
+    if (options_parse(argc, argv, (const char *const *)environ, &options, &action, &error) != EBM_OK) {
         (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
         return 2;
     }
-    if (action == OPTIONS_SHOW_HELP)
-        return show_help();
-    if (action == OPTIONS_SHOW_VERSION) {
-        (void)puts("ebm-server " EBM_VERSION);
-        return 0;
-    }
-    ebm_log_set_level(level_of(options.log_level));
-    if (server_run(&options, &error) != EBM_OK) {
-        ebm_log_error("cannot serve: %s%s%s", error.where, error.where[0] ? ": " : "", error.text);
-        return 1;
-    }
-    return 0;
+    int exit_status = act(&options, action);
+    options_done(&options);
+    return exit_status;
 }

@@ -1,11 +1,14 @@
 /* model_store.c - scans a repository and loads it.
  *
- *   DIR -> folders with valid names -> highest version number each -> model file -> plan on the device -> entry
+ *   DIR -> folders with valid names -> highest version numbers each -> model file -> plan on the device -> entry
+ *
+ * Versions are loaded from the highest down until as many as are wanted are available: one that is broken is kept with
+ * its error, and the next lower one is loaded in its place.
  *
  * Names and versions come from folder names, never from clients: a client's name is only compared. Hidden folders and
  * files are passed over in silence, names that no request could ask for with a warning.
- * Guarantees: entries stand in the order of their names and never change; a broken model costs only itself.
- * Does not: watch the folder, compute. */
+ * Guarantees: entries stand in the order of their names and versions and never change; a broken model costs only
+ * itself. Does not: watch the folder, compute. */
 #include "server/model_store.h"
 
 #include <dirent.h>
@@ -19,14 +22,15 @@
 
 #include "core/log.h"
 
-#define MAX_MODELS 1024u
+#define MAX_ENTRIES 4096u
+#define MAX_VERSIONS 1024u /* of one model */
 #define PATH_BYTES 4096u
 #define FLOAT_DIGITS 9
 #define DOUBLE_DIGITS 17
 
 struct model_store {
     size_t n_entries;
-    struct model_store_entry *entries[MAX_MODELS];
+    struct model_store_entry *entries[MAX_ENTRIES];
 };
 
 /* ---- entries ---- */
@@ -114,70 +118,100 @@ static bool has_model(DIR *folder, const char *version)
     return length < (int)sizeof path && faccessat(dirfd(folder), path, F_OK, 0) == 0;
 }
 
-/* The highest version in a model's folder that has a model file; when none has, the highest number, so that loading it
- * says what is missing; 0 when there is no number. */
-static uint64_t highest_version(const char *path)
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* The versions in a model's folder that have a model file, the highest first; when none has, the highest number, so
+ * that loading it says what is missing. Returns how many. */
+static size_t list_versions(const char *path, uint64_t ret_versions[MAX_VERSIONS])
 {
     DIR *folder = opendir(path);
-    uint64_t highest = 0, highest_number = 0;
+    uint64_t highest_number = 0;
+    size_t n = 0;
     struct dirent *item;
     while (folder && (item = readdir(folder)) != NULL) {
         uint64_t version = version_of(item->d_name);
         highest_number = version > highest_number ? version : highest_number;
-        if (version > highest && has_model(folder, item->d_name))
-            highest = version;
+        if (version > 0 && n < MAX_VERSIONS && has_model(folder, item->d_name))
+            ret_versions[n++] = version;
     }
     if (folder)
         (void)closedir(folder);
-    return highest > 0 ? highest : highest_number;
+    qsort(ret_versions, n, sizeof *ret_versions, compare_numbers);
+    if (n == 0 && highest_number > 0)
+        ret_versions[n++] = highest_number;
+    return n;
 }
 
-static enum ebm_status add_model(struct model_store *store, const char *folder, const char *name,
-                                 const struct ebm_device_ops *ops, uint32_t max_batch_rows, const _Atomic bool *stop,
-                                 struct ebm_error *reterr)
+static void log_entry(const struct model_store_entry *entry)
+{
+    if (entry->model)
+        ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%zu", entry->name, entry->version,
+                     ebm_model_net(entry->model)->n_params);
+    else
+        ebm_log_error("model not available: model=%s version=%" PRIu64 " status=%s at='%s' reason='%s'", entry->name,
+                      entry->version, ebm_status_name(entry->error.status), entry->error.where, entry->error.text);
+}
+
+static enum ebm_status add_version(struct model_store *store, const struct model_store_config *config, const char *name,
+                                   uint64_t version, bool *ret_is_available, struct ebm_error *reterr)
 {
     char path[PATH_BYTES];
-    if (store->n_entries == MAX_MODELS)
-        return ebm_error_set(reterr, EBM_TOO_LARGE, name, "more than %u models in %s", MAX_MODELS, folder);
-    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path || !is_folder(path))
-        return EBM_OK;
-    uint64_t version = highest_version(path);
-    if (version == 0) {
-        ebm_log_warning("model passed over: no folder with a version number: model=%s", name);
-        return EBM_OK;
-    }
-    struct model_store_entry *entry = entry_new(name, version, ops, max_batch_rows);
+    if (store->n_entries == MAX_ENTRIES)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, name, "more than %u versions of models in %s", MAX_ENTRIES,
+                             config->folder);
+    struct model_store_entry *entry = entry_new(name, version, config->ops, config->max_batch_rows);
     if (!entry)
         return ebm_error_set(reterr, EBM_NO_MEMORY, name, "no memory");
     store->entries[store->n_entries++] = entry;
-    if (snprintf(path, sizeof path, "%s/%s/%" PRIu64 "/model.safetensors", folder, name, version) >= (int)sizeof path)
+    if (snprintf(path, sizeof path, "%s/%s/%" PRIu64 "/model.safetensors", config->folder, name, version) >=
+        (int)sizeof path)
         return ebm_error_set(reterr, EBM_TOO_LARGE, name, "path is longer than %u bytes", PATH_BYTES);
-    enum ebm_status status = load(entry, path, stop, &entry->error);
+    enum ebm_status status = load(entry, path, config->stop, &entry->error);
     if (status == EBM_CANCELLED)
         return ebm_error_set(reterr, status, "", "%s", entry->error.text);
-    if (status == EBM_OK)
-        ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%zu", name, version,
-                     ebm_model_net(entry->model)->n_params);
-    else
-        ebm_log_error("model not available: model=%s version=%" PRIu64 " status=%s at='%s' reason='%s'", name, version,
-                      ebm_status_name(entry->error.status), entry->error.where, entry->error.text);
+    log_entry(entry);
+    *ret_is_available = entry->model != NULL;
     return EBM_OK;
 }
 
-static enum ebm_status scan(struct model_store *store, const char *path, const struct ebm_device_ops *ops,
-                            uint32_t max_batch_rows, const _Atomic bool *stop, struct ebm_error *reterr)
+static enum ebm_status add_model(struct model_store *store, const struct model_store_config *config, const char *name,
+                                 struct ebm_error *reterr)
 {
-    DIR *folder = opendir(path);
+    char path[PATH_BYTES];
+    uint64_t versions[MAX_VERSIONS], n_available = 0;
+    if (snprintf(path, sizeof path, "%s/%s", config->folder, name) >= (int)sizeof path || !is_folder(path))
+        return EBM_OK;
+    size_t n = list_versions(path, versions);
+    if (n == 0)
+        ebm_log_warning("model passed over: no folder with a version number: model=%s", name);
+    for (size_t i = 0; i < n && (config->max_versions == 0 || n_available < config->max_versions); i++) {
+        bool is_available = false;
+        enum ebm_status status = add_version(store, config, name, versions[i], &is_available, reterr);
+        if (status != EBM_OK)
+            return status;
+        n_available += is_available;
+    }
+    return EBM_OK;
+}
+
+static enum ebm_status scan(struct model_store *store, const struct model_store_config *config,
+                            struct ebm_error *reterr)
+{
+    DIR *folder = opendir(config->folder);
     if (!folder)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, "--model-repository", "cannot read the folder '%.120s': %s", path,
-                             strerror(errno));
+        return ebm_error_set(reterr, EBM_NOT_FOUND, "--model-repository", "cannot read the folder '%.120s': %s",
+                             config->folder, strerror(errno));
     enum ebm_status status = EBM_OK;
     struct dirent *item;
     while (status == EBM_OK && (item = readdir(folder)) != NULL) {
-        if (atomic_load(stop))
+        if (atomic_load(config->stop))
             status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
         else if (ebm_name_is_valid(item->d_name))
-            status = add_model(store, path, item->d_name, ops, max_batch_rows, stop, reterr);
+            status = add_model(store, config, item->d_name, reterr);
         else if (item->d_name[0] != '.')
             ebm_log_warning("model passed over: its name has other characters than A-Z a-z 0-9 . _ - : name='%s'",
                             item->d_name);
@@ -186,9 +220,12 @@ static enum ebm_status scan(struct model_store *store, const char *path, const s
     return status;
 }
 
-static int compare_names(const void *a, const void *b)
+static int compare_entries(const void *a, const void *b)
 {
-    return strcmp((*(struct model_store_entry *const *)a)->name, (*(struct model_store_entry *const *)b)->name);
+    const struct model_store_entry *left = *(struct model_store_entry *const *)a,
+                                   *right = *(struct model_store_entry *const *)b;
+    int names = strcmp(left->name, right->name);
+    return names ? names : compare_numbers(&left->version, &right->version);
 }
 
 static size_t count_available(const struct model_store *store)
@@ -199,23 +236,23 @@ static size_t count_available(const struct model_store *store)
     return n;
 }
 
-enum ebm_status model_store_open(const char *folder, const struct ebm_device_ops *ops, uint32_t max_batch_rows,
-                                 const _Atomic bool *stop, struct model_store **ret_store, struct ebm_error *reterr)
+enum ebm_status model_store_open(const struct model_store_config *config, struct model_store **ret_store,
+                                 struct ebm_error *reterr)
 {
     struct model_store *store = calloc(1, sizeof *store);
     if (!store)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
-    enum ebm_status status = scan(store, folder, ops, max_batch_rows, stop, reterr);
+    enum ebm_status status = scan(store, config, reterr);
     if (status == EBM_OK && count_available(store) == 0)
         status = ebm_error_set(reterr, EBM_INVALID, "--model-repository",
                                "no model could be loaded from '%.120s' (%zu found), expected "
                                "<model>/<version number>/model.safetensors in it",
-                               folder, store->n_entries);
+                               config->folder, store->n_entries);
     if (status != EBM_OK) {
         (void)model_store_free(store);
         return status;
     }
-    qsort(store->entries, store->n_entries, sizeof *store->entries, compare_names);
+    qsort(store->entries, store->n_entries, sizeof *store->entries, compare_entries);
     *ret_store = store;
     return EBM_OK;
 }
@@ -243,43 +280,61 @@ struct model_store_entry *model_store_at(const struct model_store *store, size_t
     return store->entries[index];
 }
 
-static struct model_store_entry *find_by_name(const struct model_store *store, const char *name)
+/* The highest version that is available, or the one that is asked for; when there is none, the highest of all. */
+static struct model_store_entry *find_by_name(const struct model_store *store, const char *name, uint64_t version)
 {
-    for (size_t i = 0; i < store->n_entries; i++)
-        if (strcmp(store->entries[i]->name, name) == 0)
-            return store->entries[i];
-    return NULL;
+    struct model_store_entry *first = NULL;
+    for (size_t i = 0; i < store->n_entries; i++) {
+        struct model_store_entry *entry = store->entries[i];
+        if (strcmp(entry->name, name) != 0)
+            continue;
+        if (version ? entry->version == version : entry->model != NULL)
+            return entry;
+        first = first ? first : entry;
+    }
+    return first;
 }
 
-static enum ebm_status find_only(const struct model_store *store, struct model_store_entry **ret_entry,
-                                 struct ebm_error *reterr)
+static enum ebm_status find_only(const struct model_store *store, const char **ret_name, struct ebm_error *reterr)
 {
-    if (count_available(store) > 1)
-        return ebm_error_set(reterr, EBM_INVALID, "model",
-                             "missing: this server has more than one model, GET / lists them");
-    for (size_t i = 0; i < store->n_entries; i++)
-        if (store->entries[i]->model)
-            *ret_entry = store->entries[i];
+    const char *name = NULL;
+    for (size_t i = 0; i < store->n_entries; i++) {
+        const struct model_store_entry *entry = store->entries[i];
+        if (!entry->model)
+            continue;
+        if (name && strcmp(name, entry->name) != 0)
+            return ebm_error_set(reterr, EBM_INVALID, "model",
+                                 "missing: this server has more than one model, GET / lists them");
+        name = entry->name;
+    }
+    *ret_name = name; /* a store that opened has one */
     return EBM_OK;
+}
+
+static enum ebm_status fail_version(const struct model_store *store, const char *name, uint64_t version,
+                                    struct ebm_error *reterr)
+{
+    char known[128] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < store->n_entries && used < sizeof known; i++)
+        if (strcmp(store->entries[i]->name, name) == 0)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%" PRIu64, used ? ", " : "",
+                                     store->entries[i]->version);
+    return ebm_error_set(reterr, EBM_NOT_FOUND, "version", "model '%s' has no version %" PRIu64 " here, it has: %s",
+                         name, version, known);
 }
 
 enum ebm_status model_store_find(const struct model_store *store, const char *name, uint64_t version,
                                  struct model_store_entry **ret_entry, struct ebm_error *reterr)
 {
-    struct model_store_entry *entry = NULL;
-    enum ebm_status status = EBM_OK;
-    if (name)
-        entry = find_by_name(store, name);
-    else
-        status = find_only(store, &entry, reterr);
+    enum ebm_status status = name ? EBM_OK : find_only(store, &name, reterr);
     if (status != EBM_OK)
         return status;
+    struct model_store_entry *entry = find_by_name(store, name, version);
     if (!entry)
         return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%s'; GET / lists them", name);
     if (version != 0 && version != entry->version)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, "version",
-                             "model '%s' has version %" PRIu64 ", there is no version %" PRIu64, entry->name,
-                             entry->version, version);
+        return fail_version(store, entry->name, version, reterr);
     if (!entry->model)
         return ebm_error_set(reterr, EBM_DAMAGED, "model", "'%s' version %" PRIu64 " is not available: %s%s%s",
                              entry->name, entry->version, entry->error.where, entry->error.where[0] ? ": " : "",

@@ -1,188 +1,203 @@
-/* options.c - the table of options.h as data, and the three things that read it: defaults, command line, help.
+/* options.c - where a value comes from.
  *
- *   argv -> flag -> row of the table -> check -> member at its offset
+ *   default < file of --config or EBM_SERVER_CONFIG < EBM_SERVER_<NAME> < --flag
  *
  * Guarantees: a struct that is returned is within every bound; a flag that is unknown, lacks its value, is given twice
- * or is out of bounds is refused with what was expected. No state, no files. */
+ * or is out of bounds is refused with what was expected. */
 #include "server/options.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum kind { KIND_TEXT, KIND_WORD, KIND_WHOLE };
+#include "core/log.h"
+#include "server/options_internal.h"
 
-struct option {
-    enum kind kind;
-    const char *name; /* with '_' */
-    size_t at;
-    const char *value; /* what --help calls it, or the words */
-    const char *standard_text;
-    uint64_t standard, min, max;
-    const char *help;
+#define PREFIX "EBM_SERVER_"
+
+struct command_line {
+    int argc;
+    char *const *argv;
+    const char *const *environment;
 };
 
-#define TEXT_ROW(member, value, standard, help)                                                                        \
-    {KIND_TEXT, #member, offsetof(struct options, member), value, standard, 0, 0, 0, help},
-#define WORD_ROW(member, words, standard, help)                                                                        \
-    {KIND_WORD, #member, offsetof(struct options, member), words, standard, 0, 0, 0, help},
-#define WHOLE_ROW(member, standard, min, max, help)                                                                    \
-    {KIND_WHOLE, #member, offsetof(struct options, member), "N", NULL, standard, min, max, help},
+/* ---- the environment ---- */
 
-static const struct option table[] = {OPTIONS_MAP(TEXT_ROW, WORD_ROW, WHOLE_ROW)};
-
-static void set_text(struct options *options, const struct option *option, const char *text)
+static const char *variable(const struct command_line *line, const char *name)
 {
-    memcpy((char *)options + option->at, &text, sizeof text);
-}
-
-static void set_whole(struct options *options, const struct option *option, uint64_t whole)
-{
-    memcpy((char *)options + option->at, &whole, sizeof whole);
-}
-
-static void set_defaults(struct options *options)
-{
-    for (size_t i = 0; i < EBM_COUNT_OF(table); i++) {
-        if (table[i].kind == KIND_WHOLE)
-            set_whole(options, &table[i], table[i].standard);
-        else
-            set_text(options, &table[i], table[i].standard_text);
-    }
-}
-
-/* Is `flag` (length bytes, after the dashes) this option? */
-static bool is_named(const struct option *option, const char *flag, size_t length)
-{
-    if (strlen(option->name) != length)
-        return false;
-    for (size_t i = 0; i < length; i++)
-        if (flag[i] != (option->name[i] == '_' ? '-' : option->name[i]))
-            return false;
-    return true;
-}
-
-static const struct option *find(const char *flag, size_t length)
-{
-    for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
-        if (is_named(&table[i], flag, length))
-            return &table[i];
+    size_t length = strlen(name);
+    for (const char *const *item = line->environment; item && *item; item++)
+        if (strncmp(*item, name, length) == 0 && (*item)[length] == '=')
+            return *item + length + 1;
     return NULL;
 }
 
-static bool is_among(const char *words, const char *word)
+/* Kubernetes sets such variables in every container beside a service of our name. */
+static bool is_link_to_service(const char *name, const char *value)
 {
-    size_t length = strlen(word);
-    for (const char *at = words; length > 0; at++) {
-        size_t span = strcspn(at, "|");
-        if (span == length && memcmp(at, word, length) == 0)
-            return true;
-        at += span;
-        if (*at == 0)
-            break;
+    return strncmp(name, PREFIX "SERVICE_", strlen(PREFIX "SERVICE_")) == 0 ||
+           strncmp(name, PREFIX "PORT_", strlen(PREFIX "PORT_")) == 0 || strncmp(value, "tcp://", 6) == 0;
+}
+
+static enum ebm_status read_variable(struct options *options, const char *name, const char *value,
+                                     struct ebm_error *reterr)
+{
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        char known[64];
+        options_variable(&options_table[i], known, sizeof known);
+        if (strcmp(known, name) == 0)
+            return options_assign(options, &options_table[i], OPTIONS_ENVIRONMENT, name, value, reterr);
     }
-    return false;
-}
-
-static enum ebm_status assign_whole(struct options *options, const struct option *option, const char *flag,
-                                    const char *value, struct ebm_error *reterr)
-{
-    char *end = NULL;
-    errno = 0;
-    unsigned long long whole = value[0] >= '0' && value[0] <= '9' ? strtoull(value, &end, 10) : 0;
-    if (!end || *end || errno != 0 || whole < option->min || whole > option->max)
-        return ebm_error_set(reterr, EBM_INVALID, flag,
-                             "expected a whole number from %" PRIu64 " to %" PRIu64 ", got '%.60s'", option->min,
-                             option->max, value);
-    set_whole(options, option, whole);
+    if (strcmp(name, PREFIX "CONFIG") != 0)
+        ebm_log_warning("a variable is no option, and is passed over: name=%s", name);
     return EBM_OK;
 }
 
-static enum ebm_status assign(struct options *options, const struct option *option, const char *flag, const char *value,
-                              struct ebm_error *reterr)
+static enum ebm_status read_environment(const struct command_line *line, struct options *options,
+                                        struct ebm_error *reterr)
 {
-    if (option->kind == KIND_WHOLE)
-        return assign_whole(options, option, flag, value, reterr);
-    if (option->kind == KIND_WORD && !is_among(option->value, value))
-        return ebm_error_set(reterr, EBM_INVALID, flag, "expected one of %s, got '%.60s'", option->value, value);
-    if (value[0] == 0)
-        return ebm_error_set(reterr, EBM_INVALID, flag, "expected %s, got nothing", option->value);
-    set_text(options, option, value);
-    return EBM_OK;
-}
-
-/* Reads the flag at argv[*at] and its value; moves *at to the last of them. */
-static enum ebm_status read_flag(int argc, char *const *argv, int *at, struct options *options, uint32_t *seen,
-                                 struct ebm_error *reterr)
-{
-    const char *flag = argv[*at], *equals = strchr(flag, '=');
-    size_t length = equals ? (size_t)(equals - flag) : strlen(flag);
-    const struct option *option = strncmp(flag, "--", 2) == 0 ? find(flag + 2, length - 2) : NULL;
-    if (!option)
-        return ebm_error_set(reterr, EBM_INVALID, flag, "unknown option; --help lists all");
-    char name[64];
-    (void)snprintf(name, sizeof name, "%.*s", (int)length, flag);
-    uint32_t bit = 1u << (option - table);
-    if (*seen & bit)
-        return ebm_error_set(reterr, EBM_INVALID, name, "given twice");
-    *seen |= bit;
-    if (!equals && *at + 1 >= argc)
-        return ebm_error_set(reterr, EBM_INVALID, name, "expected a value after it");
-    return assign(options, option, name, equals ? equals + 1 : argv[++*at], reterr);
-}
-
-enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options, enum options_action *ret_action,
-                              struct ebm_error *reterr)
-{
-    struct options options;
-    uint32_t seen = 0;
-    set_defaults(&options);
-    for (int i = 1; i < argc; i++) {
-        bool help = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
-        if (help || strcmp(argv[i], "--version") == 0) {
-            *ret_action = help ? OPTIONS_SHOW_HELP : OPTIONS_SHOW_VERSION;
-            return EBM_OK;
-        }
-        enum ebm_status status = read_flag(argc, argv, &i, &options, &seen, reterr);
+    for (const char *const *item = line->environment; item && *item; item++) {
+        const char *equals = strchr(*item, '=');
+        char name[96];
+        if (strncmp(*item, PREFIX, strlen(PREFIX)) != 0 || !equals || equals[1] == 0)
+            continue;
+        (void)snprintf(name, sizeof name, "%.*s", (int)(equals - *item), *item);
+        if (is_link_to_service(name, equals + 1))
+            continue;
+        enum ebm_status status = read_variable(options, name, equals + 1, reterr);
         if (status != EBM_OK)
             return status;
     }
-    if (options.model_repository[0] == 0)
-        return ebm_error_set(reterr, EBM_INVALID, "--model-repository",
-                             "missing: the folder with <model>/<version number>/model.safetensors");
-    *ret_options = options;
-    *ret_action = OPTIONS_RUN;
     return EBM_OK;
 }
 
-/* ---- help ---- */
+/* ---- flags ---- */
 
-static void help_row(struct ebm_buf *buf, const struct option *option)
+/* The value of the flag at argv[*at]; moves *at to the last word of it. NULL: there is none. */
+static const char *flag_value(const struct command_line *line, int *at)
 {
-    char left[64];
-    int used = snprintf(left, sizeof left, "--%s %s", option->name, option->value);
-    for (int i = 2; i < used && left[i] != ' '; i++)
-        if (left[i] == '_')
-            left[i] = '-';
-    (void)ebm_buf_printf(buf, "  %-40s %s", left, option->help);
-    if (option->kind == KIND_WHOLE)
-        (void)ebm_buf_printf(buf, " [%" PRIu64 "; %" PRIu64 " to %" PRIu64 "]\n", option->standard, option->min,
-                             option->max);
-    else if (option->standard_text[0])
-        (void)ebm_buf_printf(buf, " [%s]\n", option->standard_text);
-    else
-        (void)ebm_buf_text(buf, "\n");
+    const char *equals = strchr(line->argv[*at], '=');
+    if (equals)
+        return equals + 1;
+    return *at + 1 < line->argc ? line->argv[++*at] : NULL;
 }
 
-enum ebm_status options_help(struct ebm_buf *buf)
+static enum ebm_status read_flag(const struct command_line *line, int *at, struct options *options,
+                                 struct ebm_error *reterr)
 {
-    (void)ebm_buf_text(buf, "Usage: ebm-server --model-repository DIR [option ...]\n\n"
-                            "Serves energy-based regression models over HTTP. Options [default; bounds]:\n");
-    for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
-        help_row(buf, &table[i]);
-    (void)ebm_buf_printf(buf, "  %-40s %s\n", "--help", "Show this and exit");
-    (void)ebm_buf_printf(buf, "  %-40s %s\n", "--version", "Show the version and exit");
-    return ebm_buf_text(buf, "\nSIGTERM and SIGINT stop the server once every accepted request is answered.\n");
+    const char *flag = line->argv[*at];
+    size_t length = strcspn(flag, "=");
+    bool is_flag = strncmp(flag, "--", 2) == 0;
+    const struct option *option = is_flag ? options_find(flag + 2, length - 2, '-') : NULL;
+    char name[64], near[96] = "";
+    if (!option) {
+        if (is_flag)
+            options_suggest(flag + 2, '-', near, sizeof near);
+        return ebm_error_set(reterr, EBM_INVALID, flag, "unknown option%s; --help lists all", near);
+    }
+    (void)snprintf(name, sizeof name, "%.*s", (int)length, flag);
+    if (options->sources[option - options_table] == OPTIONS_FLAG)
+        return ebm_error_set(reterr, EBM_INVALID, name, "given twice");
+    const char *value = flag_value(line, at);
+    if (!value)
+        return ebm_error_set(reterr, EBM_INVALID, name, "expected a value after it");
+    return options_assign(options, option, OPTIONS_FLAG, name, value, reterr);
+}
+
+static bool read_action(const char *word, enum options_action *action)
+{
+    static const struct {
+        const char *word;
+        enum options_action action;
+    } actions[] = {
+        {"--help", OPTIONS_SHOW_HELP},
+        {"-h", OPTIONS_SHOW_HELP},
+        {"--version", OPTIONS_SHOW_VERSION},
+        {"--help-markdown", OPTIONS_SHOW_MARKDOWN},
+        {"--print-config", OPTIONS_PRINT_CONFIG},
+        {"--check-config", OPTIONS_CHECK_CONFIG},
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(actions); i++)
+        if (strcmp(word, actions[i].word) == 0) {
+            *action = actions[i].action;
+            return true;
+        }
+    return false;
+}
+
+static bool is_config_flag(const char *word)
+{
+    return strcmp(word, "--config") == 0 || strncmp(word, "--config=", strlen("--config=")) == 0;
+}
+
+static enum ebm_status read_flags(const struct command_line *line, struct options *options, struct ebm_error *reterr)
+{
+    for (int i = 1; i < line->argc; i++) {
+        enum options_action action;
+        if (read_action(line->argv[i], &action))
+            continue;
+        if (is_config_flag(line->argv[i])) {
+            (void)flag_value(line, &i); /* find_file has read it */
+            continue;
+        }
+        enum ebm_status status = read_flag(line, &i, options, reterr);
+        if (status != EBM_OK)
+            return status;
+    }
+    return EBM_OK;
+}
+
+/* ---- together ---- */
+
+/* The first pass over the words: what to do, and with which file. */
+static enum ebm_status find_file(const struct command_line *line, enum options_action *ret_action,
+                                 const char **ret_path, struct ebm_error *reterr)
+{
+    const char *path = NULL;
+    *ret_action = OPTIONS_RUN;
+    for (int i = 1; i < line->argc; i++) {
+        if (read_action(line->argv[i], ret_action) || !is_config_flag(line->argv[i]))
+            continue;
+        if (path)
+            return ebm_error_set(reterr, EBM_INVALID, "--config", "given twice");
+        path = flag_value(line, &i);
+        if (!path || !path[0])
+            return ebm_error_set(reterr, EBM_INVALID, "--config", "expected a file after it");
+    }
+    *ret_path = path ? path : variable(line, PREFIX "CONFIG");
+    return EBM_OK;
+}
+
+static enum ebm_status read_all(const struct command_line *line, const char *path, struct options *options,
+                                struct ebm_error *reterr)
+{
+    enum ebm_status status = path && path[0] ? options_read_file(options, path, reterr) : EBM_OK;
+    if (status == EBM_OK)
+        status = read_environment(line, options, reterr);
+    if (status == EBM_OK)
+        status = read_flags(line, options, reterr);
+    if (status == EBM_OK && options->model_repository[0] == 0)
+        status = ebm_error_set(reterr, EBM_INVALID, "--model-repository",
+                               "missing: the folder with <model>/<version number>/model.safetensors");
+    return status;
+}
+
+enum ebm_status options_parse(int argc, char *const *argv, const char *const *environment, struct options *ret_options,
+                              enum options_action *ret_action, struct ebm_error *reterr)
+{
+    struct command_line line = {argc, argv, environment};
+    struct options options;
+    enum options_action action;
+    const char *path;
+    options_set_defaults(&options);
+    enum ebm_status status = find_file(&line, &action, &path, reterr);
+    bool needs_values = action == OPTIONS_RUN || action == OPTIONS_PRINT_CONFIG || action == OPTIONS_CHECK_CONFIG;
+    if (status == EBM_OK && needs_values)
+        status = read_all(&line, path, &options, reterr);
+    if (status != EBM_OK) {
+        options_done(&options);
+        return status;
+    }
+    *ret_options = options;
+    *ret_action = action;
+    return EBM_OK;
 }

@@ -1,4 +1,5 @@
-/* options.h - the server's options: one table gives the struct, the defaults, the bounds, the parser and --help. */
+/* options.h - the server's options: one table gives the struct, the defaults, the bounds, what a flag, a variable of
+ * the environment and a configuration file may say, --help and docs/OPTIONS.md. */
 #ifndef EBM_SERVER_OPTIONS_H
 #define EBM_SERVER_OPTIONS_H
 
@@ -8,13 +9,14 @@
 /* TEXT(member, value's name, default, help)
  * WORD(member, words with | between, default, help)
  * WHOLE(member, default, min, max, help)
- * A member's flag has '-' for '_'. */
+ * A member's flag has '-' for '_', its variable is EBM_SERVER_ and its name in capitals, its key in a file its name. */
 #define OPTIONS_MAP(TEXT, WORD, WHOLE)                                                                                 \
     TEXT(model_repository, "DIR", "", "Folder with <model>/<version number>/model.safetensors (required)")             \
     TEXT(host, "ADDRESS", "127.0.0.1", "Address to listen on, IPv4 or IPv6")                                           \
     WHOLE(port, 8080, 0, 65535, "Port to listen on; 0 takes any free one")                                             \
     WORD(device, "cpu", "cpu", "Where to compute")                                                                     \
     WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core")                                            \
+    WHOLE(versions, 1, 0, 1000000, "Highest versions of each model to load; 0: all")                                   \
     WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
     WHOLE(max_queue_delay_microseconds, 0, 0, 1000000, "Longest that a short batch waits for company")                 \
     WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \
@@ -32,6 +34,24 @@
     WHOLE(idle_timeout_s, 60, 1, 86400, "Connections without any traffic are closed after this")                       \
     WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")
 
+/* Where a value comes from; the later wins. */
+#define OPTIONS_SOURCE_MAP(X) X(DEFAULT, "default") X(FILE, "file") X(ENVIRONMENT, "environment") X(FLAG, "flag")
+
+enum options_source {
+#define X(name, word) OPTIONS_##name,
+    OPTIONS_SOURCE_MAP(X)
+#undef X
+};
+
+enum options_index {
+#define OPTIONS_ROW(member, ...) OPTIONS_AT_##member,
+    OPTIONS_MAP(OPTIONS_ROW, OPTIONS_ROW, OPTIONS_ROW)
+#undef OPTIONS_ROW
+        OPTIONS_COUNT
+};
+
+struct json_t;
+
 struct options {
 #define OPTIONS_TEXT(member, value, standard, help) const char *member;
 #define OPTIONS_WORD(member, words, standard, help) const char *member;
@@ -40,15 +60,31 @@ struct options {
 #undef OPTIONS_TEXT
 #undef OPTIONS_WORD
 #undef OPTIONS_WHOLE
+    uint8_t sources[OPTIONS_COUNT]; /* enum options_source of each */
+    struct json_t *file;            /* owns the texts that come from it; NULL: no file */
 };
 
-enum options_action { OPTIONS_RUN, OPTIONS_SHOW_HELP, OPTIONS_SHOW_VERSION };
+enum options_action {
+    OPTIONS_RUN,
+    OPTIONS_SHOW_HELP,
+    OPTIONS_SHOW_MARKDOWN,
+    OPTIONS_SHOW_VERSION,
+    OPTIONS_PRINT_CONFIG,
+    OPTIONS_CHECK_CONFIG,
+};
 
-/* Reads "--flag value" and "--flag=value". INVALID with where = the flag. Texts are borrowed from argv. */
-enum ebm_status options_parse(int argc, char *const *argv, struct options *ret_options, enum options_action *ret_action,
-                              struct ebm_error *reterr) EBM_MUST_USE;
+/* Reads the file of --config or EBM_SERVER_CONFIG, then EBM_SERVER_<NAME> of the environment, then "--flag value" and
+ * "--flag=value". INVALID with where = the flag, the variable, or "FILE: key". Texts are borrowed from argv and the
+ * environment. New: options_done. */
+enum ebm_status options_parse(int argc, char *const *argv, const char *const *environment, struct options *ret_options,
+                              enum options_action *ret_action, struct ebm_error *reterr) EBM_MUST_USE;
+void options_done(struct options *options);
 
-/* The text of --help. */
+/* The text of --help; the same as a page of the documentation; the values in force as a configuration file. */
 enum ebm_status options_help(struct ebm_buf *buf) EBM_MUST_USE;
+enum ebm_status options_markdown(struct ebm_buf *buf) EBM_MUST_USE;
+enum ebm_status options_print(const struct options *options, struct ebm_buf *buf) EBM_MUST_USE;
+/* Of what is not default: "port 9000, from EBM_SERVER_PORT", a line each. */
+enum ebm_status options_print_sources(const struct options *options, struct ebm_buf *buf) EBM_MUST_USE;
 
 #endif

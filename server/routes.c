@@ -3,12 +3,13 @@
  *   headers -> path in the table? 404 -> method there? 405 -> a type that we read? 415 -> body's limit
  *   body    -> the route's handler: answers now, or hands over to dispatch
  *
- * All that can be refused is refused before the body is kept. A pattern's '*' stands for one segment of the path, which
+ * All that can be refused is refused before the body is kept. A pattern's '*' stand for segments of the path, which
  * the handler gets. Guarantees: every request is answered; nothing here blocks. Does not know: batches, threads. */
 #include "server/routes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -18,11 +19,18 @@
 #include "server/reply.h"
 
 #define SHORT_ANSWER_BYTES (1u << 20)
+#define SEGMENTS 2 /* free ones in a pattern */
+#define SEGMENT_BYTES (LIMIT_NAME_BYTES + 1)
 #define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing */
+
+/* What the '*' of a pattern stand for. */
+struct segments {
+    char text[SEGMENTS][SEGMENT_BYTES];
+};
 
 struct route;
 typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                       const char *segment);
+                       const struct segments *segments);
 
 struct route {
     const char *method, *pattern, *allow;
@@ -32,7 +40,7 @@ struct route {
     const char *summary, *schema; /* of a GET, for the interface's description */
 };
 
-static handle_fn start_request, show_index, show_live, show_ready, show_model, show_openapi;
+static handle_fn start_request, show_index, show_live, show_ready, show_model, show_model_ready, show_openapi;
 
 #define POST(name, path, summary) {"POST", path, "POST", true, start_request, REQUEST_##name, summary, NULL},
 #define GET(pattern, handle, summary, schema) {"GET", pattern, "GET, HEAD", false, handle, 0, summary, schema},
@@ -45,32 +53,41 @@ static const struct route table[] = {
     GET("/livez", show_live, "Does the process answer?", "Live")
     GET("/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
     GET("/openapi.json", show_openapi, "This description", "Anything")
-    GET("/v2/models/*", show_model, "A model's inputs and outputs", "Model")
+    GET("/v2/models/*", show_model, "A model's versions, inputs and outputs", "Model")
+    GET("/v2/models/*/ready", show_model_ready, "Can the model be asked?", "ModelReady")
+    GET("/v2/models/*/versions/*", show_model, "The same of one version", "Model")
+    GET("/v2/models/*/versions/*/ready", show_model_ready, "Can that version be asked?", "ModelReady")
 };
 /* clang-format on */
 
 /* ---- finding ---- */
 
-/* The segment that '*' stands for, an empty text for a pattern without; NULL when the path does not match. */
-static const char *match(const char *pattern, const char *path)
+/* Each '*' of the pattern takes one segment that is not empty; a segment that is longer than any name matches nothing.
+ */
+static bool match(const char *pattern, const char *path, struct segments *ret_segments)
 {
-    const char *star = strchr(pattern, '*');
-    if (!star)
-        return strcmp(pattern, path) == 0 ? "" : NULL;
-    size_t prefix = (size_t)(star - pattern);
-    bool is_match = strncmp(pattern, path, prefix) == 0 && path[prefix] && !strchr(path + prefix, '/');
-    return is_match ? path + prefix : NULL;
+    uint32_t n = 0;
+    for (; *pattern; pattern++) {
+        if (*pattern != '*') {
+            if (*path++ != *pattern)
+                return false;
+            continue;
+        }
+        size_t length = strcspn(path, "/");
+        if (length == 0 || length >= SEGMENT_BYTES)
+            return false;
+        memcpy(ret_segments->text[n], path, length);
+        ret_segments->text[n++][length] = 0;
+        path += length;
+    }
+    return *path == 0;
 }
 
-static const struct route *find(const char *path, const char **ret_segment)
+static const struct route *find(const char *path, struct segments *ret_segments)
 {
-    for (size_t i = 0; i < EBM_COUNT_OF(table); i++) {
-        const char *segment = match(table[i].pattern, path);
-        if (segment) {
-            *ret_segment = segment;
+    for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
+        if (match(table[i].pattern, path, ret_segments))
             return &table[i];
-        }
-    }
     return NULL;
 }
 
@@ -109,8 +126,8 @@ static void refuse(struct http_exchange *exchange, enum reply_kind kind, const c
 static void on_head(void *user, struct http_exchange *exchange)
 {
     struct routes *routes = user;
-    const char *segment;
-    const struct route *route = find(http_path(exchange), &segment);
+    struct segments segments;
+    const struct route *route = find(http_path(exchange), &segments);
     if (route && route->has_json_body)
         http_keep_body(exchange, routes->max_body_bytes);
     else
@@ -130,10 +147,10 @@ static void on_head(void *user, struct http_exchange *exchange)
 
 static void on_request(void *user, struct http_exchange *exchange)
 {
-    const char *segment;
-    const struct route *route = find(http_path(exchange), &segment);
+    struct segments segments;
+    const struct route *route = find(http_path(exchange), &segments);
     EBM_ASSERT(route); /* on_head answers all others */
-    route->handle(user, exchange, route, segment);
+    route->handle(user, exchange, route, &segments);
 }
 
 static void on_refusal(void *user, struct http_exchange *exchange, enum http_refusal why)
@@ -186,9 +203,9 @@ static void refuse_not_ready(struct http_exchange *exchange)
 }
 
 static void start_request(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                          const char *segment)
+                          const struct segments *segments)
 {
-    (void)segment;
+    (void)segments;
     if (routes->store)
         dispatch_request(routes->dispatch, exchange, route->kind);
     else
@@ -204,19 +221,19 @@ static void show_text(struct http_exchange *exchange, const char *text)
 }
 
 static void show_live(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                      const char *segment)
+                      const struct segments *segments)
 {
     (void)route;
     (void)routes;
-    (void)segment;
+    (void)segments;
     show_text(exchange, "{\"live\":true}\n");
 }
 
 static void show_ready(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                       const char *segment)
+                       const struct segments *segments)
 {
     (void)route;
-    (void)segment;
+    (void)segments;
     if (routes->ready)
         show_text(exchange, "{\"ready\":true}\n");
     else
@@ -240,10 +257,10 @@ static void write_entry(struct ebm_buf *body, const struct model_store_entry *en
 }
 
 static void show_index(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                       const char *segment)
+                       const struct segments *segments)
 {
     (void)route;
-    (void)segment;
+    (void)segments;
     struct ebm_buf body;
     ebm_buf_init(&body, SHORT_ANSWER_BYTES);
     (void)ebm_buf_text(&body, "{\"name\":\"ebm-server\",\"routes\":[");
@@ -275,10 +292,10 @@ static const struct openapi_model *describe_model(const struct routes *routes, s
 }
 
 static void show_openapi(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                         const char *segment)
+                         const struct segments *segments)
 {
     (void)route;
-    (void)segment;
+    (void)segments;
     struct openapi_route gets[EBM_COUNT_OF(table)];
     struct openapi_model model;
     struct openapi_info info = {EBM_VERSION, routes->limits, describe_model(routes, &model), gets, 0};
@@ -305,13 +322,28 @@ static void write_names(struct ebm_buf *body, const char *key, char *const *name
     (void)ebm_buf_text(body, "]");
 }
 
-static void write_metadata(struct ebm_buf *body, const struct model_store_entry *entry)
+static void write_versions(struct ebm_buf *body, const struct model_store *store, const char *name)
+{
+    bool first = true;
+    (void)ebm_buf_text(body, ",\"versions\":[");
+    for (size_t i = model_store_count(store); i-- > 0;) { /* ascending */
+        const struct model_store_entry *entry = model_store_at(store, i);
+        if (!entry->model || strcmp(entry->name, name) != 0)
+            continue;
+        (void)ebm_buf_printf(body, "%s\"%" PRIu64 "\"", first ? "" : ",", entry->version);
+        first = false;
+    }
+    (void)ebm_buf_text(body, "]");
+}
+
+static void write_metadata(struct ebm_buf *body, const struct model_store *store, const struct model_store_entry *entry)
 {
     const struct ebm_config *config = ebm_model_config(entry->model);
     static const char *const outputs[] = {"mean", "std", "variance", "median"};
     (void)ebm_buf_text(body, "{\"name\":");
     (void)ebm_buf_json_text(body, entry->name);
-    (void)ebm_buf_printf(body, ",\"versions\":[\"%" PRIu64 "\"],\"platform\":\"ebm_safetensors\"", entry->version);
+    write_versions(body, store, entry->name);
+    (void)ebm_buf_printf(body, ",\"platform\":\"ebm_safetensors\"");
     (void)ebm_buf_printf(body, ",\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 "]}]",
                          config->input.size);
     (void)ebm_buf_text(body, ",\"outputs\":[");
@@ -326,24 +358,63 @@ static void write_metadata(struct ebm_buf *body, const struct model_store_entry 
     (void)ebm_buf_text(body, "}\n");
 }
 
-static void show_model(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                       const char *segment)
+/* A version as its folder is called; 0: no such name. */
+static uint64_t version_of(const char *text)
 {
-    (void)route;
+    size_t length = strlen(text);
+    bool is_number = length > 0 && length <= 15 && text[0] != '0' && strspn(text, "0123456789") == length;
+    return is_number ? strtoull(text, NULL, 10) : 0;
+}
+
+/* The model, or its version, that the path names; NULL: the exchange was answered. */
+static struct model_store_entry *find_model(const struct routes *routes, struct http_exchange *exchange,
+                                            const struct segments *segments)
+{
     struct model_store_entry *entry;
     struct ebm_error error;
+    bool names_version = strstr(http_path(exchange), "/versions/") != NULL;
+    uint64_t version = names_version ? version_of(segments->text[1]) : 0;
     if (!routes->store) {
         refuse_not_ready(exchange);
-        return;
+        return NULL;
     }
-    enum ebm_status status = model_store_find(routes->store, segment, 0, &entry, &error);
-    if (status != EBM_OK) {
-        reply_error(exchange, reply_kind_of(status), &error);
-        return;
+    if (names_version && version == 0) {
+        refuse(exchange, REPLY_NOT_FOUND, "version", "expected a whole number from 1 on");
+        return NULL;
     }
+    enum ebm_status status = model_store_find(routes->store, segments->text[0], version, &entry, &error);
+    if (status == EBM_OK)
+        return entry;
+    reply_error(exchange, reply_kind_of(status), &error);
+    return NULL;
+}
+
+static void show_model(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const struct segments *segments)
+{
+    (void)route;
+    struct model_store_entry *entry = find_model(routes, exchange, segments);
+    if (!entry)
+        return;
     struct ebm_buf body;
     ebm_buf_init(&body, SHORT_ANSWER_BYTES);
-    write_metadata(&body, entry);
+    write_metadata(&body, routes->store, entry);
+    (void)model_store_entry_unref(entry);
+    reply_json(exchange, &body);
+}
+
+static void show_model_ready(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                             const struct segments *segments)
+{
+    (void)route;
+    struct model_store_entry *entry = find_model(routes, exchange, segments);
+    if (!entry)
+        return;
+    struct ebm_buf body;
+    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    (void)ebm_buf_text(&body, "{\"name\":");
+    (void)ebm_buf_json_text(&body, entry->name);
+    (void)ebm_buf_printf(&body, ",\"version\":\"%" PRIu64 "\",\"ready\":true}\n", entry->version);
     (void)model_store_entry_unref(entry);
     reply_json(exchange, &body);
 }

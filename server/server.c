@@ -154,18 +154,28 @@ static uint32_t worker_count(const struct options *options)
     return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
 }
 
+static struct model_store_config store_config(const struct options *options, const _Atomic bool *stop)
+{
+    return (struct model_store_config){
+        .folder = options->model_repository,
+        .ops = ebm_device_cpu(),
+        .max_batch_rows = (uint32_t)options->max_batch_size,
+        .max_versions = options->versions,
+        .stop = stop,
+    };
+}
+
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
-    const struct ebm_device_ops *ops = ebm_device_cpu();
-    enum ebm_status status = model_store_open(options->model_repository, ops, (uint32_t)options->max_batch_size,
-                                              &server->stop_requested, &server->store, reterr);
+    struct model_store_config repository = store_config(options, &server->stop_requested);
+    enum ebm_status status = model_store_open(&repository, &server->store, reterr);
     if (status != EBM_OK)
         return status;
     server->service.store = server->store;
     struct worker_config config = {
         .n_workers = worker_count(options),
-        .ops = ops,
+        .ops = repository.ops,
         .limits = {.max_rows = (uint32_t)options->max_batch_size, .max_samples = (uint32_t)options->max_samples},
         .service = &server->service,
         .batcher = server->batcher,
@@ -326,5 +336,23 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
         log_end(&server);
     }
     free_all(&server);
+    return status;
+}
+
+enum ebm_status server_check(const struct options *options, struct ebm_error *reterr)
+{
+    _Atomic bool stop = false;
+    struct model_store *store = NULL;
+    struct model_store_config config = store_config(options, &stop);
+    enum ebm_status status = model_store_open(&config, &store, reterr);
+    for (size_t i = 0; status == EBM_OK && i < model_store_count(store); i++) {
+        const struct model_store_entry *entry = model_store_at(store, i);
+        if (!entry->model)
+            status = ebm_error_set(reterr, EBM_DAMAGED, entry->name, "version %" PRIu64 " is not available: %s",
+                                   entry->version, entry->error.text);
+    }
+    if (status == EBM_OK)
+        ebm_log_info("all is well: models=%zu", model_store_count(store));
+    (void)model_store_free(store);
     return status;
 }

@@ -8,4 +8,7 @@
  * The calling thread is the loop's. */
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr) EBM_MUST_USE;
 
+/* Loads every model of the repository as server_run would, and says what was found. OK: all of them can be served. */
+enum ebm_status server_check(const struct options *options, struct ebm_error *reterr) EBM_MUST_USE;
+
 #endif

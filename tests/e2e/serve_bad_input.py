@@ -137,7 +137,7 @@ BODIES += [
     ("a model that climbs", with_field("model", b'"../../etc"'), 404, ["no model '../../etc'"]),
     ("a model that formats", with_field("model", b'"%s%n%1000000d"'), 404, ["%s%n%1000000d"]),
     ("a model without a name", with_field("model", b'""'), 404, ["no model ''"]),
-    ("an unknown version", with_field("version", b"2"), 404, ["has version 1, there is no version 2"]),
+    ("an unknown version", with_field("version", b"2"), 404, ["has no version 2 here, it has: 1"]),
 ]
 
 

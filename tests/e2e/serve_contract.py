@@ -86,7 +86,7 @@ def test_probes_and_metadata(binary):
         assert [(m["name"], m["version"]) for m in listed] == [("relu_1d", 1), ("smooth_2d", 10)], listed
         expect_error(server.ask("POST", "/predict", {"inputs": [ROW]}), 400, "invalid", "more than one model")
         expect_error(server.ask("POST", "/predict", {"model": "smooth_2d", "version": 2, "inputs": [[1, 2]]}), 404,
-                     "not_found", "has version 10")
+                     "not_found", "has no version 2 here, it has: 10")
 
 
 def test_request_ids_come_back_clean(binary):

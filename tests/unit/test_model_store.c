@@ -71,7 +71,8 @@ static _Atomic bool stop; /* false, but for the test of it */
 
 static enum ebm_status open_store(struct model_store **ret_store, struct ebm_error *reterr)
 {
-    return model_store_open(root, ebm_device_reference(), 8, &stop, ret_store, reterr);
+    struct model_store_config config = {root, ebm_device_reference(), 8, 1, &stop};
+    return model_store_open(&config, ret_store, reterr);
 }
 
 Test(model_store, takes_the_highest_number_of_each_folder)
@@ -106,7 +107,7 @@ Test(model_store, finds_by_name_and_version)
     } cases[] = {
         {"a", 0, EBM_OK, "", ""},
         {"a", 3, EBM_OK, "", ""},
-        {"a", 2, EBM_NOT_FOUND, "version", "has version 3, there is no version 2"},
+        {"a", 2, EBM_NOT_FOUND, "version", "has no version 2 here, it has: 3"},
         {"A", 0, EBM_NOT_FOUND, "model", "there is no model 'A'"},
         {"", 0, EBM_NOT_FOUND, "model", "there is no model ''"},
         {NULL, 0, EBM_INVALID, "model", "more than one model"},
@@ -183,7 +184,51 @@ Test(model_store, refuses_a_repository_without_any_model)
     struct ebm_error error;
     cr_assert_eq(open_store(&store, &error), EBM_INVALID);
     cr_assert_not_null(strstr(error.text, "no model could be loaded"), "%s", error.text);
-    cr_assert_eq(model_store_open("/nowhere/at/all", ebm_device_reference(), 8, &stop, &store, &error), EBM_NOT_FOUND);
+    struct model_store_config nowhere = {"/nowhere/at/all", ebm_device_reference(), 8, 1, &stop};
+    cr_assert_eq(model_store_open(&nowhere, &store, &error), EBM_NOT_FOUND);
     cr_assert_not_null(strstr(error.text, "No such file"), "%s", error.text);
     cr_assert_null(store);
+}
+
+static struct model_store *open_versions(uint64_t max_versions)
+{
+    struct model_store_config config = {root, ebm_device_reference(), 8, max_versions, &stop};
+    struct model_store *store = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    cr_assert_eq(model_store_open(&config, &store, &error), EBM_OK, "%s: %s", error.where, error.text);
+    return store;
+}
+
+static uint64_t version_found(const struct model_store *store, uint64_t version)
+{
+    struct model_store_entry *entry;
+    if (model_store_find(store, "a", version, &entry, NULL) != EBM_OK)
+        return 0;
+    uint64_t found = entry->version;
+    (void)model_store_entry_unref(entry);
+    return found;
+}
+
+Test(model_store, serves_several_versions_and_the_highest_good_one_without_a_number)
+{
+    publish("a", "1", 0);
+    publish("a", "3", 0);
+    publish("a", "20", 0);
+    struct model_store *store = open_versions(2);
+    cr_assert_eq(model_store_count(store), 2);
+    cr_assert_eq(model_store_at(store, 0)->version, 20);
+    cr_assert(version_found(store, 0) == 20 && version_found(store, 3) == 3 && version_found(store, 1) == 0);
+    (void)model_store_free(store);
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder("a/20"));
+    FILE *file = fopen(path, "we");
+    (void)fputs("no model", file);
+    (void)fclose(file);
+    store = open_versions(1);
+    cr_assert_eq(model_store_count(store), 2, "the broken one, and the next lower one in its place");
+    cr_assert(version_found(store, 0) == 3 && version_found(store, 20) == 0 && version_found(store, 1) == 0);
+    (void)model_store_free(store);
+    store = open_versions(0);
+    cr_assert(version_found(store, 0) == 3 && version_found(store, 1) == 1);
+    (void)model_store_free(store);
 }

@@ -1,6 +1,9 @@
 /* test_options.c - defaults, both spellings, refusals, help. */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/options.h"
 
@@ -10,11 +13,12 @@
 static struct options options;
 static enum options_action action;
 static struct ebm_error error;
+static const char *const *environment;
 
 static enum ebm_status parse(size_t argc, const char *const *argv)
 {
     memset(&options, 0, sizeof options);
-    return options_parse((int)argc, (char *const *)argv, &options, &action, &error);
+    return options_parse((int)argc, (char *const *)argv, environment, &options, &action, &error);
 }
 
 Test(options, defaults)
@@ -71,7 +75,8 @@ Test(options, refusals_say_where_and_what)
     expect_refusal(PARSE("--model-repository", "a", "--port", "99999999999999999999999"), "--port", "got '9999");
     expect_refusal(PARSE("--model-repository", "a", "--max-batch-size", "0"), "--max-batch-size", "from 1 to 1024");
     expect_refusal(PARSE("--model-repository", "a", "--max_batch_size", "1"), "--max_batch_size", "unknown option");
-    expect_refusal(PARSE("--model-repository", "a", "--prot", "1"), "--prot", "unknown option; --help");
+    expect_refusal(PARSE("--model-repository", "a", "--prot", "1"), "--prot",
+                   "unknown option, did you mean 'port'?; --help");
     expect_refusal(PARSE("--model-repository", "a", "models"), "models", "unknown option");
     expect_refusal(PARSE("--model-repository", "a", "--"), "--", "unknown option");
     expect_refusal(PARSE("--model-repository", "a", "--port", "1", "--port", "2"), "--port", "given twice");
@@ -110,4 +115,120 @@ Test(options, help_names_every_option_with_default_and_bounds)
     cr_expect_not_null(strstr(help.bytes, "[8080; 0 to 65535]"), "%s", help.bytes);
     cr_expect_not_null(strstr(help.bytes, "--log-level error|warning|info|debug"), "%s", help.bytes);
     ebm_buf_done(&help);
+}
+
+/* ---- where values come from ---- */
+
+static const char *write_file(const char *text)
+{
+    static char path[] = "/tmp/ebm-options-XXXXXX";
+    static bool is_open;
+    if (!is_open) {
+        int fd = mkstemp(path);
+        cr_assert(fd >= 0);
+        (void)close(fd);
+        is_open = true;
+    }
+    FILE *file = fopen(path, "we");
+    (void)fputs(text, file);
+    (void)fclose(file);
+    return path;
+}
+
+Test(options, a_flag_beats_the_environment_beats_the_file_beats_the_default)
+{
+    const char *path = write_file(
+        "{\"model_repository\": \"of-file\", \"port\": 1, \"workers\": 1, \"max_batch_size\": 1}");
+    const char *const variables[] = {"EBM_SERVER_PORT=2", "EBM_SERVER_WORKERS=2", "EBM_SERVER_LOG_LEVEL=", "OTHER=1",
+                                     NULL};
+    environment = variables;
+    cr_assert_eq(PARSE("--config", path, "--port", "3"), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(options.port, 3);
+    cr_assert_eq(options.workers, 2);
+    cr_assert_eq(options.max_batch_size, 1);
+    cr_assert_eq(options.timeout_ms, 30000);
+    cr_assert_str_eq(options.model_repository, "of-file");
+    cr_assert_str_eq(options.log_level, "info", "an empty variable is none");
+    cr_assert_eq(options.sources[OPTIONS_AT_port], OPTIONS_FLAG);
+    cr_assert_eq(options.sources[OPTIONS_AT_workers], OPTIONS_ENVIRONMENT);
+    cr_assert_eq(options.sources[OPTIONS_AT_max_batch_size], OPTIONS_FILE);
+    cr_assert_eq(options.sources[OPTIONS_AT_timeout_ms], OPTIONS_DEFAULT);
+    options_done(&options);
+    char named[64];
+    (void)snprintf(named, sizeof named, "EBM_SERVER_CONFIG=%s", path);
+    const char *const by_name[] = {named, NULL};
+    environment = by_name;
+    cr_assert_eq(PARSE("--port", "3"), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(options.max_batch_size, 1);
+    options_done(&options);
+    environment = NULL;
+    (void)unlink(path);
+}
+
+Test(options, what_a_file_may_not_hold)
+{
+    static const struct {
+        const char *text, *key, *fragment;
+    } cases[] = {
+        {"{\"prot\": 1}", "prot", "unknown option, did you mean 'port'?"},
+        {"{\"port\": 70000}", "port", "from 0 to 65535, got '70000'"},
+        {"{\"port\": \"80\"}", "port", "expected a whole number from 0 to 65535"},
+        {"{\"port\": -1}", "port", "expected a whole number"},
+        {"{\"port\": 1.5}", "port", "expected a whole number"},
+        {"{\"log_level\": \"loud\"}", "log_level", "expected one of error|warning|info|debug, got 'loud'"},
+        {"{\"host\": 1}", "host", "expected a text in quotes"},
+        {"{\"host\": \"\"}", "host", "got nothing"},
+        {"{\"port\": 1, \"port\": 2}", NULL, "not valid JSON: duplicate"},
+        {"{\"port\": 1", NULL, "line 1, column"},
+        {"[]", NULL, "expected an object"},
+        {"", NULL, "not valid JSON"},
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        const char *path = write_file(cases[i].text);
+        cr_expect_eq(PARSE("--model-repository", "m", "--config", path), EBM_INVALID, "%s", cases[i].text);
+        cr_expect(strncmp(error.where, path, strlen(path)) == 0, "%s: where '%s'", cases[i].text, error.where);
+        cr_expect(!cases[i].key || strstr(error.where, cases[i].key), "%s: where '%s'", cases[i].text, error.where);
+        cr_expect_not_null(strstr(error.text, cases[i].fragment), "%s: '%s'", cases[i].text, error.text);
+        (void)unlink(path);
+    }
+    cr_expect_eq(PARSE("--model-repository", "m", "--config", "/nowhere/at/all"), EBM_INVALID);
+    cr_expect_not_null(strstr(error.text, "No such file"), "%s", error.text);
+    cr_expect_eq(PARSE("--model-repository", "m", "--config", "/"), EBM_INVALID);
+    cr_expect_eq(PARSE("--config", "a", "--config", "b"), EBM_INVALID);
+    cr_expect_eq(PARSE("--config"), EBM_INVALID);
+}
+
+Test(options, variables_are_checked_as_flags_are)
+{
+    const char *const bad[] = {"EBM_SERVER_PORT=x", NULL};
+    environment = bad;
+    cr_assert_eq(PARSE("--model-repository", "m"), EBM_INVALID);
+    cr_assert_str_eq(error.where, "EBM_SERVER_PORT");
+    const char *const links[] = {"EBM_SERVER_PORT=tcp://10.0.0.1:80", "EBM_SERVER_SERVICE_HOST=10.0.0.1",
+                                 "EBM_SERVER_PORT_80_TCP_ADDR=10.0.0.1", "EBM_SERVER_PROT=1", NULL};
+    environment = links;
+    cr_assert_eq(PARSE("--model-repository", "m"), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(options.port, 8080);
+    environment = NULL;
+}
+
+Test(options, what_is_printed_can_be_read_again)
+{
+    struct ebm_buf text, sources;
+    ebm_buf_init(&text, 65536);
+    ebm_buf_init(&sources, 65536);
+    cr_assert_eq(PARSE("--model-repository", "a \"b\"", "--port", "7", "--print-config"), EBM_OK);
+    cr_assert_eq(action, OPTIONS_PRINT_CONFIG);
+    cr_assert_eq(options_print(&options, &text), EBM_OK);
+    cr_assert_eq(options_print_sources(&options, &sources), EBM_OK);
+    cr_assert_str_eq(sources.bytes, "model_repository = \"a \\\"b\\\"\"  (flag)\nport = 7  (flag)\n", "%s",
+                     sources.bytes);
+    const char *path = write_file(text.bytes);
+    cr_assert_eq(PARSE("--config", path), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_str_eq(options.model_repository, "a \"b\"");
+    cr_assert_eq(options.port, 7);
+    options_done(&options);
+    ebm_buf_done(&text);
+    ebm_buf_done(&sources);
+    (void)unlink(path);
 }
