@@ -226,8 +226,8 @@ enum ebm_status dataset_read_split(const char *path, uint32_t index, const struc
 enum role { ROLE_TRAIN, ROLE_VALIDATION, ROLE_TEST };
 
 /* Of the rows that are not tested, the first round(share) of a shuffled order are for validation. */
-static enum ebm_status choose_validation(const struct dataset_options *options, uint64_t seed, uint8_t *roles,
-                                         uint32_t n_rows, struct ebm_error *reterr)
+static enum ebm_status choose_validation(const struct dataset_options *options, uint8_t *roles, uint32_t n_rows,
+                                         struct ebm_error *reterr)
 {
     uint32_t *rest = calloc((size_t)n_rows + 1, sizeof *rest), *order = calloc((size_t)n_rows + 1, sizeof *order);
     uint32_t n = 0;
@@ -243,7 +243,7 @@ static enum ebm_status choose_validation(const struct dataset_options *options, 
         status = ebm_error_set(reterr, EBM_INVALID, "data.validation", "%u of %u rows leave none to train on",
                                n_validation, n);
     if (status == EBM_OK)
-        ebm_shuffle(seed, EBM_STREAM_SPLIT, order, n);
+        ebm_shuffle(options->split_seed, EBM_STREAM_SPLIT, order, n);
     for (uint32_t i = 0; status == EBM_OK && i < n_validation; i++)
         roles[rest[order[i]]] = ROLE_VALIDATION;
     free(rest);
@@ -274,15 +274,14 @@ static enum ebm_status mark_test(struct dataset *data, const struct dataset_opti
     return status;
 }
 
-static enum ebm_status split(struct dataset *data, const struct dataset_options *options, uint64_t seed,
-                             struct ebm_error *reterr)
+static enum ebm_status split(struct dataset *data, const struct dataset_options *options, struct ebm_error *reterr)
 {
     uint8_t *roles = calloc(data->n_rows, sizeof *roles);
     enum ebm_status status = roles != NULL ? EBM_OK : no_memory(reterr);
     if (status == EBM_OK && options->split_file != NULL)
         status = mark_test(data, options, roles, reterr);
     if (status == EBM_OK)
-        status = choose_validation(options, seed, roles, data->n_rows, reterr);
+        status = choose_validation(options, roles, data->n_rows, reterr);
     if (status == EBM_OK) {
         data->train = rows_of(roles, data->n_rows, ROLE_TRAIN, &data->n_train);
         data->validation = rows_of(roles, data->n_rows, ROLE_VALIDATION, &data->n_validation);
@@ -372,8 +371,7 @@ uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first
 
 /* ---- the whole ---- */
 
-enum ebm_status dataset_load(const struct dataset_options *options, uint64_t seed, struct dataset **ret_data,
-                             struct ebm_error *reterr)
+enum ebm_status dataset_load(const struct dataset_options *options, struct dataset **ret_data, struct ebm_error *reterr)
 {
     EBM_AUTO(table_freep) struct table *table = NULL;
     EBM_AUTO(dataset_freep) struct dataset *data = NULL;
@@ -387,7 +385,7 @@ enum ebm_status dataset_load(const struct dataset_options *options, uint64_t see
     if (status == EBM_OK && options->jitter.step > 0.0 && data->D != 1)
         status = ebm_error_set(reterr, EBM_INVALID, "data.dequantize", "needs a scalar target, there are %u", data->D);
     if (status == EBM_OK)
-        status = split(data, options, seed, reterr);
+        status = split(data, options, reterr);
     if (status == EBM_OK)
         status = measure(data, reterr);
     if (status == EBM_OK)

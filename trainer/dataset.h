@@ -20,8 +20,9 @@ struct dataset_options {
     char **targets;     /* (n_targets) names; none: the last column, or all of targets_file */
     char **inputs;      /* (n_inputs) names; none: all columns that are no targets */
     uint32_t n_targets, n_inputs;
-    double validation; /* share of the training rows, in [0, 1) */
-    char *split_file;  /* NULL: no test rows. A line a split: 0-based numbers of its test rows */
+    double validation;   /* share of the training rows, in [0, 1) */
+    uint64_t split_seed; /* chooses which */
+    char *split_file;    /* NULL: no test rows. A line a split: 0-based numbers of its test rows */
     uint32_t split_index;
     bool standardize, drop_missing;
     struct dataset_jitter jitter;
@@ -38,9 +39,9 @@ struct dataset {
     double *input_mean, *input_std, *target_mean, *target_std; /* of the training rows; std 1 for a constant column */
 };
 
-/* Reads, splits by `seed` and measures. New: dataset_free. */
-enum ebm_status dataset_load(const struct dataset_options *options, uint64_t seed, struct dataset **ret_data,
-                             struct ebm_error *reterr) EBM_MUST_USE;
+/* Reads, splits and measures. New: dataset_free. */
+enum ebm_status dataset_load(const struct dataset_options *options, struct dataset **ret_data, struct ebm_error *reterr)
+    EBM_MUST_USE;
 /* Reads the named columns alone: no split, no statistics. With n_targets 0 there is no y (D 0). New: dataset_free. */
 enum ebm_status dataset_load_columns(const char *path, const char *targets_path, char *const *inputs, uint32_t n_inputs,
                                      char *const *targets, uint32_t n_targets, bool drop_missing,

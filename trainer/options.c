@@ -21,6 +21,7 @@
 #define VALUES_MAX 4096u
 #define PARAMETERS_MAX 64u
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: exact in JSON */
+#define SPLIT_BY_SEED UINT64_MAX    /* no split_seed was said */
 
 #define DATA(member) offsetof(struct dataset_options, member)
 static const struct field data_fields[] = {
@@ -29,6 +30,7 @@ static const struct field data_fields[] = {
     {"targets", KIND_NAMES, DATA(targets), DATA(n_targets), 0, 0, false},
     {"inputs", KIND_NAMES, DATA(inputs), DATA(n_inputs), 0, 0, false},
     {"validation", KIND_NUMBER, DATA(validation), 0, 0.0, 0.99, false},
+    {"split_seed", KIND_SEED, DATA(split_seed), 0, 0, SEED_MAX, true},
     {"split_file", KIND_TEXT, DATA(split_file), 0, 0, 0, true},
     {"split_index", KIND_U32, DATA(split_index), 0, 0, 1e6, false},
     {"standardize", KIND_BOOL, DATA(standardize), 0, 0, 0, false},
@@ -423,6 +425,7 @@ static struct options *defaults(void)
     if (options == NULL)
         return NULL;
     options->data.standardize = true;
+    options->data.split_seed = SPLIT_BY_SEED;
     options->method = strdup("nce_kl");
     options->epochs = 75;
     options->batch_size = 32;
@@ -447,6 +450,8 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
         status = read_data(data, options, reterr);
     if (status == EBM_OK && training != NULL)
         status = read_training(training, options, reterr);
+    if (options->data.split_seed == SPLIT_BY_SEED)
+        options->data.split_seed = options->seed;
     if (status == EBM_OK) {
         options->model = json_dumps(model, JSON_COMPACT);
         if (options->model == NULL)

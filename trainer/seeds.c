@@ -1,7 +1,8 @@
 /* seeds.c - several seeds, as many at once as --jobs allows:
  *
  *   check once: configuration, data, no folder in use
- *   start:  fork -> this program again, `train ... --set training.seed=N --output DIR/seed-N`, words into train.log
+ *   start:  fork -> this program again, `train ... --set training.seed=N --output DIR/seed-N`, words into train.log;
+ *           data.split_seed is the same for all, so that all hold out the same rows
  *   wait:   a child ended -> its log is read, the next one starts
  *           SIGINT, SIGTERM -> passed on once to each child, which saves a checkpoint; none starts any more
  *   table
@@ -31,7 +32,7 @@
 #include "trainer/setup.h"
 
 #define LOG_FILE "train.log"
-#define CHILD_WORDS (2 * ARGS_REPEATS + 16u)
+#define CHILD_WORDS (2 * ARGS_REPEATS + 24u)
 #define TABLE_BYTES (1u << 20)
 
 struct seeds {
@@ -39,6 +40,7 @@ struct seeds {
     const char *output;
     struct seeds_run *runs;
     uint32_t n, n_running, n_over, n_jobs, n_threads;
+    uint64_t split_seed; /* one for all: they are compared on the same rows */
     bool is_stopped;
     sigset_t signals, before; /* those waited for; the mask that children get back */
 };
@@ -159,7 +161,7 @@ uint32_t seeds_table(const struct seeds_run *runs, uint32_t n, struct ebm_buf *b
 struct words {
     const char *at[CHILD_WORDS];
     uint32_t n;
-    char seed[64], threads[16];
+    char seed[64], split[64], threads[16];
 };
 
 static void add_words(struct words *words, const char *option, const char *value)
@@ -175,6 +177,7 @@ static void make_words(const struct seeds *s, const struct seeds_run *run, struc
     const struct args *args = s->args;
     *words = (struct words){.n = 0};
     (void)snprintf(words->seed, sizeof words->seed, "training.seed=%" PRIu64, run->seed);
+    (void)snprintf(words->split, sizeof words->split, "data.split_seed=%" PRIu64, s->split_seed);
     (void)snprintf(words->threads, sizeof words->threads, "%u", s->n_threads);
     add_words(words, "ebm-trainer", "train");
     add_words(words, "--config", args_get(args, "config"));
@@ -187,6 +190,7 @@ static void make_words(const struct seeds *s, const struct seeds_run *run, struc
     for (uint32_t i = 0; i < args->n_repeats; i++)
         add_words(words, "--set", args->repeats[i]);
     add_words(words, "--set", words->seed);
+    add_words(words, "--set", words->split);
     add_words(words, "--output", run->folder);
     add_words(words, "--threads", words->threads);
 }
@@ -194,11 +198,14 @@ static void make_words(const struct seeds *s, const struct seeds_run *run, struc
 /* In the child: only what is safe between fork and exec. */
 static void become_trainer(const struct seeds *s, const struct words *words, int log, pid_t parent)
 {
+    static const char failure[] = "cannot start this program again from /proc/self/exe: is /proc mounted?\n";
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)sigprocmask(SIG_SETMASK, &s->before, NULL);
     if (getppid() == parent && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0)
         (void)execv("/proc/self/exe", (char *const *)(uintptr_t)words->at);
+    ssize_t written = write(log, failure, sizeof failure - 1);
+    (void)written; /* there is nobody left to tell */
     _exit(127);
 }
 
@@ -329,8 +336,9 @@ static enum ebm_status check_folders(const struct seeds *s, struct ebm_error *re
 }
 
 /* What is wrong with the configuration is said once, not once a seed. */
-static enum ebm_status check_setup(const struct args *args, struct ebm_error *reterr)
+static enum ebm_status check_setup(struct seeds *s, struct ebm_error *reterr)
 {
+    const struct args *args = s->args;
     EBM_AUTO(setup_done) struct setup setup = {.options = NULL};
     const char *config = NULL;
     const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
@@ -343,6 +351,8 @@ static enum ebm_status check_setup(const struct args *args, struct ebm_error *re
         status = ebm_error_set(reterr, EBM_INVALID, "data.validation",
                                "--publish with --seeds publishes the seed with the best validation NLL: hold rows out, "
                                "as in 0.1");
+    if (status == EBM_OK)
+        s->split_seed = setup.options->data.split_seed;
     return status;
 }
 
@@ -360,7 +370,7 @@ static enum ebm_status prepare(struct seeds *s, struct ebm_error *reterr)
     if (status == EBM_OK && destination != NULL)
         status = publish_check(destination, reterr);
     if (status == EBM_OK)
-        status = check_setup(s->args, reterr);
+        status = check_setup(s, reterr);
     return status == EBM_OK ? check_folders(s, reterr) : status;
 }
 

@@ -107,7 +107,7 @@ static enum ebm_status check_patience(const struct setup *s, struct ebm_error *r
 
 enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
 {
-    enum ebm_status status = dataset_load(&setup->options->data, setup->options->seed, &setup->data, reterr);
+    enum ebm_status status = dataset_load(&setup->options->data, &setup->data, reterr);
     if (status == EBM_OK)
         status = check_patience(setup, reterr);
     if (status == EBM_OK)

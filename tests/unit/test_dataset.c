@@ -45,8 +45,9 @@ static enum ebm_status load(const struct dataset_options *options, struct datase
 {
     struct dataset_options o = *options;
     o.file = path;
+    o.split_seed = 7;
     *error = (struct ebm_error){.status = EBM_OK};
-    return dataset_load(&o, 7, ret_data, error);
+    return dataset_load(&o, ret_data, error);
 }
 
 TestSuite(dataset, .fini = remove_files);
@@ -176,7 +177,8 @@ Test(dataset, splits_by_seed_without_overlap)
     put_rows(50);
     for (uint64_t seed = 0; seed < 3; seed++) {
         struct dataset_options options = {.file = path, .validation = 0.2};
-        cr_assert_eq(dataset_load(&options, seed / 2, &data[seed], &error), EBM_OK, "%s", error.text);
+        options.split_seed = seed / 2;
+        cr_assert_eq(dataset_load(&options, &data[seed], &error), EBM_OK, "%s", error.text);
         cr_assert_eq(data[seed]->n_validation, 10);
         cr_assert_eq(data[seed]->n_train, 40);
         bool seen[50] = {false};

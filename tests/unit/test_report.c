@@ -30,7 +30,7 @@ static void report(uint32_t n, bool b_is_constant, double (*y)(uint32_t), double
         (void)fprintf(file, "%u,%u,%.17g\n", i % 150, b_is_constant ? 7 : i, y(i));
     cr_assert_eq(fclose(file), 0);
     const struct dataset_options options = {.file = path, .standardize = true, .jitter = {.step = step}};
-    cr_assert_eq(dataset_load(&options, 0, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(dataset_load(&options, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
     ebm_buf_init(buf, 65536);
     report_text(data, &options.jitter, buf);
     cr_assert_eq(buf->status, EBM_OK);

@@ -97,7 +97,7 @@ Test(table, a_pair_has_inputs_and_targets)
     put(x_path, 1, DICT("<f4", "(3, 2)"), x, sizeof x);
     put(y_path, 1, DICT("<f8", "(3,)"), y, sizeof y);
     const struct dataset_options options = {.file = x_path, .targets_file = y_path, .standardize = true};
-    cr_assert_eq(dataset_load(&options, 0, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(dataset_load(&options, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
     cr_assert_eq(data->X, 2);
     cr_assert_eq(data->D, 1);
     cr_assert_str_eq(data->input_names[1], "x2");
@@ -114,15 +114,15 @@ Test(table, one_file_has_its_target_last)
     struct ebm_error error;
     put(x_path, 1, DICT("<f8", "(2, 3)"), numbers, sizeof numbers);
     struct dataset_options options = {.file = x_path, .drop_missing = true};
-    cr_assert_eq(dataset_load(&options, 0, &data, &error), EBM_INVALID, "one row is left: a constant target");
+    cr_assert_eq(dataset_load(&options, &data, &error), EBM_INVALID, "one row is left: a constant target");
     options.drop_missing = false;
-    cr_assert_eq(dataset_load(&options, 0, &data, &error), EBM_INVALID);
+    cr_assert_eq(dataset_load(&options, &data, &error), EBM_INVALID);
     cr_assert(strstr(error.where, "row 2") != NULL && strstr(error.text, "'column_2' has no value") != NULL, "%s: %s",
               error.where, error.text);
     char name[] = "column_1", *inputs[] = {name};
     options.inputs = inputs;
     options.n_inputs = 1;
-    cr_assert_eq(dataset_load(&options, 0, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(dataset_load(&options, &data, &error), EBM_OK, "%s: %s", error.where, error.text);
     cr_assert_str_eq(data->target_names[0], "column_3");
     cr_assert_eq(data->y[1], 6.0);
     (void)dataset_free(data);

@@ -26,6 +26,7 @@ Test(trainer_options, everything_but_data_and_model_has_a_default)
     cr_assert_eq(o->warmup_epochs, 1);
     cr_assert_eq(o->learning_rate, 1e-3);
     cr_assert_eq(o->seed, 0);
+    cr_assert_eq(o->data.split_seed, 0);
     cr_assert(o->data.standardize);
     cr_assert_eq(o->data.validation, 0.0);
     (void)options_free(o);
@@ -85,6 +86,14 @@ Test(trainer_options, set_edits_paths_and_takes_text_that_is_no_json)
     cr_assert_str_eq(o->data.targets[0], "z");
     cr_assert_str_eq(o->model, "{\"a\":{\"b\":true}}");
     cr_assert_str_eq(o->method, "mdn_nll");
+    (void)options_free(o);
+    const char *seeds[] = {"training.seed=8", "data.split_seed=5"};
+    o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}}", seeds, 1, &error);
+    cr_assert_eq(o->data.split_seed, 8, "the split follows the seed");
+    (void)options_free(o);
+    o = parse("{\"data\": {\"file\": \"/d.csv\"}, \"model\": {}}", seeds, 2, &error);
+    cr_assert_eq(o->data.split_seed, 5, "unless it has one of its own");
+    cr_assert_eq(o->seed, 8);
     (void)options_free(o);
     const char *const wrong[] = {"training.epochs", "=3", "training.epochs.x=3"};
     for (size_t i = 0; i < EBM_COUNT_OF(wrong); i++) {
