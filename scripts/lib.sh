@@ -49,3 +49,31 @@ build_in() {
     ninja -C "$directory" ${TARGETS:-} >"$directory.log" 2>&1 || { tail -n 60 "$directory.log" >&2; return 1; }
     rm -f "$directory.log"
 }
+
+# start_server SERVER LOG OPTION ...: starts one on a free port of 127.0.0.1 and waits for it; sets server_pid and port.
+start_server() {
+    server=$1 log=$2
+    shift 2
+    "$server" "$@" --port 0 >"$log" 2>&1 &
+    server_pid=$!
+    port=""
+    for _ in $(seq 300); do
+        port=$(sed -n 's/.*listening.* port=\([0-9][0-9]*\).*/\1/p' "$log" | tail -n 1)
+        [ -z "$port" ] || return 0
+        kill -0 "$server_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    echo "the server did not come up:" >&2
+    cat "$log" >&2
+    return 1
+}
+
+# stop_server: its exit status; 0 when there is none.
+stop_server() {
+    [ -n "${server_pid:-}" ] || return 0
+    kill "$server_pid" 2>/dev/null || true
+    ended=0
+    wait "$server_pid" || ended=$?
+    server_pid=""
+    return $ended
+}

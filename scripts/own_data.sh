@@ -15,10 +15,7 @@ cd "$root"
 name=$(basename "$csv" .csv)
 work=build/own/$name
 server_pid=""
-stop_server() {
-    [ -z "$server_pid" ] || { kill "$server_pid" 2>/dev/null && wait "$server_pid" 2>/dev/null; server_pid=""; }
-}
-trap stop_server EXIT
+trap "stop_server || true" EXIT
 trap 'exit 130' INT TERM
 
 # shellcheck disable=SC2086
@@ -55,16 +52,7 @@ say "ebm-trainer evaluate, on rows that it has not seen"
 build/trainer/ebm-trainer evaluate --model "$work/run/model.safetensors" --data "$work/test.csv"
 
 say "ebm-server on a free port of 127.0.0.1"
-build/server/ebm-server --model-repository "$work/models" --port 0 >"$work/server.log" 2>&1 &
-server_pid=$!
-port=""
-for _ in $(seq 100); do
-    port=$(sed -n 's/.*listening.* port=\([0-9][0-9]*\).*/\1/p' "$work/server.log" | tail -n 1)
-    [ -z "$port" ] || break
-    kill -0 "$server_pid" 2>/dev/null || { cat "$work/server.log" >&2; exit 1; }
-    sleep 0.1
-done
-[ -n "$port" ] || { echo "the server did not come up:" >&2; cat "$work/server.log" >&2; exit 1; }
+start_server build/server/ebm-server "$work/server.log" --model-repository "$work/models"
 
 say "ebm-client predict, the first test rows"
 head -n 4 "$work/test.csv" >"$work/ask.csv"

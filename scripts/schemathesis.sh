@@ -12,6 +12,7 @@
 # Schemathesis comes from PyPI, at one version, into FOLDER/venv; reports and the server's log lie in FOLDER.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/scripts/lib.sh"
 version=4.32.5
 
 server=${1:-$root/build/server/ebm-server}
@@ -37,14 +38,6 @@ expected-statuses = ["400", "404", "405", "413", "415"]
 TOML
 
 server_pid=""
-stop_server() { # its exit status
-    [ -n "$server_pid" ] || return 0
-    kill "$server_pid" 2>/dev/null || true
-    local status=0
-    wait "$server_pid" || status=$?
-    server_pid=""
-    return $status
-}
 trap 'stop_server || true' EXIT
 trap 'exit 130' INT TERM
 
@@ -53,16 +46,7 @@ model=${MODEL:-relu_1d}
 mkdir -p "$folder/models/$model/1"
 cp "$root/tests/golden/$model/model.safetensors" "$folder/models/$model/1/"
 # A schema bounds fields, not their product: with few samples no answer can be too large.
-"$server" --model-repository "$folder/models" --port 0 --max-samples 4096 >"$folder/server.log" 2>&1 &
-server_pid=$!
-port=""
-for _ in $(seq 300); do
-    port=$(sed -n 's/.*listening.* port=\([0-9][0-9]*\).*/\1/p' "$folder/server.log" | tail -n 1)
-    [ -z "$port" ] || break
-    kill -0 "$server_pid" 2>/dev/null || { cat "$folder/server.log" >&2; exit 1; }
-    sleep 0.1
-done
-[ -n "$port" ] || { echo "the server did not come up:" >&2; cat "$folder/server.log" >&2; exit 1; }
+start_server "$server" "$folder/server.log" --model-repository "$folder/models" --max-samples 4096
 url=http://127.0.0.1:$port
 
 if [ -n "${SCHEMA:-}" ]; then
