@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/version.h"
 #include "server/server.h"
 
 #define HELP_BYTES 65536u
