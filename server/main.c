@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "core/version.h"
 #include "server/server.h"
 
 #define HELP_BYTES 65536u

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/version.h"
 #include "proto/json_write.h"
 #include "proto/openapi.h"
 #include "server/access_log.h"

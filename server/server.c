@@ -22,11 +22,13 @@
 
 #include "core/log.h"
 #include "server/lingering.h"
+#include "server/notify.h"
 #include "server/routes.h"
 #include "server/worker.h"
 
 #define DRAIN_GRACE_MS 5000u
 #define LOOK_MS 10u
+#define NOTICE_MS 2000u /* beyond our own limits, before a service manager loses patience */
 #define OTHER_FILES (64u + LINGERING_SOCKETS)
 
 enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
@@ -39,6 +41,7 @@ struct server {
     uv_async_t started;     /* from the starting thread */
     uv_prepare_t round;     /* while draining, as is look */
     uv_timer_t look, limit; /* limit: of LEAVING, then of DRAINING */
+    uv_timer_t alive;       /* for a watchdog, while serving */
     uv_thread_t starter;
 
     struct batcher *batcher;
@@ -81,6 +84,7 @@ static void stop(struct server *server)
     uv_close((uv_handle_t *)&server->round, NULL);
     uv_close((uv_handle_t *)&server->look, NULL);
     uv_close((uv_handle_t *)&server->limit, NULL);
+    uv_close((uv_handle_t *)&server->alive, NULL);
 }
 
 static void stop_if_drained(struct server *server)
@@ -107,15 +111,21 @@ static void on_drain_limit(uv_timer_t *timer)
     stop(timer->data);
 }
 
+static uint64_t drain_ms(const struct server *server)
+{
+    return server->options->timeout_ms + DRAIN_GRACE_MS;
+}
+
 static void drain(struct server *server)
 {
     server->phase = DRAINING;
     server->routes.ready = false;
+    notify_stopping(drain_ms(server) + NOTICE_MS);
     http_quiesce(server->http);
     ebm_log_info("stopping: answering what was accepted: requests=%" PRIu32, http_pending(server->http));
     (void)uv_prepare_start(&server->round, on_round);
     (void)uv_timer_start(&server->look, on_look, 0, LOOK_MS);
-    (void)uv_timer_start(&server->limit, on_drain_limit, server->options->timeout_ms + DRAIN_GRACE_MS, 0);
+    (void)uv_timer_start(&server->limit, on_drain_limit, drain_ms(server), 0);
 }
 
 static void on_left(uv_timer_t *timer)
@@ -127,6 +137,7 @@ static void leave(struct server *server)
 {
     server->phase = LEAVING;
     server->routes.ready = false;
+    notify_stopping(server->options->pre_stop_ms + NOTICE_MS);
     ebm_log_info("not ready any more, stopping later: pre_stop_ms=%" PRIu64, server->options->pre_stop_ms);
     (void)uv_timer_start(&server->limit, on_left, server->options->pre_stop_ms, 0);
 }
@@ -193,6 +204,12 @@ static void run_starter(void *argument)
     (void)uv_async_send(&server->started);
 }
 
+static void on_alive(uv_timer_t *timer)
+{
+    (void)timer;
+    notify_alive();
+}
+
 static void on_started(uv_async_t *async)
 {
     struct server *server = async->data;
@@ -204,6 +221,10 @@ static void on_started(uv_async_t *async)
     server->phase = SERVING;
     server->routes.store = server->store;
     server->routes.ready = true;
+    notify_ready();
+    uint64_t every_ms = notify_alive_every_ms();
+    if (every_ms > 0)
+        (void)uv_timer_start(&server->alive, on_alive, every_ms, every_ms);
     ebm_log_info("listening and ready: host=%s port=%u models=%zu workers=%" PRIu32, server->options->host,
                  http_port(server->http), model_store_count(server->store), worker_count(server->options));
 }
@@ -234,6 +255,7 @@ static void init_handles(struct server *server)
     (void)uv_prepare_init(&server->loop, &server->round);
     (void)uv_timer_init(&server->loop, &server->look);
     (void)uv_timer_init(&server->loop, &server->limit);
+    (void)uv_timer_init(&server->loop, &server->alive);
     server->started.data = server->round.data = server->look.data = server->limit.data = server;
 }
 

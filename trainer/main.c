@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/suggest.h"
+#include "core/version.h"
 #include "trainer/args.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
@@ -119,7 +120,8 @@ static void print_usage(FILE *to)
     (void)fprintf(to, "usage: ebm-trainer COMMAND [options]\n\n");
     for (size_t i = 0; i < EBM_COUNT_OF(commands); i++)
         (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    (void)fprintf(to, "\n'ebm-trainer COMMAND --help' lists the options of a command.\n");
+    (void)fprintf(to, "\n'ebm-trainer COMMAND --help' lists the options of a command; "
+                      "'ebm-trainer --version' tells the version.\n");
 }
 
 static const struct args_command *find_command(const char *word)
@@ -153,6 +155,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)puts("ebm-trainer " EBM_VERSION);
         return 0;
     }
     const struct args_command *command = find_command(argv[1]);

@@ -334,7 +334,7 @@ def test_errors_at_start_read_well(binary):
         assert status == 1 and "Address already in use" in text, text
         shown = subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout
         assert "--max-queue-rows N" in shown and "[4096; 1 to 1048576]" in shown, shown
-        assert re.match(r"ebm-server \d+\.\d+\.\d+\n$",
+        assert re.match(r"ebm-server \d+\.\d+\.\d+(\+[0-9a-g.]+(-dirty)?)?\n$",
                         subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout)
     finally:
         repository.remove()
