@@ -149,6 +149,12 @@ EXAMPLES=40 scripts/schemathesis.sh build/server/ebm-server "$out/schemathesis" 
 [ $status = 0 ] || sed -n '/FAILURES/,$p' "$out/schemathesis.log" | cut -c 1-400 | head -n 60
 verdict $status "scripts/schemathesis.sh"
 
+say "documentation: every link and anchor leads somewhere"
+status=0
+scripts/make_site.sh build "$out/site" >"$out/site.log" 2>&1 || status=1
+[ $status = 0 ] || tail -n 20 "$out/site.log"
+verdict $status "scripts/make_site.sh"
+
 say "quick start"
 status=0
 scripts/quickstart.sh >"$out/quickstart.log" 2>&1 || status=1

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Draws docs/pictures/: trains the geyser and toy 1 with ebm-trainer, serves both, asks /density, /sample and /predict.
+
+  scripts/make_pictures.py [BUILD]      build; scripts/make_site.sh --pictures calls it with all it needs
+
+Every picture is an SVG in two forms, NAME.light.svg and NAME.dark.svg. Everything drawn by chance has a seed, so the same
+programs on the same kind of CPU draw the same pictures. Needs matplotlib."""
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import matplotlib
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PICTURES = os.path.join(ROOT, "docs", "pictures")
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+from harness import Repository, Server  # noqa: E402
+
+PALETTES = {  # text and axes, p, q, a marker, a density from the page's own colour upwards
+    "light": {"ink": "#37474f", "p": "#00796b", "q": "#8e6bbf", "mark": "#d84315",
+              "map": ["#ffffff", "#80cbc4", "#00796b", "#00251f"]},
+    "dark": {"ink": "#cfd8dc", "p": "#4db6ac", "q": "#b39ddb", "mark": "#ff8a65",
+             "map": ["#1e2129", "#1d4d57", "#2f8f84", "#d7f2e3"]},
+}
+plt.rcParams.update({
+    "svg.fonttype": "none", "svg.hashsalt": "ebm", "font.family": "sans-serif", "font.size": 11,
+    "axes.spines.top": False, "axes.spines.right": False, "savefig.transparent": True, "figure.constrained_layout.use": True,
+})
+
+
+class Asker:
+    """A server with the trained models, and its answers as arrays."""
+
+    def __init__(self, build, folder):
+        self.build, self.folder = build, folder
+        self.repository = Repository()
+        self.server = None
+
+    def train(self, name, *options):
+        output = os.path.join(self.folder, name)
+        subprocess.run([os.path.join(self.build, "trainer", "ebm-trainer"), "train", "--output", output, *options], check=True,
+                       capture_output=True, text=True)
+        self.repository.publish(name, os.path.join(output, "model.safetensors"))
+
+    def ask(self, route, **fields):
+        body = {"seed": 1, **fields}
+        status, _, answer = self.server.ask("POST", route, body)
+        if status != 200:
+            raise SystemExit(f"POST {route}: expected status 200, got {status}: {answer.decode()}")
+        return json.loads(answer)["predictions"]
+
+    def density(self, model, inputs, lower, upper, points=512):
+        """-> y, and for each input a dict of arrays: log_prob, proposal_log_prob, unnormalized_log_prob"""
+        answers = self.ask("/density", model=model, inputs=[[x] for x in inputs], num_samples=16384,
+                           grid={"lower": lower, "upper": upper, "points": points})
+        keys = ("log_prob", "proposal_log_prob", "unnormalized_log_prob")
+        return np.linspace(lower, upper, points), [{key: np.array(one[key]) for key in keys} for one in answers]
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return np.array([[float(v) for v in row] for row in list(csv.reader(file))[1:]])
+
+
+def tint(colours):
+    for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"):
+        plt.rcParams[key] = colours["ink"]
+
+
+def draw_answer(asker, colours):
+    """The geyser after 80 minutes: the whole of the answer beside the mean."""
+    y, (at,) = asker.density("geyser", [80], 1, 5.5)
+    answer, = asker.ask("/predict", model="geyser", inputs=[[80]], outputs=["mean", "quantiles"], num_samples=16384)
+    figure, axis = plt.subplots(figsize=(7.2, 3))
+    axis.fill_between(y, np.exp(at["log_prob"]), color=colours["p"], alpha=0.35, linewidth=0)
+    axis.plot(y, np.exp(at["log_prob"]), color=colours["p"])
+    mean, top = answer["mean"][0], np.exp(at["log_prob"]).max()
+    axis.axvline(mean, color=colours["mark"], linestyle="--")
+    axis.text(mean + 0.05, top * 0.92, f"mean {mean:.2f}", color=colours["mark"])
+    low, median, high = (q["value"][0] for q in answer["quantiles"])
+    axis.plot([low, high], [-0.05 * top] * 2, color=colours["ink"], linewidth=3, solid_capstyle="butt")
+    axis.plot([median], [-0.05 * top], "o", color=colours["ink"])
+    axis.text(high + 0.1, -0.05 * top, "5 %, 50 %, 95 %", va="center", fontsize=9)
+    axis.set(xlim=(1, 5.5), xlabel="duration of the eruption, minutes", ylabel="p(y | x = 80 min)")
+    return figure
+
+
+def draw_two_inputs(asker, colours):
+    y, answers = asker.density("geyser", [50, 80], 1, 5.5)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 2.9), sharey=True)
+    for axis, x, at in zip(axes, (50, 80), answers):
+        axis.plot(y, np.exp(at["log_prob"]), color=colours["p"], label="p: energy, normalised")
+        axis.plot(y, np.exp(at["proposal_log_prob"]), color=colours["q"], linestyle="--", label="q: proposal")
+        axis.set(title=f"after a wait of {x} minutes", xlabel="duration, minutes", xlim=(1, 5.5), ylim=(0, None))
+    axes[0].set_ylabel("density")
+    axes[1].legend(frameon=False, fontsize=9, loc="upper center")
+    return figure
+
+
+def draw_energy(asker, colours):
+    """f beside log p: the same curve, log Z apart."""
+    y, (at,) = asker.density("geyser", [80], 1, 5.5)
+    figure, axis = plt.subplots(figsize=(7.2, 2.9))
+    axis.plot(y, at["unnormalized_log_prob"], color=colours["q"], label="f(x, y)")
+    axis.plot(y, at["log_prob"], color=colours["p"], label="log p(y | x) = f - log Z")
+    trough = int(np.argmin(np.where((y > 2) & (y < 4), at["log_prob"], np.inf)))
+    high, low = at["unnormalized_log_prob"][trough], at["log_prob"][trough]
+    axis.annotate("", (y[trough], low), (y[trough], high), arrowprops={"arrowstyle": "<->", "color": colours["mark"]})
+    axis.text(y[trough], low - 0.9, f"log Z = {high - low:.2f}", color=colours["mark"], ha="center")
+    axis.set(xlabel="duration, minutes", xlim=(1, 5.5), ylabel="nats", ylim=(-6, 4))
+    axis.legend(frameon=False, fontsize=9, loc="upper right")
+    return figure
+
+
+def draw_toy(asker, colours):
+    data = rows_of(os.path.join(asker.folder, "toy1.csv"))
+    x = np.linspace(-3, 3, 193)
+    y, answers = asker.density("toy1", x.tolist(), -2, 2, 257)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True)
+    axes[0].plot(data[:, 0], data[:, 1], ".", markersize=2, color=colours["p"], rasterized=True)
+    axes[0].set(title="what it was trained on: 2000 rows", ylabel="y")
+    image = np.sqrt(np.exp(np.array([at["log_prob"] for at in answers]).T))  # the root shows the smaller mode too
+    axes[1].imshow(image, origin="lower", extent=(-3, 3, -2, 2), aspect="auto", interpolation="bilinear",
+                   cmap=matplotlib.colors.LinearSegmentedColormap.from_list("density", colours["map"]))
+    axes[1].set(title="p(y | x) of the model")
+    for axis in axes:
+        axis.set(xlabel="x", xlim=(-3, 3), ylim=(-2, 2))
+    return figure
+
+
+def draw_weights(asker, colours):
+    """One hundred draws, as heavy as they are: a good fit beside an input far from the data."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), sharey=True)
+    for axis, x in zip(axes, (80, 150)):
+        answer, = asker.ask("/sample", model="geyser", inputs=[[x]], resample=False, num_proposals=100)
+        weights, said = np.exp(answer["log_weights"]), answer["diagnostics"]
+        axis.semilogy(np.array(answer["samples"])[:, 0], weights, ".", color=colours["p"], markersize=5)
+        axis.axhline(0.01, color=colours["q"], linestyle="--", linewidth=1)
+        axis.axhline(0.1, color=colours["mark"], linestyle=":", linewidth=1.5)
+        axis.set(title=f"x = {x}: ess {said['ess']:.1f} of 100", xlabel="duration, minutes", xlim=(1, 5.5), ylim=(1e-5, 3))
+    axes[1].text(5.45, 0.14, "above: dominant_weight", color=colours["mark"], fontsize=9, ha="right", va="bottom")
+    axes[1].text(5.45, 0.007, "1/100: all equal", color=colours["q"], fontsize=9, ha="right", va="top")
+    axes[0].set_ylabel("normalised weight of a draw")
+    return figure
+
+
+PICTURES_TO_DRAW = {"answer": draw_answer, "two-inputs": draw_two_inputs, "energy": draw_energy, "toy1": draw_toy,
+                    "weights": draw_weights}
+
+
+def main():
+    build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build"))
+    os.makedirs(PICTURES, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        asker = Asker(build, folder)
+        try:
+            toy1 = os.path.join(folder, "toy1.csv")
+            subprocess.run([os.path.join(build, "trainer", "ebm-trainer"), "generate", "toy1", "--rows", "2000", "--output", toy1],
+                           check=True, capture_output=True)
+            asker.train("geyser", "--config", os.path.join(ROOT, "examples", "geyser", "config.json"))
+            asker.train("toy1", "--config", os.path.join(ROOT, "examples", "toy1", "config.json"), "--data", toy1)
+            asker.server = Server(os.path.join(build, "server", "ebm-server"), asker.repository)
+            for form, colours in PALETTES.items():
+                tint(colours)
+                for name, draw in PICTURES_TO_DRAW.items():
+                    figure = draw(asker, colours)
+                    figure.savefig(os.path.join(PICTURES, f"{name}.{form}.svg"), metadata={"Date": None})
+                    plt.close(figure)
+        finally:
+            if asker.server:
+                asker.server.stop()
+            asker.repository.remove()
+
+
+main()
