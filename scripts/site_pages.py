@@ -30,7 +30,7 @@ def cell(text):
 
 
 def code(value):
-    return "`" + str(value).replace("|", "\\|") + "`"
+    return f"`{value}`"
 
 
 def table(head, rows):
@@ -81,16 +81,18 @@ def kind(schema):
     if isinstance(types, list):
         return " or ".join(types)
     if types == "array":
-        return "list of " + kind(schema.get("items", {}))
+        items = kind(schema.get("items", {}))
+        return f"list of ({items})" if " or " in items else f"list of {items}"
     return types
 
 
-BOUND_WORDS = {"minimum": "at least", "minLength": "at least", "minItems": "at least", "exclusiveMinimum": "above",
-               "maximum": "at most", "maxLength": "at most", "maxItems": "at most", "exclusiveMaximum": "below"}
+BOUND_WORDS = {"minimum": "at least {}", "exclusiveMinimum": "above {}", "minItems": "at least {} items",
+               "minLength": "at least {} characters", "maximum": "at most {}", "exclusiveMaximum": "below {}",
+               "maxItems": "at most {} items", "maxLength": "at most {} characters"}
 
 
 def bounds(schema):
-    said = [f"{word} {schema[key]}" for key, word in BOUND_WORDS.items() if key in schema]
+    said = [words.format(schema[key]) for key, words in BOUND_WORDS.items() if key in schema]
     return ", ".join(said + ([f"default {code(json.dumps(schema['default']))}"] if "default" in schema else []))
 
 
