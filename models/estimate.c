@@ -189,6 +189,9 @@ static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolv
     if (p->max_weight > RELIABLE_MAX_WEIGHT)
         return "dominant_weight";
     for (uint32_t d = 0; d < D; d++)
+        if (p->raw.variance[d] <= 0.0)
+            return "no_spread"; /* all draws fell on one float */
+    for (uint32_t d = 0; d < D; d++)
         if (p->mcse_mean[d] > RELIABLE_MCSE_RATIO * sqrt(p->raw.variance[d]))
             return "noisy_mean";
     return NULL;

@@ -254,7 +254,7 @@ static const char fixed_schemas[] =
     "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
     "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'mcse_mean':" NUMBERS ",'num_samples_ignored':{'const':true},"
     "'num_proposals_ignored':{'const':true},'reliable':{'type':'boolean'},"
-    "'reason':{'enum':[null,'low_ess','dominant_weight','noisy_mean','coarse_energies','not_finite']}}},";
+    "'reason':{'enum':[null,'low_ess','dominant_weight','no_spread','noisy_mean','coarse_energies','not_finite']}}},";
 
 static const char fixed_schemas_2[] =
     "'Error':{'type':'object','additionalProperties':false,'required':['error','code','request_id'],'properties':{"
