@@ -15,6 +15,7 @@
 #define RELIABLE_ESS_RATIO 0.05   /* effective samples of all samples, at least */
 #define RELIABLE_MAX_WEIGHT 0.1   /* share of the largest weight, at most */
 #define RELIABLE_ENERGY_STEP 0.01 /* nats between one float and the next where the energies lie, at most */
+#define RELIABLE_STD_STEPS 16.0   /* floats that a standard deviation spans, at least */
 #define RELIABLE_MCSE_RATIO 0.1   /* Monte Carlo error of the mean in standard deviations, at most */
 
 /* ---- queries ---- */
@@ -175,9 +176,17 @@ static bool is_finite(const struct ebm_prediction *p, const struct ebm_resolved_
     return finite;
 }
 
-/* p in the target's units; a ratio of errors is the same in any. */
-static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D)
+/* From one float to the next, where the networks see y. In the target's unit. */
+static double float_step(double y, const struct ebm_target_config *target, uint32_t d)
 {
+    return fmax(fabs(y - target->mean[d]), target->std[d]) * 0x1p-24;
+}
+
+/* p in the target's units; a ratio of errors is the same in any. */
+static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
+                         const struct ebm_target_config *target)
+{
+    uint32_t D = target->dim;
     if (!is_finite(p, resolved, D))
         return "not_finite";
     if (p->estimator == EBM_ESTIMATE_MIXTURE)
@@ -189,8 +198,8 @@ static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolv
     if (p->max_weight > RELIABLE_MAX_WEIGHT)
         return "dominant_weight";
     for (uint32_t d = 0; d < D; d++)
-        if (p->raw.variance[d] <= 0.0)
-            return "no_spread"; /* all draws fell on one float */
+        if (sqrt(p->raw.variance[d]) <= RELIABLE_STD_STEPS * float_step(p->raw.mean[d], target, d))
+            return "no_spread";
     for (uint32_t d = 0; d < D; d++)
         if (p->mcse_mean[d] > RELIABLE_MCSE_RATIO * sqrt(p->raw.variance[d]))
             return "noisy_mean";
@@ -258,7 +267,7 @@ static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *re
     finish_moments(p, resolved, target);
     finish_samples(p, resolved->n_samples, target);
     finish_densities(p, resolved->query.n_targets, target);
-    p->reason = doubt(p, resolved, target->dim);
+    p->reason = doubt(p, resolved, target);
     p->reliable = p->reason == NULL;
 }
 

@@ -87,6 +87,12 @@ static enum ebm_status check_shapes(struct job *job)
     const struct request *request = &job->request;
     const struct ebm_net_desc *net = ebm_model_net(job->model->model);
     const char *name = job->model->name;
+    if (request->inputs.X == 1 && net->X > 1)
+        return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
+                             "expected a list of %" PRIu32
+                             " numbers, the inputs of model '%s', got 1: inputs is a list "
+                             "of rows, [[x1, x2, ...], ...]",
+                             net->X, name);
     if (request->inputs.X != net->X)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
                              "expected a list of %" PRIu32 " numbers, the inputs of model '%s', got %" PRIu32, net->X,
