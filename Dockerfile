@@ -1,0 +1,31 @@
+# docker build -t ebm-server --build-arg VERSION="$(scripts/version.sh 0.1.0)" .
+# docker run -p 127.0.0.1:8080:8080 -v "$PWD/repository:/models:ro" ebm-server [option ...]
+FROM debian:bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        gcc libc6-dev meson ninja-build pkg-config \
+        libmicrohttpd-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev
+WORKDIR /src
+COPY . .
+ARG VERSION=""
+RUN export EBM_VERSION="$VERSION" && meson setup /build --prefix=/usr --strip -Dtests=disabled && \
+    meson install -C /build --destdir /installed
+
+FROM debian:bookworm-slim
+LABEL org.opencontainers.image.title="ebm-server" \
+      org.opencontainers.image.description="Energy-based regression served over HTTP" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        libmicrohttpd12 libuv1 libjansson4 libopenblas0-pthread && \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log && \
+    useradd --system --uid 10001 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin ebm && \
+    install -d /models
+COPY --from=build /installed/usr/bin/ /usr/bin/
+COPY --from=build /installed/usr/share/doc/ebm-server/LICENSE /usr/share/doc/ebm-server/
+COPY --chmod=755 deploy/healthcheck.sh /usr/local/bin/healthcheck
+USER 10001:10001
+VOLUME /models
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["healthcheck", "8080"]
+# Inside a container all addresses are those of the container: what may reach it is said by -p. The port is fixed, so that
+# the health check finds it; a stop waits for requests in progress, so give it longer than 35 s (docker stop -t 40).
+ENTRYPOINT ["ebm-server", "--model-repository", "/models", "--host", "0.0.0.0", "--port", "8080"]
