@@ -7,7 +7,7 @@ cd "$root"
 . scripts/lib.sh
 out=${1:-build-deb}
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES dpkg-dev debhelper lintian python3
+install_packages $BUILD_PACKAGES libcurl4-openssl-dev dpkg-dev debhelper lintian python3
 
 say "building the package"
 mkdir -p "$out"
