@@ -24,6 +24,7 @@
 
 #define MAX_ENTRIES 4096u
 #define MAX_VERSIONS 1024u /* of one model */
+#define LISTED_VERSIONS 6u /* in an error */
 #define PATH_BYTES 4096u
 #define FLOAT_DIGITS 9
 #define DOUBLE_DIGITS 17
@@ -124,6 +125,21 @@ static int compare_numbers(const void *a, const void *b)
     return left < right ? 1 : left > right ? -1 : 0;
 }
 
+/* One more number of n, in any order; a full list keeps the highest. Returns how many there are then. */
+static size_t keep_if_high(uint64_t versions[MAX_VERSIONS], size_t n, uint64_t version)
+{
+    size_t lowest = 0;
+    if (n < MAX_VERSIONS) {
+        versions[n] = version;
+        return n + 1;
+    }
+    for (size_t i = 1; i < n; i++)
+        lowest = versions[i] < versions[lowest] ? i : lowest;
+    if (version > versions[lowest])
+        versions[lowest] = version;
+    return n;
+}
+
 /* The versions in a model's folder that have a model file, the highest first; when none has, the highest number, so
  * that loading it says what is missing. Returns how many. */
 static size_t list_versions(const char *path, uint64_t ret_versions[MAX_VERSIONS])
@@ -135,8 +151,8 @@ static size_t list_versions(const char *path, uint64_t ret_versions[MAX_VERSIONS
     while (folder && (item = readdir(folder)) != NULL) {
         uint64_t version = version_of(item->d_name);
         highest_number = version > highest_number ? version : highest_number;
-        if (version > 0 && n < MAX_VERSIONS && has_model(folder, item->d_name))
-            ret_versions[n++] = version;
+        if (version > 0 && has_model(folder, item->d_name))
+            n = keep_if_high(ret_versions, n, version);
     }
     if (folder)
         (void)closedir(folder);
@@ -314,14 +330,15 @@ static enum ebm_status find_only(const struct model_store *store, const char **r
 static enum ebm_status fail_version(const struct model_store *store, const char *name, uint64_t version,
                                     struct ebm_error *reterr)
 {
-    char known[128] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < store->n_entries && used < sizeof known; i++)
-        if (strcmp(store->entries[i]->name, name) == 0)
+    char known[LISTED_VERSIONS * 20] = ""; /* a version has at most 15 digits */
+    size_t used = 0, n = 0;
+    for (size_t i = 0; i < store->n_entries; i++)
+        if (strcmp(store->entries[i]->name, name) == 0 && n++ < LISTED_VERSIONS)
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%" PRIu64, used ? ", " : "",
                                      store->entries[i]->version);
-    return ebm_error_set(reterr, EBM_NOT_FOUND, "version", "model '%s' has no version %" PRIu64 " here, it has: %s",
-                         name, version, known);
+    return ebm_error_set(reterr, EBM_NOT_FOUND, "version",
+                         "model '%.60s' has no version %" PRIu64 " here, it has: %s%s", name, version, known,
+                         n > LISTED_VERSIONS ? ", ..." : "");
 }
 
 enum ebm_status model_store_find(const struct model_store *store, const char *name, uint64_t version,

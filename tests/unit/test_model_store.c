@@ -232,3 +232,39 @@ Test(model_store, serves_several_versions_and_the_highest_good_one_without_a_num
     cr_assert(version_found(store, 0) == 3 && version_found(store, 1) == 1);
     (void)model_store_free(store);
 }
+
+/* Folders come in an order that nobody promises, so they are made in one that is neither rising nor falling. */
+Test(model_store, of_more_versions_than_it_looks_at_it_takes_the_highest)
+{
+    char name[32], path[512];
+    publish("a", "7000", 0);
+    for (int i = 0; i < 1100; i++) {
+        (void)snprintf(name, sizeof name, "a/%d", 1000 + i * 7 % 1100);
+        (void)snprintf(path, sizeof path, "%s/model.safetensors", folder(name));
+        FILE *file = fopen(path, "we");
+        cr_assert_not_null(file);
+        (void)fclose(file);
+    }
+    struct model_store *store = open_versions(0);
+    size_t n = model_store_count(store);
+    cr_assert_eq(n, 1024, "%zu", n);
+    cr_expect_eq(model_store_at(store, 0)->version, 7000);
+    cr_expect_eq(model_store_at(store, n - 1)->version, 1077, "%d", (int)model_store_at(store, n - 1)->version);
+    (void)model_store_free(store);
+}
+
+Test(model_store, an_error_names_the_highest_versions_whole)
+{
+    struct model_store_entry *entry = NULL;
+    struct ebm_error error;
+    for (int i = 0; i < 9; i++) {
+        char version[32];
+        (void)snprintf(version, sizeof version, "10000000000000%d", i);
+        publish("a", version, 0);
+    }
+    struct model_store *store = open_versions(0);
+    cr_assert_eq(model_store_find(store, "a", 1, &entry, &error), EBM_NOT_FOUND);
+    cr_expect_str_eq(error.text, "model 'a' has no version 1 here, it has: 100000000000008, 100000000000007, "
+                                 "100000000000006, 100000000000005, 100000000000004, 100000000000003, ...");
+    (void)model_store_free(store);
+}
