@@ -279,7 +279,7 @@ static void show_index(struct routes *routes, struct http_exchange *exchange, co
 
 /* ---- GET /openapi.json ---- */
 
-/* The only available model. */
+/* The only available model; NULL when there are several, or versions of it that differ in what is described. */
 static const struct openapi_model *describe_model(const struct routes *routes, struct openapi_model *ret_model)
 {
     struct model_store_entry *entry;
@@ -289,6 +289,12 @@ static const struct openapi_model *describe_model(const struct routes *routes, s
     const struct ebm_net_desc *net = ebm_model_net(entry->model);
     *ret_model = (struct openapi_model){net->X, net->D, net->has_energy};
     (void)model_store_entry_unref(entry);
+    for (size_t i = 0; i < model_store_count(routes->store); i++) {
+        const struct model_store_entry *other = model_store_at(routes->store, i);
+        net = other->model ? ebm_model_net(other->model) : NULL;
+        if (net && (net->X != ret_model->X || net->D != ret_model->D || net->has_energy != ret_model->has_energy))
+            return NULL;
+    }
     return ret_model;
 }
 
@@ -408,6 +414,10 @@ static void show_model_ready(struct routes *routes, struct http_exchange *exchan
                              const struct segments *segments)
 {
     (void)route;
+    if (!routes->ready) {
+        refuse_not_ready(exchange);
+        return;
+    }
     struct model_store_entry *entry = find_model(routes, exchange, segments);
     if (!entry)
         return;

@@ -3,11 +3,12 @@
 model at once. serve_options.py SERVER ROOT"""
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 
-from harness import Repository, expect_error, run_all, serving
+from harness import Repository, expect_error, run_all, serving, wait_until
 
 ROOT = sys.argv[2]
 ROW = [0.1, 0.2, 0.3]
@@ -77,6 +78,27 @@ def test_versions_have_addresses(binary):
         assert server.ask("GET", "/v2/models/m/versions/2/ready")[0] == 200
         for path in ("/v2/models/m/versions/1", "/v2/models/m/versions/x", "/v2/models/m/versions/", "/v2/models/n/ready"):
             expect_error(server.ask("GET", path), 404, "not_found")
+
+
+def test_the_description_claims_no_size_that_a_version_has_not(binary):
+    def rows(server):
+        return json.loads(server.ask("GET", "/openapi.json")[2])["components"]["schemas"]["PredictRequest"]["properties"]["inputs"]
+
+    repository = Repository().golden("relu_1d", "m", 1).golden("smooth_2d", "m", 2)
+    with serving(binary, repository) as server:
+        assert rows(server)["items"]["minItems"] == 2, rows(server)
+    repository = Repository().golden("relu_1d", "m", 1).golden("smooth_2d", "m", 2)
+    with serving(binary, repository, "--versions", 0) as server:
+        assert '"minItems": 2' not in json.dumps(rows(server)), rows(server)
+
+
+def test_no_model_is_ready_in_a_server_that_stops(binary):
+    with serving(binary, Repository().golden("relu_1d"), "--pre-stop-ms", 2000) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: server.ask("GET", "/readyz")[0] == 503)
+        for path in ("/v2/models/relu_1d/ready", "/v2/models/relu_1d/versions/1/ready"):
+            expect_error(server.ask("GET", path), 503, "not_ready")
+        assert server.ask("GET", "/v2/models/relu_1d")[0] == 200 and server.predict({"inputs": [ROW]})[0] == 200
 
 
 if __name__ == "__main__":
