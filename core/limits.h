@@ -29,6 +29,9 @@
 #define LIMIT_JSON_VALUES (1u << 20) /* numbers, texts, lists and objects in one body */
 #define LIMIT_BATCH_ROWS 1024u       /* rows in one device call */
 
+/* a server's configuration file */
+#define LIMIT_OPTIONS_FILE_BYTES (64u << 10)
+
 /* data sets */
 #define LIMIT_DATA_ROWS (1u << 28)
 #define LIMIT_DATA_COLUMNS 65536u

@@ -58,3 +58,10 @@ enum ebm_status listen_on(const char *host, uint16_t port, int *ret_fd, uint16_t
     *ret_port = ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
     return EBM_OK;
 }
+
+enum ebm_status listen_check(const char *host, struct ebm_error *reterr)
+{
+    union address address;
+    socklen_t bytes;
+    return read_address(host, 0, &address, &bytes, reterr);
+}

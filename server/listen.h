@@ -9,4 +9,7 @@
 enum ebm_status listen_on(const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port, struct ebm_error *reterr)
     EBM_MUST_USE;
 
+/* INVALID when host is no numeric address. */
+enum ebm_status listen_check(const char *host, struct ebm_error *reterr) EBM_MUST_USE;
+
 #endif

@@ -67,7 +67,6 @@ static void bound_heaps(void)
 static int run(const struct options *options, enum ebm_status serve(const struct options *, struct ebm_error *))
 {
     struct ebm_error error;
-    ebm_log_set_level(level_of(options->log_level));
     if (serve(options, &error) == EBM_OK)
         return 0;
     ebm_log_error("cannot serve: %s%s%s", error.where, error.where[0] ? ": " : "", error.text);
@@ -86,9 +85,11 @@ static int act(const struct options *options, enum options_action action)
         return 0;
     case OPTIONS_PRINT_CONFIG:
         return print_config(options);
-    case OPTIONS_CHECK_CONFIG:
+    case OPTIONS_CHECK_CONFIG: /* its lines of models are what was asked for, so no quieter level leaves them out */
+        ebm_log_set_level(EBM_LOG_INFO);
         return run(options, server_check);
     case OPTIONS_RUN:
+        ebm_log_set_level(level_of(options->log_level));
         return run(options, server_run);
     }
     return 1;

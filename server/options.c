@@ -6,6 +6,7 @@
  * or is out of bounds is refused with what was expected. */
 #include "server/options.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,11 +32,26 @@ static const char *variable(const struct command_line *line, const char *name)
     return NULL;
 }
 
-/* Kubernetes sets such variables in every container beside a service of our name. */
-static bool is_link_to_service(const char *name, const char *value)
+/* Kubernetes sets such variables in every container beside a service of our name, or one that begins with it. */
+static bool is_link_to_service(const char *value)
 {
-    return strncmp(name, PREFIX "SERVICE_", strlen(PREFIX "SERVICE_")) == 0 ||
-           strncmp(name, PREFIX "PORT_", strlen(PREFIX "PORT_")) == 0 || strncmp(value, "tcp://", 6) == 0;
+    return strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0;
+}
+
+static bool is_part_of_link(const char *name)
+{
+    return strstr(name, "_SERVICE_") || strstr(name, "_PORT_");
+}
+
+static void warn_of_unknown(const char *name)
+{
+    char lower[96], near[96];
+    size_t n = 0;
+    for (const char *at = name + strlen(PREFIX); *at && n + 1 < sizeof lower; at++)
+        lower[n++] = (char)tolower((unsigned char)*at);
+    lower[n] = 0;
+    options_suggest(lower, '_', near, sizeof near);
+    ebm_log_warning("a variable is no option, and is passed over%s%s name=%s", near, near[0] ? "" : ":", name);
 }
 
 static enum ebm_status read_variable(struct options *options, const char *name, const char *value,
@@ -47,8 +63,8 @@ static enum ebm_status read_variable(struct options *options, const char *name, 
         if (strcmp(known, name) == 0)
             return options_assign(options, &options_table[i], OPTIONS_ENVIRONMENT, name, value, reterr);
     }
-    if (strcmp(name, PREFIX "CONFIG") != 0)
-        ebm_log_warning("a variable is no option, and is passed over: name=%s", name);
+    if (strcmp(name, PREFIX "CONFIG") != 0 && !is_part_of_link(name))
+        warn_of_unknown(name);
     return EBM_OK;
 }
 
@@ -61,7 +77,7 @@ static enum ebm_status read_environment(const struct command_line *line, struct 
         if (strncmp(*item, PREFIX, strlen(PREFIX)) != 0 || !equals || equals[1] == 0)
             continue;
         (void)snprintf(name, sizeof name, "%.*s", (int)(equals - *item), *item);
-        if (is_link_to_service(name, equals + 1))
+        if (is_link_to_service(equals + 1))
             continue;
         enum ebm_status status = read_variable(options, name, equals + 1, reterr);
         if (status != EBM_OK)
@@ -99,7 +115,7 @@ static enum ebm_status read_flag(const struct command_line *line, int *at, struc
         return ebm_error_set(reterr, EBM_INVALID, name, "given twice");
     const char *value = flag_value(line, at);
     if (!value)
-        return ebm_error_set(reterr, EBM_INVALID, name, "expected a value after it");
+        return ebm_error_set(reterr, EBM_INVALID, name, "expected a value after it, got nothing");
     return options_assign(options, option, OPTIONS_FLAG, name, value, reterr);
 }
 
@@ -167,17 +183,18 @@ static enum ebm_status find_file(const struct command_line *line, enum options_a
     return EBM_OK;
 }
 
-static enum ebm_status read_all(const struct command_line *line, const char *path, struct options *options,
-                                struct ebm_error *reterr)
+static enum ebm_status read_all(const struct command_line *line, enum options_action action, const char *path,
+                                struct options *options, struct ebm_error *reterr)
 {
     enum ebm_status status = path && path[0] ? options_read_file(options, path, reterr) : EBM_OK;
     if (status == EBM_OK)
         status = read_environment(line, options, reterr);
     if (status == EBM_OK)
         status = read_flags(line, options, reterr);
-    if (status == EBM_OK && options->model_repository[0] == 0)
+    if (status == EBM_OK && action != OPTIONS_PRINT_CONFIG && options->model_repository[0] == 0)
         status = ebm_error_set(reterr, EBM_INVALID, "--model-repository",
-                               "missing: the folder with <model>/<version number>/model.safetensors");
+                               "missing: the folder with <model>/<version number>/model.safetensors; "
+                               "EBM_SERVER_MODEL_REPOSITORY or a file of --config may name it too");
     return status;
 }
 
@@ -192,7 +209,7 @@ enum ebm_status options_parse(int argc, char *const *argv, const char *const *en
     enum ebm_status status = find_file(&line, &action, &path, reterr);
     bool needs_values = action == OPTIONS_RUN || action == OPTIONS_PRINT_CONFIG || action == OPTIONS_CHECK_CONFIG;
     if (status == EBM_OK && needs_values)
-        status = read_all(&line, path, &options, reterr);
+        status = read_all(&line, action, path, &options, reterr);
     if (status != EBM_OK) {
         options_done(&options);
         return status;

@@ -1,11 +1,10 @@
 /* options_file.c - a JSON object whose keys are names of options.
  *
- *   file -> at most FILE_BYTES -> jansson -> every member through the table
+ *   file -> at most 64 KiB -> jansson -> every member through the table
  *
  * Guarantees: what is unknown, of another type or out of bounds is refused with the file, the key and what was
  * expected. */
 #include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,29 +12,52 @@
 
 #include "server/options_internal.h"
 
-#define FILE_BYTES (1u << 20)
+#define SHOWN_PATH_BYTES 48u /* of a longer path its end, so that the key behind it is seen too */
 #define WHERE_BYTES 96
+#define GOT_BYTES 96
+
+static const char *shown(const char *path)
+{
+    size_t length = strlen(path);
+    return length > SHOWN_PATH_BYTES ? path + length - SHOWN_PATH_BYTES : path;
+}
 
 static enum ebm_status read_text(const char *path, char **ret_text, size_t *ret_size, struct ebm_error *reterr)
 {
     FILE *file = fopen(path, "rbe");
     if (!file)
-        return ebm_error_set(reterr, EBM_INVALID, path, "cannot read the configuration: %s", strerror(errno));
-    char *text = malloc(FILE_BYTES + 1);
-    size_t size = text ? fread(text, 1, FILE_BYTES + 1, file) : 0;
+        return ebm_error_set(reterr, EBM_INVALID, shown(path),
+                             "cannot read the configuration: %s; --config and EBM_SERVER_CONFIG name it",
+                             strerror(errno));
+    char *text = malloc(LIMIT_OPTIONS_FILE_BYTES + 1);
+    size_t size = text ? fread(text, 1, LIMIT_OPTIONS_FILE_BYTES + 1, file) : 0;
     bool failed = ferror(file) != 0;
     (void)fclose(file);
-    if (text && !failed && size <= FILE_BYTES) {
+    if (text && !failed && size <= LIMIT_OPTIONS_FILE_BYTES) {
         *ret_text = text;
         *ret_size = size;
         return EBM_OK;
     }
     free(text);
     if (!text)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
-    return ebm_error_set(reterr, EBM_INVALID, path,
+        return ebm_error_set(reterr, EBM_NO_MEMORY, shown(path), "no memory");
+    return ebm_error_set(reterr, EBM_INVALID, shown(path),
                          failed ? "cannot be read: is it a file?" : "expected a configuration of at most %u bytes",
-                         FILE_BYTES);
+                         LIMIT_OPTIONS_FILE_BYTES);
+}
+
+/* A value of a kind that the option does not take, as the file has it. */
+static enum ebm_status refuse_kind(const struct option *option, const char *where, const json_t *value,
+                                   struct ebm_error *reterr)
+{
+    char got[GOT_BYTES];
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    (void)snprintf(got, sizeof got, "%.40s%s", text ? text : "another value",
+                   option->kind != OPTION_WHOLE ? " without quotes"
+                   : json_is_string(value)      ? ", a text: write a number without quotes"
+                                                : "");
+    free(text);
+    return options_refuse(option, OPTIONS_FILE, where, got, reterr);
 }
 
 static enum ebm_status assign_member(struct options *options, const char *path, const char *key, const json_t *value,
@@ -43,20 +65,15 @@ static enum ebm_status assign_member(struct options *options, const char *path, 
 {
     char where[WHERE_BYTES], near[96], number[32];
     const struct option *option = options_find(key, strlen(key), '_');
-    (void)snprintf(where, sizeof where, "%.60s: %.30s", path, key);
+    (void)snprintf(where, sizeof where, "%s: %.40s", shown(path), key);
     options_suggest(key, '_', near, sizeof near);
     if (!option)
-        return ebm_error_set(reterr, EBM_INVALID, where, "unknown option%s", near);
-    if (option->kind == OPTION_WHOLE) {
-        if (!json_is_integer(value) || json_integer_value(value) < 0)
-            return ebm_error_set(reterr, EBM_INVALID, where, "expected a whole number from %" PRIu64 " to %" PRIu64,
-                                 option->min, option->max);
-        (void)snprintf(number, sizeof number, "%lld", json_integer_value(value));
-        return options_assign(options, option, OPTIONS_FILE, where, number, reterr);
-    }
-    if (!json_is_string(value))
-        return ebm_error_set(reterr, EBM_INVALID, where, "expected a text in quotes");
-    return options_assign(options, option, OPTIONS_FILE, where, json_string_value(value), reterr);
+        return ebm_error_set(reterr, EBM_INVALID, where, "unknown option%s; docs/OPTIONS.md and --help list all", near);
+    if (option->kind == OPTION_WHOLE ? !json_is_integer(value) : !json_is_string(value))
+        return refuse_kind(option, where, value, reterr);
+    (void)snprintf(number, sizeof number, "%lld", json_integer_value(value));
+    return options_assign(options, option, OPTIONS_FILE, where,
+                          option->kind == OPTION_WHOLE ? number : json_string_value(value), reterr);
 }
 
 enum ebm_status options_read_file(struct options *options, const char *path, struct ebm_error *reterr)
@@ -70,10 +87,11 @@ enum ebm_status options_read_file(struct options *options, const char *path, str
     options->file = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     free(text);
     if (!options->file)
-        return ebm_error_set(reterr, EBM_INVALID, path, "line %d, column %d: not valid JSON: %s", error.line,
-                             error.column, error.text);
+        return ebm_error_set(reterr, EBM_INVALID, shown(path),
+                             "line %d, column %d: not valid JSON: %.120s; --print-config shows a valid file",
+                             error.line, error.column, error.text);
     if (!json_is_object(options->file))
-        return ebm_error_set(reterr, EBM_INVALID, path, "expected an object such as {\"port\": 8080}");
+        return ebm_error_set(reterr, EBM_INVALID, shown(path), "expected an object such as {\"port\": 8080}");
     const char *key;
     json_t *value;
     json_object_foreach (options->file, key, value) {

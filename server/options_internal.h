@@ -36,6 +36,10 @@ void options_suggest(const char *name, char separator, char *ret_text, size_t by
 enum ebm_status options_assign(struct options *options, const struct option *option, enum options_source source,
                                const char *where, const char *value, struct ebm_error *reterr) EBM_MUST_USE;
 
+/* INVALID: what the option expects, what there was instead, and how to do without. */
+enum ebm_status options_refuse(const struct option *option, enum options_source source, const char *where,
+                               const char *got, struct ebm_error *reterr);
+
 /* The values of a whole option; of the others. */
 uint64_t options_whole(const struct options *options, const struct option *option);
 const char *options_text(const struct options *options, const struct option *option);

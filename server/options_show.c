@@ -91,8 +91,9 @@ enum ebm_status options_markdown(struct ebm_buf *buf)
         (void)ebm_buf_printf(buf, "| `%s` | %s |\n", others[i].flag, others[i].help);
     return ebm_buf_text(buf,
                         "\nAn empty variable counts as not set. A variable EBM_SERVER_... that is no option is passed "
-                        "over with a warning,\nand so is what Kubernetes sets for a service of the name "
-                        "`ebm-server` (`EBM_SERVER_PORT=tcp://...`).\n");
+                        "over with a warning;\nwhat Kubernetes sets for a service of the name "
+                        "`ebm-server` (`EBM_SERVER_PORT=tcp://...`) in silence.\n"
+                        "A file has at most 64 KiB. `ebm-server --print-config > server.json` starts one.\n");
 }
 
 /* ---- the values in force ---- */

@@ -75,14 +75,14 @@ const struct option *options_find(const char *name, size_t length, char separato
 void options_suggest(const char *name, char separator, char *ret_text, size_t bytes)
 {
     char plain[NAME_BYTES];
-    const char *names[OPTIONS_COUNT];
-    size_t n = 0;
+    const char *names[OPTIONS_COUNT + 3] = {"config", "print_config", "check_config"}; /* a file has none of these */
+    size_t n = 0, n_names = separator == '-' ? 3 : 0;
     for (; name[n] && name[n] != '=' && n + 1 < sizeof plain; n++)
         plain[n] = name[n] == separator ? '_' : name[n];
     plain[n] = 0;
     for (size_t i = 0; i < OPTIONS_COUNT; i++)
-        names[i] = options_table[i].name;
-    const char *near = ebm_suggest(plain, names, OPTIONS_COUNT);
+        names[n_names++] = options_table[i].name;
+    const char *near = ebm_suggest(plain, names, n_names);
     ret_text[0] = 0;
     if (!near)
         return;
@@ -115,34 +115,52 @@ static bool is_among(const char *words, const char *word)
     return false;
 }
 
-static enum ebm_status assign_whole(struct options *options, const struct option *option, const char *where,
-                                    const char *value, struct ebm_error *reterr)
+static bool read_whole(const struct option *option, const char *value, uint64_t *ret_whole)
 {
     char *end = NULL;
     errno = 0;
     unsigned long long whole = value[0] >= '0' && value[0] <= '9' ? strtoull(value, &end, 10) : 0;
-    if (!end || *end || errno != 0 || whole < option->min || whole > option->max)
+    bool is_good = end && *end == 0 && errno == 0 && whole >= option->min && whole <= option->max;
+    if (is_good)
+        *ret_whole = whole;
+    return is_good;
+}
+
+enum ebm_status options_refuse(const struct option *option, enum options_source source, const char *where,
+                               const char *got, struct ebm_error *reterr)
+{
+    static const char *const without[] = {"", "remove the key", "unset the variable", "leave it out"};
+    char standard[32], fix[96] = "";
+    (void)snprintf(standard, sizeof standard, "%" PRIu64, option->standard);
+    const char *text = option->kind == OPTION_WHOLE ? standard : option->standard_text;
+    if (text[0])
+        (void)snprintf(fix, sizeof fix, "; %s for the default, %s", without[source], text);
+    if (option->kind == OPTION_WHOLE)
         return ebm_error_set(reterr, EBM_INVALID, where,
-                             "expected a whole number from %" PRIu64 " to %" PRIu64 ", got '%.60s'", option->min,
-                             option->max, value);
-    set_whole(options, option, whole);
-    return EBM_OK;
+                             "expected a whole number from %" PRIu64 " to %" PRIu64 ", got %s%s", option->min,
+                             option->max, got, fix);
+    return ebm_error_set(reterr, EBM_INVALID, where, "expected %s%s, got %s%s",
+                         option->kind == OPTION_WORD ? "one of " : "", option->value, got, fix);
 }
 
 enum ebm_status options_assign(struct options *options, const struct option *option, enum options_source source,
                                const char *where, const char *value, struct ebm_error *reterr)
 {
-    if (option->kind == OPTION_WHOLE) {
-        enum ebm_status status = assign_whole(options, option, where, value, reterr);
-        if (status != EBM_OK)
-            return status;
-    } else if (option->kind == OPTION_WORD && !is_among(option->value, value)) {
-        return ebm_error_set(reterr, EBM_INVALID, where, "expected one of %s, got '%.60s'", option->value, value);
-    } else if (value[0] == 0) {
-        return ebm_error_set(reterr, EBM_INVALID, where, "expected %s, got nothing", option->value);
-    } else {
-        set_text(options, option, value);
+    uint64_t whole = 0;
+    bool is_good = value[0] != 0;
+    if (option->kind == OPTION_WHOLE)
+        is_good = read_whole(option, value, &whole);
+    else if (option->kind == OPTION_WORD)
+        is_good = is_among(option->value, value);
+    if (!is_good) {
+        char got[NAME_BYTES];
+        (void)snprintf(got, sizeof got, "'%.60s'", value);
+        return options_refuse(option, source, where, value[0] ? got : "nothing", reterr);
     }
+    if (option->kind == OPTION_WHOLE)
+        set_whole(options, option, whole);
+    else
+        set_text(options, option, value);
     options->sources[option - options_table] = (uint8_t)source;
     return EBM_OK;
 }

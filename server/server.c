@@ -22,6 +22,7 @@
 
 #include "core/log.h"
 #include "server/lingering.h"
+#include "server/listen.h"
 #include "server/notify.h"
 #include "server/routes.h"
 #include "server/worker.h"
@@ -366,7 +367,9 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
     _Atomic bool stop = false;
     struct model_store *store = NULL;
     struct model_store_config config = store_config(options, &stop);
-    enum ebm_status status = model_store_open(&config, &store, reterr);
+    enum ebm_status status = listen_check(options->host, reterr);
+    if (status == EBM_OK)
+        status = model_store_open(&config, &store, reterr);
     for (size_t i = 0; status == EBM_OK && i < model_store_count(store); i++) {
         const struct model_store_entry *entry = model_store_at(store, i);
         if (!entry->model)

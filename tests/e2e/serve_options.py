@@ -46,8 +46,11 @@ def test_mistakes_name_their_place(binary):
 def test_check_config_loads_every_model(binary):
     repository = Repository().golden("relu_1d")
     try:
-        done = run(binary, "--model-repository", repository.path, "--check-config")
+        done = run(binary, "--model-repository", repository.path, "--check-config", "--log-level", "error")
         assert done.returncode == 0 and "all is well" in done.stderr, done.stderr
+        assert "model loaded: model=relu_1d version=1" in done.stderr, done.stderr
+        done = run(binary, "--model-repository", repository.path, "--check-config", "--host", "somewhere")
+        assert done.returncode == 1 and "--host: 'somewhere' is not a numeric address" in done.stderr, done.stderr
         folder = os.path.join(repository.path, "broken", "1")
         os.makedirs(folder)
         with open(os.path.join(folder, "model.safetensors"), "wb") as file:

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/log.h"
 #include "server/options.h"
 
 #define ARGUMENTS(...) ((const char *const[]){"ebm-server", __VA_ARGS__})
@@ -65,13 +66,16 @@ static void expect_refusal(enum ebm_status status, const char *where, const char
 Test(options, refusals_say_where_and_what)
 {
     expect_refusal(PARSE("--port", "1"), "--model-repository", "missing");
+    expect_refusal(PARSE("--check-config"), "--model-repository", "EBM_SERVER_MODEL_REPOSITORY or a file of --config");
+    expect_refusal(PARSE("--confg", "a"), "--confg", "did you mean 'config'?");
     expect_refusal(PARSE("--model-repository"), "--model-repository", "expected a value");
     expect_refusal(PARSE("--model-repository", ""), "--model-repository", "expected DIR");
     expect_refusal(PARSE("--model-repository="), "--model-repository", "expected DIR");
-    expect_refusal(PARSE("--model-repository", "a", "--port", "65536"), "--port", "from 0 to 65535, got '65536'");
+    expect_refusal(PARSE("--model-repository", "a", "--port", "65536"), "--port",
+                   "expected a whole number from 0 to 65535, got '65536'; leave it out for the default, 8080");
     expect_refusal(PARSE("--model-repository", "a", "--port", "-1"), "--port", "got '-1'");
     expect_refusal(PARSE("--model-repository", "a", "--port", "80x"), "--port", "got '80x'");
-    expect_refusal(PARSE("--model-repository", "a", "--port="), "--port", "got ''");
+    expect_refusal(PARSE("--model-repository", "a", "--port="), "--port", "got nothing; leave it out");
     expect_refusal(PARSE("--model-repository", "a", "--port", "99999999999999999999999"), "--port", "got '9999");
     expect_refusal(PARSE("--model-repository", "a", "--max-batch-size", "0"), "--max-batch-size", "from 1 to 1024");
     expect_refusal(PARSE("--model-repository", "a", "--max_batch_size", "1"), "--max_batch_size", "unknown option");
@@ -171,15 +175,21 @@ Test(options, what_a_file_may_not_hold)
         const char *text, *key, *fragment;
     } cases[] = {
         {"{\"prot\": 1}", "prot", "unknown option, did you mean 'port'?"},
-        {"{\"port\": 70000}", "port", "from 0 to 65535, got '70000'"},
-        {"{\"port\": \"80\"}", "port", "expected a whole number from 0 to 65535"},
-        {"{\"port\": -1}", "port", "expected a whole number"},
-        {"{\"port\": 1.5}", "port", "expected a whole number"},
+        {"{\"config\": \"a\"}", "config", "unknown option; docs/OPTIONS.md and --help"},
+        {"{\"port\": 70000}", "port", "from 0 to 65535, got '70000'; remove the key for the default, 8080"},
+        {"{\"port\": \"80\"}", "port",
+         "expected a whole number from 0 to 65535, got \"80\", a text: write a number without quotes; remove the key"},
+        {"{\"port\": -1}", "port", "expected a whole number from 0 to 65535, got '-1'"},
+        {"{\"port\": 1.5}", "port", "got 1.5; remove"},
+        {"{\"port\": null}", "port", "got null; remove"},
+        {"{\"port\": [[[1]]]}", "port", "got [[[1]]]; remove"},
+        {"{\"model_repository\": true}", "model_repository", "expected DIR, got true without quotes"},
         {"{\"log_level\": \"loud\"}", "log_level", "expected one of error|warning|info|debug, got 'loud'"},
-        {"{\"host\": 1}", "host", "expected a text in quotes"},
+        {"{\"host\": 1}", "host", "expected ADDRESS, got 1 without quotes; remove the key for the default, 127.0.0.1"},
         {"{\"host\": \"\"}", "host", "got nothing"},
         {"{\"port\": 1, \"port\": 2}", NULL, "not valid JSON: duplicate"},
         {"{\"port\": 1", NULL, "line 1, column"},
+        {"{\"port\": 1,}", NULL, "; --print-config shows a valid file"},
         {"[]", NULL, "expected an object"},
         {"", NULL, "not valid JSON"},
     };
@@ -198,18 +208,75 @@ Test(options, what_a_file_may_not_hold)
     cr_expect_eq(PARSE("--config"), EBM_INVALID);
 }
 
+Test(options, a_file_has_a_limit_and_a_long_path_shows_its_end)
+{
+    char *text = malloc(LIMIT_OPTIONS_FILE_BYTES + 2), path[512] = "";
+    cr_assert_not_null(text);
+    memset(text, ' ', LIMIT_OPTIONS_FILE_BYTES + 1);
+    text[LIMIT_OPTIONS_FILE_BYTES + 1] = 0;
+    memcpy(text, "{}", 2);
+    const char *file = write_file(text);
+    cr_expect_eq(PARSE("--model-repository", "m", "--config", file), EBM_INVALID);
+    cr_expect_not_null(strstr(error.text, "at most 65536 bytes"), "%s", error.text);
+    (void)unlink(file);
+    text[LIMIT_OPTIONS_FILE_BYTES] = 0;
+    file = write_file(text);
+    cr_expect_eq(PARSE("--model-repository", "m", "--config", file), EBM_OK, "%s", error.text);
+    options_done(&options);
+    (void)unlink(file);
+    free(text);
+    file = write_file("{\"prot\": 1}");
+    while (strlen(path) < 200)
+        (void)snprintf(path + strlen(path), sizeof path - strlen(path), "/tmp/..");
+    (void)snprintf(path + strlen(path), sizeof path - strlen(path), "%s", file);
+    cr_expect_eq(PARSE("--model-repository", "m", "--config", path), EBM_INVALID);
+    cr_expect(strstr(error.where, strrchr(file, '/')) && strstr(error.where, ": prot"), "%s", error.where);
+    (void)unlink(file);
+}
+
+static char warnings[1024];
+
+static void keep_line(void *user, enum ebm_log_level level, const char *line)
+{
+    (void)user;
+    (void)level;
+    (void)snprintf(warnings + strlen(warnings), sizeof warnings - strlen(warnings), "%s\n", line);
+}
+
 Test(options, variables_are_checked_as_flags_are)
 {
     const char *const bad[] = {"EBM_SERVER_PORT=x", NULL};
     environment = bad;
     cr_assert_eq(PARSE("--model-repository", "m"), EBM_INVALID);
     cr_assert_str_eq(error.where, "EBM_SERVER_PORT");
-    const char *const links[] = {"EBM_SERVER_PORT=tcp://10.0.0.1:80", "EBM_SERVER_SERVICE_HOST=10.0.0.1",
-                                 "EBM_SERVER_PORT_80_TCP_ADDR=10.0.0.1", "EBM_SERVER_PROT=1", NULL};
+    cr_assert_not_null(strstr(error.text, "got 'x'; unset the variable for the default, 8080"), "%s", error.text);
+    const char *const links[] = {"EBM_SERVER_PORT=tcp://10.0.0.1:80",
+                                 "EBM_SERVER_SERVICE_HOST=10.0.0.1",
+                                 "EBM_SERVER_PORT_80_TCP_ADDR=10.0.0.1",
+                                 "EBM_SERVER_CANARY_PORT=tcp://10.0.0.1:80",
+                                 "EBM_SERVER_CANARY_SERVICE_PORT_HTTP=80",
+                                 "EBM_SERVER_PROT=1",
+                                 "EBM_SERVER_XYZZY=1",
+                                 NULL};
     environment = links;
+    ebm_log_set(keep_line, NULL);
     cr_assert_eq(PARSE("--model-repository", "m"), EBM_OK, "%s: %s", error.where, error.text);
     cr_assert_eq(options.port, 8080);
+    cr_expect_str_eq(warnings,
+                     "a variable is no option, and is passed over, did you mean 'port'? name=EBM_SERVER_PROT\n"
+                     "a variable is no option, and is passed over: name=EBM_SERVER_XYZZY\n");
+    ebm_log_set(NULL, NULL);
     environment = NULL;
+}
+
+Test(options, a_file_can_be_started_without_a_repository)
+{
+    struct ebm_buf text;
+    ebm_buf_init(&text, 65536);
+    cr_assert_eq(PARSE("--print-config"), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(options_print(&options, &text), EBM_OK);
+    cr_expect_null(strstr(text.bytes, "model_repository"), "%s", text.bytes);
+    ebm_buf_done(&text);
 }
 
 Test(options, what_is_printed_can_be_read_again)
