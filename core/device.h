@@ -33,13 +33,20 @@ struct ebm_ctx_limits {
     bool training;        /* backward will be called: keep activations of one row */
 };
 
-enum ebm_estimator { EBM_ESTIMATE_IMPORTANCE, EBM_ESTIMATE_MIXTURE };
+/* EXACT and QUADRATURE: D = 1, no draws (core/scalar.h). EXACT needs linear layers with relu or identity on the
+ * target's way; beyond the plan's limit of pieces it answers by QUADRATURE, and says so in the estimate. */
+enum ebm_estimator { EBM_ESTIMATE_IMPORTANCE, EBM_ESTIMATE_MIXTURE, EBM_ESTIMATE_EXACT, EBM_ESTIMATE_QUADRATURE };
+
+/* How importance sampling draws: words of Philox, or one scrambled Sobol set in D + 1 dimensions, whose first
+ * coordinate picks the component: 8 scrambles of M / 8 points, whose spread is the error estimate. */
+enum ebm_draw_scheme { EBM_SCHEME_INDEPENDENT, EBM_SCHEME_SOBOL };
 
 /* Draws to give out. FAIR: n_draws independent draws of p: importance chooses among its own by their weights, with
  * replacement; a mixture draws them. WEIGHTED: importance's own, all of them, with their weights. */
 enum ebm_draws { EBM_DRAWS_NONE, EBM_DRAWS_FAIR, EBM_DRAWS_WEIGHTED };
 
 #define EBM_MAX_PROBABILITIES (LIMIT_QUANTILES + 3u) /* quantiles, the median, two ends of an interval */
+#define EBM_MAX_INTERVALS 32u                        /* of one highest-density region */
 
 /* What to compute for a row. Borrows the probabilities until the call returns. */
 struct ebm_estimate_spec {
@@ -47,7 +54,13 @@ struct ebm_estimate_spec {
     uint32_t n_probabilities;     /* at most EBM_MAX_PROBABILITIES */
     const double *probabilities;  /* each in (0, 1) */
     enum ebm_draws draws;
-    uint32_t n_draws; /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
+    uint32_t n_draws;            /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
+    enum ebm_draw_scheme scheme; /* of importance */
+    double defensive;            /* of importance: share of a wide Gaussian mixed into the proposal, 0: none */
+    double target_ess;           /* of importance: blocks of `samples` are added until ess reaches it; 0: one block */
+    uint32_t max_samples;        /* then at most so many draws */
+    bool smooth_weights;         /* of importance: PSIS replaces the largest weights */
+    double region_level;         /* in (0, 1): mass of a highest-density region, D = 1; 0: not wanted */
 };
 
 /* One row's answer, in standardised units. The caller gives the arrays; NULL where it does not want one.
@@ -56,11 +69,24 @@ struct ebm_estimate {
     enum ebm_status status;
     double *mean;       /* (D) */
     double *variance;   /* (D), >= 0 */
-    double *mcse_mean;  /* (D), Monte Carlo standard error of the mean; 0 for mixture */
+    double *covariance; /* (D, D) */
+    double *mcse_mean;  /* (D), Monte Carlo standard error of the mean; 0 without draws */
     double *quantiles;  /* (n_probabilities, D): the smallest y with cumulative weight >= p, per coordinate */
+    double *mode;       /* (D): where the density is highest; by draws, the best of them */
+    double *entropy;    /* 1 number, of the standardised density, nats */
+    double *region;     /* (EBM_MAX_INTERVALS, 2): lower and upper end of each interval, ascending */
+    uint32_t n_intervals;
+    double *cdf, *crps; /* (task's n_at): at its points; D = 1 */
     double log_z;       /* of the standardised density; 0 for mixture */
-    double ess;         /* effective samples, 1 .. M; 0 for mixture */
-    double max_weight;  /* largest normalised weight; 0 for mixture */
+    double log_z_std_error;
+    double ess;        /* effective samples, 1 .. M; 0 without draws */
+    double max_weight; /* largest normalised weight; 0 without draws */
+    double pareto_k;   /* shape of the largest weights' tail; NaN with fewer than 25 draws, or without */
+    uint32_t samples;  /* draws that the answer rests on; 0 without */
+    uint32_t pieces;   /* of exact: pieces of f; of quadrature: panels */
+    bool proper;       /* false: only the recorded support makes the integral finite */
+    double support[2]; /* of exact and quadrature: the ends of what was integrated, maybe infinite */
+    enum ebm_estimator used;
     float *draws;       /* (n_draws, D) fair, (M, D) weighted */
     float *log_weights; /* (M), normalised; of weighted draws */
 };
@@ -72,9 +98,11 @@ struct ebm_task {
     const struct ebm_estimate_spec *spec;
     struct ebm_estimate *out;
     uint32_t n_y;
-    const float *h_y; /* (n_y, D) */
-    float *h_f;       /* (n_y); by importance only */
-    float *h_log_q;   /* (n_y) */
+    const float *h_y;   /* (n_y, D) */
+    float *h_f;         /* (n_y); not by mixture */
+    float *h_log_q;     /* (n_y); NaN without a proposal */
+    uint32_t n_at;      /* points at which cdf and crps are wanted; D = 1 */
+    const double *h_at; /* (n_at) */
     bool (*wanted)(const void *who);
     const void *who;
 };

@@ -22,9 +22,10 @@
 struct ebm_plan {
     _Atomic uint32_t references;
     const struct ebm_kernels *kernels;
-    struct ebm_net_desc net; /* its layers lie in `layers` */
+    struct ebm_net_desc net; /* its layers lie in `layers`, its support in `support` */
     struct ebm_layer *layers;
-    float *params;       /* (P) */
+    struct ebm_support *support; /* (D) */
+    float *params;               /* (P) */
     uint32_t x_tile;     /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
     uint32_t energy_out; /* outputs of the first energy layer, 0 without an energy net */
     uint32_t widest_x, widest_y;       /* numbers a lane of the largest input or output on each side */

@@ -38,6 +38,13 @@ static bool copy_net(struct ebm_plan *plan, const struct ebm_net_desc *net)
     if (plan->layers == NULL)
         return false;
     plan->net = *net;
+    plan->support = calloc(net->D, sizeof *plan->support);
+    if (plan->support == NULL)
+        return false;
+    for (uint32_t d = 0; d < net->D; d++)
+        plan->support[d] = net->support != NULL ? net->support[d]
+                                                : (struct ebm_support){EBM_SUPPORT_REAL, -INFINITY, INFINITY};
+    plan->net.support = plan->support;
     struct ebm_layer *next = plan->layers;
     struct ebm_net *nets[] = {&plan->net.feature, &plan->net.target,       &plan->net.energy,
                               &plan->net.mean,    &plan->net.log_variance, &plan->net.weight};
@@ -168,6 +175,7 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
     if (plan == NULL || atomic_fetch_sub_explicit(&plan->references, 1, memory_order_acq_rel) != 1)
         return NULL;
     free(plan->layers);
+    free(plan->support);
     free(plan->params);
     free(plan->slots);
     free(plan->gradient);

@@ -48,6 +48,18 @@ struct ebm_range {
     size_t first, count;
 };
 
+/* Where one target dimension lives, standardised. */
+enum ebm_support_kind {
+    EBM_SUPPORT_REAL,     /* the line; finite lower and upper are where scalar densities are integrated */
+    EBM_SUPPORT_BOUNDED,  /* density 0 outside of [lower, upper]; proposals and noise are truncated to it */
+    EBM_SUPPORT_PERIODIC, /* period upper - lower; proposals and noise are wrapped */
+};
+
+struct ebm_support {
+    enum ebm_support_kind kind;
+    double lower, upper; /* lower < upper; -inf, +inf: none stated (REAL only) */
+};
+
 /* h = feature(x) (H);  g = target(y) (G);  f = energy([h, g]), h first.
  * Mixture over y: mean(h) and log_variance(h) are (D, K), K inner; weight(h) gives K logits; diagonal. */
 struct ebm_net_desc {
@@ -57,6 +69,7 @@ struct ebm_net_desc {
     uint32_t K;    /* components, 0 without a proposal */
     bool has_energy;
     bool trains_features;                   /* the proposal's gradient reaches the feature net */
+    const struct ebm_support *support;      /* (D); NULL: the whole line in every dimension */
     struct ebm_net feature, target, energy; /* energy.n_layers 0 exactly when !has_energy */
     struct ebm_net mean, log_variance, weight;
     size_t n_params;

@@ -378,6 +378,23 @@ static enum ebm_status read_bounds(const struct reader *r, const json_t *object,
     return EBM_OK;
 }
 
+/* The support as devices read it: standardised, infinite where none is stated. */
+static enum ebm_status settle_support(const struct reader *r, const struct ebm_target_config *target)
+{
+    struct ebm_support *support = calloc(target->dim, sizeof *support);
+    if (!support)
+        return ebm_error_set(r->reterr, EBM_NO_MEMORY, "target", "no memory");
+    for (uint32_t d = 0; d < target->dim; d++) {
+        support[d] = (struct ebm_support){EBM_SUPPORT_REAL, -INFINITY, INFINITY};
+        if (target->lower) {
+            support[d].lower = (target->lower[d] - target->mean[d]) / target->std[d];
+            support[d].upper = (target->upper[d] - target->mean[d]) / target->std[d];
+        }
+    }
+    r->config->net.support = r->config->support = support;
+    return EBM_OK;
+}
+
 static enum ebm_status read_target(const struct reader *r, json_t *object)
 {
     static const char *const keys[] = {"dim", "names", "mean", "std", "support", "lower", "upper", NULL};
@@ -397,6 +414,8 @@ static enum ebm_status read_target(const struct reader *r, json_t *object)
                                  &target->std);
     if (status == EBM_OK)
         status = read_bounds(r, object, target);
+    if (status == EBM_OK)
+        status = settle_support(r, target);
     r->config->net.D = target->dim;
     return status;
 }
@@ -775,6 +794,7 @@ struct ebm_config *ebm_config_free(struct ebm_config *config)
     for (int i = 0; i < EBM_NETS; i++)
         free(config->layers[i]);
     free(config->params);
+    free(config->support);
     free(config);
     return NULL;
 }

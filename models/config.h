@@ -52,9 +52,10 @@ struct ebm_config {
     char *description; /* NULL: none */
     struct ebm_input_config input;
     struct ebm_target_config target;
-    char *training;          /* JSON text of how it came to be; NULL: none */
-    char *extensions;        /* JSON text; NULL: none */
-    struct ebm_net_desc net; /* its nets point to `layers` */
+    char *training;              /* JSON text of how it came to be; NULL: none */
+    char *extensions;            /* JSON text; NULL: none */
+    struct ebm_net_desc net;     /* its nets point to `layers`, its support to `support` */
+    struct ebm_support *support; /* (D), standardised */
     struct ebm_layer *layers[EBM_NETS];
     struct ebm_param *params; /* (n_params): the tensors, in the order of their offsets */
     size_t n_params;
