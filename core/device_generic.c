@@ -4,7 +4,7 @@
  *              mixture parameters; kept row by row
  *   propose    one row's targets, in lanes, and their log q
  *   score      tiles of EBM_TILE samples: target net, energy net -> f
- *   estimate   s = f - log q; weights, moments, quantiles, in double where they are sums
+ *   estimate   by importance: device_importance.c; by the mixture: here
  *
  * A tile is always computed whole (zero padded rows, further draws for samples), so that neither neighbours nor counts
  * change a number. Nothing is allocated outside ctx_prepare. */
@@ -171,7 +171,7 @@ static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
 }
 
 /* Starts the targets of row b: `propose` without the draws. */
-static void begin_row(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
+void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
 {
     EBM_ASSERT(ctx->plan != NULL && b < ctx->B && row->samples >= 1 && row->samples < ctx->stride);
     ctx->b = b;
@@ -181,7 +181,7 @@ static void begin_row(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row
     ctx->has_density = ctx->plan->net.K == 0 || bind_row(ctx, b);
 }
 
-static void propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at)
+void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at)
 {
     uint32_t D = ctx->plan->net.D;
     if (h_y == NULL)
@@ -198,9 +198,9 @@ static enum ebm_status propose(struct ebm_ctx *ctx, uint32_t b, const struct ebm
 {
     if (h_y == NULL && ctx->plan->net.K == 0)
         return EBM_INVALID;
-    begin_row(ctx, b, row);
+    ebm_row_begin(ctx, b, row);
     for (size_t at = 0; at < ctx->M; at += EBM_TILE)
-        propose_tile(ctx, row, h_y, at);
+        ebm_row_propose_tile(ctx, row, h_y, at);
     return EBM_OK;
 }
 
@@ -217,7 +217,7 @@ static void gradient_tile(struct ebm_ctx *ctx, const struct ebm_tape *target, co
         memcpy(ctx->grad_y.p + d * ctx->stride + at, space.da + (size_t)d * EBM_TILE, EBM_TILE * sizeof(float));
 }
 
-static void score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
+void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
 {
     const struct ebm_plan *plan = ctx->plan;
     const struct ebm_net_desc *net = &plan->net;
@@ -249,7 +249,7 @@ static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
     if (!ctx->plan->net.has_energy)
         return EBM_INVALID;
     for (size_t at = 0; at < ctx->M; at += EBM_TILE)
-        score_tile(ctx, at, want_grad_y);
+        ebm_row_score_tile(ctx, at, want_grad_y);
     ctx->is_scored = true;
     ctx->has_gradient = want_grad_y;
     return EBM_OK;
@@ -257,7 +257,7 @@ static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
 
 /* ---- answers ---- */
 
-static void copy_targets(float *dst, const struct ebm_ctx *ctx, const float *lanes)
+void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes)
 {
     uint32_t D = ctx->plan->net.D;
     for (uint32_t m = 0; m < ctx->M; m++)
@@ -265,54 +265,7 @@ static void copy_targets(float *dst, const struct ebm_ctx *ctx, const float *lan
             dst[(size_t)m * D + d] = lanes[d * ctx->stride + m];
 }
 
-static void copy_log_weights(float *h_dst, const struct ebm_ctx *ctx)
-{
-    double max = -INFINITY, sum = 0.0;
-    for (uint32_t m = 0; m < ctx->M; m++) {
-        h_dst[m] = ctx->f.p[m] - ctx->log_q.p[m];
-        max = fmax(max, (double)h_dst[m]);
-    }
-    for (uint32_t m = 0; m < ctx->M; m++)
-        sum += exp((double)h_dst[m] - max);
-    for (uint32_t m = 0; m < ctx->M; m++)
-        h_dst[m] = (float)((double)h_dst[m] - max - log(sum));
-}
-
-/* n draws by weight, with replacement: the first whose cumulative weight passes a uniform number. */
-static void choose_draws(float *dst, struct ebm_ctx *ctx, uint32_t n)
-{
-    double *cumulative = (double *)(void *)ctx->pairs, sum = 0.0;
-    uint32_t D = ctx->plan->net.D;
-    for (uint32_t m = 0; m < ctx->M; m++)
-        cumulative[m] = sum += (double)ctx->w.p[m];
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t words[4], low = 0, high = ctx->M - 1;
-        ebm_philox(ctx->row.seed, ctx->row.row_in_request, i, EBM_STREAM_RESAMPLE, 0, words);
-        double at = sum * ((double)(((uint64_t)words[0] << 32 | words[1]) >> 11) * 0x1p-53);
-        while (low < high) {
-            uint32_t middle = low + (high - low) / 2;
-            if (cumulative[middle] > at)
-                high = middle;
-            else
-                low = middle + 1;
-        }
-        for (uint32_t d = 0; d < D; d++)
-            dst[(size_t)i * D + d] = ctx->y.p[d * ctx->stride + low];
-    }
-}
-
-/* After the weights ctx->w of importance; a mixture's draws are fair as they are. */
-static void give_draws(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
-{
-    if (spec->draws == EBM_DRAWS_FAIR && spec->estimator == EBM_ESTIMATE_IMPORTANCE)
-        choose_draws(out->draws, ctx, spec->n_draws);
-    else if (spec->draws != EBM_DRAWS_NONE)
-        copy_targets(out->draws, ctx, ctx->y.p);
-    if (spec->draws == EBM_DRAWS_WEIGHTED)
-        copy_log_weights(out->log_weights, ctx);
-}
-
-static void set_invalid(const struct ebm_estimate_spec *spec, uint32_t D, uint32_t M, struct ebm_estimate *out)
+void ebm_estimate_invalid(const struct ebm_estimate_spec *spec, uint32_t D, uint32_t M, struct ebm_estimate *out)
 {
     double *arrays[] = {out->mean, out->variance, out->mcse_mean};
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
@@ -351,47 +304,8 @@ static void estimate_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec
             ebm_quantile_mixture(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, q, d);
     }
     out->log_z = out->ess = out->max_weight = 0.0;
-    give_draws(ctx, spec, out);
-    out->status = EBM_OK;
-}
-
-static void estimate_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
-                                uint32_t d, uint32_t padded, double sum)
-{
-    uint32_t D = ctx->plan->net.D;
-    const float *y = ctx->y.p + d * ctx->stride;
-    double mean, variance, error;
-    if (out->mean != NULL || out->variance != NULL || out->mcse_mean != NULL) {
-        ctx->kernels->moments(y, ctx->w.p, padded, sum, &mean, &variance, &error);
-        if (out->mean != NULL)
-            out->mean[d] = mean;
-        if (out->variance != NULL)
-            out->variance[d] = variance;
-        if (out->mcse_mean != NULL)
-            out->mcse_mean[d] = sqrt(error);
-    }
-    if (out->quantiles != NULL)
-        ebm_quantile_weighted(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, y, ctx->w.p, ctx->M,
-                              (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride});
-}
-
-static void estimate_importance(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
-{
-    uint32_t D = ctx->plan->net.D, padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
-    double max, sum, squares;
-    for (uint32_t m = 0; m < padded; m++)
-        ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
-    ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &max, &sum, &squares);
-    if (isnan(max)) {
-        set_invalid(spec, D, ctx->M, out);
-        return;
-    }
-    for (uint32_t d = 0; d < D; d++)
-        estimate_coordinate(ctx, spec, out, d, padded, sum);
-    out->log_z = max + log(sum) - log((double)ctx->M);
-    out->ess = sum * sum / squares;
-    out->max_weight = 1.0 / sum;
-    give_draws(ctx, spec, out);
+    if (spec->draws != EBM_DRAWS_NONE)
+        ebm_row_copy(out->draws, ctx, ctx->y.p);
     out->status = EBM_OK;
 }
 
@@ -402,17 +316,17 @@ static enum ebm_status estimate(struct ebm_ctx *ctx, const struct ebm_estimate_s
         return EBM_INVALID;
     EBM_ASSERT(ctx->is_scored || spec->estimator == EBM_ESTIMATE_MIXTURE);
     if (!ctx->has_density)
-        set_invalid(spec, ctx->plan->net.D, ctx->M, out);
+        ebm_estimate_invalid(spec, ctx->plan->net.D, ctx->M, out);
     else if (spec->estimator == EBM_ESTIMATE_MIXTURE)
         estimate_mixture(ctx, spec, out);
     else
-        estimate_importance(ctx, spec, out);
+        ebm_importance_estimate(ctx, spec, out);
     return EBM_OK;
 }
 
 /* ---- a whole batch ---- */
 
-static bool is_wanted(const struct ebm_task *task)
+bool ebm_task_is_wanted(const struct ebm_task *task)
 {
     return task->wanted == NULL || task->wanted(task->who);
 }
@@ -425,13 +339,13 @@ static bool draw_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t 
     bool by_mixture = spec->estimator == EBM_ESTIMATE_MIXTURE, draws = !by_mixture || spec->draws == EBM_DRAWS_FAIR;
     if (by_mixture)
         row.samples = draws ? spec->n_draws : 1;
-    begin_row(ctx, b, &row);
-    bool wanted = is_wanted(task);
+    ebm_row_begin(ctx, b, &row);
+    bool wanted = ebm_task_is_wanted(task);
     for (size_t at = 0; wanted && draws && at < ctx->M; at += EBM_TILE) {
-        propose_tile(ctx, &row, NULL, at);
+        ebm_row_propose_tile(ctx, &row, NULL, at);
         if (!by_mixture)
-            score_tile(ctx, at, false);
-        wanted = is_wanted(task);
+            ebm_row_score_tile(ctx, at, false);
+        wanted = ebm_task_is_wanted(task);
     }
     ctx->is_scored = wanted && !by_mixture;
     return wanted;
@@ -442,12 +356,12 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
 {
     struct ebm_row row = {.samples = task->n_y};
     bool wanted = true, by_energy = task->spec->estimator == EBM_ESTIMATE_IMPORTANCE;
-    begin_row(ctx, b, &row);
+    ebm_row_begin(ctx, b, &row);
     for (size_t at = 0; wanted && at < ctx->M; at += EBM_TILE) {
-        propose_tile(ctx, &row, task->h_y, at);
+        ebm_row_propose_tile(ctx, &row, task->h_y, at);
         if (by_energy)
-            score_tile(ctx, at, false);
-        wanted = is_wanted(task);
+            ebm_row_score_tile(ctx, at, false);
+        wanted = ebm_task_is_wanted(task);
     }
     for (uint32_t m = 0; m < task->n_y; m++) {
         task->h_log_q[m] = ctx->has_density ? ctx->log_q.p[m] : NAN;
@@ -502,7 +416,7 @@ static enum ebm_status fetch(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t 
         memcpy(h_dst, ctx->log_weight.p + (size_t)b * net->K, net->K * sizeof *h_dst);
         return EBM_OK;
     case EBM_FETCH_TARGETS:
-        copy_targets(h_dst, ctx, ctx->y.p);
+        ebm_row_copy(h_dst, ctx, ctx->y.p);
         return EBM_OK;
     case EBM_FETCH_LOG_Q:
         memcpy(h_dst, ctx->log_q.p, ctx->M * sizeof *h_dst);
@@ -511,12 +425,12 @@ static enum ebm_status fetch(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t 
         memcpy(h_dst, ctx->f.p, ctx->M * sizeof *h_dst);
         return ctx->is_scored ? EBM_OK : EBM_INVALID;
     case EBM_FETCH_GRAD_Y:
-        copy_targets(h_dst, ctx, ctx->grad_y.p);
+        ebm_row_copy(h_dst, ctx, ctx->grad_y.p);
         return ctx->has_gradient ? EBM_OK : EBM_INVALID;
     case EBM_FETCH_LOG_WEIGHTS:
         if (!ctx->is_scored || net->K == 0)
             return EBM_INVALID;
-        copy_log_weights(h_dst, ctx);
+        ebm_importance_log_weights(h_dst, ctx);
         return EBM_OK;
     }
     return EBM_INVALID;

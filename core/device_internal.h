@@ -3,7 +3,8 @@
  *   device_plan.c      the plan: weights, training state, the position self-test
  *   device_nets.c      layers forward and backward, and their memory
  *   mixture.c          a row's mixture, ready for the kernels
- *   device_generic.c   the context: x side, draws, scores, estimates
+ *   device_generic.c   the context: x side, draws, scores; the table
+ *   device_importance.c   estimates by weighted draws
  *   device_train.c     the backward pass of a chunk of rows
  *
  * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row.
@@ -119,6 +120,24 @@ void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, ui
  * layer is residual, dh (H) +=, both unless NULL. Leaves dg (G, lanes) in space->da. */
 void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t lanes, const struct ebm_tape *tape,
                          float *grads, float *dhx, float *dh, struct ebm_backward_space *space);
+
+/* What the estimators share (device_generic.c). Starts the targets of row b: its mixture is bound, M is row->samples.
+ */
+void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row);
+/* Targets at .. at + EBM_TILE - 1 and their log q: draws when h_y is NULL, else h_y (M, D). */
+void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at);
+/* f, and its gradient in y, of the same. */
+void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y);
+/* dst (M, D) from lanes (D, stride) */
+void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);
+/* An estimate without any number: all NaN. */
+void ebm_estimate_invalid(const struct ebm_estimate_spec *spec, uint32_t D, uint32_t M, struct ebm_estimate *out);
+bool ebm_task_is_wanted(const struct ebm_task *task);
+
+/* Of the row last proposed and scored, whose mixture is finite. */
+void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
+/* Normalised log weights (M) of the same. */
+void ebm_importance_log_weights(float *h_dst, const struct ebm_ctx *ctx);
 
 enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan);
 void ebm_train_done(struct ebm_train_space *space);
