@@ -167,7 +167,7 @@ static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
     const struct ebm_net_desc *net = &ctx->plan->net;
     size_t DK = (size_t)net->D * net->K;
     return ebm_mixture_bind(&ctx->mixture, ctx->mixture_space.p, ctx->mean.p + b * DK, ctx->log_variance.p + b * DK,
-                            ctx->log_weight.p + (size_t)b * net->K, net->D, net->K);
+                            ctx->log_weight.p + (size_t)b * net->K, net->support, net->D, net->K);
 }
 
 /* Starts the targets of row b: `propose` without the draws. */

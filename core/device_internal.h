@@ -96,9 +96,10 @@ float *ebm_tape_lay(struct ebm_tape *tape, const struct ebm_net *net, float *bas
 const float *ebm_net_run(const struct ebm_plan *plan, const struct ebm_net *net, uint32_t first, const float *in,
                          uint32_t lanes, const struct ebm_tape *tape, float *a, float *b);
 
-/* Derived arrays of a mixture in `space` (4 D K + 3 K floats at least). False when it holds no finite density. */
+/* Derived arrays of a mixture over `support` (D; NULL: the whole line; borrow) in `space` (ebm_mixture_count floats).
+ * False when it holds no finite density. */
 bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
-                      const float *log_weight, uint32_t D, uint32_t K);
+                      const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K);
 size_t ebm_mixture_count(uint32_t D, uint32_t K);
 
 /* Normalises logits (K) in double. */

@@ -140,7 +140,8 @@ static bool bind_noise(struct chunk *c, uint32_t b, struct ebm_mixture *ret_nois
     size_t DK = (size_t)D * net->K;
     if (!ebm_loss_has_fixed_noise(c->spec->loss))
         return ebm_mixture_bind(ret_noise, c->ctx->mixture_space.p, c->ctx->mean.p + b * DK,
-                                c->ctx->log_variance.p + b * DK, c->ctx->log_weight.p + (size_t)b * net->K, D, net->K);
+                                c->ctx->log_variance.p + b * DK, c->ctx->log_weight.p + (size_t)b * net->K,
+                                net->support, D, net->K);
     float *mean = c->ctx->train.noise.p, *log_variance = mean + (size_t)D * K,
           *log_weight = log_variance + (size_t)D * K;
     for (uint32_t k = 0; k < K; k++) {
@@ -150,7 +151,7 @@ static bool bind_noise(struct chunk *c, uint32_t b, struct ebm_mixture *ret_nois
             log_variance[d * K + k] = (float)(2.0 * log((double)c->spec->sigmas[(size_t)k * D + d]));
         }
     }
-    return ebm_mixture_bind(ret_noise, log_weight + K, mean, log_variance, log_weight, D, K);
+    return ebm_mixture_bind(ret_noise, log_weight + K, mean, log_variance, log_weight, net->support, D, K);
 }
 
 /* y: draws 0 .. M - 1, the true target from M to the end of the lanes; and their log density under the noise. */

@@ -16,12 +16,13 @@
 /* One row's mixture, borrowed. */
 struct ebm_mixture {
     uint32_t D, K;
-    const float *mean;       /* (D, K) */
-    const float *inv_std;    /* (D, K) exp(-log_variance / 2) */
-    const float *std;        /* (D, K) */
-    const float *log_weight; /* (K) normalised */
-    const float *log_const;  /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi) */
-    const float *cumulative; /* (K) of the weights, the last one 2: above every uniform number */
+    const float *mean;                 /* (D, K) */
+    const float *inv_std;              /* (D, K) exp(-log_variance / 2) */
+    const float *std;                  /* (D, K) */
+    const float *log_weight;           /* (K) normalised */
+    const float *log_const;            /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi) */
+    const float *cumulative;           /* (K) of the weights, the last one 2: above every uniform number */
+    const struct ebm_support *support; /* (D); NULL: the whole line in every dimension */
 };
 
 /* Gradient of log q in a row's mixture, summed over lanes with weights. */
@@ -54,6 +55,10 @@ struct ebm_kernels {
      * component, word 1 + d makes coordinate d; 4 words a block of the stream EBM_STREAM_DRAWS. */
     void (*draw)(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
                  uint32_t L);
+    /* The same from given uniform words (1 + D, L), rows `word_stride` apart, of which row 0 picks the component and
+     * row 1 + d makes coordinate d: whatever makes words (Philox, a Sobol set) makes targets by this. */
+    void (*place)(float *y, size_t stride, const struct ebm_mixture *q, const uint32_t *words, size_t word_stride,
+                  uint32_t L);
     /* log_q (L) of y (D, L) whose rows are `stride` apart */
     void (*mixture_log_density)(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L);
     /* += sum over lanes of dlog_q (L) times the gradient of log q(y) */
@@ -74,8 +79,9 @@ struct ebm_kernels {
     {                                                                                                                  \
         .name = set_name, .linear = linear, .linear_backward_input = linear_backward_input,                            \
         .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
-        .activation_backward = activation_backward, .draw = draw, .mixture_log_density = mixture_log_density,          \
-        .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
+        .activation_backward = activation_backward, .draw = draw, .place = place,                                      \
+        .mixture_log_density = mixture_log_density, .mixture_backward = mixture_backward, .softmax = softmax,          \
+        .moments = moments, .adam = adam,                                                                              \
     }
 
 const struct ebm_kernels *ebm_kernels_ref(void);

@@ -253,6 +253,13 @@ static void draw_coordinate(float *y, const struct ebm_mixture *q, uint32_t d, c
         y[l] = mean[l] + std[l] * vec_normal(words[l]);
 }
 
+/* The uniform numbers of 16 words. */
+static inline void uniforms(float *u, const uint32_t *words)
+{
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        u[l] = (float)(((double)words[l] + 0.5) * 0x1p-32);
+}
+
 static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
                  uint32_t L)
 {
@@ -260,13 +267,23 @@ static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t 
         uint32_t words[4][EBM_LANES];
         float u[EBM_LANES];
         philox_lanes(words, seed, row, first + at, 0);
-        for (uint32_t l = 0; l < EBM_LANES; l++)
-            u[l] = (float)(((double)words[0][l] + 0.5) * 0x1p-32);
+        uniforms(u, words[0]);
         for (uint32_t d = 0; d < q->D; d++) {
             if ((d + 1) % 4 == 0)
                 philox_lanes(words, seed, row, first + at, (d + 1) / 4);
             draw_coordinate(y + d * stride + at, q, d, u, words[(d + 1) % 4]);
         }
+    }
+}
+
+static void place(float *y, size_t stride, const struct ebm_mixture *q, const uint32_t *words, size_t word_stride,
+                  uint32_t L)
+{
+    for (uint32_t at = 0; at < L; at += EBM_LANES) {
+        float u[EBM_LANES];
+        uniforms(u, words + at);
+        for (uint32_t d = 0; d < q->D; d++)
+            draw_coordinate(y + d * stride + at, q, d, u, words + (d + 1) * word_stride + at);
     }
 }
 

@@ -99,22 +99,44 @@ static void activation_backward(enum ebm_activation kind, float *dz, const float
         dz[i] = (float)((double)da[i] * activate_derivative(kind, (double)z[i]));
 }
 
+static uint32_t component_of(const struct ebm_mixture *q, uint32_t word)
+{
+    float u = (float)ebm_uniform(word);
+    uint32_t k = 0;
+    while (u >= q->cumulative[k])
+        k++;
+    return k;
+}
+
+/* Coordinate d of a draw of component k. */
+static float coordinate(const struct ebm_mixture *q, uint32_t d, uint32_t k, uint32_t word)
+{
+    return (float)((double)q->mean[d * q->K + k] + (double)q->std[d * q->K + k] * ebm_normal(word));
+}
+
 static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
                  uint32_t L)
 {
     for (uint32_t l = 0; l < L; l++) {
-        uint32_t words[4], k = 0;
+        uint32_t words[4];
         ebm_philox(seed, row, first + l, EBM_STREAM_DRAWS, 0, words);
-        float u = (float)ebm_uniform(words[0]);
-        while (u >= q->cumulative[k])
-            k++;
+        uint32_t k = component_of(q, words[0]);
         for (uint32_t d = 0; d < q->D; d++) {
             uint32_t at = d + 1;
             if (at % 4 == 0)
                 ebm_philox(seed, row, first + l, EBM_STREAM_DRAWS, at / 4, words);
-            y[(size_t)d * stride + l] = (float)((double)q->mean[d * q->K + k] +
-                                                (double)q->std[d * q->K + k] * ebm_normal(words[at % 4]));
+            y[(size_t)d * stride + l] = coordinate(q, d, k, words[at % 4]);
         }
+    }
+}
+
+static void place(float *y, size_t stride, const struct ebm_mixture *q, const uint32_t *words, size_t word_stride,
+                  uint32_t L)
+{
+    for (uint32_t l = 0; l < L; l++) {
+        uint32_t k = component_of(q, words[l]);
+        for (uint32_t d = 0; d < q->D; d++)
+            y[(size_t)d * stride + l] = coordinate(q, d, k, words[(d + 1) * word_stride + l]);
     }
 }
 

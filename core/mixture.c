@@ -23,7 +23,7 @@ void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride
 }
 
 bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
-                      const float *log_weight, uint32_t D, uint32_t K)
+                      const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K)
 {
     size_t DK = (size_t)D * K;
     float *own_mean = space, *std = own_mean + DK, *inv_std = std + DK, *own_log_weight = inv_std + DK;
@@ -53,6 +53,7 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
                               .std = std,
                               .log_weight = own_log_weight,
                               .log_const = log_const,
-                              .cumulative = cumulative};
+                              .cumulative = cumulative,
+                              .support = support};
     return finite;
 }

@@ -236,7 +236,7 @@ static void forward_noise(struct golden *g, const float *targets, uint32_t M, co
                 log_variance[d * K + k] = (float)(2.0 * log((double)g->sigmas[k * D + d]));
             }
         }
-        (void)ebm_mixture_bind(&q, space, mean, log_variance, log_weight, D, K);
+        (void)ebm_mixture_bind(&q, space, mean, log_variance, log_weight, g->net->support, D, K);
         for (uint32_t m = 0; m < M; m++)
             for (uint32_t d = 0; d < D; d++)
                 lane_y[(size_t)d * lanes + m] = targets[((size_t)b * M + m) * D + d];

@@ -194,7 +194,7 @@ static void make_mixture(struct fixture *f, uint32_t D, uint32_t K)
         }
         f->log_const[k] = (float)constant;
     }
-    f->q = (struct ebm_mixture){D, K, f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->cumulative};
+    f->q = (struct ebm_mixture){D, K, f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->cumulative, NULL};
     free(values);
 }
 
@@ -213,6 +213,29 @@ Test(kernels, draws_are_those_of_philox)
             ASSERT_CLOSE(got, want, (size_t)dims[i] * L, 1e-6, set->name);
         }
     }
+}
+
+Test(kernels, place_makes_of_the_words_of_philox_what_draw_makes)
+{
+    enum { D = 5, L = 32, STRIDE = 48 };
+    struct fixture f;
+    uint32_t words[(D + 1) * STRIDE];
+    float got[D * L], want[D * L];
+    make_mixture(&f, D, 3);
+    for (uint32_t l = 0; l < L; l++)
+        for (uint32_t i = 0; i <= D; i++) {
+            uint32_t block[4];
+            ebm_philox(5, 6, 7 + l, EBM_STREAM_DRAWS, i / 4, block);
+            words[i * STRIDE + l] = block[i % 4];
+        }
+    EACH_SET (set) {
+        set->draw(want, L, &f.q, 5, 6, 7, L);
+        set->place(got, L, &f.q, words, STRIDE, L);
+        cr_assert_eq(memcmp(got, want, sizeof got), 0, "set %s", set->name);
+    }
+    ebm_kernels_ref()->draw(want, L, &f.q, 5, 6, 7, L);
+    ebm_kernels_ref()->place(got, L, &f.q, words, STRIDE, L);
+    cr_assert_eq(memcmp(got, want, sizeof got), 0, "the reference");
 }
 
 Test(kernels, mixture_log_density_and_gradient)
