@@ -10,6 +10,7 @@
 
 #include "core/net_desc.h"
 #include "core/rng.h"
+#include "core/sobol.h"
 
 #define EBM_LANES 16u
 
@@ -59,6 +60,9 @@ struct ebm_kernels {
      * row 1 + d makes coordinate d: whatever makes words (Philox, a Sobol set) makes targets by this. */
     void (*place)(float *y, size_t stride, const struct ebm_mixture *q, const uint32_t *words, size_t word_stride,
                   uint32_t L);
+    /* words (set->dims, L), rows `word_stride` apart, of samples first .. first + L - 1 of scrambled Sobol points;
+     * first a multiple of EBM_LANES */
+    void (*sobol_words)(uint32_t *words, size_t word_stride, const struct ebm_sobol *set, uint32_t first, uint32_t L);
     /* log_q (L) of y (D, L) whose rows are `stride` apart */
     void (*mixture_log_density)(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L);
     /* += sum over lanes of dlog_q (L) times the gradient of log q(y) */
@@ -79,7 +83,7 @@ struct ebm_kernels {
     {                                                                                                                  \
         .name = set_name, .linear = linear, .linear_backward_input = linear_backward_input,                            \
         .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
-        .activation_backward = activation_backward, .draw = draw, .place = place,                                      \
+        .activation_backward = activation_backward, .draw = draw, .place = place, .sobol_words = sobol_words,          \
         .mixture_log_density = mixture_log_density, .mixture_backward = mixture_backward, .softmax = softmax,          \
         .moments = moments, .adam = adam,                                                                              \
     }

@@ -287,6 +287,32 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
     }
 }
 
+/* Dimension d of 16 samples from `first` on: two points of each scramble, which differ in the lowest bit of their
+ * index. */
+static inline void sobol_lanes(uint32_t *words, const struct ebm_sobol *set, uint32_t d, uint32_t first)
+{
+    uint32_t digits[EBM_LANES], shift[EBM_LANES], factor[EBM_LANES];
+    uint32_t even = 0, index = first / EBM_SOBOL_SCRAMBLES;
+    for (uint32_t bit = 1; index >> bit != 0; bit++)
+        even ^= index >> bit & 1u ? ebm_sobol_directions[d][bit] : 0u;
+    for (uint32_t l = 0; l < EBM_SOBOL_SCRAMBLES; l++) {
+        digits[l] = even;
+        digits[l + EBM_SOBOL_SCRAMBLES] = even ^ ebm_sobol_directions[d][0];
+        shift[l] = shift[l + EBM_SOBOL_SCRAMBLES] = set->shift[d][l];
+        factor[l] = factor[l + EBM_SOBOL_SCRAMBLES] = set->factor[d][l];
+    }
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        words[l] = ebm_sobol_scramble(digits[l], shift[l], factor[l]);
+}
+_Static_assert(EBM_LANES == 2 * EBM_SOBOL_SCRAMBLES, "two points of each scramble");
+
+static void sobol_words(uint32_t *words, size_t word_stride, const struct ebm_sobol *set, uint32_t first, uint32_t L)
+{
+    for (uint32_t d = 0; d < set->dims; d++)
+        for (uint32_t at = 0; at < L; at += EBM_LANES)
+            sobol_lanes(words + d * word_stride + at, set, d, first + at);
+}
+
 /* t (K, EBM_LANES): log of each component's weighted density at 16 targets */
 static inline void components(float t[][EBM_LANES], const struct ebm_mixture *q, const float *y, size_t stride)
 {

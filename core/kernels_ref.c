@@ -140,6 +140,13 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
     }
 }
 
+static void sobol_words(uint32_t *words, size_t word_stride, const struct ebm_sobol *set, uint32_t first, uint32_t L)
+{
+    for (uint32_t d = 0; d < set->dims; d++)
+        for (uint32_t l = 0; l < L; l++)
+            words[d * word_stride + l] = ebm_sobol_word(set, d, first + l);
+}
+
 /* log of component k's weighted density at lane l */
 static double component(const struct ebm_mixture *q, const float *y, size_t stride, uint32_t l, uint32_t k)
 {

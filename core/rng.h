@@ -25,6 +25,7 @@ enum ebm_stream {
     EBM_STREAM_DEQUANTIZE = 5,
     EBM_STREAM_GENERATE = 6, /* synthetic data */
     EBM_STREAM_SEED = 7,     /* seeds derived from seeds */
+    EBM_STREAM_SCRAMBLE = 8, /* keys of scrambled Sobol points */
 };
 
 /* Four words for (seed, row, sample, stream, block). Pure; any thread. */

@@ -238,6 +238,20 @@ Test(kernels, place_makes_of_the_words_of_philox_what_draw_makes)
     cr_assert_eq(memcmp(got, want, sizeof got), 0, "the reference");
 }
 
+Test(kernels, sobol_words_are_those_of_the_reference)
+{
+    enum { L = 128, STRIDE = 144 };
+    static struct ebm_sobol set;
+    static uint32_t got[EBM_SOBOL_DIMS * STRIDE], want[EBM_SOBOL_DIMS * STRIDE];
+    ebm_sobol_bind(&set, 0x123456789abcdefull, 77, EBM_SOBOL_DIMS);
+    ebm_kernels_ref()->sobol_words(want, STRIDE, &set, 1000 * EBM_LANES, L);
+    cr_assert_eq(want[7 * STRIDE + 5], ebm_sobol_word(&set, 7, 1000 * EBM_LANES + 5));
+    EACH_SET (kernels) {
+        kernels->sobol_words(got, STRIDE, &set, 1000 * EBM_LANES, L);
+        cr_assert_eq(memcmp(got, want, sizeof got), 0, "set %s", kernels->name);
+    }
+}
+
 Test(kernels, mixture_log_density_and_gradient)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
