@@ -48,6 +48,14 @@ enum ebm_draws { EBM_DRAWS_NONE, EBM_DRAWS_FAIR, EBM_DRAWS_WEIGHTED };
 #define EBM_MAX_PROBABILITIES (LIMIT_QUANTILES + 3u) /* quantiles, the median, two ends of an interval */
 #define EBM_MAX_INTERVALS 32u                        /* of one highest-density region */
 
+/* Moves of targets on f(x, .), each target by itself, one forward and one backward pass in y a step. Bounded targets
+ * stay inside, periodic ones are wrapped. Borrows the lengths until the call returns. */
+struct ebm_moves {
+    uint32_t steps;
+    const double *step_length; /* (D), > 0 */
+    double decay;              /* of ascent, in (0, 1): what a refused step leaves of a start's lengths, for good */
+};
+
 /* What to compute for a row. Borrows the probabilities until the call returns. */
 struct ebm_estimate_spec {
     enum ebm_estimator estimator; /* importance needs energy and proposal, mixture the proposal */
@@ -61,6 +69,8 @@ struct ebm_estimate_spec {
     uint32_t max_samples;        /* then at most so many draws */
     bool smooth_weights;         /* of importance: PSIS replaces the largest weights */
     double region_level;         /* in (0, 1): mass of a highest-density region, D = 1; 0: not wanted */
+    const struct ebm_moves *langevin; /* of EBM_DRAWS_FAIR, with an energy net: the draws then take these many
+                                       * Metropolis-adjusted Langevin steps on p; NULL: none */
 };
 
 /* One row's answer, in standardised units. The caller gives the arrays; NULL where it does not want one.
@@ -83,12 +93,28 @@ struct ebm_estimate {
     double max_weight; /* largest normalised weight; 0 without draws */
     double pareto_k;   /* shape of the largest weights' tail; NaN with fewer than 25 draws, or without */
     uint32_t samples;  /* draws that the answer rests on; 0 without */
+    double acceptance; /* share of Langevin steps that were accepted */
     uint32_t pieces;   /* of exact: pieces of f; of quadrature: panels */
     bool proper;       /* false: only the recorded support makes the integral finite */
     double support[2]; /* of exact and quadrature: the ends of what was integrated, maybe infinite */
     enum ebm_estimator used;
     float *draws;       /* (n_draws, D) fair, (M, D) weighted */
     float *log_weights; /* (M), normalised; of weighted draws */
+};
+
+/* Gradient ascent on f(x, .) from the n_starts starts of highest f among the task's n_y targets, or among row.samples
+ * draws when n_y is 0: y' = y + lambda * step_length * grad_y f, taken when f does not fall, else lambda *= decay.
+ * A start has converged, and stops, where the slope along every coordinate that is free to move is at most
+ * EBM_ASCENT_TOLERANCE, or where a step that short was refused. Needs an energy net. The caller gives the arrays. */
+#define EBM_ASCENT_TOLERANCE 1e-3 /* standardised: nats per unit, and units */
+struct ebm_ascent {
+    struct ebm_moves moves;
+    uint32_t n_starts; /* 1 .. candidates; at most LIMIT_STARTS unless all n_y targets start */
+    float *h_y;      /* (n_starts, D) where they came to; in the order of the targets when all start, else best first */
+    float *h_f;      /* (n_starts); no less than at the start; NaN: the network gave no finite number there */
+    uint32_t *steps; /* (n_starts) taken, refused ones counted */
+    bool *converged; /* (n_starts) */
+    float *h_path;   /* (n_starts, moves.steps + 1, D): after every step taken, the start first; NULL: not wanted */
 };
 
 /* One row of a batch that is predicted. `wanted` (may be NULL) is asked between tiles, on the calling thread.
@@ -98,11 +124,13 @@ struct ebm_task {
     const struct ebm_estimate_spec *spec;
     struct ebm_estimate *out;
     uint32_t n_y;
-    const float *h_y;   /* (n_y, D) */
-    float *h_f;         /* (n_y); not by mixture */
-    float *h_log_q;     /* (n_y); NaN without a proposal */
-    uint32_t n_at;      /* points at which cdf and crps are wanted; D = 1 */
-    const double *h_at; /* (n_at) */
+    const float *h_y;                /* (n_y, D) */
+    float *h_f;                      /* (n_y); not by mixture */
+    float *h_log_q;                  /* (n_y); NaN without a proposal */
+    uint32_t n_at;                   /* points at which cdf and crps are wanted; D = 1 */
+    const double *h_at;              /* (n_at) */
+    const struct ebm_ascent *ascent; /* instead of a prediction: spec is not looked at, out has its status alone (OK
+                                      * when a start has a finite f); NULL: a prediction */
     bool (*wanted)(const void *who);
     const void *who;
 };

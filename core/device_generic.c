@@ -65,6 +65,7 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
         {&ctx->tile_b, y_tile},
         {&ctx->tile_residual, y_tile},
         {&ctx->tile_tape, tape},
+        {&ctx->walk, (3 * (size_t)net->D + 1) * EBM_TILE},
     };
     bool ok = true;
     for (size_t i = 0; i < EBM_COUNT_OF(wants); i++)
@@ -91,7 +92,7 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
                                 &ctx->s,          &ctx->w,
                                 &ctx->tile_y,     &ctx->tile_a,
                                 &ctx->tile_b,     &ctx->tile_residual,
-                                &ctx->tile_tape};
+                                &ctx->tile_tape,  &ctx->walk};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     ebm_train_done(&ctx->train);
@@ -204,43 +205,47 @@ static enum ebm_status propose(struct ebm_ctx *ctx, uint32_t b, const struct ebm
     return EBM_OK;
 }
 
-static void gradient_tile(struct ebm_ctx *ctx, const struct ebm_tape *target, const struct ebm_tape *energy,
-                          const float *g, size_t at)
+static void gradient_lanes(struct ebm_ctx *ctx, const struct ebm_tape *target, const struct ebm_tape *energy,
+                           const float *g, size_t at, uint32_t lanes)
 {
     const struct ebm_plan *plan = ctx->plan;
     struct ebm_backward_space space = {ctx->tile_a.p, ctx->tile_b.p, ctx->tile_residual.p};
-    for (uint32_t l = 0; l < EBM_TILE; l++)
+    for (uint32_t l = 0; l < lanes; l++)
         space.da[l] = 1.0f;
-    ebm_energy_backward(plan, g, EBM_TILE, energy, NULL, NULL, NULL, &space);
-    ebm_net_backward(plan, &plan->net.target, 0, ctx->tile_y.p, EBM_TILE, target, NULL, true, &space);
+    ebm_energy_backward(plan, g, lanes, energy, NULL, NULL, NULL, &space);
+    ebm_net_backward(plan, &plan->net.target, 0, ctx->tile_y.p, lanes, target, NULL, true, &space);
     for (uint32_t d = 0; d < plan->net.D; d++)
-        memcpy(ctx->grad_y.p + d * ctx->stride + at, space.da + (size_t)d * EBM_TILE, EBM_TILE * sizeof(float));
+        memcpy(ctx->grad_y.p + d * ctx->stride + at, space.da + (size_t)d * lanes, lanes * sizeof(float));
 }
 
-void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
+void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool want_grad_y)
 {
     const struct ebm_plan *plan = ctx->plan;
     const struct ebm_net_desc *net = &plan->net;
     struct ebm_tape target, energy;
     struct ebm_tape *tapes[2] = {NULL, NULL};
     if (want_grad_y) {
-        float *end = ebm_tape_lay(&target, &net->target, ctx->tile_tape.p, EBM_TILE);
-        (void)ebm_tape_lay(&energy, &net->energy, end, EBM_TILE);
+        float *end = ebm_tape_lay(&target, &net->target, ctx->tile_tape.p, lanes);
+        (void)ebm_tape_lay(&energy, &net->energy, end, lanes);
         tapes[0] = &target;
         tapes[1] = &energy;
     }
     for (uint32_t d = 0; d < net->D; d++)
-        memcpy(ctx->tile_y.p + (size_t)d * EBM_TILE, ctx->y.p + d * ctx->stride + at, EBM_TILE * sizeof(float));
-    const float *g = ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, EBM_TILE, tapes[0], ctx->tile_a.p,
-                                 ctx->tile_b.p);
+        memcpy(ctx->tile_y.p + (size_t)d * lanes, ctx->y.p + d * ctx->stride + at, lanes * sizeof(float));
+    const float *g = ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, lanes, tapes[0], ctx->tile_a.p, ctx->tile_b.p);
     float *next = g == ctx->tile_a.p ? ctx->tile_b.p : ctx->tile_a.p;
     float *after = g == ctx->tile_a.p ? ctx->tile_a.p : ctx->tile_b.p;
     const float *f = ebm_energy_run(plan, ctx->hx.p + (size_t)ctx->b * plan->energy_out,
-                                    ctx->h.p + (size_t)ctx->b * net->H, g, EBM_TILE, tapes[1], next, after,
+                                    ctx->h.p + (size_t)ctx->b * net->H, g, lanes, tapes[1], next, after,
                                     ctx->tile_residual.p);
-    memcpy(ctx->f.p + at, f, EBM_TILE * sizeof *f);
+    memcpy(ctx->f.p + at, f, lanes * sizeof *f);
     if (want_grad_y)
-        gradient_tile(ctx, &target, &energy, g, at);
+        gradient_lanes(ctx, &target, &energy, g, at, lanes);
+}
+
+void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
+{
+    ebm_row_score_lanes(ctx, at, EBM_TILE, want_grad_y);
 }
 
 static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
@@ -371,25 +376,37 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
     return wanted;
 }
 
+static bool estimate_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    if (!draw_row(ctx, task, b))
+        return false;
+    (void)estimate(ctx, task->spec, task->out);
+    if (task->spec->langevin != NULL && task->out->status == EBM_OK && !ebm_langevin_draws(ctx, task))
+        return false;
+    return task->n_y == 0 || score_targets(ctx, task, b);
+}
+
 static void predict_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
-    bool wanted = draw_row(ctx, task, b);
-    if (wanted) {
-        (void)estimate(ctx, task->spec, task->out);
-        wanted = task->n_y == 0 || score_targets(ctx, task, b);
-    }
+    bool wanted = task->ascent != NULL ? ebm_ascent_row(ctx, task, b) : estimate_row(ctx, task, b);
     if (!wanted)
         task->out->status = EBM_CANCELLED;
+}
+
+static bool can_do(const struct ebm_net_desc *net, const struct ebm_task *task)
+{
+    if (task->ascent != NULL)
+        return net->has_energy && (net->K > 0 || task->n_y > 0);
+    bool by_energy = task->spec->estimator == EBM_ESTIMATE_IMPORTANCE || task->spec->langevin != NULL;
+    return net->K > 0 && (net->has_energy || !by_energy);
 }
 
 static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
                                const struct ebm_task *tasks, uint32_t B)
 {
-    for (uint32_t b = 0; b < B; b++) {
-        bool importance = tasks[b].spec->estimator == EBM_ESTIMATE_IMPORTANCE;
-        if (plan->net.K == 0 || (importance && !plan->net.has_energy))
+    for (uint32_t b = 0; b < B; b++)
+        if (!can_do(&plan->net, &tasks[b]))
             return EBM_INVALID;
-    }
     enum ebm_status status = features(ctx, plan, h_x, B);
     for (uint32_t b = 0; status == EBM_OK && b < B; b++)
         predict_row(ctx, &tasks[b], b);

@@ -5,6 +5,7 @@
  *   mixture.c          a row's mixture, ready for the kernels
  *   device_generic.c   the context: x side, draws, scores; the table
  *   device_importance.c   estimates by weighted draws
+ *   device_refine.c    targets that climb or wander on f
  *   device_train.c     the backward pass of a chunk of rows
  *
  * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row.
@@ -77,7 +78,8 @@ struct ebm_ctx {
     struct ebm_slab y, grad_y;                                        /* (D, stride) */
     struct ebm_slab log_q, f, s, w;                                   /* (stride) */
     struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
-    uint64_t *pairs;                                                  /* (2, stride) for sorting */
+    struct ebm_slab walk; /* (3 D + 1, EBM_TILE): where moving targets are */
+    uint64_t *pairs;      /* (2, stride) for sorting */
 
     struct ebm_train_space train;
 };
@@ -129,6 +131,8 @@ void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row);
 void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at);
 /* f, and its gradient in y, of the same. */
 void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y);
+/* The same of at .. at + lanes - 1; lanes at most EBM_TILE. */
+void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool want_grad_y);
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);
 /* An estimate without any number: all NaN. */
@@ -139,6 +143,11 @@ bool ebm_task_is_wanted(const struct ebm_task *task);
 void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
 /* Normalised log weights (M) of the same. */
 void ebm_importance_log_weights(float *h_dst, const struct ebm_ctx *ctx);
+
+/* The task's ascent on row b; sets out->status. False: no longer wanted. */
+bool ebm_ascent_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b);
+/* Moves the fair draws of the row last estimated; sets out->acceptance. False: no longer wanted. */
+bool ebm_langevin_draws(struct ebm_ctx *ctx, const struct ebm_task *task);
 
 enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan);
 void ebm_train_done(struct ebm_train_space *space);

@@ -26,6 +26,7 @@ enum ebm_stream {
     EBM_STREAM_GENERATE = 6, /* synthetic data */
     EBM_STREAM_SEED = 7,     /* seeds derived from seeds */
     EBM_STREAM_SCRAMBLE = 8, /* keys of scrambled Sobol points */
+    EBM_STREAM_LANGEVIN = 9, /* moves of draws */
 };
 
 /* Four words for (seed, row, sample, stream, block). Pure; any thread. */
