@@ -74,11 +74,40 @@ static void choose_draws(const struct ebm_query *query, struct ebm_resolved_quer
     resolved->spec.n_draws = resolved->n_samples;
 }
 
+static bool climbs(const struct ebm_query *query)
+{
+    return query->refine != NULL && query->refine->method == EBM_REFINE_ASCENT;
+}
+
+static enum ebm_status resolve_refine(const struct ebm_query *query, const struct ebm_model *model,
+                                      struct ebm_arena *arena, struct ebm_resolved_query *resolved,
+                                      struct ebm_error *reterr)
+{
+    if (query->refine == NULL)
+        return EBM_OK;
+    enum ebm_status status = ebm_refine_resolve(query->refine, query->num_samples, model, arena, &resolved->refine,
+                                                reterr);
+    if (status != EBM_OK || climbs(query))
+        return status;
+    if (query->weighted || resolved->spec.estimator == EBM_ESTIMATE_MIXTURE)
+        return ebm_error_set(reterr, EBM_INVALID, "refine",
+                             query->weighted
+                                 ? "weights do not belong to samples that have moved: leave out 'resample' or 'refine'"
+                                 : "moves samples of p(y given x), not of its proposal: leave out the estimator "
+                                   "'mixture'");
+    resolved->spec.langevin = &resolved->refine->moves;
+    return EBM_OK;
+}
+
 enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct ebm_model *model, struct ebm_arena *arena,
                                   struct ebm_resolved_query *ret_resolved, struct ebm_error *reterr)
 {
     struct ebm_resolved_query resolved = {.query = *query};
-    enum ebm_status status = choose_estimator(query, ebm_model_net(model), &resolved.spec.estimator, reterr);
+    enum ebm_status status = EBM_OK;
+    if (!climbs(query))
+        status = choose_estimator(query, ebm_model_net(model), &resolved.spec.estimator, reterr);
+    if (status == EBM_OK)
+        status = resolve_refine(query, model, arena, &resolved, reterr);
     if (status != EBM_OK)
         return status;
     choose_draws(query, &resolved);
@@ -152,6 +181,11 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
     uint32_t D = ebm_model_net(model)->D;
     for (uint32_t i = 0; i < n; i++) {
         predictions[i] = (struct ebm_prediction){.estimator = resolved->spec.estimator};
+        if (climbs(&resolved->query)) {
+            if (ebm_refinement_init(&predictions[i].refinement, resolved->refine, D, arena) != EBM_OK)
+                return EBM_NO_MEMORY;
+            continue;
+        }
         if (!lay_out_moments(&predictions[i], resolved, D, arena) ||
             !lay_out_samples(&predictions[i], resolved, D, arena) ||
             !lay_out_densities(&predictions[i], resolved, D, arena))
@@ -258,7 +292,12 @@ static double log_mean_std_error(double ess, uint32_t M)
 static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
                    const struct ebm_target_config *target)
 {
+    if (climbs(&resolved->query)) {
+        ebm_refinement_finish(&p->refinement, target);
+        return;
+    }
     bool drew = p->estimator == EBM_ESTIMATE_IMPORTANCE;
+    p->acceptance = p->raw.acceptance;
     p->log_normalizer = p->raw.log_z;
     p->ess = p->raw.ess;
     p->max_weight = p->raw.max_weight;
@@ -357,6 +396,8 @@ static void stage(struct ebm_engine *engine, const struct ebm_config *config, co
         .wanted = item->wanted,
         .who = item->who,
     };
+    if (climbs(query))
+        ebm_refinement_stage(&out->refinement, item->resolved->refine, target, item->targets, &engine->tasks[i]);
 }
 
 enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model,

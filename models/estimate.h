@@ -9,6 +9,7 @@
 #include "core/arena.h"
 #include "core/device.h"
 #include "models/model.h"
+#include "models/refine.h"
 
 #define EBM_OUTPUT_MAP(X)                                                                                              \
     X(MEAN, "mean")                                                                                                    \
@@ -45,6 +46,7 @@ struct ebm_query {
     uint32_t n_fair;         /* independent draws of p to return as samples */
     bool weighted;           /* return the num_samples weighted draws as samples instead: needs importance */
     uint32_t n_targets;      /* at which densities are asked for, in every row; 0: none */
+    const struct ebm_refine_query *refine; /* NULL: none; by ascent: nothing else is answered */
 };
 
 /* A query made ready for one model: estimator chosen, probabilities laid out. */
@@ -53,6 +55,7 @@ struct ebm_resolved_query {
     struct ebm_estimate_spec spec;
     uint32_t median_at, interval_at; /* indices among spec.probabilities, where those are asked for */
     uint32_t n_samples;              /* rows of samples that an answer has */
+    const struct ebm_refine *refine; /* NULL: none */
 };
 
 /* One row's answer in the user's units. Arrays in the arena given to ebm_prediction_init; NULL where not asked for. */
@@ -71,6 +74,9 @@ struct ebm_prediction {
     double *mcse_mean; /* (D) */
     bool reliable;
     const char *reason; /* why not reliable: a static word, or NULL */
+
+    struct ebm_refinement refinement; /* of an ascent, instead of all above */
+    double acceptance;                /* of samples that moved: share of steps that were taken */
 
     /* between ebm_prediction_init and ebm_engine_predict */
     struct ebm_estimate raw;
@@ -93,7 +99,7 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
 /* One row of a batch. */
 struct ebm_item {
     const double *x;       /* (X), user's units */
-    const double *targets; /* (n_targets, D), user's units; NULL without */
+    const double *targets; /* (n_targets, D), or an ascent's starts (n_initial, D), user's units; NULL without */
     uint32_t row_in_request;
     const struct ebm_resolved_query *resolved;
     struct ebm_prediction *out;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/device.h"
-#include "models/model.h"
+#include "models/estimate.h"
 
 /* ---- networks ---- */
 
@@ -468,4 +468,137 @@ Test(refine, a_short_step_is_nearly_always_taken_and_bytes_repeat)
     cr_assert_arr_eq(a, few, sizeof few, "draws depend on how many there are");
     stop(&m);
     free(l);
+}
+
+/* ---- models: the user's units ---- */
+
+/* The logistic energy of sharpness 2 around the standardised x; targets are 10 + 4 y. */
+static struct ebm_model *model_new(const char *proposal, const char *lower_upper)
+{
+    char text[2048];
+    (void)snprintf(text, sizeof text,
+                   "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"vector\", \"shape\": [1]},"
+                   "\"target\": {\"dim\": 1, \"mean\": [10], \"std\": [4]%s},"
+                   "\"energy_net\": [{\"type\": \"linear\", \"in\": 2, \"out\": 2, \"activation\": \"softplus\"},"
+                   "{\"type\": \"linear\", \"in\": 2, \"out\": 1}]%s}",
+                   lower_upper, proposal);
+    struct ebm_config *config = NULL;
+    struct ebm_model *model = NULL;
+    struct ebm_error error = {0};
+    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &config, &error), EBM_OK, "%s: %s", error.where,
+                 error.text);
+    float *params = calloc(config->net.n_params, sizeof *params);
+    const float first[] = {-2, 2, 2, -2}, second[] = {-1, -1};
+    memcpy(params + config->net.energy.layers[0].weight, first, sizeof first);
+    memcpy(params + config->net.energy.layers[1].weight, second, sizeof second);
+    cr_assert_eq(ebm_model_new(config, params, &model, &error), EBM_OK, "%s: %s", error.where, error.text);
+    free(params);
+    return model;
+}
+
+static const char proposal[] = ",\"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 1,"
+                               "\"mean_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 1}],"
+                               "\"log_variance_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 1}],"
+                               "\"weight_net\": [{\"type\": \"linear\", \"in\": 1, \"out\": 1}]}";
+static const char support[] = ", \"lower\": [2], \"upper\": [22]";
+
+static enum ebm_status resolve(const struct ebm_model *model, const struct ebm_query *query, struct ebm_arena *arena,
+                               struct ebm_error *reterr)
+{
+    struct ebm_resolved_query resolved;
+    return ebm_query_resolve(query, model, arena, &resolved, reterr);
+}
+
+/* At x = 0.5 the maximum is 12, where f = -2 log 2. */
+static void refine_at_half(const struct ebm_model *model, const struct ebm_query *query, const double *initial,
+                           struct ebm_arena *arena, struct ebm_refinement *ret_refinement)
+{
+    const struct ebm_device_ops *ops = ebm_device_cpu();
+    const struct ebm_ctx_limits limits = {1, 512, false};
+    struct ebm_engine *engine = NULL;
+    struct ebm_plan *plan = NULL;
+    struct ebm_resolved_query resolved;
+    struct ebm_prediction *p = calloc(1, sizeof *p);
+    struct ebm_error error = {0};
+    const double x = 0.5;
+    cr_assert_eq(ops->plan_new(ebm_model_net(model), ebm_model_params(model), 0, &plan, &error), EBM_OK);
+    cr_assert_eq(ebm_engine_new(ops, &limits, &engine, &error), EBM_OK);
+    cr_assert_eq(ebm_engine_prepare(engine, model, plan, &error), EBM_OK);
+    cr_assert_eq(ebm_query_resolve(query, model, arena, &resolved, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(ebm_prediction_init(p, 1, &resolved, model, arena), EBM_OK);
+    struct ebm_item item = {.x = &x, .targets = initial, .resolved = &resolved, .out = p};
+    cr_assert_eq(ebm_engine_predict(engine, model, plan, &item, 1), EBM_OK);
+    *ret_refinement = p->refinement;
+    free(p);
+    engine = ebm_engine_free(engine);
+    plan = ops->plan_unref(plan);
+}
+
+Test(refine, answers_are_in_the_users_units)
+{
+    const double length = 0.4, initial[] = {3.0, 30.0};
+    const struct {
+        const char *proposal, *support;
+        uint32_t n_initial;
+    } cases[] = {{proposal, "", 0}, {proposal, "", 2}, {"", support, 0}, {"", "", 2}};
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct ebm_model *model = model_new(cases[i].proposal, cases[i].support);
+        struct ebm_refine_query refine = {EBM_REFINE_ASCENT, 100, 1, &length, 0.5, 4, cases[i].n_initial, true};
+        struct ebm_query query = {.num_samples = 200, .seed = 3, .refine = &refine};
+        struct ebm_arena arena;
+        struct ebm_refinement r;
+        ebm_arena_init(&arena, 1 << 20);
+        refine_at_half(model, &query, initial, &arena, &r);
+        cr_assert(r.converged, "case %zu: %u steps", i, r.steps);
+        cr_assert_float_eq(r.mode[0], 12.0, 4 * 6e-4, "case %zu: %.9g", i, r.mode[0]);
+        cr_assert_float_eq(r.unnormalized_log_prob, -2.0 * log(2.0) - log(4.0), 1e-5, "%g", r.unnormalized_log_prob);
+        cr_assert_eq(r.trajectory[r.steps], r.mode[0]);
+        if (cases[i].n_initial > 0)
+            cr_assert(r.trajectory[0] == 3.0 || r.trajectory[0] == 30.0, "%g", r.trajectory[0]);
+        else
+            cr_assert(fabs(r.trajectory[0] - 12.0) < 1.0, "%g", r.trajectory[0]);
+        ebm_arena_done(&arena);
+        model = ebm_model_unref(model);
+    }
+}
+
+Test(refine, what_a_model_cannot_do_is_refused)
+{
+    const double lengths[] = {0.4, 0.4};
+    const struct ebm_refine_query plain = {EBM_REFINE_ASCENT, 10, 1, lengths, 0.5, 4, 0, false},
+                                  two = {EBM_REFINE_ASCENT, 10, 2, lengths, 0.5, 4, 0, false},
+                                  many = {EBM_REFINE_ASCENT, 10, 1, lengths, 0.5, 101, 0, false},
+                                  chain = {EBM_REFINE_LANGEVIN, 10, 1, lengths, 0.5, 0, 0, false},
+                                  chain_two = {EBM_REFINE_LANGEVIN, 10, 2, lengths, 0.5, 0, 0, false};
+    const struct {
+        const char *proposal;
+        const struct ebm_refine_query *refine;
+        enum ebm_choice choice;
+        bool weighted;
+        const char *where, *text;
+    } cases[] = {
+        {"", &plain, EBM_CHOICE_AUTO, false, "initial", "no proposal to draw starts from and no finite support"},
+        {proposal, &two, EBM_CHOICE_AUTO, false, "step_length", "one number, or 1"},
+        {proposal, &many, EBM_CHOICE_AUTO, false, "starts", "101 starts are to be chosen among 100 draws"},
+        {proposal, &chain_two, EBM_CHOICE_AUTO, false, "refine.step_length", "one number, or 1"},
+        {proposal, &chain, EBM_CHOICE_MIXTURE, false, "refine", "leave out the estimator"},
+        {proposal, &chain, EBM_CHOICE_AUTO, true, "refine", "weights do not belong"},
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct ebm_model *model = model_new(cases[i].proposal, "");
+        struct ebm_query query = {.choice = cases[i].choice,
+                                  .outputs = cases[i].refine->method == EBM_REFINE_LANGEVIN ? EBM_OUTPUT(SAMPLES) : 0,
+                                  .num_samples = 100,
+                                  .n_fair = 10,
+                                  .weighted = cases[i].weighted,
+                                  .refine = cases[i].refine};
+        struct ebm_arena arena;
+        struct ebm_error error = {0};
+        ebm_arena_init(&arena, 1 << 20);
+        cr_assert_eq(resolve(model, &query, &arena, &error), EBM_INVALID, "case %zu", i);
+        cr_assert_str_eq(error.where, cases[i].where);
+        cr_assert_not_null(strstr(error.text, cases[i].text), "case %zu: %s", i, error.text);
+        ebm_arena_done(&arena);
+        model = ebm_model_unref(model);
+    }
 }
