@@ -30,6 +30,7 @@
 #define LIMIT_JSON_DEPTH 100u
 #define LIMIT_JSON_VALUES (1u << 20) /* numbers, texts, lists and objects in one body */
 #define LIMIT_BATCH_ROWS 1024u       /* rows in one device call */
+#define LIMIT_PANELS 1024u           /* of quadrature, in one density */
 
 /* a server's configuration file */
 #define LIMIT_OPTIONS_FILE_BYTES (64u << 10)
