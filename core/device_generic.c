@@ -4,7 +4,8 @@
  *              mixture parameters; kept row by row
  *   propose    one row's targets, in lanes, and their log q
  *   score      tiles of EBM_TILE samples: target net, energy net -> f
- *   estimate   by importance: device_importance.c; by the mixture: here
+ *   estimate   by importance: device_importance.c; by the mixture: device_mixture.c; of a scalar target without draws:
+ *              device_scalar.c
  *
  * A tile is always computed whole (zero padded rows, further draws for samples), so that neither neighbours nor counts
  * change a number. Nothing is allocated outside ctx_prepare. */
@@ -72,7 +73,7 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
         ok = ok && ebm_slab_reserve(wants[i].slab, wants[i].count);
     if (ok && ctx->pairs == NULL)
         ctx->pairs = ebm_alloc_aligned(2 * ctx->stride * sizeof *ctx->pairs);
-    ok = ok && ctx->pairs != NULL && ebm_train_prepare(ctx, plan) == EBM_OK;
+    ok = ok && ctx->pairs != NULL && ebm_scalar_prepare(ctx, plan) == EBM_OK && ebm_train_prepare(ctx, plan) == EBM_OK;
     return ok ? EBM_OK
               : ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for %zu rows of %u samples", B,
                               ctx->limits.max_samples);
@@ -96,6 +97,7 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     ebm_train_done(&ctx->train);
+    ebm_panels_done(&ctx->panels);
     free(ctx->pairs);
     free(ctx);
     return NULL;
@@ -218,26 +220,32 @@ static void gradient_lanes(struct ebm_ctx *ctx, const struct ebm_tape *target, c
         memcpy(ctx->grad_y.p + d * ctx->stride + at, space.da + (size_t)d * lanes, lanes * sizeof(float));
 }
 
-void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool want_grad_y)
+const float *ebm_row_run_lanes(struct ebm_ctx *ctx, uint32_t lanes, struct ebm_tape *target, struct ebm_tape *energy,
+                               const float **ret_g)
 {
     const struct ebm_plan *plan = ctx->plan;
     const struct ebm_net_desc *net = &plan->net;
+    const float *g = ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, lanes, target, ctx->tile_a.p, ctx->tile_b.p);
+    float *next = g == ctx->tile_a.p ? ctx->tile_b.p : ctx->tile_a.p;
+    float *after = g == ctx->tile_a.p ? ctx->tile_a.p : ctx->tile_b.p;
+    if (ret_g != NULL)
+        *ret_g = g;
+    return ebm_energy_run(plan, ctx->hx.p + (size_t)ctx->b * plan->energy_out, ctx->h.p + (size_t)ctx->b * net->H, g,
+                          lanes, energy, next, after, ctx->tile_residual.p);
+}
+
+void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool want_grad_y)
+{
+    const struct ebm_net_desc *net = &ctx->plan->net;
     struct ebm_tape target, energy;
-    struct ebm_tape *tapes[2] = {NULL, NULL};
+    const float *g;
     if (want_grad_y) {
         float *end = ebm_tape_lay(&target, &net->target, ctx->tile_tape.p, lanes);
         (void)ebm_tape_lay(&energy, &net->energy, end, lanes);
-        tapes[0] = &target;
-        tapes[1] = &energy;
     }
     for (uint32_t d = 0; d < net->D; d++)
         memcpy(ctx->tile_y.p + (size_t)d * lanes, ctx->y.p + d * ctx->stride + at, lanes * sizeof(float));
-    const float *g = ebm_net_run(plan, &net->target, 0, ctx->tile_y.p, lanes, tapes[0], ctx->tile_a.p, ctx->tile_b.p);
-    float *next = g == ctx->tile_a.p ? ctx->tile_b.p : ctx->tile_a.p;
-    float *after = g == ctx->tile_a.p ? ctx->tile_a.p : ctx->tile_b.p;
-    const float *f = ebm_energy_run(plan, ctx->hx.p + (size_t)ctx->b * plan->energy_out,
-                                    ctx->h.p + (size_t)ctx->b * net->H, g, lanes, tapes[1], next, after,
-                                    ctx->tile_residual.p);
+    const float *f = ebm_row_run_lanes(ctx, lanes, want_grad_y ? &target : NULL, want_grad_y ? &energy : NULL, &g);
     memcpy(ctx->f.p + at, f, lanes * sizeof *f);
     if (want_grad_y)
         gradient_lanes(ctx, &target, &energy, g, at, lanes);
@@ -270,60 +278,86 @@ void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes)
             dst[(size_t)m * D + d] = lanes[d * ctx->stride + m];
 }
 
-void ebm_estimate_invalid(const struct ebm_estimate_spec *spec, uint32_t D, uint32_t M, struct ebm_estimate *out)
+void ebm_estimate_begin(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
-    double *arrays[] = {out->mean, out->variance, out->mcse_mean};
+    const struct ebm_plan *plan = ctx->plan;
+    out->used = spec->estimator;
+    out->proper = true;
+    for (uint32_t d = 0; spec->estimator != EBM_ESTIMATE_MIXTURE && d < plan->net.D; d++)
+        out->proper = out->proper && !(plan->is_bounded && plan->support[d].kind == EBM_SUPPORT_REAL);
+    out->n_intervals = out->samples = out->pieces = 0;
+    out->log_z = out->log_z_std_error = out->ess = out->max_weight = 0.0;
+    out->pareto_k = (double)NAN;
+    out->support[0] = -INFINITY;
+    out->support[1] = INFINITY;
+    for (uint32_t d = 0; out->mcse_mean != NULL && d < plan->net.D; d++)
+        out->mcse_mean[d] = 0.0;
+}
+
+static void fill_nan(double *to, size_t n)
+{
+    for (size_t i = 0; to != NULL && i < n; i++)
+        to[i] = (double)NAN;
+}
+
+void ebm_estimate_invalid(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+{
+    uint32_t D = ctx->plan->net.D, M = ctx->M, n_at = ctx->task != NULL ? ctx->task->n_at : 0;
+    const struct {
+        double *to;
+        size_t n;
+    } arrays[] = {{out->mean, D},      {out->variance, D},
+                  {out->mcse_mean, D}, {out->covariance, (size_t)D * D},
+                  {out->mode, D},      {out->quantiles, (size_t)spec->n_probabilities * D},
+                  {out->entropy, 1},   {out->cdf, n_at},
+                  {out->crps, n_at}};
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
-        for (uint32_t d = 0; arrays[i] != NULL && d < D; d++)
-            arrays[i][d] = (double)NAN;
-    for (size_t i = 0; out->quantiles != NULL && i < (size_t)spec->n_probabilities * D; i++)
-        out->quantiles[i] = (double)NAN;
+        fill_nan(arrays[i].to, arrays[i].n);
     size_t n_draws = spec->draws == EBM_DRAWS_FAIR ? spec->n_draws : spec->draws == EBM_DRAWS_WEIGHTED ? M : 0;
     for (size_t i = 0; i < n_draws * D; i++)
         out->draws[i] = NAN;
     for (size_t i = 0; spec->draws == EBM_DRAWS_WEIGHTED && i < M; i++)
         out->log_weights[i] = NAN;
-    out->log_z = out->ess = out->max_weight = (double)NAN;
+    out->n_intervals = 0;
+    out->log_z = out->log_z_std_error = out->ess = out->max_weight = (double)NAN;
     out->status = EBM_INVALID;
 }
 
-static void estimate_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+static bool is_scalar(enum ebm_estimator estimator)
 {
-    const struct ebm_mixture *q = &ctx->mixture;
-    uint32_t D = ctx->plan->net.D;
-    for (uint32_t d = 0; d < D; d++) {
-        double mean = 0.0, variance = 0.0;
-        for (uint32_t k = 0; k < q->K; k++)
-            mean += exp((double)q->log_weight[k]) * (double)q->mean[d * q->K + k];
-        for (uint32_t k = 0; k < q->K; k++) {
-            double off = (double)q->mean[d * q->K + k] - mean, std = (double)q->std[d * q->K + k];
-            variance += exp((double)q->log_weight[k]) * (std * std + off * off);
-        }
-        if (out->mean != NULL)
-            out->mean[d] = mean;
-        if (out->variance != NULL)
-            out->variance[d] = variance;
-        if (out->mcse_mean != NULL)
-            out->mcse_mean[d] = 0.0;
-        if (out->quantiles != NULL)
-            ebm_quantile_mixture(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, q, d);
+    return estimator == EBM_ESTIMATE_EXACT || estimator == EBM_ESTIMATE_QUADRATURE;
+}
+
+/* Can this network be asked that way? */
+static bool applies(const struct ebm_net_desc *net, const struct ebm_estimate_spec *spec)
+{
+    switch (spec->estimator) {
+    case EBM_ESTIMATE_IMPORTANCE:
+        return net->has_energy && net->K > 0;
+    case EBM_ESTIMATE_MIXTURE:
+        return net->K > 0 && spec->draws != EBM_DRAWS_WEIGHTED;
+    case EBM_ESTIMATE_EXACT:
+    case EBM_ESTIMATE_QUADRATURE:
+        return net->has_energy && net->D == 1 && spec->draws != EBM_DRAWS_WEIGHTED;
     }
-    out->log_z = out->ess = out->max_weight = 0.0;
-    if (spec->draws != EBM_DRAWS_NONE)
-        ebm_row_copy(out->draws, ctx, ctx->y.p);
-    out->status = EBM_OK;
+    return false;
 }
 
 static enum ebm_status estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     EBM_ASSERT(ctx->M > 0 && spec->n_probabilities <= EBM_MAX_PROBABILITIES);
-    if (ctx->plan->net.K == 0)
+    if (!applies(&ctx->plan->net, spec))
         return EBM_INVALID;
+    ebm_estimate_begin(ctx, spec, out);
+    if (is_scalar(spec->estimator)) {
+        ebm_scalar_estimate(ctx, spec, out);
+        return EBM_OK;
+    }
     EBM_ASSERT(ctx->is_scored || spec->estimator == EBM_ESTIMATE_MIXTURE);
     if (!ctx->has_density)
-        ebm_estimate_invalid(spec, ctx->plan->net.D, ctx->M, out);
+        ebm_estimate_invalid(ctx, spec, out);
     else if (spec->estimator == EBM_ESTIMATE_MIXTURE)
-        estimate_mixture(ctx, spec, out);
+        ebm_mixture_estimate(ctx, spec, out);
     else
         ebm_importance_estimate(ctx, spec, out);
     return EBM_OK;
@@ -336,31 +370,33 @@ bool ebm_task_is_wanted(const struct ebm_task *task)
     return task->wanted == NULL || task->wanted(task->who);
 }
 
-/* Draws, and scores them unless the mixture answers alone. False: no longer wanted. */
+/* Draws, and scores them, as far as the estimator needs it. False: no longer wanted. */
 static bool draw_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     struct ebm_row row = task->row;
     const struct ebm_estimate_spec *spec = task->spec;
-    bool by_mixture = spec->estimator == EBM_ESTIMATE_MIXTURE, draws = !by_mixture || spec->draws == EBM_DRAWS_FAIR;
-    if (by_mixture)
+    bool by_importance = spec->estimator == EBM_ESTIMATE_IMPORTANCE;
+    bool draws = by_importance || (spec->estimator == EBM_ESTIMATE_MIXTURE && spec->draws == EBM_DRAWS_FAIR);
+    if (!by_importance)
         row.samples = draws ? spec->n_draws : 1;
     ebm_row_begin(ctx, b, &row);
     bool wanted = ebm_task_is_wanted(task);
     for (size_t at = 0; wanted && draws && at < ctx->M; at += EBM_TILE) {
         ebm_row_propose_tile(ctx, &row, NULL, at);
-        if (!by_mixture)
+        if (by_importance)
             ebm_row_score_tile(ctx, at, false);
         wanted = ebm_task_is_wanted(task);
     }
-    ctx->is_scored = wanted && !by_mixture;
+    ctx->is_scored = wanted && by_importance;
     return wanted;
 }
 
-/* log q, and by importance f, at the task's targets. False: no longer wanted. */
+/* log q, where there is a proposal, and f, unless the mixture answers, at the task's targets. False: no longer wanted.
+ */
 static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     struct ebm_row row = {.samples = task->n_y};
-    bool wanted = true, by_energy = task->spec->estimator == EBM_ESTIMATE_IMPORTANCE;
+    bool wanted = true, by_energy = task->spec->estimator != EBM_ESTIMATE_MIXTURE;
     ebm_row_begin(ctx, b, &row);
     for (size_t at = 0; wanted && at < ctx->M; at += EBM_TILE) {
         ebm_row_propose_tile(ctx, &row, task->h_y, at);
@@ -369,7 +405,7 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
         wanted = ebm_task_is_wanted(task);
     }
     for (uint32_t m = 0; m < task->n_y; m++) {
-        task->h_log_q[m] = ctx->has_density ? ctx->log_q.p[m] : NAN;
+        task->h_log_q[m] = ctx->has_density && ctx->plan->net.K > 0 ? ctx->log_q.p[m] : NAN;
         if (by_energy)
             task->h_f[m] = ctx->f.p[m];
     }
@@ -381,6 +417,8 @@ static bool estimate_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint3
     if (!draw_row(ctx, task, b))
         return false;
     (void)estimate(ctx, task->spec, task->out);
+    if (task->out->status == EBM_CANCELLED)
+        return false;
     if (task->spec->langevin != NULL && task->out->status == EBM_OK && !ebm_langevin_draws(ctx, task))
         return false;
     return task->n_y == 0 || score_targets(ctx, task, b);
@@ -388,7 +426,9 @@ static bool estimate_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint3
 
 static void predict_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
+    ctx->task = task;
     bool wanted = task->ascent != NULL ? ebm_ascent_row(ctx, task, b) : estimate_row(ctx, task, b);
+    ctx->task = NULL;
     if (!wanted)
         task->out->status = EBM_CANCELLED;
 }
@@ -397,8 +437,7 @@ static bool can_do(const struct ebm_net_desc *net, const struct ebm_task *task)
 {
     if (task->ascent != NULL)
         return net->has_energy && (net->K > 0 || task->n_y > 0);
-    bool by_energy = task->spec->estimator == EBM_ESTIMATE_IMPORTANCE || task->spec->langevin != NULL;
-    return net->K > 0 && (net->has_energy || !by_energy);
+    return applies(net, task->spec) && (net->has_energy || task->spec->langevin == NULL);
 }
 
 static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,

@@ -79,7 +79,7 @@ void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec
         ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
     ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &max, &sum, &squares);
     if (isnan(max)) {
-        ebm_estimate_invalid(spec, D, ctx->M, out);
+        ebm_estimate_invalid(ctx, spec, out);
         return;
     }
     for (uint32_t d = 0; d < D; d++)

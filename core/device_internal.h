@@ -17,6 +17,7 @@
 
 #include "core/device.h"
 #include "core/kernels.h"
+#include "core/panels.h"
 #include "core/quantile.h"
 
 #define EBM_TILE 128u /* 512 x 128 floats of a wide layer stay in L2 */
@@ -31,6 +32,7 @@ struct ebm_plan {
     uint32_t x_tile;     /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
     uint32_t energy_out; /* outputs of the first energy layer, 0 without an energy net */
     uint32_t widest_x, widest_y;       /* numbers a lane of the largest input or output on each side */
+    bool is_bounded;                   /* f stays bounded however far y goes: improper on the whole line */
     uint32_t n_slots;                  /* 0: not for training */
     float *slots;                      /* (n_slots, P) gradients of chunks */
     float *gradient, *adam_m, *adam_v; /* (P) */
@@ -78,8 +80,10 @@ struct ebm_ctx {
     struct ebm_slab y, grad_y;                                        /* (D, stride) */
     struct ebm_slab log_q, f, s, w;                                   /* (stride) */
     struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
-    struct ebm_slab walk; /* (3 D + 1, EBM_TILE): where moving targets are */
-    uint64_t *pairs;      /* (2, stride) for sorting */
+    struct ebm_slab walk;        /* (3 D + 1, EBM_TILE): where moving targets are */
+    uint64_t *pairs;             /* (2, stride) for sorting */
+    const struct ebm_task *task; /* that predict works on; NULL when its steps are called one by one */
+    struct ebm_panels panels;    /* of D = 1 */
 
     struct ebm_train_space train;
 };
@@ -133,10 +137,15 @@ void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const 
 void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y);
 /* The same of at .. at + lanes - 1; lanes at most EBM_TILE. */
 void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool want_grad_y);
+/* f of the row begun at the targets in ctx->tile_y; tapes and where g lies, unless NULL. Borrow: of the tile. */
+const float *ebm_row_run_lanes(struct ebm_ctx *ctx, uint32_t lanes, struct ebm_tape *target, struct ebm_tape *energy,
+                               const float **ret_g);
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);
+/* What an estimate is before its estimator fills it: nothing drawn, no error. */
+void ebm_estimate_begin(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
 /* An estimate without any number: all NaN. */
-void ebm_estimate_invalid(const struct ebm_estimate_spec *spec, uint32_t D, uint32_t M, struct ebm_estimate *out);
+void ebm_estimate_invalid(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
 bool ebm_task_is_wanted(const struct ebm_task *task);
 
 /* Of the row last proposed and scored, whose mixture is finite. */
@@ -148,6 +157,16 @@ void ebm_importance_log_weights(float *h_dst, const struct ebm_ctx *ctx);
 bool ebm_ascent_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b);
 /* Moves the fair draws of the row last estimated; sets out->acceptance. False: no longer wanted. */
 bool ebm_langevin_draws(struct ebm_ctx *ctx, const struct ebm_task *task);
+
+/* By the mixture of the row last begun, which is finite; its draws where they are asked for. */
+void ebm_mixture_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
+
+/* Scalar targets. Memory, once a plan; the answer for the row last begun, status CANCELLED when it is no longer wanted;
+ * of the row's mixture what has no closed form: mode, entropy, region, cdf, crps. */
+enum ebm_status ebm_scalar_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan) EBM_MUST_USE;
+void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
+enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+    EBM_MUST_USE;
 
 enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan);
 void ebm_train_done(struct ebm_train_space *space);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/device_internal.h"
+#include "core/quadrature.h"
 
 static uint32_t widest_of(const struct ebm_net *net, uint32_t at_least)
 {
@@ -58,6 +59,7 @@ static bool copy_net(struct ebm_plan *plan, const struct ebm_net_desc *net)
     plan->widest_x = plan->energy_out > plan->widest_x ? plan->energy_out : plan->widest_x;
     plan->widest_y = widest_of(&net->target, net->D);
     plan->widest_y = widest_of(&net->energy, plan->widest_y);
+    plan->is_bounded = net->has_energy && ebm_quadrature_is_bounded(net);
     return true;
 }
 
