@@ -263,7 +263,7 @@ static const char fixed_schemas_2[] =
     "'Ready':{'type':'object','required':['ready'],'properties':{'ready':{'const':true}}},"
     "'ModelReady':{'type':'object','required':['name','version','ready'],'properties':{'name':{'type':'string'},"
     "'version':{'type':'string'},'ready':{'const':true}}},"
-    "'Anything':{'type':'object'},"
+    "'Anything':{'type':'object'},'Text':{'type':'string'},"
     "'Index':{'type':'object','required':['name','routes','models'],'properties':{'name':{'type':'string'},"
     "'routes':{'type':'array','items':{'type':'string'}},'models':{'type':'array','items':{'type':'object',"
     "'required':['name','version','available'],'properties':{'name':{'type':'string'},'version':{'type':'integer'},"
@@ -327,8 +327,8 @@ static void write_responses(struct ebm_buf *buf, const char *schema, const char 
 {
     say(buf,
         "'responses':{'200':{'description':'The answer','headers':{'X-Request-Id':{'required':true,"
-        "'schema':{'type':'string'}}},'content':{'application/json':{'schema':{'$ref':'#/components/schemas/%s'}}}%s}",
-        schema, links);
+        "'schema':{'type':'string'}}},'content':{'%s':{'schema':{'$ref':'#/components/schemas/%s'}}}%s}",
+        strcmp(schema, "Text") == 0 ? "text/plain" : "application/json", schema, links);
     for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
         if (errors[i].of_get || !is_get)
             say(buf, ",'%d':{'$ref':'#/components/responses/E%d'}", errors[i].status, errors[i].status);

@@ -10,7 +10,7 @@
 struct openapi_route {
     const char *pattern; /* '*' for the name of a model, then for a version */
     const char *summary;
-    const char *schema; /* of the answer: Index, Live, Ready, Model, Anything */
+    const char *schema; /* of the answer: Index, Live, Ready, Model, Anything; Text: text/plain */
 };
 
 /* The one model that requests are about; sizes of rows are described exactly then. */

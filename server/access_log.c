@@ -44,43 +44,21 @@ static const char *format_now(char *ret_text, size_t bytes)
     return ret_text;
 }
 
-struct figures {
-    const char *model;
-    uint32_t rows;
-    uint64_t queue_us, compute_us;
-};
-
-/* Only what is the loop's, or any thread's: a job that is not done may still be a worker's. */
-static struct figures figures_of(const struct job *job, uint64_t now_us)
-{
-    struct figures figures = {.model = "-"};
-    if (!job)
-        return figures;
-    figures.rows = job->n_rows;
-    if (!job->model_name)
-        return figures;
-    uint64_t started_us = atomic_load_explicit(&job->started_us, memory_order_relaxed);
-    uint64_t ended_us = job_state(job) == JOB_DONE ? job->finished_us : now_us;
-    figures.model = job->model_name;
-    figures.queue_us = (started_us > 0 ? started_us : now_us) - job->accepted_us;
-    if (started_us > 0 && ended_us > started_us)
-        figures.compute_us = ended_us - started_us;
-    return figures;
-}
-
 void access_log_write(const struct http_exchange *exchange, const struct job *job, bool sent)
 {
     if (!ebm_log_is_on(EBM_LOG_INFO))
         return;
     char method[WORD_BYTES], path[WORD_BYTES], now[48];
     uint64_t now_us = ebm_clock_us();
-    struct figures figures = figures_of(job, now_us);
+    struct job_times times = job && job->model_name ? job_times_of(job, now_us)
+                                                    : (struct job_times){.has_begun = false};
     copy_word(method, http_method(exchange));
     copy_word(path, http_path(exchange));
     ebm_log_line(EBM_LOG_INFO,
                  "request time=%s method=%s path=%s status=%d model=%s rows=%" PRIu32 " in=%" PRIu64 " out=%" PRIu64
                  " queue_us=%" PRIu64 " compute_us=%" PRIu64 " total_us=%" PRIu64 " sent=%s id=%s",
-                 format_now(now, sizeof now), method, path, http_answered_status(exchange), figures.model, figures.rows,
-                 http_body_bytes(exchange), http_answered_bytes(exchange), figures.queue_us, figures.compute_us,
-                 now_us - http_started_us(exchange), sent ? "yes" : "no", http_request_id(exchange));
+                 format_now(now, sizeof now), method, path, http_answered_status(exchange),
+                 job && job->model_name ? job->model_name : "-", job ? job->n_rows : 0, http_body_bytes(exchange),
+                 http_answered_bytes(exchange), times.queue_us, times.compute_us, now_us - http_started_us(exchange),
+                 sent ? "yes" : "no", http_request_id(exchange));
 }

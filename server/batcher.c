@@ -123,6 +123,7 @@ struct batcher_stats batcher_stats(struct batcher *batcher)
 {
     (void)pthread_mutex_lock(&batcher->mutex);
     struct batcher_stats stats = batcher->stats;
+    stats.waiting_rows = batcher->rows;
     (void)pthread_mutex_unlock(&batcher->mutex);
     return stats;
 }

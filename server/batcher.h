@@ -44,6 +44,7 @@ struct batcher_limits {
 
 struct batcher_stats {
     uint64_t batches, rows; /* taken so far */
+    uint64_t waiting_rows;  /* now, in all lanes */
 };
 
 /* New: batcher_free. */

@@ -91,3 +91,15 @@ bool job_rows_done(struct job *job, uint32_t n)
 {
     return atomic_fetch_sub_explicit(&job->rows_left, n, memory_order_acq_rel) == n;
 }
+
+/* Only what is the loop's, or any thread's: a job that is not done may still be a worker's. */
+struct job_times job_times_of(const struct job *job, uint64_t now_us)
+{
+    uint64_t started_us = atomic_load_explicit(&job->started_us, memory_order_relaxed);
+    uint64_t ended_us = job_state(job) == JOB_DONE ? job->finished_us : now_us;
+    struct job_times times = {.has_begun = started_us > 0};
+    times.queue_us = (times.has_begun ? started_us : now_us) - job->accepted_us;
+    if (times.has_begun && ended_us > started_us)
+        times.compute_us = ended_us - started_us;
+    return times;
+}

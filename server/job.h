@@ -78,4 +78,12 @@ bool job_is_wanted(const void *who);
 /* n rows of the ticket are finished or withdrawn: true when they were the last, once a ticket. */
 bool job_rows_done(struct job *job, uint32_t n) EBM_MUST_USE;
 
+/* Loop: accepted to first row taken, first row taken to answer written; what has not ended by now_us ends then. Only
+ * for a job whose model is known. */
+struct job_times {
+    bool has_begun; /* a worker took its first row */
+    uint64_t queue_us, compute_us;
+};
+struct job_times job_times_of(const struct job *job, uint64_t now_us);
+
 #endif

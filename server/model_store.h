@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "models/model.h"
 #include "server/batcher.h"
+#include "server/metrics.h"
 
 /* One version of one model, counted: a job that uses it holds a reference. */
 struct model_store_entry {
@@ -21,6 +22,7 @@ struct model_store_entry {
     struct ebm_error error;
     int digits;               /* significant digits that its numbers need in the target's unit */
     struct batcher_lane lane; /* the batcher's */
+    struct metrics_model counts;
 };
 
 struct model_store_config {

@@ -86,9 +86,9 @@ void reply_not_allowed(struct http_exchange *exchange, const char *allow)
     answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, allow);
 }
 
-void reply_json(struct http_exchange *exchange, struct ebm_buf *body)
+void reply_text(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body)
 {
-    struct http_answer answer = {.status = 200, .content_type = "application/json"};
+    struct http_answer answer = {.status = 200, .content_type = content_type};
     if (body->status == EBM_OK) {
         http_answer(exchange, &answer, body);
         return;
@@ -96,4 +96,9 @@ void reply_json(struct http_exchange *exchange, struct ebm_buf *body)
     struct ebm_error error;
     (void)ebm_error_set(&error, body->status, "", "the answer could not be written: %s", ebm_status_text(body->status));
     reply_error(exchange, REPLY_INTERNAL, &error);
+}
+
+void reply_json(struct http_exchange *exchange, struct ebm_buf *body)
+{
+    reply_text(exchange, "application/json", body);
 }

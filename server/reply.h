@@ -23,6 +23,7 @@ enum reply_kind {
 #define X(name, status, code) REPLY_##name,
     REPLY_MAP(X)
 #undef X
+        REPLY_KINDS
 };
 
 /* The one place where statuses become HTTP. Pure. */
@@ -33,7 +34,8 @@ int reply_http_status(enum reply_kind kind);
 void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error);
 /* The same with the Allow header of 405. `allow` is static. */
 void reply_not_allowed(struct http_exchange *exchange, const char *allow);
-/* Answers 200 with JSON; takes the body's bytes. When the body failed: 500. */
+/* Answers 200 with JSON, or with a text of another type (static); takes the body's bytes. When the body failed: 500. */
 void reply_json(struct http_exchange *exchange, struct ebm_buf *body);
+void reply_text(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body);
 
 #endif

@@ -17,10 +17,12 @@
 #include "proto/json_write.h"
 #include "proto/openapi.h"
 #include "server/access_log.h"
+#include "server/metrics_text.h"
 #include "server/reply.h"
 
 #define SHORT_ANSWER_BYTES (1u << 20)
-#define SEGMENTS 2 /* free ones in a pattern */
+#define METRICS_BYTES (16u << 20) /* of as many models as a store may have */
+#define SEGMENTS 2                /* free ones in a pattern */
 #define SEGMENT_BYTES (LIMIT_NAME_BYTES + 1)
 #define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing */
 
@@ -38,10 +40,11 @@ struct route {
     bool has_json_body;
     handle_fn *handle;
     enum request_kind kind;       /* of a POST */
-    const char *summary, *schema; /* of a GET, for the interface's description */
+    const char *summary, *schema; /* of a GET, for the interface's description; schema Text: text/plain */
 };
 
-static handle_fn start_request, show_index, show_live, show_ready, show_model, show_model_ready, show_openapi;
+static handle_fn start_request, show_index, show_live, show_ready, show_model, show_model_ready, show_openapi,
+    show_metrics;
 
 #define POST(name, path, summary) {"POST", path, "POST", true, start_request, REQUEST_##name, summary, NULL},
 #define GET(pattern, handle, summary, schema) {"GET", pattern, "GET, HEAD", false, handle, 0, summary, schema},
@@ -53,6 +56,7 @@ static const struct route table[] = {
     GET("/healthz", show_live, "Does the process answer?", "Live")
     GET("/livez", show_live, "Does the process answer?", "Live")
     GET("/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
+    GET("/metrics", show_metrics, "Counters for Prometheus", "Text")
     GET("/openapi.json", show_openapi, "This description", "Anything")
     GET("/v2/models/*", show_model, "A model's versions, inputs and outputs", "Model")
     GET("/v2/models/*/ready", show_model_ready, "Can the model be asked?", "ModelReady")
@@ -60,6 +64,7 @@ static const struct route table[] = {
     GET("/v2/models/*/versions/*/ready", show_model_ready, "Can that version be asked?", "ModelReady")
 };
 /* clang-format on */
+_Static_assert(EBM_COUNT_OF(table) <= METRICS_ROUTES, "each is counted");
 
 /* ---- finding ---- */
 
@@ -129,6 +134,7 @@ static void on_head(void *user, struct http_exchange *exchange)
     struct routes *routes = user;
     struct segments segments;
     const struct route *route = find(http_path(exchange), &segments);
+    metrics_begin(routes->metrics);
     if (route && route->has_json_body)
         http_keep_body(exchange, routes->max_body_bytes);
     else
@@ -186,7 +192,11 @@ static void on_refusal(void *user, struct http_exchange *exchange, enum http_ref
 static void on_end(void *user, struct http_exchange *exchange, bool sent)
 {
     struct routes *routes = user;
+    struct segments segments;
+    const struct route *route = find(http_path(exchange), &segments);
     routes->n_requests++;
+    metrics_end(routes->metrics, route ? (uint32_t)(route - table) : METRICS_ROUTES, http_answered_status(exchange),
+                http_started_us(exchange), http_user(exchange));
     access_log_write(exchange, http_user(exchange), sent);
     dispatch_end(routes->dispatch, exchange);
 }
@@ -275,6 +285,31 @@ static void show_index(struct routes *routes, struct http_exchange *exchange, co
     }
     (void)ebm_buf_text(&body, "]}\n");
     reply_json(exchange, &body);
+}
+
+/* ---- GET /metrics ---- */
+
+static void show_metrics(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                         const struct segments *segments)
+{
+    (void)route;
+    (void)segments;
+    const char *patterns[EBM_COUNT_OF(table)];
+    struct metrics_now now = {
+        .routes = patterns,
+        .n_routes = EBM_COUNT_OF(table),
+        .n_asked = REQUEST_KINDS, /* they stand first */
+        .queue_rows = batcher_stats(routes->batcher).waiting_rows,
+        .in_flight_bytes = http_inflight_bytes(exchange),
+        .store = routes->store,
+        .ready = routes->ready,
+    };
+    struct ebm_buf body;
+    for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
+        patterns[i] = table[i].pattern;
+    ebm_buf_init(&body, METRICS_BYTES);
+    metrics_write(routes->metrics, &now, &body);
+    reply_text(exchange, METRICS_TEXT_TYPE, &body);
 }
 
 /* ---- GET /openapi.json ---- */

@@ -4,6 +4,7 @@
 
 #include "server/dispatch.h"
 #include "server/http.h"
+#include "server/metrics.h"
 
 struct routes {
     struct dispatch *dispatch;
@@ -11,7 +12,9 @@ struct routes {
     bool ready;                      /* /readyz answers 200 */
     uint64_t max_body_bytes, max_inflight_bytes, body_timeout_ms;
     const struct request_limits *limits; /* what /openapi.json says; borrow */
-    uint64_t n_requests;                 /* that are over */
+    struct batcher *batcher;             /* what /metrics says of it; borrow, as the next */
+    struct metrics *metrics;
+    uint64_t n_requests; /* that are over */
 };
 
 /* The callbacks for http_new. Borrow: routes as long as http. */

@@ -51,6 +51,7 @@ struct server {
     struct dispatch *dispatch;
     struct http *http;
     struct routes routes;
+    struct metrics metrics;
 
     _Atomic bool stop_requested; /* any thread */
 
@@ -193,6 +194,7 @@ static enum ebm_status load_and_start(struct server *server, struct ebm_error *r
         .batcher = server->batcher,
         .read_lane = &server->read_lane,
         .mailbox = server->mailbox,
+        .metrics = &server->metrics,
         .stop = &server->stop_requested,
     };
     return worker_pool_new(&config, &server->workers, reterr);
@@ -293,6 +295,8 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
         .body_timeout_ms = options->body_timeout_ms,
     };
     server->routes.dispatch = server->dispatch;
+    server->routes.batcher = server->batcher;
+    server->routes.metrics = &server->metrics;
     server->routes.max_body_bytes = options->max_body_bytes;
     server->routes.limits = &server->service.limits;
     server->routes.max_inflight_bytes = options->max_inflight_bytes;
@@ -339,6 +343,7 @@ static enum ebm_status serve(struct server *server, struct ebm_error *reterr)
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
 {
     struct server server = {.options = options};
+    metrics_init(&server.metrics);
     server.service.limits = (struct request_limits){
         .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
         .max_samples = options->max_samples,

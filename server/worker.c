@@ -133,11 +133,13 @@ static uint32_t stage(struct worker *worker, const struct batcher_batch *batch)
 
 static void predict_batch(struct worker *worker, const struct batcher_batch *batch)
 {
-    const struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
+    struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
     uint32_t n = stage(worker, batch);
     enum ebm_status status = EBM_OK;
     if (n > 0)
         status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
+    if (n > 0 && status == EBM_OK)
+        metrics_count_batch(worker->pool->config.metrics, &entry->counts, worker->items, n);
     for (uint32_t p = 0; p < batch->n_parts; p++) {
         struct job *job = EBM_CONTAINER_OF(batch->parts[p].ticket, struct job, ticket);
         if (status != EBM_OK)

@@ -13,7 +13,8 @@ struct worker_config {
     struct batcher *batcher;
     struct batcher_lane *read_lane; /* jobs whose bodies are still to be read, one row each */
     struct mailbox *mailbox;        /* jobs come back here, with their reference */
-    const _Atomic bool *stop;       /* true: preparing is CANCELLED */
+    struct metrics *metrics;
+    const _Atomic bool *stop; /* true: preparing is CANCELLED */
 };
 
 struct worker_pool;

@@ -1,0 +1,294 @@
+/* metrics.c - counters, and their text.
+ *
+ *   a request's end -> routes[route]: its status, its duration;  queue, compute: what its job waited and took
+ *   a batch         -> its size;  its model: rows, and those that are not reliable by the reason
+ *   GET /metrics    -> families in a fixed order, a function each, then those of the process
+ *
+ * A new family is a function of write_families. Guarantees: a series that was there once is there at every later time,
+ * with a value that is not lower, if it is a counter; nothing here takes a lock or waits. A scrape that runs beside
+ * workers may see a batch's rows before its size. Does not know: HTTP. */
+#include "server/metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/version.h"
+#include "models/estimate.h"
+#include "server/job.h"
+#include "server/metrics_process.h"
+#include "server/metrics_text.h"
+
+/* seconds; the longest request has --timeout-ms, 30 s unless told otherwise */
+static const double time_bounds[METRICS_TIMES] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                  0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30,    60};
+static const double size_bounds[METRICS_SIZES] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+_Static_assert(1u << (METRICS_SIZES - 1) == LIMIT_BATCH_ROWS, "the last bound is the largest batch");
+
+void metrics_init(struct metrics *metrics)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    memset(metrics, 0, sizeof *metrics);
+    metrics->start_time_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* ---- counting ---- */
+
+static uint32_t bucket_of(double value, const double *bounds, uint32_t n)
+{
+    uint32_t i = 0;
+    while (i < n && value > bounds[i])
+        i++;
+    return i;
+}
+
+static void observe(struct metrics_times *times, uint64_t us)
+{
+    times->counts[bucket_of((double)us / 1e6, time_bounds, METRICS_TIMES)]++;
+    times->sum_us += us;
+}
+
+/* The first kind that has this status. */
+static uint32_t kind_of(int status)
+{
+    uint32_t kind = 0;
+    while (kind < REPLY_KINDS && reply_http_status(kind) != status)
+        kind++;
+    return kind;
+}
+
+void metrics_begin(struct metrics *metrics)
+{
+    metrics->in_flight++;
+}
+
+/* Of a request that waited for a worker: until one took it, or it was given up. */
+static void observe_job(struct metrics *metrics, int status, const struct job *job, uint64_t now_us)
+{
+    struct job_times times = job_times_of(job, now_us);
+    bool was_given_up = status == 0 || status == reply_http_status(REPLY_TIMEOUT);
+    if (times.has_begun || was_given_up)
+        observe(&metrics->queue, times.queue_us);
+    if (times.has_begun)
+        observe(&metrics->compute, times.compute_us);
+}
+
+void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t started_us, const struct job *job)
+{
+    uint64_t now_us = ebm_clock_us();
+    EBM_ASSERT(route <= METRICS_ROUTES && metrics->in_flight > 0);
+    metrics->in_flight--;
+    metrics->routes[route].by_kind[kind_of(status)]++;
+    observe(&metrics->routes[route].duration, now_us - started_us);
+    if (job && job->model_name)
+        observe_job(metrics, status, job, now_us);
+}
+
+static void add(_Atomic uint64_t *count, uint64_t n)
+{
+    (void)atomic_fetch_add_explicit(count, n, memory_order_relaxed);
+}
+
+static uint64_t load(const _Atomic uint64_t *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+static void count_unreliable(struct metrics_model *model, const char *reason)
+{
+    for (uint32_t i = 0; i < METRICS_REASONS; i++) {
+        const char *word = NULL;
+        if (atomic_compare_exchange_strong(&model->unreliable[i].word, &word, reason) || strcmp(word, reason) == 0) {
+            add(&model->unreliable[i].rows, 1);
+            return;
+        }
+    }
+}
+
+void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct ebm_item *items, uint32_t n)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct ebm_prediction *prediction = items[i].out;
+        if (prediction->raw.status == EBM_CANCELLED)
+            continue; /* nobody wanted it any more */
+        rows++;
+        if (prediction->reason)
+            count_unreliable(model, prediction->reason);
+    }
+    add(&model->rows, rows);
+    add(&metrics->batches[bucket_of(n, size_bounds, METRICS_SIZES)], 1);
+    add(&metrics->batch_rows, n);
+}
+
+/* ---- requests ---- */
+
+struct writing {
+    const struct metrics *metrics;
+    const struct metrics_now *now;
+    struct ebm_buf *buf;
+};
+
+static const char *route_name(const struct writing *w, uint32_t i)
+{
+    return i < w->now->n_routes ? w->now->routes[i] : "other";
+}
+
+/* The table's routes, then the one for all other paths. Returns n_routes + 1 at the end. */
+static uint32_t counted_at(const struct writing *w, uint32_t i)
+{
+    return i < w->now->n_routes ? i : METRICS_ROUTES;
+}
+
+static void write_requests(const struct writing *w)
+{
+    static const char name[] = "ebm_http_requests_total";
+    metrics_text_family(w->buf, name, "counter",
+                        "Requests that are over, by route and HTTP status; status 0: the client left before its "
+                        "answer");
+    for (uint32_t i = 0; i <= w->now->n_routes; i++)
+        for (uint32_t kind = 0; kind <= REPLY_KINDS; kind++) {
+            char status[16];
+            int number = kind < REPLY_KINDS ? reply_http_status(kind) : 0;
+            uint64_t count = w->metrics->routes[counted_at(w, i)].by_kind[kind];
+            if (kind_of(number) != kind || (count == 0 && i >= w->now->n_asked))
+                continue;
+            (void)snprintf(status, sizeof status, "%d", number);
+            metrics_text_count(w->buf, name,
+                               &(struct metrics_labels){{{"route", route_name(w, i)}, {"status", status}}}, count);
+        }
+}
+
+static void write_times(const struct writing *w, const char *name, const struct metrics_labels *labels,
+                        const struct metrics_times *times)
+{
+    struct metrics_histogram histogram = {METRICS_TIMES, time_bounds, times->counts, (double)times->sum_us / 1e6};
+    metrics_text_histogram(w->buf, name, labels, &histogram);
+}
+
+static void write_durations(const struct writing *w)
+{
+    static const char name[] = "ebm_http_request_duration_seconds";
+    metrics_text_family(w->buf, name, "histogram", "Headers read to answer sent");
+    for (uint32_t i = 0; i <= w->now->n_routes; i++) {
+        const struct metrics_times *times = &w->metrics->routes[counted_at(w, i)].duration;
+        bool has_any = i < w->now->n_asked;
+        for (uint32_t j = 0; j <= METRICS_TIMES; j++)
+            has_any = has_any || times->counts[j] > 0;
+        if (has_any)
+            write_times(w, name, &(struct metrics_labels){{{"route", route_name(w, i)}}}, times);
+    }
+}
+
+static void write_waits(const struct writing *w)
+{
+    static const char queue[] = "ebm_queue_duration_seconds", compute[] = "ebm_compute_duration_seconds";
+    metrics_text_family(w->buf, queue, "histogram",
+                        "Request accepted to its first row taken by a worker, or to its end when it was given up");
+    write_times(w, queue, NULL, &w->metrics->queue);
+    metrics_text_family(w->buf, compute, "histogram", "First row taken to answer written, of one request");
+    write_times(w, compute, NULL, &w->metrics->compute);
+}
+
+/* ---- batches and models ---- */
+
+static void write_batches(const struct writing *w)
+{
+    static const char name[] = "ebm_batch_rows";
+    uint64_t counts[METRICS_SIZES + 1];
+    for (uint32_t i = 0; i <= METRICS_SIZES; i++)
+        counts[i] = load(&w->metrics->batches[i]);
+    struct metrics_histogram histogram = {METRICS_SIZES, size_bounds, counts, (double)load(&w->metrics->batch_rows)};
+    metrics_text_family(w->buf, name, "histogram", "Rows that were predicted together");
+    metrics_text_histogram(w->buf, name, NULL, &histogram);
+}
+
+static void write_gauge(const struct writing *w, const char *name, uint64_t value, const char *help)
+{
+    metrics_text_family(w->buf, name, "gauge", help);
+    metrics_text_count(w->buf, name, NULL, value);
+}
+
+/* The next entry that is loaded, from *at on; NULL: none. */
+static const struct model_store_entry *next_model(const struct writing *w, size_t *at)
+{
+    size_t n = w->now->store ? model_store_count(w->now->store) : 0;
+    while (*at < n) {
+        const struct model_store_entry *entry = model_store_at(w->now->store, (*at)++);
+        if (entry->model)
+            return entry;
+    }
+    return NULL;
+}
+
+static uint64_t count_ready(const struct writing *w)
+{
+    uint64_t n = 0;
+    for (size_t at = 0; w->now->ready && next_model(w, &at);)
+        n++;
+    return n;
+}
+
+static void write_model_rows(const struct writing *w)
+{
+    static const char name[] = "ebm_model_rows_total";
+    const struct model_store_entry *entry;
+    metrics_text_family(w->buf, name, "counter", "Rows that were predicted, by model and version");
+    for (size_t at = 0; (entry = next_model(w, &at)) != NULL;) {
+        char version[24];
+        (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
+        metrics_text_count(w->buf, name, &(struct metrics_labels){{{"model", entry->name}, {"version", version}}},
+                           load(&entry->counts.rows));
+    }
+}
+
+static void write_unreliable_rows(const struct writing *w)
+{
+    static const char name[] = "ebm_model_unreliable_rows_total";
+    const struct model_store_entry *entry;
+    metrics_text_family(w->buf, name, "counter",
+                        "Rows of ebm_model_rows_total whose diagnostics said reliable: false, by their reason");
+    for (size_t at = 0; (entry = next_model(w, &at)) != NULL;) {
+        char version[24];
+        (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
+        for (uint32_t i = 0; i < METRICS_REASONS; i++) {
+            const char *reason = atomic_load(&entry->counts.unreliable[i].word);
+            if (!reason)
+                break;
+            metrics_text_count(
+                w->buf, name,
+                &(struct metrics_labels){{{"model", entry->name}, {"version", version}, {"reason", reason}}},
+                load(&entry->counts.unreliable[i].rows));
+        }
+    }
+}
+
+/* ---- the whole ---- */
+
+static void write_build(const struct writing *w)
+{
+    metrics_text_family(w->buf, "ebm_build_info", "gauge", "Always 1; the version that runs is its label");
+    metrics_text_count(w->buf, "ebm_build_info", &(struct metrics_labels){{{"version", EBM_VERSION}}}, 1);
+}
+
+void metrics_write(const struct metrics *metrics, const struct metrics_now *now, struct ebm_buf *buf)
+{
+    struct writing w = {metrics, now, buf};
+    EBM_ASSERT(now->n_routes <= METRICS_ROUTES);
+    write_build(&w);
+    write_requests(&w);
+    write_durations(&w);
+    write_gauge(&w, "ebm_http_requests_in_flight", metrics->in_flight, "Requests whose headers are read, this one too");
+    write_gauge(&w, "ebm_http_in_flight_bytes", now->in_flight_bytes,
+                "Bytes of bodies, work and answers that count towards --max-inflight-bytes");
+    write_waits(&w);
+    write_gauge(&w, "ebm_queue_rows", now->queue_rows, "Rows that wait for a worker, as --max-queue-rows counts them");
+    write_batches(&w);
+    write_gauge(&w, "ebm_models_ready", count_ready(&w), "Versions of models that can be asked");
+    write_model_rows(&w);
+    write_unreliable_rows(&w);
+    metrics_process_write(metrics->start_time_s, buf);
+}

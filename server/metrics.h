@@ -1,0 +1,75 @@
+/* metrics.h - what the server counts of itself, and how GET /metrics tells it.
+ *
+ *   loop thread   requests as they begin and end, by route and status: plain numbers
+ *   workers       rows and batches: relaxed atomics, a few additions a batch, no lock
+ *
+ * Counters begin at 0 when the server starts, and never go down. Times are microseconds inside, seconds outside. */
+#ifndef EBM_SERVER_METRICS_H
+#define EBM_SERVER_METRICS_H
+
+#include <stdatomic.h>
+
+#include "core/buf.h"
+#include "server/reply.h"
+
+#define METRICS_ROUTES 64u  /* of the table of routes, at most */
+#define METRICS_REASONS 16u /* words for why a row is not reliable, at most; a further one is not counted */
+#define METRICS_TIMES 18u   /* bounds of durations */
+#define METRICS_SIZES 11u   /* bounds of batches: 1, 2, 4, ... */
+
+struct ebm_item;
+struct job;
+struct model_store;
+
+struct metrics_times {
+    uint64_t counts[METRICS_TIMES + 1], sum_us;
+};
+
+/* Of one version of a model. Any thread. */
+struct metrics_model {
+    _Atomic uint64_t rows; /* that were predicted */
+    struct {
+        const char *_Atomic word; /* static; NULL: free, the first row with a new word takes it */
+        _Atomic uint64_t rows;
+    } unreliable[METRICS_REASONS];
+};
+
+struct metrics {
+    double start_time_s; /* since 1970; fixed */
+    /* loop thread */
+    uint64_t in_flight; /* requests whose headers are read and which are not over */
+    struct {
+        uint64_t by_kind[REPLY_KINDS + 1]; /* the first kind of each status; the last: left before an answer */
+        struct metrics_times duration;
+    } routes[METRICS_ROUTES + 1]; /* the last: no such path */
+    struct metrics_times queue, compute;
+    /* any thread */
+    _Atomic uint64_t batches[METRICS_SIZES + 1], batch_rows;
+};
+
+void metrics_init(struct metrics *metrics);
+
+/* A request's headers are read. Loop thread. */
+void metrics_begin(struct metrics *metrics);
+/* A request is over: at `route` of the table, METRICS_ROUTES for a path that is not there; `status` 0: left before its
+ * answer. `job` NULL: it never became one. Loop thread. */
+void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t started_us, const struct job *job);
+
+/* A batch was predicted; before its jobs go on, which own the answers of the items. Worker. */
+void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct ebm_item *items,
+                         uint32_t n);
+
+/* What is so now, and what others know. Borrows. */
+struct metrics_now {
+    const char *const *routes; /* (n_routes): their patterns */
+    uint32_t n_routes;
+    uint32_t n_asked; /* the first so many are there from the start, others from their first request */
+    uint64_t queue_rows, in_flight_bytes;
+    const struct model_store *store; /* NULL: not loaded yet */
+    bool ready;                      /* models can be asked */
+};
+
+/* Everything, as text. Loop thread: some 0.2 ms, and a microsecond for each model. */
+void metrics_write(const struct metrics *metrics, const struct metrics_now *now, struct ebm_buf *buf);
+
+#endif
