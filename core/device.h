@@ -147,38 +147,55 @@ enum ebm_fetch {
     EBM_FETCH_LOG_WEIGHTS,          /* (M), normalised, after score */
 };
 
-/* Training losses of one row; formulas in docs/MATHEMATICS.md. FIXED: noise is the fixed mixture around the true
- * target; otherwise noise is the proposal. */
+/* Training losses of one row; formulas in docs/MATHEMATICS.md. Noise is where their draws come from: FIXED, the mixture
+ * of `sigmas` around the true target; PROPOSAL, the proposal; NONE, no density at all. */
+enum ebm_noise { EBM_NOISE_NONE, EBM_NOISE_FIXED, EBM_NOISE_PROPOSAL };
+
 #define EBM_LOSS_MAP(X)                                                                                                \
-    X(ML_IS, "ml_is", true)                                                                                            \
-    X(NCE, "nce", true)                                                                                                \
-    X(NCE_KL, "nce_kl", false)                                                                                         \
-    X(JOINT, "joint", false)                                                                                           \
-    X(KL_PROPOSAL, "kl_proposal", false)                                                                               \
-    X(MDN_NLL, "mdn_nll", false)
+    X(ML_IS, "ml_is", FIXED)                                                                                           \
+    X(KLD_IS, "kld_is", FIXED)                                                                                         \
+    X(NCE, "nce", FIXED)                                                                                               \
+    X(NCE_PLUS, "nce_plus", FIXED)                                                                                     \
+    X(ML_MCMC, "ml_mcmc", NONE)                                                                                        \
+    X(SM, "sm", NONE)                                                                                                  \
+    X(DSM, "dsm", FIXED)                                                                                               \
+    X(NCE_KL, "nce_kl", PROPOSAL)                                                                                      \
+    X(JOINT, "joint", PROPOSAL)                                                                                        \
+    X(KL_PROPOSAL, "kl_proposal", PROPOSAL)                                                                            \
+    X(MDN_NLL, "mdn_nll", PROPOSAL)                                                                                    \
+    X(MDN_KL_TEACHER, "mdn_kl_teacher", PROPOSAL)
 
 enum ebm_loss {
-#define X(name, word, fixed_noise) EBM_LOSS_##name,
+#define X(name, word, noise) EBM_LOSS_##name,
     EBM_LOSS_MAP(X)
 #undef X
 };
 
+/* Borrows its arrays. All standardised; what a loss does not read may be anything. */
 struct ebm_loss_spec {
     enum ebm_loss loss;
-    uint32_t samples;              /* M draws a row; ignored by mdn_nll */
-    uint32_t n_sigmas;             /* fixed noise: components */
-    const float *sigmas;           /* (n_sigmas, D), standardised */
+    uint32_t samples;           /* M draws a row; ignored by sm and mdn_nll */
+    uint32_t n_sigmas;          /* fixed noise: components; of dsm one */
+    const float *sigmas;        /* (n_sigmas, D) */
+    const float *label_sigma;   /* (D), of kld_is: width of the density that the true target is taken for */
+    double beta;                /* of nce_plus: the true target is moved by noise whose sigmas are so much narrower */
+    uint32_t langevin_steps;    /* of ml_mcmc: L, at least 1 */
+    const float *langevin_step; /* (D): a */
+    bool proposal_beside;       /* the proposal is trained too, by kl_proposal with draws of its own: any loss whose
+                                   noise is not PROPOSAL */
     bool proposal_trains_features; /* the proposal's gradient reaches the feature net */
     double scale;                  /* of the gradient: 1 / rows of the whole batch */
 };
 
-/* Rows to train on; h_samples (B, M, D) replaces the draws, NULL draws them from rows[b]. */
+/* Rows to train on; h_samples (B, M, D) replaces the draws (of ml_mcmc: the ends of the chains), NULL draws them from
+ * rows[b]; h_label_noise (B, D) likewise, by how much nce_plus moves the true target. */
 struct ebm_train_rows {
     uint32_t B;
     const float *h_x;           /* (B, X) */
     const float *h_y;           /* (B, D) */
     const float *h_samples;     /* (B, M, D) or NULL */
-    const struct ebm_row *rows; /* (B); NULL when h_samples is given */
+    const float *h_label_noise; /* (B, D) or NULL */
+    const struct ebm_row *rows; /* (B); NULL when all that is drawn is given */
 };
 
 struct ebm_adam {

@@ -123,11 +123,16 @@ static void proposal_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, u
 {
     const struct ebm_net_desc *net = &plan->net;
     size_t DK = (size_t)net->D * net->K;
-    const float *out = ebm_net_run(plan, &net->mean, 0, ctx->h_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    const float *h = ctx->h_lanes.p;
+    if (net->own_H > 0) {
+        const float *own = ebm_net_run(plan, &net->own, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+        memcpy(ctx->h_lanes.p, own, (size_t)net->own_H * EBM_LANES * sizeof *own);
+    }
+    const float *out = ebm_net_run(plan, &net->mean, 0, h, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     lanes_to_rows(ctx->mean.p + first * DK, out, DK, count);
-    out = ebm_net_run(plan, &net->log_variance, 0, ctx->h_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    out = ebm_net_run(plan, &net->log_variance, 0, h, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     lanes_to_rows(ctx->log_variance.p + first * DK, out, DK, count);
-    out = ebm_net_run(plan, &net->weight, 0, ctx->h_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
+    out = ebm_net_run(plan, &net->weight, 0, h, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     for (uint32_t b = 0; b < count; b++)
         ebm_log_softmax(ctx->log_weight.p + (size_t)(first + b) * net->K, out + b, EBM_LANES, net->K);
 }

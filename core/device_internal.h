@@ -6,7 +6,7 @@
  *   device_generic.c   the context: x side, draws, scores; the table
  *   device_importance.c   estimates by weighted draws
  *   device_refine.c    targets that climb or wander on f
- *   device_train.c     the backward pass of a chunk of rows
+ *   device_train.c     the backward pass of a chunk of rows; its other files: train_internal.h
  *
  * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row.
  */
@@ -20,7 +20,8 @@
 #include "core/panels.h"
 #include "core/quantile.h"
 
-#define EBM_TILE 128u /* 512 x 128 floats of a wide layer stay in L2 */
+#define EBM_TANGENT_BUFFERS 9u /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
+#define EBM_TILE 128u          /* 512 x 128 floats of a wide layer stay in L2 */
 
 struct ebm_plan {
     _Atomic uint32_t references;
@@ -51,11 +52,14 @@ struct ebm_tape {
 
 struct ebm_train_space {
     struct ebm_slab x_tape, y_tape; /* activations of a chunk's x side, of one row's sample side */
-    struct ebm_slab dhx, dh, dmean, dlog_variance, dlogit; /* (n, lanes of the chunk) */
-    struct ebm_slab df, dlog_q, scratch;                   /* (M + 1 padded) */
-    struct ebm_slab da, dz, dx;                            /* (widest, lanes) */
-    struct ebm_slab noise;                                 /* arrays of the fixed noise mixture */
-    double *sums;                                          /* (2 D K + K) gradient of one row's mixture */
+    struct ebm_slab dhx, dh, down, dmean, dlog_variance, dlogit; /* (n, lanes of the chunk); down: of own features */
+    struct ebm_slab df, dlog_q, scratch;                         /* (M + 1 padded) */
+    struct ebm_slab da, dz, dx;                                  /* (widest, lanes) */
+    struct ebm_slab noise, label; /* arrays of fixed mixtures: the noise, and what narrows or moves the true target */
+    struct ebm_slab log_label;    /* (M + 1 padded) */
+    struct ebm_slab moves;        /* (D, EBM_TILE) */
+    struct ebm_slab curve;        /* TANGENT_BUFFERS times (widest, EBM_TILE) */
+    double *sums;                 /* (2 D K + K) gradient of one row's mixture */
     size_t n_sums;
 };
 
@@ -127,6 +131,9 @@ void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, ui
  * layer is residual, dh (H) +=, both unless NULL. Leaves dg (G, lanes) in space->da. */
 void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t lanes, const struct ebm_tape *tape,
                          float *grads, float *dhx, float *dh, struct ebm_backward_space *space);
+
+/* to (n) += sums over lanes of (n, lanes). */
+void ebm_add_lane_sums(float *to, const float *lanes_of, uint32_t n, uint32_t lanes);
 
 /* What the estimators share (device_generic.c). Starts the targets of row b: its mixture is bound, M is row->samples.
  */

@@ -134,7 +134,7 @@ void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, ui
     }
 }
 
-static void add_lane_sums(float *to, const float *lanes_of, uint32_t n, uint32_t lanes)
+void ebm_add_lane_sums(float *to, const float *lanes_of, uint32_t n, uint32_t lanes)
 {
     for (uint32_t i = 0; i < n; i++) {
         double sum = 0.0;
@@ -160,7 +160,7 @@ void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t l
     if (layer->residual) {
         add(space->dx, space->da + (size_t)net->H * lanes, (size_t)net->G * lanes);
         if (dh != NULL)
-            add_lane_sums(dh, space->da, net->H, lanes);
+            ebm_add_lane_sums(dh, space->da, net->H, lanes);
     }
     swap(&space->da, &space->dx);
 }

@@ -33,8 +33,8 @@ static void copy_layers(struct ebm_net *net, struct ebm_layer **next)
 
 static bool copy_net(struct ebm_plan *plan, const struct ebm_net_desc *net)
 {
-    size_t n = (size_t)net->feature.n_layers + net->target.n_layers + net->energy.n_layers + net->mean.n_layers +
-               net->log_variance.n_layers + net->weight.n_layers;
+    size_t n = (size_t)net->feature.n_layers + net->target.n_layers + net->energy.n_layers + net->own.n_layers +
+               net->mean.n_layers + net->log_variance.n_layers + net->weight.n_layers;
     plan->layers = calloc(n + 1, sizeof *plan->layers);
     if (plan->layers == NULL)
         return false;
@@ -47,12 +47,13 @@ static bool copy_net(struct ebm_plan *plan, const struct ebm_net_desc *net)
                                                 : (struct ebm_support){EBM_SUPPORT_REAL, -INFINITY, INFINITY};
     plan->net.support = plan->support;
     struct ebm_layer *next = plan->layers;
-    struct ebm_net *nets[] = {&plan->net.feature, &plan->net.target,       &plan->net.energy,
+    struct ebm_net *nets[] = {&plan->net.feature, &plan->net.target,       &plan->net.energy, &plan->net.own,
                               &plan->net.mean,    &plan->net.log_variance, &plan->net.weight};
     for (size_t i = 0; i < EBM_COUNT_OF(nets); i++)
         copy_layers(nets[i], &next);
     plan->energy_out = net->has_energy ? net->energy.layers[0].out : 0;
     plan->widest_x = widest_of(&net->feature, net->X > net->H ? net->X : net->H);
+    plan->widest_x = widest_of(&net->own, plan->widest_x);
     plan->widest_x = widest_of(&net->mean, plan->widest_x);
     plan->widest_x = widest_of(&net->log_variance, plan->widest_x);
     plan->widest_x = widest_of(&net->weight, plan->widest_x);

@@ -52,6 +52,8 @@ struct ebm_kernels {
     void (*activation)(enum ebm_activation kind, float *a, const float *z, const float *residual, size_t n);
     /* dz (n) = da * act'(z); dz may be da */
     void (*activation_backward)(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n);
+    /* act'(z), act''(z), act'''(z), (n) each; for relu and identity z may be the output */
+    void (*activation_curve)(enum ebm_activation kind, float *d1, float *d2, float *d3, const float *z, size_t n);
     /* draws first .. first + L - 1 of (seed, row): y (D, L), rows `stride` apart. Word 0 of a sample picks its
      * component, word 1 + d makes coordinate d; 4 words a block of the stream EBM_STREAM_DRAWS. */
     void (*draw)(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
@@ -83,9 +85,9 @@ struct ebm_kernels {
     {                                                                                                                  \
         .name = set_name, .linear = linear, .linear_backward_input = linear_backward_input,                            \
         .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
-        .activation_backward = activation_backward, .draw = draw, .place = place, .sobol_words = sobol_words,          \
-        .mixture_log_density = mixture_log_density, .mixture_backward = mixture_backward, .softmax = softmax,          \
-        .moments = moments, .adam = adam,                                                                              \
+        .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
+        .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
+        .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
     }
 
 const struct ebm_kernels *ebm_kernels_ref(void);

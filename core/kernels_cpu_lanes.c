@@ -193,6 +193,43 @@ static void activation_backward(enum ebm_activation kind, float *dz, const float
     }
 }
 
+static void activation_curve(enum ebm_activation kind, float *d1, float *d2, float *d3, const float *z, size_t n)
+{
+    switch (kind) {
+    case EBM_ACT_IDENTITY:
+    case EBM_ACT_RELU:
+        for (size_t i = 0; i < n; i++) {
+            d1[i] = kind == EBM_ACT_IDENTITY || z[i] > 0.0f ? 1.0f : 0.0f;
+            d2[i] = d3[i] = 0.0f;
+        }
+        break;
+    case EBM_ACT_TANH:
+        for (size_t i = 0; i < n; i++) {
+            float t = vec_tanh(z[i]), first = 1.0f - t * t;
+            d1[i] = first;
+            d2[i] = -2.0f * t * first;
+            d3[i] = first * (6.0f * t * t - 2.0f);
+        }
+        break;
+    case EBM_ACT_SILU:
+        for (size_t i = 0; i < n; i++) {
+            float s = vec_sigmoid(z[i]), u = s * (1.0f - s), skew = 1.0f - 2.0f * s;
+            d1[i] = s + z[i] * u;
+            d2[i] = u * (2.0f + z[i] * skew);
+            d3[i] = u * (3.0f * skew + z[i] * (skew * skew - 2.0f * u));
+        }
+        break;
+    case EBM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++) {
+            float s = vec_sigmoid(z[i]), u = s * (1.0f - s);
+            d1[i] = s;
+            d2[i] = u;
+            d3[i] = u * (1.0f - 2.0f * s);
+        }
+        break;
+    }
+}
+
 /* Lanes of 64 bits, of which the products use the lower 32 and the rest may hold anything. */
 typedef uint64_t wide __attribute__((vector_size(WIDTH * 4)));
 typedef uint32_t half __attribute__((vector_size(WIDTH * 2), aligned(4), may_alias));

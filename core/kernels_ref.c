@@ -99,6 +99,27 @@ static void activation_backward(enum ebm_activation kind, float *dz, const float
         dz[i] = (float)((double)da[i] * activate_derivative(kind, (double)z[i]));
 }
 
+static void activation_curve(enum ebm_activation kind, float *d1, float *d2, float *d3, const float *z, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)z[i], s = 1.0 / (1.0 + exp(-v)), u = s * (1.0 - s), w = u * (1.0 - 2.0 * s); /* s, s', s'' */
+        double second = 0.0, third = 0.0, t = tanh(v);
+        if (kind == EBM_ACT_TANH) {
+            second = -2.0 * t * (1.0 - t * t);
+            third = (1.0 - t * t) * (6.0 * t * t - 2.0);
+        } else if (kind == EBM_ACT_SILU) {
+            second = 2.0 * u + v * w;
+            third = 3.0 * w + v * u * ((1.0 - 2.0 * s) * (1.0 - 2.0 * s) - 2.0 * u);
+        } else if (kind == EBM_ACT_SOFTPLUS) {
+            second = u;
+            third = w;
+        }
+        d1[i] = (float)activate_derivative(kind, v);
+        d2[i] = (float)second;
+        d3[i] = (float)third;
+    }
+}
+
 static uint32_t component_of(const struct ebm_mixture *q, uint32_t word)
 {
     float u = (float)ebm_uniform(word);

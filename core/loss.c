@@ -1,14 +1,20 @@
-/* loss.c - every loss here is built from two sums over candidates, with s = f - log q:
+/* loss.c - losses of f and log q at a row's candidates. Most are built from two sums, with s = f - log q:
  *
  *   draws   LSE over the M draws of s          -> softmax p_m over draws
  *   all     LSE over the draws and the target  -> the same weights, scaled by sigma = sum of draws / sum of all
  *
- *   nce          all - s_0          df_m = sigma p_m, df_0 = -sigma
- *   kl           draws - log M      dlog_q_m = -p_m
- *   nce_kl       nce + kl
- *   ml_is        draws - log M - f_0     df_m = p_m, df_0 = -1
- *   joint        ml_is with the proposal as noise, and dlog_q_m = -p_m
- *   mdn_nll      -log q_0                dlog_q_0 = -1
+ *   nce, nce_plus  all - s_0             df_m = sigma p_m, df_0 = -sigma
+ *   kl_proposal    draws - log M         dlog_q_m = -p_m
+ *   nce_kl         nce + kl_proposal
+ *   mdn_kl_teacher nce + (kl_proposal + mdn_nll) / 2
+ *   ml_is          draws - log M - f_0   df_m = p_m, df_0 = -1
+ *   joint          ml_is with the proposal as noise, and dlog_q_m = -p_m
+ *   mdn_nll        -log q_0              dlog_q_0 = -1
+ *
+ * The others are plain means over the draws:
+ *
+ *   kld_is         draws - log M - mean f_m r_m      df_m = p_m - r_m / M, r_m = N(y_m; y_0, label sigma^2) / q(y_m)
+ *   ml_mcmc        mean f_m - f_0                    df_m = 1 / M, df_0 = -1
  *
  * NCE is softmax cross-entropy with the target as class 0: 1 - p_0 = sigma. */
 #include "core/loss.h"
@@ -16,12 +22,17 @@
 #include <math.h>
 #include <string.h>
 
-#define FIXED_NOISE(name, word, fixed) [EBM_LOSS_##name] = fixed,
+#define NOISE_OF(name, word, noise) [EBM_LOSS_##name] = EBM_NOISE_##noise,
 
-bool ebm_loss_has_fixed_noise(enum ebm_loss loss)
+enum ebm_noise ebm_loss_noise(enum ebm_loss loss)
 {
-    static const bool fixed[] = { EBM_LOSS_MAP(FIXED_NOISE) };
-    return fixed[loss];
+    static const enum ebm_noise noises[] = { EBM_LOSS_MAP(NOISE_OF) };
+    return noises[loss];
+}
+
+bool ebm_loss_draws(enum ebm_loss loss)
+{
+    return loss != EBM_LOSS_MDN_NLL && loss != EBM_LOSS_SM;
 }
 
 bool ebm_loss_uses_energy(enum ebm_loss loss)
@@ -34,9 +45,9 @@ bool ebm_loss_trains_energy(enum ebm_loss loss)
     return loss != EBM_LOSS_MDN_NLL && loss != EBM_LOSS_KL_PROPOSAL;
 }
 
-bool ebm_loss_uses_proposal(enum ebm_loss loss)
+bool ebm_loss_trains_proposal(enum ebm_loss loss)
 {
-    return !ebm_loss_has_fixed_noise(loss);
+    return ebm_loss_noise(loss) == EBM_NOISE_PROPOSAL;
 }
 
 static double log_add(double a, double b)
@@ -68,36 +79,88 @@ static void spread(float *dst, const struct ebm_loss_row *row, size_t padded, do
     dst[row->M] = (float)at_target;
 }
 
-static double energy_loss(enum ebm_loss loss, const struct ebm_kernels *kernels, const struct ebm_loss_row *row,
-                          size_t padded, double scale)
+/* How much of each sum a loss has. */
+static const struct shares {
+    bool nce, ml;     /* all - s_0; draws - log M - f_0 */
+    double kl, nll;   /* draws - log M for the proposal; -log q_0 */
+    bool moves_draws; /* the gradient of ml runs through log q as well */
+} shares[] = {
+    [EBM_LOSS_ML_IS] = {.ml = true},
+    [EBM_LOSS_NCE] = {.nce = true},
+    [EBM_LOSS_NCE_PLUS] = {.nce = true},
+    [EBM_LOSS_NCE_KL] = {.nce = true, .kl = 1.0},
+    [EBM_LOSS_JOINT] = {.ml = true, .moves_draws = true},
+    [EBM_LOSS_KL_PROPOSAL] = {.kl = 1.0},
+    [EBM_LOSS_MDN_KL_TEACHER] = {.nce = true, .kl = 0.5, .nll = 0.5},
+};
+
+static double candidates_loss(enum ebm_loss loss, const struct ebm_kernels *kernels, const struct ebm_loss_row *row,
+                              size_t padded, double scale)
 {
-    double sum, draws, log_m = log((double)row->M);
+    struct shares share = shares[loss];
+    double sum, draws, log_m = log((double)row->M), log_q_0 = (double)row->log_q[row->M];
     softmax_draws(kernels, row, padded, &sum, &draws);
-    double f_0 = (double)row->f[row->M], s_0 = f_0 - (double)row->log_q[row->M];
-    double all = log_add(draws, s_0), sigma = exp(draws - all), value = 0.0;
+    double f_0 = (double)row->f[row->M], s_0 = f_0 - log_q_0;
+    double all = log_add(draws, s_0), value = 0.0;
     double energy = 0.0; /* |df| summed over the draws */
-    if (loss == EBM_LOSS_NCE || loss == EBM_LOSS_NCE_KL) {
+    if (share.nce) {
         value = all - s_0;
-        energy = sigma;
-    } else if (loss == EBM_LOSS_ML_IS || loss == EBM_LOSS_JOINT) {
+        energy = exp(draws - all);
+    } else if (share.ml) {
         value = draws - log_m - f_0;
         energy = 1.0;
     }
-    if (loss == EBM_LOSS_NCE_KL || loss == EBM_LOSS_KL_PROPOSAL)
-        value += draws - log_m;
+    value += share.kl * (draws - log_m) - share.nll * log_q_0;
+    double proposal = share.kl + (share.moves_draws ? 1.0 : 0.0);
     spread(row->df, row, padded, scale * energy / sum, -scale * energy);
-    spread(row->dlog_q, row, padded, ebm_loss_uses_proposal(loss) ? -scale / sum : 0.0, 0.0);
-    return isfinite(value) ? value : (double)NAN;
+    spread(row->dlog_q, row, padded, -scale * proposal / sum, -scale * share.nll);
+    return value;
+}
+
+static double kld_is_loss(const struct ebm_kernels *kernels, const struct ebm_loss_row *row, size_t padded,
+                          double scale)
+{
+    double sum, draws, labels = 0.0, M = (double)row->M;
+    softmax_draws(kernels, row, padded, &sum, &draws);
+    spread(row->df, row, padded, scale / sum, 0.0);
+    for (size_t m = 0; m < row->M; m++) {
+        double ratio = exp((double)row->log_label[m] - (double)row->log_q[m]) / M;
+        labels += (double)row->f[m] * ratio;
+        row->df[m] -= (float)(scale * ratio);
+    }
+    return draws - log(M) - labels;
+}
+
+static double ml_mcmc_loss(const struct ebm_loss_row *row, size_t padded, double scale)
+{
+    double mean = 0.0, M = (double)row->M;
+    for (size_t m = 0; m < row->M; m++)
+        mean += (double)row->f[m] / M;
+    for (size_t m = 0; m < padded; m++)
+        row->df[m] = m < row->M ? (float)(scale / M) : 0.0f;
+    row->df[row->M] = (float)-scale;
+    return mean - (double)row->f[row->M];
+}
+
+static double mdn_nll_loss(const struct ebm_loss_row *row, size_t padded, double scale)
+{
+    memset(row->df, 0, padded * sizeof *row->df);
+    memset(row->dlog_q, 0, padded * sizeof *row->dlog_q);
+    row->dlog_q[row->M] = (float)-scale;
+    return -(double)row->log_q[row->M];
 }
 
 double ebm_loss_row(enum ebm_loss loss, const struct ebm_kernels *kernels, const struct ebm_loss_row *row, double scale)
 {
     size_t padded = ebm_round_up((size_t)row->M + 1, EBM_LANES);
-    if (ebm_loss_uses_energy(loss))
-        return energy_loss(loss, kernels, row, padded, scale);
-    memset(row->df, 0, padded * sizeof *row->df);
-    memset(row->dlog_q, 0, padded * sizeof *row->dlog_q);
-    row->dlog_q[row->M] = (float)-scale;
-    double value = -(double)row->log_q[row->M];
+    double value;
+    if (loss == EBM_LOSS_MDN_NLL)
+        value = mdn_nll_loss(row, padded, scale);
+    else if (loss == EBM_LOSS_ML_MCMC)
+        value = ml_mcmc_loss(row, padded, scale);
+    else if (loss == EBM_LOSS_KLD_IS)
+        value = kld_is_loss(kernels, row, padded, scale);
+    else
+        value = candidates_loss(loss, kernels, row, padded, scale);
     return isfinite(value) ? value : (double)NAN;
 }

@@ -40,7 +40,7 @@ enum ebm_part {
     EBM_PART_FEATURE,
     EBM_PART_TARGET,
     EBM_PART_ENERGY,
-    EBM_PART_PROPOSAL, /* mean, log variance and weight nets */
+    EBM_PART_PROPOSAL, /* features of its own, mean, log variance and weight nets */
     EBM_PARTS
 };
 
@@ -61,16 +61,19 @@ struct ebm_support {
 };
 
 /* h = feature(x) (H);  g = target(y) (G);  f = energy([h, g]), h first.
- * Mixture over y: mean(h) and log_variance(h) are (D, K), K inner; weight(h) gives K logits; diagonal. */
+ * Mixture over y: mean(h) and log_variance(h) are (D, K), K inner; weight(h) gives K logits; diagonal. With features of
+ * its own the mixture reads own(x) (own_H) in place of h. */
 struct ebm_net_desc {
-    uint32_t X;    /* numbers of one input */
-    uint32_t D;    /* target dimensions */
-    uint32_t H, G; /* features of x (X without a feature net), of y (D without a target net) */
-    uint32_t K;    /* components, 0 without a proposal */
+    uint32_t X;     /* numbers of one input */
+    uint32_t D;     /* target dimensions */
+    uint32_t H, G;  /* features of x (X without a feature net), of y (D without a target net) */
+    uint32_t K;     /* components, 0 without a proposal */
+    uint32_t own_H; /* 0: the proposal reads h; else so many features of its own, made of x by `own` */
     bool has_energy;
     bool trains_features;                   /* the proposal's gradient reaches the feature net */
     const struct ebm_support *support;      /* (D); NULL: the whole line in every dimension */
     struct ebm_net feature, target, energy; /* energy.n_layers 0 exactly when !has_energy */
+    struct ebm_net own; /* in training alone, where a mixture learns beside a teacher: part of the proposal */
     struct ebm_net mean, log_variance, weight;
     size_t n_params;
     struct ebm_range part[EBM_PARTS];

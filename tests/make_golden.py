@@ -135,8 +135,25 @@ def nce(f0, f, q0, q):
     return (torch.logsumexp(torch.cat([s0, s], 1), 1) - s0.squeeze(1)).mean()
 
 
-def losses(model, x, y, samples, sigmas):
-    """word -> scalar, each from a forward pass of its own"""
+def score(model, h, y):
+    """The gradient of f in y (B, M, D), with a graph of its own."""
+    asked = y.clone().requires_grad_()
+    return asked, torch.autograd.grad(model.f(h, asked).sum(), asked, create_graph=True)[0]
+
+
+def laplacian(model, h, y):
+    """The trace of the Hessian of f in y (B), and the gradient (B, D)."""
+    asked, grad = score(model, h, y.unsqueeze(1))
+    diagonal = [torch.autograd.grad(grad[:, :, d].sum(), asked, create_graph=True)[0][:, 0, d] for d in range(y.shape[1])]
+    return torch.stack(diagonal, 1).sum(1), grad.squeeze(1)
+
+
+def is_smooth(config):
+    return all(layer["activation"] != "relu" for net in ("target_net", "energy_net") for layer in config.get(net, []))
+
+
+def losses(model, x, y, samples, sigmas, more):
+    """word -> scalar, each from a forward pass of its own; more: annotation noise, label sigma, dsm's sigma"""
     out, y0 = {}, y.unsqueeze(1)
     has_energy, has_proposal = "energy_net" in model.config, "proposal" in model.config
     h = model.features(x)
@@ -146,6 +163,16 @@ def losses(model, x, y, samples, sigmas):
         n0, n = fixed_noise(y0, y, sigmas), fixed_noise(samples, y, sigmas)
         out["ml_is"] = (torch.logsumexp(f - n, 1) - math.log(M) - f0.squeeze(1)).mean()
         out["nce"] = nce(f0, f, n0, n)
+        moved = y0 + more["nce_plus.annotation_noise"].unsqueeze(1)
+        out["nce_plus"] = nce(model.f(h, moved), f, fixed_noise(moved, y, sigmas), n)
+        label = fixed_noise(samples, y, more["kld_is.sigma"])
+        out["kld_is"] = (torch.logsumexp(f - n, 1) - math.log(M) - (f * (label - n).exp()).mean(1)).mean()
+        out["ml_mcmc"] = (f.mean(1) - f0.squeeze(1)).mean()  # the samples are the ends of the chains
+        away = (samples - y0) / more["dsm.sigma"] ** 2
+        out["dsm"] = ((score(model, h, samples)[1] + away) ** 2).sum(2).mean()
+        if is_smooth(model.config):
+            trace, grad = laplacian(model, h, y)
+            out["sm"] = (trace + 0.5 * (grad ** 2).sum(1)).mean()
     if has_proposal:
         out["mdn_nll"] = -log_mixture(y0, *model.mixture(h)).mean()
     if has_energy and has_proposal:
@@ -166,6 +193,8 @@ def forward_values(model, x, y, samples, sigmas):
         f = model.f(h, asked)
         values["f"], values["f_samples"] = model.f(h, y0).squeeze(1), f
         values["grad_y_f_samples"] = torch.autograd.grad(f.sum(), asked)[0]
+        if is_smooth(model.config):
+            values["laplacian_y_f"] = laplacian(model, h, y)[0]
         values["fixed_noise.log_q"] = fixed_noise(y0, y, sigmas).squeeze(1)
         values["fixed_noise.log_q_samples"] = fixed_noise(samples, y, sigmas)
     if "proposal" in model.config:
@@ -192,11 +221,15 @@ def make(config, seed, folder):
     x, y, samples = rounded(B, config["input"]["shape"][0]), rounded(B, dim), rounded(B, M, dim) * 1.3
     samples, sigmas = samples.float().double(), torch.tensor([0.25, 1.5])
     expected = {"x": x, "y": y, "y_samples": samples, "fixed_noise.sigmas": sigmas}
+    more = {"nce_plus.annotation_noise": rounded(B, dim) * 0.125, "kld_is.sigma": torch.tensor([0.375]),
+            "dsm.sigma": torch.tensor([0.75])}
+    if "energy_net" in config:
+        expected.update(more)
     expected.update(forward_values(model, x, y, samples, sigmas))
     arrays = {k: v.detach().numpy() for k, v in expected.items()}
     names = list(model.weights)
-    for word in losses(model, x, y, samples, sigmas):
-        loss = losses(model, x, y, samples, sigmas)[word]
+    for word in losses(model, x, y, samples, sigmas, more):
+        loss = losses(model, x, y, samples, sigmas, more)[word]
         arrays["loss." + word] = np.array([loss.item()])
         grads = torch.autograd.grad(loss, [model.weights[n] for n in names], allow_unused=True)
         for name, grad in zip(names, grads):

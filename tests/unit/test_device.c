@@ -367,7 +367,23 @@ Test(device, log_space_holds_at_energies_of_thousands_and_fifty_standard_deviati
 
 /* ---- training ---- */
 
-static const float sigmas[6] = {0.1f, 0.2f, 0.3f, 0.8f, 0.7f, 0.9f};
+static const float sigmas[6] = {0.5f, 0.7f, 0.6f, 1.2f, 1.1f, 1.3f};
+static const float label_sigma[3] = {0.4f, 0.4f, 0.5f}, dsm_sigma[3] = {0.9f, 1.1f, 0.8f};
+static const float langevin_step[3] = {0.05f, 0.1f, 0.07f};
+
+static struct ebm_loss_spec spec_of(enum ebm_loss loss, uint32_t M, uint32_t B)
+{
+    return (struct ebm_loss_spec){.loss = loss,
+                                  .samples = M,
+                                  .n_sigmas = loss == EBM_LOSS_DSM ? 1 : 2,
+                                  .sigmas = loss == EBM_LOSS_DSM ? dsm_sigma : sigmas,
+                                  .label_sigma = label_sigma,
+                                  .beta = 0.5,
+                                  .langevin_steps = 4,
+                                  .langevin_step = langevin_step,
+                                  .scale = 1.0 / B,
+                                  .proposal_trains_features = true};
+}
 
 static double batch_loss(struct machine *m, const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
 {
@@ -389,7 +405,7 @@ static bool is_comparable(const struct fixture *f, enum ebm_loss loss, size_t i)
 {
     if (loss == EBM_LOSS_KL_PROPOSAL)
         return in_range(f->net.part[EBM_PART_PROPOSAL], i);
-    if (loss == EBM_LOSS_NCE_KL)
+    if (loss == EBM_LOSS_NCE_KL || loss == EBM_LOSS_MDN_KL_TEACHER)
         return false;
     return true;
 }
@@ -400,13 +416,9 @@ static void check_gradient(enum ebm_loss loss, enum ebm_activation act, uint32_t
     struct fixture *f = make(2, D, 3, 6, act, D != 2);
     struct machine m = start(ebm_device_reference(), f, B, M, 1), cpu = start(ebm_device_cpu(), f, B, M, 1);
     float *x = numbers(B * 2, 1), *y = numbers((size_t)B * D, 2), *samples = numbers((size_t)B * M * D, 3);
-    struct ebm_loss_spec spec = {.loss = loss,
-                                 .samples = M,
-                                 .n_sigmas = 2,
-                                 .sigmas = sigmas,
-                                 .scale = 1.0 / B,
-                                 .proposal_trains_features = true};
-    struct ebm_train_rows rows = {.B = B, .h_x = x, .h_y = y, .h_samples = samples};
+    float *moved = numbers((size_t)B * D, 4);
+    struct ebm_loss_spec spec = spec_of(loss, M, B);
+    struct ebm_train_rows rows = {.B = B, .h_x = x, .h_y = y, .h_samples = samples, .h_label_noise = moved};
     struct ebm_range all = {0, f->net.n_params};
     float *gradient = calloc(f->net.n_params, sizeof *gradient), *fast = calloc(f->net.n_params, sizeof *fast);
     float *params = calloc(f->net.n_params, sizeof *params);
@@ -420,8 +432,8 @@ static void check_gradient(enum ebm_loss loss, enum ebm_activation act, uint32_t
     for (size_t i = 0; i < f->net.n_params; i++)
         largest = fmax(largest, fabs((double)gradient[i]));
     for (size_t i = 0; i < f->net.n_params; i++) {
-        cr_assert_float_eq(fast[i], gradient[i], (float)(2e-5 * largest), "cpu %g, reference %g", (double)fast[i],
-                           (double)gradient[i]);
+        cr_assert_float_eq(fast[i], gradient[i], (float)(2e-5 * largest), "loss %d: cpu %g, reference %g", (int)loss,
+                           (double)fast[i], (double)gradient[i]);
         if (i % 7 != 0 || !is_comparable(f, loss, i))
             continue;
         double side[2];
@@ -436,12 +448,13 @@ static void check_gradient(enum ebm_loss loss, enum ebm_activation act, uint32_t
         cr_assert_float_eq(difference, (double)gradient[i], 5e-3 * fmax(largest, 0.1),
                            "loss %d parameter %zu: %g, not %g", loss, i, (double)gradient[i], difference);
     }
-    free(x), free(y), free(samples), free(gradient), free(fast), free(params), stop(&m), stop(&cpu), drop(f);
+    free(x), free(y), free(samples), free(moved), free(gradient), free(fast), free(params);
+    stop(&m), stop(&cpu), drop(f);
 }
 
 Test(device, gradients_agree_with_differences)
 {
-    for (int loss = EBM_LOSS_ML_IS; loss <= EBM_LOSS_MDN_NLL; loss++) {
+    for (int loss = EBM_LOSS_ML_IS; loss <= EBM_LOSS_MDN_KL_TEACHER; loss++) {
         check_gradient((enum ebm_loss)loss, EBM_ACT_TANH, 1);
         check_gradient((enum ebm_loss)loss, EBM_ACT_SOFTPLUS, 2);
         check_gradient((enum ebm_loss)loss, EBM_ACT_SILU, 3);

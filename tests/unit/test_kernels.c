@@ -198,6 +198,44 @@ static void make_mixture(struct fixture *f, uint32_t D, uint32_t K)
     free(values);
 }
 
+/* Three derivatives: the first by activation_backward, the others by differences of the one before. */
+Test(kernels, the_curve_of_an_activation)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    enum { N = 256 };
+    const float h = 1e-2f;
+    EACH_SET (set) {
+        for (int kind = EBM_ACT_IDENTITY; kind <= EBM_ACT_SOFTPLUS; kind++) {
+            float z[N], ones[N], first[N], d[3][N], want[3][N], up[3][N], down[3][N];
+            for (int i = 0; i < N; i++) {
+                z[i] = (float)(i - N / 2) * 0.05f + 0.02f;
+                ones[i] = 1.0f;
+            }
+            set->activation_curve((enum ebm_activation)kind, d[0], d[1], d[2], z, N);
+            ref->activation_curve((enum ebm_activation)kind, want[0], want[1], want[2], z, N);
+            ref->activation_backward((enum ebm_activation)kind, first, ones, z, N);
+            for (int k = 0; k < 3; k++)
+                for (int i = 0; i < N; i++)
+                    cr_assert_float_eq(d[k][i], want[k][i], 1e-6f,
+                                       "set %s, activation %d, derivative %d at %g: %g, not %g", set->name, kind, k + 1,
+                                       (double)z[i], (double)d[k][i], (double)want[k][i]);
+            for (int i = 0; i < N; i++)
+                cr_assert_float_eq(want[0][i], first[i], 1e-7f);
+            float left[N], right[N];
+            for (int i = 0; i < N; i++) {
+                left[i] = z[i] - h;
+                right[i] = z[i] + h;
+            }
+            ref->activation_curve((enum ebm_activation)kind, up[0], up[1], up[2], right, N);
+            ref->activation_curve((enum ebm_activation)kind, down[0], down[1], down[2], left, N);
+            for (int k = 0; k < 2; k++)
+                for (int i = 0; i < N; i++)
+                    cr_assert_float_eq((up[k][i] - down[k][i]) / (right[i] - left[i]), want[k + 1][i], 1e-3f,
+                                       "activation %d, derivative %d at %g", kind, k + 2, (double)z[i]);
+        }
+    }
+}
+
 Test(kernels, draws_are_those_of_philox)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();

@@ -1,0 +1,85 @@
+/* train_internal.h - what the files of the backward pass share. Private to core.
+ *
+ *   device_train.c     a chunk of rows: memory, x side, which loss takes which way
+ *   train_row.c        one row: noise, candidates, sample side forward and backward
+ *   train_langevin.c   candidates by a Langevin chain                              (ml_mcmc)
+ *   train_score.c      losses of the gradient of f in y                            (sm, dsm)
+ *   tangents.c         layers with derivatives carried along a direction, and back */
+#ifndef EBM_CORE_TRAIN_INTERNAL_H
+#define EBM_CORE_TRAIN_INTERNAL_H
+
+#include "core/device_internal.h"
+#include "core/loss.h"
+
+/* One call of backward: what its steps share. */
+struct ebm_chunk {
+    struct ebm_ctx *ctx;
+    const struct ebm_plan *plan;
+    const struct ebm_loss_spec *spec;
+    const struct ebm_train_rows *rows;
+    float *grads;
+    uint32_t lanes;                                           /* of the x side */
+    struct ebm_tape feature, own, mean, log_variance, weight; /* x side */
+    const float *h;                                           /* (H, lanes) */
+    const float *h_proposal;                                  /* (own_H or H, lanes): what the proposal reads */
+
+    /* the loss at work: of spec, or the proposal's own beside it */
+    enum ebm_loss loss;
+    uint32_t M, n;         /* draws; candidates in whole lanes: the true target stands at M .. n - 1 */
+    uint32_t first_sample; /* number of the first draw, beyond those of the row */
+};
+
+/* Lanes at .. at + lanes - 1 of a row's candidates: their targets, and tapes within the context's y_tape. */
+struct ebm_y_tile {
+    uint32_t at, lanes;
+    float *y; /* (D, lanes) */
+    struct ebm_tape target, energy;
+};
+
+struct ebm_y_tile ebm_y_tile_lay(const struct ebm_chunk *c, uint32_t at, uint32_t lanes);
+/* f (lanes) of row b at tile->y, everything kept on the tapes. Borrow: of the tapes. */
+const float *ebm_y_tile_run(const struct ebm_chunk *c, uint32_t b, const struct ebm_y_tile *tile);
+/* Gradient of f in y (D, lanes) after ebm_y_tile_run. Borrow: until the next use of the context's buffers. */
+const float *ebm_y_tile_gradient(const struct ebm_chunk *c, const struct ebm_y_tile *tile);
+/* What the target net makes of tile->y. Borrow: of the tile. */
+const float *ebm_y_tile_g(const struct ebm_chunk *c, const struct ebm_y_tile *tile);
+
+/* Where a row's gradient in W_h h + b and, past a residual first layer, in h is summed: (energy_out), (H). Begin clears
+ * them, end puts them into the x side's lanes. */
+struct ebm_row_gradient {
+    float *dhx, *dh;
+};
+struct ebm_row_gradient ebm_row_gradient_begin(const struct ebm_chunk *c);
+void ebm_row_gradient_end(const struct ebm_chunk *c, uint32_t b, const struct ebm_row_gradient *g);
+
+/* Loss of row b, its gradient added into c->grads; what the x side needs of it left in ctx->train. NaN when the network
+ * gives no finite number. */
+double ebm_train_row(struct ebm_chunk *c, uint32_t b);
+/* The y of row b: draws of its noise at 0 .. M - 1, the true target behind them. False: no finite density. */
+bool ebm_train_candidates(struct ebm_chunk *c, uint32_t b, struct ebm_mixture *ret_noise);
+
+/* Moves the first M candidates of row b along a Langevin chain. */
+void ebm_langevin_run(struct ebm_chunk *c, uint32_t b);
+
+/* sm and dsm: as ebm_train_row. */
+double ebm_score_row(struct ebm_chunk *c, uint32_t b);
+/* Has f a second derivative in y almost everywhere that says something: no relu on the target's way? */
+bool ebm_score_is_smooth(const struct ebm_net_desc *net);
+
+/* Tangents of one tile: tiles[0] holds values, run by ebm_y_tile_run; tiles[1] and, for order 2, tiles[2] take the
+ * first and second derivatives of everything along a direction of y of each lane's own: tiles[1].y holds it, tiles[2].y
+ * is 0. */
+struct ebm_tangents {
+    struct ebm_y_tile tiles[3];
+    uint32_t order; /* 1 or 2 */
+};
+struct ebm_tangents ebm_tangents_lay(const struct ebm_chunk *c, uint32_t at, uint32_t lanes, uint32_t order);
+void ebm_tangents_run(const struct ebm_chunk *c, const struct ebm_tangents *tangents);
+/* Derivative i of f (lanes). Borrow: of the tape. */
+const float *ebm_tangents_f(const struct ebm_chunk *c, const struct ebm_tangents *tangents, uint32_t i);
+/* Gradient of sum over lanes of df[1] (lanes) times the first derivative of f, and df[2] times the second, in all
+ * parameters, added to c->grads and `row`. df[0] and, for order 1, df[2] are not read. */
+void ebm_tangents_backward(const struct ebm_chunk *c, const struct ebm_tangents *tangents, const float *const df[3],
+                           const struct ebm_row_gradient *row);
+
+#endif
