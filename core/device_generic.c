@@ -30,7 +30,8 @@ static enum ebm_status ctx_new_with(const struct ebm_kernels *kernels, const str
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
     ctx->kernels = kernels;
     ctx->limits = *limits;
-    ctx->stride = ebm_round_up((size_t)limits->max_samples + 1, EBM_TILE);
+    uint32_t by_sobol = ebm_sobol_count(limits->max_samples), with_true = limits->max_samples + 1;
+    ctx->stride = ebm_round_up(by_sobol > with_true ? by_sobol : with_true, EBM_TILE);
     *ret_ctx = ctx;
     return EBM_OK;
 }
@@ -54,7 +55,8 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
         {&ctx->h_lanes, x_tile},
         {&ctx->x_a, x_tile},
         {&ctx->x_b, x_tile},
-        {&ctx->mixture_space, ebm_mixture_count(net->D, net->K)},
+        {&ctx->mixture_space, ebm_mixture_count(net->D, net->K + 1)},
+        {&ctx->wide, ((size_t)2 * net->D + 1) * (net->K + 1)},
         {&ctx->y, net->D * ctx->stride},
         {&ctx->grad_y, net->D * ctx->stride},
         {&ctx->log_q, ctx->stride},
@@ -93,7 +95,8 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
                                 &ctx->s,          &ctx->w,
                                 &ctx->tile_y,     &ctx->tile_a,
                                 &ctx->tile_b,     &ctx->tile_residual,
-                                &ctx->tile_tape,  &ctx->walk};
+                                &ctx->tile_tape,  &ctx->walk,
+                                &ctx->wide};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     ebm_train_done(&ctx->train);
@@ -181,12 +184,21 @@ static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
 /* Starts the targets of row b: `propose` without the draws. */
 void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
 {
-    EBM_ASSERT(ctx->plan != NULL && b < ctx->B && row->samples >= 1 && row->samples < ctx->stride);
+    EBM_ASSERT(ctx->plan != NULL && b < ctx->B && row->samples >= 1 && row->samples <= ctx->stride);
     ctx->b = b;
     ctx->row = *row;
     ctx->M = row->samples;
     ctx->is_scored = ctx->has_gradient = false;
     ctx->has_density = ctx->plan->net.K == 0 || bind_row(ctx, b);
+}
+
+bool ebm_row_defend(struct ebm_ctx *ctx, double share)
+{
+    const struct ebm_net_desc *net = &ctx->plan->net;
+    size_t DK = (size_t)net->D * net->K;
+    return ebm_mixture_defend(&ctx->mixture, ctx->mixture_space.p, ctx->wide.p, ctx->mean.p + ctx->b * DK,
+                              ctx->log_variance.p + ctx->b * DK, ctx->log_weight.p + (size_t)ctx->b * net->K,
+                              net->support, net->D, net->K, share);
 }
 
 void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at)
@@ -324,7 +336,8 @@ void ebm_estimate_invalid(const struct ebm_ctx *ctx, const struct ebm_estimate_s
     for (size_t i = 0; spec->draws == EBM_DRAWS_WEIGHTED && i < M; i++)
         out->log_weights[i] = NAN;
     out->n_intervals = 0;
-    out->log_z = out->log_z_std_error = out->ess = out->max_weight = (double)NAN;
+    out->log_z = out->log_z_std_error = out->ess = out->max_weight = out->pareto_k = (double)NAN;
+    out->samples = spec->estimator == EBM_ESTIMATE_IMPORTANCE ? M : 0;
     out->status = EBM_INVALID;
 }
 
@@ -375,24 +388,19 @@ bool ebm_task_is_wanted(const struct ebm_task *task)
     return task->wanted == NULL || task->wanted(task->who);
 }
 
-/* Draws, and scores them, as far as the estimator needs it. False: no longer wanted. */
-static bool draw_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+/* Draws of the mixture, where they are asked for. False: no longer wanted. */
+static bool draw_mixture(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     struct ebm_row row = task->row;
     const struct ebm_estimate_spec *spec = task->spec;
-    bool by_importance = spec->estimator == EBM_ESTIMATE_IMPORTANCE;
-    bool draws = by_importance || (spec->estimator == EBM_ESTIMATE_MIXTURE && spec->draws == EBM_DRAWS_FAIR);
-    if (!by_importance)
-        row.samples = draws ? spec->n_draws : 1;
-    ebm_row_begin(ctx, b, &row);
+    bool draws = spec->estimator == EBM_ESTIMATE_MIXTURE && spec->draws == EBM_DRAWS_FAIR;
     bool wanted = ebm_task_is_wanted(task);
+    row.samples = draws ? spec->n_draws : 1;
+    ebm_row_begin(ctx, b, &row);
     for (size_t at = 0; wanted && draws && at < ctx->M; at += EBM_TILE) {
         ebm_row_propose_tile(ctx, &row, NULL, at);
-        if (by_importance)
-            ebm_row_score_tile(ctx, at, false);
         wanted = ebm_task_is_wanted(task);
     }
-    ctx->is_scored = wanted && by_importance;
     return wanted;
 }
 
@@ -417,12 +425,19 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
     return wanted;
 }
 
-static bool estimate_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+static bool answer_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
-    if (!draw_row(ctx, task, b))
+    if (task->spec->estimator == EBM_ESTIMATE_IMPORTANCE)
+        return ebm_importance_row(ctx, task, b);
+    if (!draw_mixture(ctx, task, b))
         return false;
     (void)estimate(ctx, task->spec, task->out);
-    if (task->out->status == EBM_CANCELLED)
+    return task->out->status != EBM_CANCELLED;
+}
+
+static bool estimate_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    if (!answer_row(ctx, task, b))
         return false;
     if (task->spec->langevin != NULL && task->out->status == EBM_OK && !ebm_langevin_draws(ctx, task))
         return false;

@@ -1,8 +1,17 @@
-/* device_importance.c - answers by self-normalised importance sampling: s = f - log q of the row last proposed and
- * scored; weights softmax(s), moments, quantiles, in double where they are sums. */
+/* device_importance.c - answers by self-normalised importance sampling.
+ *
+ *   draw      tiles of draws of the proposal, independent ones or scrambled Sobol points; a wide Gaussian may be mixed
+ *             into the proposal first, so that no weight is boundless where the proposal is too narrow
+ *   weigh     s = f - log q, weights softmax(s); the shape of their tail; where asked the tail is smoothed
+ *   answer    log Z, moments, quantiles, draws, in double where they are sums; errors
+ *
+ * With a target_ess, draw and weigh are repeated with twice the draws, of which the first half are those that are
+ * there, until the effective samples suffice. Errors of independent draws are the usual ones; those of Sobol points
+ * come from the spread of the scrambles' estimates: sample m belongs to scramble m % EBM_SOBOL_SCRAMBLES. */
 #include <math.h>
 
 #include "core/device_internal.h"
+#include "core/psis.h"
 
 void ebm_importance_log_weights(float *h_dst, const struct ebm_ctx *ctx)
 {
@@ -40,21 +49,97 @@ static void choose_draws(float *dst, struct ebm_ctx *ctx, uint32_t n)
     }
 }
 
-/* After the weights ctx->w. */
-static void give_draws(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+/* The weights ctx->w, relative to exp(max). */
+struct weights {
+    double max, sum, squares, largest, pareto_k;
+};
+
+/* False: the network gave no finite number. */
+static bool weigh(struct ebm_ctx *ctx, bool smooth, struct weights *ret)
 {
-    if (spec->draws == EBM_DRAWS_FAIR)
-        choose_draws(out->draws, ctx, spec->n_draws);
-    if (spec->draws == EBM_DRAWS_WEIGHTED) {
-        ebm_row_copy(out->draws, ctx, ctx->y.p);
-        ebm_importance_log_weights(out->log_weights, ctx);
+    uint32_t padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
+    for (uint32_t m = 0; m < padded; m++)
+        ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
+    ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &ret->max, &ret->sum, &ret->squares);
+    if (isnan(ret->max))
+        return false;
+    ret->largest = 1.0;
+    ret->pareto_k = ebm_psis(ctx->w.p, ctx->M, smooth, (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride});
+    if (!smooth)
+        return true;
+    ret->sum = ret->squares = ret->largest = 0.0;
+    for (uint32_t m = 0; m < ctx->M; m++) {
+        double w = (double)ctx->w.p[m];
+        ret->sum += w;
+        ret->squares += w * w;
+        ret->largest = fmax(ret->largest, w);
+    }
+    return true;
+}
+
+/* ---- answers ---- */
+
+static void give_log_weights(float *dst, const struct ebm_ctx *ctx, const struct weights *weights)
+{
+    for (uint32_t m = 0; m < ctx->M; m++) {
+        double w = (double)ctx->w.p[m], log_w = w > 0.0 ? log(w) : (double)ctx->s.p[m] - weights->max;
+        dst[m] = (float)(log_w - log(weights->sum));
     }
 }
 
-static void estimate_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
-                                uint32_t d, uint32_t padded, double sum)
+static void give_draws(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct weights *weights,
+                       struct ebm_estimate *out)
 {
-    uint32_t D = ctx->plan->net.D;
+    if (spec->draws == EBM_DRAWS_FAIR)
+        choose_draws(out->draws, ctx, spec->n_draws);
+    if (spec->draws != EBM_DRAWS_WEIGHTED)
+        return;
+    ebm_row_copy(out->draws, ctx, ctx->y.p);
+    if (spec->smooth_weights)
+        give_log_weights(out->log_weights, ctx, weights);
+    else
+        ebm_importance_log_weights(out->log_weights, ctx);
+}
+
+/* The standard error of the sum of the scrambles' parts, which are independent of each other. */
+static double spread(const double parts[EBM_SOBOL_SCRAMBLES])
+{
+    double mean = 0.0, squares = 0.0;
+    for (uint32_t i = 0; i < EBM_SOBOL_SCRAMBLES; i++)
+        mean += parts[i] / EBM_SOBOL_SCRAMBLES;
+    for (uint32_t i = 0; i < EBM_SOBOL_SCRAMBLES; i++)
+        squares += (parts[i] - mean) * (parts[i] - mean);
+    return sqrt(squares * EBM_SOBOL_SCRAMBLES / (EBM_SOBOL_SCRAMBLES - 1.0));
+}
+
+/* Of the weighted mean of y (M), to first order. */
+static double scrambled_mean_error(const struct ebm_ctx *ctx, const float *y, double mean, double sum)
+{
+    double parts[EBM_SOBOL_SCRAMBLES] = {0};
+    for (uint32_t m = 0; m < ctx->M; m += EBM_SOBOL_SCRAMBLES)
+        for (uint32_t i = 0; i < EBM_SOBOL_SCRAMBLES; i++)
+            parts[i] += (double)ctx->w.p[m + i] * ((double)y[m + i] - mean);
+    return spread(parts) / sum;
+}
+
+/* Of the log of the weights' mean, to first order: that mean's relative error. */
+static double log_z_error(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec,
+                          const struct weights *weights)
+{
+    if (spec->scheme == EBM_SCHEME_INDEPENDENT) {
+        double excess = ctx->M * weights->squares / (weights->sum * weights->sum) - 1.0;
+        return ctx->M > 1 ? sqrt(fmax(excess, 0.0) / (ctx->M - 1.0)) : (double)NAN;
+    }
+    double parts[EBM_SOBOL_SCRAMBLES] = {0};
+    for (uint32_t m = 0; m < ctx->M; m++)
+        parts[m % EBM_SOBOL_SCRAMBLES] += (double)ctx->w.p[m];
+    return spread(parts) / weights->sum;
+}
+
+static void answer_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
+                              uint32_t d, double sum)
+{
+    uint32_t D = ctx->plan->net.D, padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
     const float *y = ctx->y.p + d * ctx->stride;
     double mean, variance, error;
     if (out->mean != NULL || out->variance != NULL || out->mcse_mean != NULL) {
@@ -64,29 +149,113 @@ static void estimate_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_s
         if (out->variance != NULL)
             out->variance[d] = variance;
         if (out->mcse_mean != NULL)
-            out->mcse_mean[d] = sqrt(error);
+            out->mcse_mean[d] = spec->scheme == EBM_SCHEME_SOBOL ? scrambled_mean_error(ctx, y, mean, sum)
+                                                                 : sqrt(error);
     }
     if (out->quantiles != NULL)
         ebm_quantile_weighted(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, y, ctx->w.p, ctx->M,
                               (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride});
 }
 
+static void answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct weights *weights,
+                   struct ebm_estimate *out)
+{
+    for (uint32_t d = 0; d < ctx->plan->net.D; d++)
+        answer_coordinate(ctx, spec, out, d, weights->sum);
+    out->log_z = weights->max + log(weights->sum) - log((double)ctx->M);
+    out->log_z_std_error = log_z_error(ctx, spec, weights);
+    out->ess = weights->sum * weights->sum / weights->squares;
+    out->max_weight = weights->largest / weights->sum;
+    out->pareto_k = weights->pareto_k;
+    out->samples = ctx->M;
+    give_draws(ctx, spec, weights, out);
+    out->status = EBM_OK;
+}
+
 void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
-    uint32_t D = ctx->plan->net.D, padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
-    double max, sum, squares;
-    for (uint32_t m = 0; m < padded; m++)
-        ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
-    ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &max, &sum, &squares);
-    if (isnan(max)) {
+    struct weights weights;
+    EBM_ASSERT(spec->scheme != EBM_SCHEME_SOBOL || ctx->M % EBM_SOBOL_SCRAMBLES == 0);
+    if (weigh(ctx, spec->smooth_weights, &weights))
+        answer(ctx, spec, &weights, out);
+    else
         ebm_estimate_invalid(ctx, spec, out);
-        return;
+}
+
+/* ---- a row of a batch ---- */
+
+static void begin(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    const struct ebm_estimate_spec *spec = task->spec;
+    struct ebm_row row = task->row;
+    bool by_sobol = spec->scheme == EBM_SCHEME_SOBOL;
+    if (by_sobol)
+        row.samples = ebm_sobol_count(row.samples);
+    ebm_row_begin(ctx, b, &row);
+    if (by_sobol)
+        ebm_sobol_bind(&ctx->sobol, row.seed, row.row_in_request, ctx->plan->net.D + 1);
+    if (spec->defensive > 0.0)
+        ctx->has_density = ctx->has_density && ebm_row_defend(ctx, spec->defensive);
+}
+
+static void draw_tile(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at)
+{
+    const struct ebm_kernels *kernels = ctx->kernels;
+    if (scheme == EBM_SCHEME_SOBOL) {
+        kernels->sobol_words(ctx->words, EBM_TILE, &ctx->sobol, ctx->row.first_sample + (uint32_t)at, EBM_TILE);
+        kernels->place(ctx->y.p + at, ctx->stride, &ctx->mixture, ctx->words, EBM_TILE, EBM_TILE);
+    } else {
+        kernels->draw(ctx->y.p + at, ctx->stride, &ctx->mixture, ctx->row.seed, ctx->row.row_in_request,
+                      ctx->row.first_sample + (uint32_t)at, EBM_TILE);
     }
-    for (uint32_t d = 0; d < D; d++)
-        estimate_coordinate(ctx, spec, out, d, padded, sum);
-    out->log_z = max + log(sum) - log((double)ctx->M);
-    out->ess = sum * sum / squares;
-    out->max_weight = 1.0 / sum;
-    give_draws(ctx, spec, out);
-    out->status = EBM_OK;
+    kernels->mixture_log_density(ctx->log_q.p + at, &ctx->mixture, ctx->y.p + at, ctx->stride, EBM_TILE);
+}
+
+/* Draws and scores samples `from` .. M - 1. The tile that holds `from - 1` is whole already. False: no longer wanted.
+ */
+static bool draw(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t from)
+{
+    bool wanted = ebm_task_is_wanted(task);
+    for (size_t at = ebm_round_up(from, EBM_TILE); wanted && at < ctx->M; at += EBM_TILE) {
+        draw_tile(ctx, task->spec->scheme, at);
+        ebm_row_score_tile(ctx, at, false);
+        wanted = ebm_task_is_wanted(task);
+    }
+    ctx->is_scored = wanted;
+    return wanted;
+}
+
+/* The number of draws after M: M when there are enough. */
+static uint32_t next_count(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec,
+                           const struct weights *weights)
+{
+    double ess = weights->sum * weights->sum / weights->squares;
+    size_t most = spec->max_samples < ctx->stride ? spec->max_samples : ctx->stride, next = (size_t)ctx->M * 2;
+    if (ess >= spec->target_ess || ctx->M >= most)
+        return ctx->M;
+    if (next > most)
+        next = spec->scheme == EBM_SCHEME_SOBOL ? ctx->M : most;
+    return (uint32_t)next;
+}
+
+bool ebm_importance_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    const struct ebm_estimate_spec *spec = task->spec;
+    struct weights weights;
+    bool finite = true;
+    uint32_t done = 0;
+    begin(ctx, task, b);
+    ebm_estimate_begin(ctx, spec, task->out);
+    for (uint32_t next = ctx->M; finite && next > done; next = finite ? next_count(ctx, spec, &weights) : 0) {
+        ctx->M = next;
+        if (!draw(ctx, task, done))
+            return false;
+        finite = ctx->has_density && weigh(ctx, spec->smooth_weights, &weights);
+        done = next;
+    }
+    if (finite)
+        answer(ctx, spec, &weights, task->out);
+    else
+        ebm_estimate_invalid(ctx, spec, task->out);
+    return true;
 }

@@ -66,7 +66,7 @@ struct ebm_train_space {
 struct ebm_ctx {
     const struct ebm_kernels *kernels;
     struct ebm_ctx_limits limits;
-    size_t stride; /* between coordinates of y: max_samples + 1 in whole tiles */
+    size_t stride; /* between coordinates of y: max_samples + 1, or what Sobol makes of it, in whole tiles */
 
     /* the last features */
     const struct ebm_plan *plan;
@@ -88,6 +88,9 @@ struct ebm_ctx {
     uint64_t *pairs;             /* (2, stride) for sorting */
     const struct ebm_task *task; /* that predict works on; NULL when its steps are called one by one */
     struct ebm_panels panels;    /* of D = 1 */
+    struct ebm_slab wide;        /* the parameters of a mixture with one component more */
+    struct ebm_sobol sobol;
+    uint32_t words[EBM_SOBOL_DIMS * EBM_TILE]; /* (D + 1, EBM_TILE) */
 
     struct ebm_train_space train;
 };
@@ -111,6 +114,12 @@ const float *ebm_net_run(const struct ebm_plan *plan, const struct ebm_net *net,
 bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
                       const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K);
 size_t ebm_mixture_count(uint32_t D, uint32_t K);
+/* The same with a component more, which takes `share` of the weight: a Gaussian of the mixture's mean and
+ * EBM_DEFENSIVE_WIDTH times its standard deviation in every dimension. raw: (2 D + 1)(K + 1) floats. */
+#define EBM_DEFENSIVE_WIDTH 1.5
+bool ebm_mixture_defend(struct ebm_mixture *q, float *space, float *raw, const float *mean, const float *log_variance,
+                        const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K,
+                        double share);
 
 /* Normalises logits (K) in double. */
 void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride, uint32_t K);
@@ -147,6 +156,8 @@ void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool wa
 /* f of the row begun at the targets in ctx->tile_y; tapes and where g lies, unless NULL. Borrow: of the tile. */
 const float *ebm_row_run_lanes(struct ebm_ctx *ctx, uint32_t lanes, struct ebm_tape *target, struct ebm_tape *energy,
                                const float **ret_g);
+/* Mixes a wide Gaussian into the proposal of the row begun, for its draws and their log q. False: no finite density. */
+bool ebm_row_defend(struct ebm_ctx *ctx, double share);
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);
 /* What an estimate is before its estimator fills it: nothing drawn, no error. */
@@ -157,6 +168,8 @@ bool ebm_task_is_wanted(const struct ebm_task *task);
 
 /* Of the row last proposed and scored, whose mixture is finite. */
 void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
+/* Draws for the task's row b, as many as it wants, scores them and answers. False: no longer wanted. */
+bool ebm_importance_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b);
 /* Normalised log weights (M) of the same. */
 void ebm_importance_log_weights(float *h_dst, const struct ebm_ctx *ctx);
 

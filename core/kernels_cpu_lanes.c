@@ -371,7 +371,7 @@ static inline void components(float t[][EBM_LANES], const struct ebm_mixture *q,
 
 static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const float *y, size_t stride, uint32_t L)
 {
-    float t[LIMIT_COMPONENTS][EBM_LANES];
+    float t[LIMIT_COMPONENTS + 1][EBM_LANES]; /* a wide one may be added */
     for (uint32_t at = 0; at < L; at += EBM_LANES) {
         float max[EBM_LANES], sum[EBM_LANES];
         components(t, q, y + at, stride);

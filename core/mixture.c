@@ -1,6 +1,7 @@
 /* mixture.c - a row's mixture from what the proposal nets say: weights normalised and everything derived once, in
  * double, so that the kernels only multiply and add. */
 #include <math.h>
+#include <string.h>
 
 #include "core/device_internal.h"
 
@@ -56,4 +57,39 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
                               .cumulative = cumulative,
                               .support = support};
     return finite;
+}
+
+/* Mean and variance of coordinate d. */
+static void moments(const float *mean, const float *log_variance, const float *log_weight, uint32_t d, uint32_t K,
+                    double *ret_mean, double *ret_variance)
+{
+    double center = 0.0, variance = 0.0;
+    for (uint32_t k = 0; k < K; k++)
+        center += exp((double)log_weight[k]) * (double)mean[d * K + k];
+    for (uint32_t k = 0; k < K; k++) {
+        double off = (double)mean[d * K + k] - center;
+        variance += exp((double)log_weight[k]) * (exp((double)log_variance[d * K + k]) + off * off);
+    }
+    *ret_mean = center;
+    *ret_variance = variance;
+}
+
+bool ebm_mixture_defend(struct ebm_mixture *q, float *space, float *raw, const float *mean, const float *log_variance,
+                        const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K,
+                        double share)
+{
+    uint32_t wider = K + 1;
+    float *means = raw, *log_variances = means + (size_t)D * wider, *log_weights = log_variances + (size_t)D * wider;
+    for (uint32_t d = 0; d < D; d++) {
+        double center, variance;
+        moments(mean, log_variance, log_weight, d, K, &center, &variance);
+        memcpy(means + d * wider, mean + d * K, K * sizeof *means);
+        memcpy(log_variances + d * wider, log_variance + d * K, K * sizeof *log_variances);
+        means[d * wider + K] = (float)center;
+        log_variances[d * wider + K] = (float)log(EBM_DEFENSIVE_WIDTH * EBM_DEFENSIVE_WIDTH * variance);
+    }
+    for (uint32_t k = 0; k < K; k++)
+        log_weights[k] = (float)((double)log_weight[k] + log1p(-share));
+    log_weights[K] = (float)log(share);
+    return ebm_mixture_bind(q, space, means, log_variances, log_weights, support, D, wider);
 }

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "core/sobol.h"
 #include "trainer/checkpoint.h"
 #include "trainer/score.h"
 #include "trainer/step.h"
@@ -56,7 +57,8 @@ static uint64_t kept(const struct ebm_net *net, uint64_t *widest)
 static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_ctx_limits *limits)
 {
     uint64_t lanes = ebm_round_up(limits->max_rows, LANES);
-    uint64_t stride = ebm_round_up((uint64_t)limits->max_samples + 1, TILE);
+    uint64_t by_sobol = ebm_sobol_count(limits->max_samples), with_true = (uint64_t)limits->max_samples + 1;
+    uint64_t stride = ebm_round_up(by_sobol > with_true ? by_sobol : with_true, TILE);
     uint64_t widest_x = net->X, widest_y = net->D, none = 0;
     uint64_t x_side = kept(&net->feature, &widest_x) + kept(&net->mean, &widest_x) +
                       kept(&net->log_variance, &widest_x) + kept(&net->weight, &widest_x);
