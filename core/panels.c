@@ -43,6 +43,11 @@ static const double up_to[POINTS][POINTS] = {{0.059231721264047271879, -0.019570
 
 /* ---- memory ---- */
 
+size_t ebm_panels_bytes(void)
+{
+    return LIMIT_PANELS * sizeof(struct ebm_panel) + (MAX_CELLS + 1) * sizeof(struct ebm_panel_cell);
+}
+
 enum ebm_status ebm_panels_init(struct ebm_panels *panels)
 {
     *panels = (struct ebm_panels){.panel = calloc(LIMIT_PANELS, sizeof *panels->panel),

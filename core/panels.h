@@ -51,6 +51,7 @@ struct ebm_panels {
 /* Memory for the largest; NO_MEMORY. done: what init took; zeroed panels are fine. */
 enum ebm_status ebm_panels_init(struct ebm_panels *panels) EBM_MUST_USE;
 void ebm_panels_done(struct ebm_panels *panels);
+size_t ebm_panels_bytes(void); /* that init takes */
 
 /* The nodes of the panel [lower, upper], ascending. */
 void ebm_panel_nodes(double lower, double upper, double ret_y[EBM_PANEL_NODES]);

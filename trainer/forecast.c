@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "core/panels.h"
 #include "core/sobol.h"
 #include "trainer/checkpoint.h"
 #include "trainer/score.h"
@@ -18,6 +19,7 @@
 
 #define LANES 16u           /* rows and samples are computed so many at a time */
 #define TILE 128u           /* samples of a row that go through the nets together */
+#define DERIVATIVES 9u      /* arrays of a tile for losses of the energy's derivatives */
 #define LINE_BYTES 140u     /* of training.jsonl */
 #define HEADER_BYTES 4096u  /* of a model file beside its tensors, about */
 #define CHECKPOINT_COPIES 4 /* parameters, two moments, the best parameters */
@@ -65,12 +67,14 @@ static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_c
     uint64_t y_side = kept(&net->target, &widest_y) + kept(&net->energy, &widest_y) + net->D;
     uint64_t first = net->has_energy ? net->energy.layers[0].out : 0, mixture = 2ull * net->D * net->K + net->K;
     uint64_t rows = (net->H + first + mixture) * (limits->max_rows + lanes) + (net->X + x_side) * lanes;
-    uint64_t samples = (y_side + 2ull * net->D + 11) * stride;
+    uint64_t kept_lanes = stride > 3 * TILE ? stride : 3 * TILE; /* a tile's values and two derivatives at least */
+    uint64_t samples = y_side * kept_lanes + (2ull * net->D + 12) * stride;
     uint64_t tiles = 4 * widest_x * LANES +
                      (4 * widest_y + kept(&net->target, &none) + kept(&net->energy, &none)) * TILE;
     uint64_t back = 3 * (widest_x * lanes > widest_y * TILE ? widest_x * lanes : widest_y * TILE);
-    uint64_t noise = (6ull * net->D + 4) * LIMIT_COMPONENTS;
-    return sizeof(float) * (rows + samples + tiles + back + noise);
+    uint64_t curves = DERIVATIVES * widest_y * TILE, noise = 2 * (6ull * net->D + 4) * LIMIT_COMPONENTS;
+    uint64_t scalar = net->D == 1 ? ebm_panels_bytes() : 0;
+    return scalar + sizeof(float) * (rows + samples + tiles + back + curves + noise);
 }
 
 struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_threads)
