@@ -3,20 +3,17 @@
  *   ebm_query_resolve       user's words -> estimator and probabilities, once a request and model
  *   ebm_prediction_init     arrays of the answers, in the job's arena
  *   ebm_engine_predict      standardise x and targets (in double: they may be large and close together), run the
- *                           device, everything back into the target's units, judge how far to trust it
- *
- * The rule of trust is by convention and not yet measured against exact answers: see RELIABLE_* below. */
+ *                           device, everything back into the target's units, judge how far to trust it (reliable.h) */
 #include "models/estimate.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RELIABLE_ESS_RATIO 0.05   /* effective samples of all samples, at least */
-#define RELIABLE_MAX_WEIGHT 0.1   /* share of the largest weight, at most */
-#define RELIABLE_ENERGY_STEP 0.01 /* nats between one float and the next where the energies lie, at most */
-#define RELIABLE_STD_STEPS 16.0   /* floats that a standard deviation spans, at least */
-#define RELIABLE_MCSE_RATIO 0.1   /* Monte Carlo error of the mean in standard deviations, at most */
+#include "core/sobol.h"
+#include "models/reliable.h"
+
+#define DEFENSIVE_SHARE 0.1 /* of the draws by Sobol points: docs/MATHEMATICS.md */
 
 /* ---- queries ---- */
 
@@ -69,9 +66,19 @@ static void choose_draws(const struct ebm_query *query, struct ebm_resolved_quer
 {
     if (!(query->outputs & EBM_OUTPUT(SAMPLES)))
         return;
-    resolved->n_samples = query->weighted ? query->num_samples : query->n_fair;
+    uint32_t n_weighted = query->scheme == EBM_SCHEME_SOBOL ? ebm_sobol_count(query->num_samples) : query->num_samples;
+    resolved->n_samples = query->weighted ? n_weighted : query->n_fair;
     resolved->spec.draws = query->weighted ? EBM_DRAWS_WEIGHTED : EBM_DRAWS_FAIR;
     resolved->spec.n_draws = resolved->n_samples;
+}
+
+static void choose_weights(const struct ebm_query *query, struct ebm_estimate_spec *spec)
+{
+    spec->scheme = query->scheme;
+    spec->defensive = query->scheme == EBM_SCHEME_SOBOL ? DEFENSIVE_SHARE : 0.0;
+    spec->target_ess = query->target_ess;
+    spec->max_samples = query->max_samples;
+    spec->smooth_weights = query->smooth_weights;
 }
 
 static bool climbs(const struct ebm_query *query)
@@ -111,6 +118,7 @@ enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct eb
     if (status != EBM_OK)
         return status;
     choose_draws(query, &resolved);
+    choose_weights(query, &resolved.spec);
     if (!lay_probabilities(query, arena, &resolved))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "quantiles", "no memory");
     *ret_resolved = resolved;
@@ -194,52 +202,6 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
     return EBM_OK;
 }
 
-/* Does the row have all its numbers, in the target's units? A target far off may have none of its own: that says
- * nothing of the row. */
-static bool is_finite(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved, uint32_t D)
-{
-    size_t n_q = (size_t)resolved->spec.n_probabilities * D;
-    const struct {
-        const double *values;
-        size_t n;
-    } arrays[] = {{p->raw.mean, D}, {p->raw.variance, D}, {p->mcse_mean, D}, {p->std, D}, {p->raw.quantiles, n_q}};
-    bool finite = p->raw.status == EBM_OK && isfinite(p->log_normalizer);
-    for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
-        for (size_t j = 0; arrays[i].values != NULL && j < arrays[i].n; j++)
-            finite = finite && isfinite(arrays[i].values[j]);
-    return finite;
-}
-
-/* From one float to the next, where the networks see y. In the target's unit. */
-static double float_step(double y, const struct ebm_target_config *target, uint32_t d)
-{
-    return fmax(fabs(y - target->mean[d]), target->std[d]) * 0x1p-24;
-}
-
-/* p in the target's units; a ratio of errors is the same in any. */
-static const char *doubt(const struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
-                         const struct ebm_target_config *target)
-{
-    uint32_t D = target->dim;
-    if (!is_finite(p, resolved, D))
-        return "not_finite";
-    if (p->estimator == EBM_ESTIMATE_MIXTURE)
-        return NULL;
-    if (fabs(p->log_normalizer) * 0x1p-24 > RELIABLE_ENERGY_STEP)
-        return "coarse_energies";
-    if (p->ess < RELIABLE_ESS_RATIO * p->num_samples)
-        return "low_ess";
-    if (p->max_weight > RELIABLE_MAX_WEIGHT)
-        return "dominant_weight";
-    for (uint32_t d = 0; d < D; d++)
-        if (sqrt(p->raw.variance[d]) <= RELIABLE_STD_STEPS * float_step(p->raw.mean[d], target, d))
-            return "no_spread";
-    for (uint32_t d = 0; d < D; d++)
-        if (p->mcse_mean[d] > RELIABLE_MCSE_RATIO * sqrt(p->raw.variance[d]))
-            return "noisy_mean";
-    return NULL;
-}
-
 /* Standardised numbers -> the target's units, in place where the arrays are shared. */
 static void finish_moments(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
                            const struct ebm_target_config *target)
@@ -283,12 +245,6 @@ static void finish_densities(struct ebm_prediction *p, uint32_t n, const struct 
     }
 }
 
-/* Of the log of a mean of M weights, to first order: the relative standard error of that mean. */
-static double log_mean_std_error(double ess, uint32_t M)
-{
-    return M > 1 && isfinite(ess) ? sqrt(fmax(M / ess - 1.0, 0.0) / (M - 1.0)) : (double)NAN;
-}
-
 static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
                    const struct ebm_target_config *target)
 {
@@ -301,12 +257,13 @@ static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *re
     p->log_normalizer = p->raw.log_z;
     p->ess = p->raw.ess;
     p->max_weight = p->raw.max_weight;
-    p->num_samples = drew ? resolved->query.num_samples : 0;
-    p->log_normalizer_std_error = drew ? log_mean_std_error(p->ess, p->num_samples) : 0.0 * p->log_normalizer;
+    p->pareto_k = p->raw.pareto_k;
+    p->num_samples = drew ? p->raw.samples : 0;
+    p->log_normalizer_std_error = p->raw.log_z_std_error;
     finish_moments(p, resolved, target);
     finish_samples(p, resolved->n_samples, target);
     finish_densities(p, resolved->query.n_targets, target);
-    p->reason = doubt(p, resolved, target);
+    p->reason = ebm_doubt(p, resolved, target);
     p->reliable = p->reason == NULL;
 }
 

@@ -37,15 +37,19 @@ enum ebm_choice { EBM_CHOICE_AUTO, EBM_CHOICE_IMPORTANCE, EBM_CHOICE_MIXTURE };
 /* What a request asks of every one of its rows; user's words, checked for bounds already. */
 struct ebm_query {
     enum ebm_choice choice;
-    uint32_t outputs; /* EBM_OUTPUT bits */
-    uint32_t num_samples;
+    uint32_t outputs;     /* EBM_OUTPUT bits */
+    uint32_t num_samples; /* draws of importance; by Sobol rounded up to 8, 16, 32, ... */
     uint64_t seed;
     uint32_t n_quantiles;
     const double *quantiles; /* (n_quantiles), in (0, 1); borrow: as long as the query */
     double interval_level;   /* in (0, 1): the mass of the equal-tailed interval */
     uint32_t n_fair;         /* independent draws of p to return as samples */
-    bool weighted;           /* return the num_samples weighted draws as samples instead: needs importance */
-    uint32_t n_targets;      /* at which densities are asked for, in every row; 0: none */
+    enum ebm_draw_scheme scheme;
+    double target_ess;    /* draws are doubled until ess reaches it; 0: num_samples draws */
+    uint32_t max_samples; /* then at most so many */
+    bool smooth_weights;  /* by PSIS */
+    bool weighted;        /* return the num_samples weighted draws as samples instead: needs importance */
+    uint32_t n_targets;   /* at which densities are asked for, in every row; 0: none */
     const struct ebm_refine_query *refine; /* NULL: none; by ascent: nothing else is answered */
 };
 
@@ -69,9 +73,9 @@ struct ebm_prediction {
     double log_normalizer;                                        /* log Z of the standardised density */
     double log_normalizer_std_error;                              /* Monte Carlo; 0 for mixture */
     enum ebm_estimator estimator;
-    uint32_t num_samples; /* 0 for mixture */
-    double ess, max_weight;
-    double *mcse_mean; /* (D) */
+    uint32_t num_samples;             /* 0 for mixture */
+    double ess, max_weight, pareto_k; /* pareto_k may be NaN or infinite */
+    double *mcse_mean;                /* (D) */
     bool reliable;
     const char *reason; /* why not reliable: a static word, or NULL */
 
