@@ -14,9 +14,8 @@ static enum ebm_status spread_lengths(const struct ebm_refine_query *query, uint
 {
     const char *where = query->method == EBM_REFINE_LANGEVIN ? "refine.step_length" : "step_length";
     if (query->n_lengths != 1 && query->n_lengths != D)
-        return ebm_error_set(reterr, EBM_INVALID, where,
-                             "expected one number, or %u, one for each number of the target; got %u", D,
-                             query->n_lengths);
+        return ebm_error_set(reterr, EBM_INVALID, where, "expected one number%s, got %u",
+                             D > 1 ? " or one for each number of the target" : "", query->n_lengths);
     double *lengths = EBM_ARENA_NEW(arena, double, D);
     if (lengths == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, where, "no memory");

@@ -14,6 +14,7 @@
 #define PREDICT (1u << REQUEST_PREDICT)
 #define SAMPLE (1u << REQUEST_SAMPLE)
 #define DENSITY (1u << REQUEST_DENSITY)
+#define REFINE (1u << REQUEST_REFINE)
 
 /* clang-format off */
 static const struct answer_member members[] = {
@@ -32,6 +33,12 @@ static const struct answer_member members[] = {
     ROW(proposal_log_prob, ANSWER_TARGET_VALUES, DENSITY, "log q(y given x)")
     ROW(log_normalizer, ANSWER_VALUE, PREDICT | DENSITY, "log Z of the standardised density")
     ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY, "Monte Carlo standard error of log_normalizer")
+    ROW(mode, ANSWER_VECTOR, REFINE, "the most likely target that the ascents reached")
+    {"unnormalized_log_prob", ANSWER_VALUE, offsetof(struct answer_row, mode_log_prob), REFINE,
+     "f(x, y) in the target's units, at the mode"},
+    ROW(converged, ANSWER_FLAG, REFINE, "did the ascent end at a maximum, or were its steps used up?")
+    ROW(steps, ANSWER_WHOLE, REFINE, "steps that it took")
+    ROW(trajectory, ANSWER_PATH, REFINE, "its way: the start, then where each step left it")
 #undef ROW
 };
 /* clang-format on */
@@ -87,33 +94,42 @@ static void write_interval(struct ebm_buf *buf, const struct answer *answer, con
     (void)ebm_buf_text(buf, "}]}");
 }
 
-static void write_member(struct ebm_buf *buf, const struct answer *answer, enum answer_shape shape,
-                         const double *values)
+static void write_member(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row,
+                         enum answer_shape shape, const void *value)
 {
     switch (shape) {
     case ANSWER_VECTOR:
-        json_write_numbers(buf, values, answer->D, answer->digits);
+        json_write_numbers(buf, value, answer->D, answer->digits);
         return;
     case ANSWER_QUANTILES:
-        write_quantiles(buf, answer, values);
+        write_quantiles(buf, answer, value);
         return;
     case ANSWER_INTERVAL:
-        write_interval(buf, answer, values);
+        write_interval(buf, answer, value);
         return;
     case ANSWER_SAMPLES:
-        write_vectors(buf, values, answer->n_samples, answer->D, answer->digits);
+        write_vectors(buf, value, answer->n_samples, answer->D, answer->digits);
         return;
     case ANSWER_SAMPLE_VALUES:
-        json_write_numbers(buf, values, answer->n_samples, JSON_WRITE_FLOAT_DIGITS);
+        json_write_numbers(buf, value, answer->n_samples, JSON_WRITE_FLOAT_DIGITS);
         return;
     case ANSWER_TARGETS:
-        write_targets(buf, values, answer->n_targets, answer->D);
+        write_targets(buf, value, answer->n_targets, answer->D);
         return;
     case ANSWER_TARGET_VALUES:
-        json_write_numbers(buf, values, answer->n_targets, JSON_WRITE_FLOAT_DIGITS);
+        json_write_numbers(buf, value, answer->n_targets, JSON_WRITE_FLOAT_DIGITS);
         return;
     case ANSWER_VALUE:
-        json_write_number(buf, *values, JSON_WRITE_FLOAT_DIGITS);
+        json_write_number(buf, *(const double *)value, JSON_WRITE_FLOAT_DIGITS);
+        return;
+    case ANSWER_FLAG:
+        (void)ebm_buf_text(buf, *(const bool *)value ? "true" : "false");
+        return;
+    case ANSWER_WHOLE:
+        (void)ebm_buf_printf(buf, "%" PRIu32, *(const uint32_t *)value);
+        return;
+    case ANSWER_PATH:
+        write_vectors(buf, value, *row->steps + 1, answer->D, answer->digits);
         return;
     }
 }
@@ -145,6 +161,8 @@ static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, 
         (void)ebm_buf_text(buf, "\"mixture\"");
     if (!row->drew && answer->ignored)
         (void)ebm_buf_printf(buf, ",\"%s_ignored\":true", answer->ignored);
+    if (row->acceptance_rate)
+        write_number(buf, ",\"acceptance_rate\":", *row->acceptance_rate);
     (void)ebm_buf_text(buf, row->reliable ? ",\"reliable\":true,\"reason\":" : ",\"reliable\":false,\"reason\":");
     if (row->reason)
         (void)ebm_buf_json_text(buf, row->reason);
@@ -169,17 +187,21 @@ void answer_begin(struct ebm_buf *buf, const struct answer *answer)
 
 void answer_add_row(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row, uint32_t index)
 {
+    const char *comma = "";
     (void)ebm_buf_text(buf, index ? ",{" : "{");
     for (size_t i = 0; i < EBM_COUNT_OF(members); i++) {
-        const double *values;
-        memcpy(&values, (const char *)row + members[i].at, sizeof values);
-        if (!values)
+        const void *value;
+        memcpy(&value, (const char *)row + members[i].at, sizeof value);
+        if (!value)
             continue;
-        (void)ebm_buf_printf(buf, "\"%s\":", members[i].name);
-        write_member(buf, answer, members[i].shape, values);
-        (void)ebm_buf_append(buf, ",", 1);
+        (void)ebm_buf_printf(buf, "%s\"%s\":", comma, members[i].name);
+        write_member(buf, answer, row, members[i].shape, value);
+        comma = ",";
     }
-    write_diagnostics(buf, answer, row);
+    if (!row->steps) {
+        (void)ebm_buf_text(buf, comma);
+        write_diagnostics(buf, answer, row);
+    }
     (void)ebm_buf_append(buf, "}", 1);
 }
 
@@ -203,5 +225,6 @@ size_t answer_bound(const struct request *request, uint32_t D, int digits)
     row += request->quantiles.n * (quantile_bytes + vector);
     row += n_samples * (vector + (request->resample ? 0 : small));
     row += request->targets.n * (D * given + brackets_bytes + 3 * small);
+    row += request->trajectory ? (request->steps + 1) * (vector + 1) : 0;
     return head_bytes + REQUEST_ID_CHARACTERS * 6 + request->inputs.n * row;
 }

@@ -1,4 +1,4 @@
-/* answer.h - answers of /predict, /sample and /density -> JSON (docs/API.md).
+/* answer.h - answers of /predict, /sample, /density and /refine -> JSON (docs/API.md).
  *
  * One table of members (answer.c) says name, shape and meaning; it writes the rows and describes them. Any thread. */
 #ifndef EBM_PROTO_ANSWER_H
@@ -31,12 +31,18 @@ struct answer_row {
     const double *targets;                                              /* (n_targets, D) */
     const double *unnormalized_log_prob, *log_prob, *proposal_log_prob; /* (n_targets) */
     const double *log_normalizer, *log_normalizer_std_error;            /* one number */
+    const double *mode;                                                 /* (D) */
+    const double *mode_log_prob;                                        /* one number */
+    const bool *converged;
+    const uint32_t *steps;    /* of a refined row, which has no diagnostics; others: NULL */
+    const double *trajectory; /* (*steps + 1, D) */
 
     /* diagnostics */
     bool drew; /* importance: num_samples to mcse_mean stand */
     uint32_t num_samples;
     double ess, max_weight;
-    const double *mcse_mean; /* (D) */
+    const double *mcse_mean;       /* (D) */
+    const double *acceptance_rate; /* of samples that moved; NULL: they did not */
     bool reliable;
     const char *reason; /* a word, or NULL */
 };
@@ -58,6 +64,9 @@ enum answer_shape {
     ANSWER_TARGETS,       /* vectors, one a target */
     ANSWER_TARGET_VALUES, /* numbers, one a target */
     ANSWER_VALUE,         /* one number */
+    ANSWER_FLAG,          /* true or false */
+    ANSWER_WHOLE,         /* a whole number */
+    ANSWER_PATH,          /* vectors, one a step and one more */
 };
 
 /* A member of a row. */

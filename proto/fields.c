@@ -186,6 +186,38 @@ static enum ebm_status read_fractions(const struct reader *reader, struct json_t
     return status;
 }
 
+static enum ebm_status read_length(const struct reader *reader, const struct json_t *value, const char *where,
+                                   double *ret_length)
+{
+    double number = json_read_is_number(value) ? json_read_double(value) : NAN;
+    if (!(number > 0.0))
+        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected a number above 0");
+    *ret_length = number;
+    return EBM_OK;
+}
+
+static enum ebm_status read_lengths(const struct reader *reader, struct json_t *value)
+{
+    bool is_list = json_read_is_list(value);
+    size_t n = 1;
+    enum ebm_status status = EBM_OK;
+    if (is_list)
+        status = json_read_list(value, reader->where, 1, reader->field->max, "numbers", &n, reader->reterr);
+    if (status != EBM_OK)
+        return status;
+    double *numbers = EBM_ARENA_NEW(reader->arena, double, n);
+    if (!numbers)
+        return fail_no_memory(reader);
+    for (size_t i = 0; status == EBM_OK && i < n; i++) {
+        char where[WHERE_BYTES];
+        (void)snprintf(where, sizeof where, is_list ? "%s[%zu]" : "%s", reader->where, i);
+        status = read_length(reader, is_list ? json_read_at(value, i) : value, where, &numbers[i]);
+    }
+    struct field_numbers result = {(uint32_t)n, numbers};
+    memcpy(reader->target, &result, sizeof result);
+    return status;
+}
+
 /* Numbers of a list, or one bare number when X is 1. `first` is where the size was set. ret_numbers NULL: only looks.
  */
 static enum ebm_status read_vector(const struct reader *reader, const struct json_t *vector, const char *where,
@@ -310,8 +342,8 @@ static enum ebm_status read_targets(const struct reader *reader, struct json_t *
 static read_fn *const readers[] = {
     [FIELD_ROWS] = read_rows,           [FIELD_TARGETS] = read_targets, [FIELD_TEXT] = read_text,
     [FIELD_WHOLE] = read_whole,         [FIELD_NUMBER] = read_number,   [FIELD_FRACTION] = read_fraction,
-    [FIELD_FRACTIONS] = read_fractions, [FIELD_FLAG] = read_flag,       [FIELD_WORD] = read_word,
-    [FIELD_WORDS] = read_words,
+    [FIELD_FRACTIONS] = read_fractions, [FIELD_LENGTHS] = read_lengths, [FIELD_FLAG] = read_flag,
+    [FIELD_WORD] = read_word,           [FIELD_WORDS] = read_words,
 };
 
 static void set_standard(const struct field *field, const void *limits, char *target)

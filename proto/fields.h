@@ -37,6 +37,7 @@ enum field_kind {
     FIELD_NUMBER,    /* double: finite */
     FIELD_FRACTION,  /* double: above 0, below 1 */
     FIELD_FRACTIONS, /* struct field_numbers: 1 .. max, each above 0, below 1 */
+    FIELD_LENGTHS,   /* struct field_numbers: 1 .. max, each above 0; one may stand without its list */
     FIELD_FLAG,      /* bool */
     FIELD_WORD,      /* uint32_t: index in words */
     FIELD_WORDS,     /* uint32_t: bits by index in words */

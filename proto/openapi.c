@@ -51,6 +51,17 @@ static void write_vector(struct ebm_buf *buf, uint32_t size)
         say(buf, "{'type':'array','minItems':%" PRIu32 ",'maxItems':%" PRIu32 ",'items':%s}", size, size, number);
 }
 
+/* One positive number, or one for each of D; of any for 0. */
+static void write_lengths(struct ebm_buf *buf, uint32_t D, uint64_t max)
+{
+    static const char number[] = "{'type':'number','exclusiveMinimum':0}";
+    say(buf, "'anyOf':[%s,{'type':'array','minItems':1,'maxItems':%" PRIu64 ",'items':%s}", number,
+        D > 0 ? (uint64_t)1 : max, number);
+    if (D > 1)
+        say(buf, ",{'type':'array','minItems':%" PRIu32 ",'maxItems':%" PRIu32 ",'items':%s}", D, D, number);
+    say(buf, "]");
+}
+
 static void write_words(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
 {
     bool weighs = !info->model || info->model->has_energy, first = true;
@@ -123,8 +134,12 @@ static void write_kind(struct ebm_buf *buf, const struct field *field, const str
             ",'items':{'type':'number','exclusiveMinimum':0,'exclusiveMaximum':1}",
             max);
         return;
-    case FIELD_FLAG:
-        say(buf, model && !model->has_energy ? "'const':true" : "'type':'boolean'");
+    case FIELD_LENGTHS:
+        write_lengths(buf, model ? model->D : 0, max);
+        return;
+    case FIELD_FLAG: /* without an energy net draws have no weights */
+        say(buf,
+            model && !model->has_energy && strcmp(field->name, "resample") == 0 ? "'const':true" : "'type':'boolean'");
         return;
     case FIELD_WORD:
         write_words(buf, field, info);
@@ -178,9 +193,29 @@ static void write_object(struct ebm_buf *buf, const struct field *fields, uint32
 
 static const char *kind_name(enum request_kind kind)
 {
-    static const char *const names[REQUEST_KINDS] = {
-        [REQUEST_PREDICT] = "Predict", [REQUEST_SAMPLE] = "Sample", [REQUEST_DENSITY] = "Density"};
+    static const char *const names[REQUEST_KINDS] = {[REQUEST_PREDICT] = "Predict",
+                                                     [REQUEST_SAMPLE] = "Sample",
+                                                     [REQUEST_DENSITY] = "Density",
+                                                     [REQUEST_REFINE] = "Refine"};
     return names[kind];
+}
+
+/* What must hold between fields, as keywords with a comma in front. */
+static void write_rules(struct ebm_buf *buf, enum request_kind kind, const struct openapi_model *model)
+{
+    bool climbs = !model || model->has_energy;
+    if (kind == REQUEST_DENSITY)
+        say(buf, ",'oneOf':[{'required':['targets']},{'required':['grid']}]%s",
+            model && model->D > 1 ? ",'not':{'required':['grid']}" : "");
+    else if (kind == REQUEST_SAMPLE)
+        say(buf,
+            ",'not':{'anyOf':[%s{'required':['resample','estimator'],"
+            "'properties':{'resample':{'const':false},'estimator':{'const':'mixture'}}},"
+            "{'required':['resample','refine'],'properties':{'resample':{'const':false}}},"
+            "{'required':['estimator','refine'],'properties':{'estimator':{'const':'mixture'}}}]}",
+            climbs ? "" : "{'required':['refine']},");
+    else if (kind == REQUEST_REFINE)
+        say(buf, climbs ? ",'not':{'required':['initial','starts']}" : ",'not':{}");
 }
 
 static void write_request(struct ebm_buf *buf, enum request_kind kind, const struct openapi_info *info)
@@ -189,12 +224,7 @@ static void write_request(struct ebm_buf *buf, enum request_kind kind, const str
     const struct field *fields = request_fields(kind, &n);
     say(buf, "'%sRequest':{", kind_name(kind));
     write_object(buf, fields, n, info);
-    if (kind == REQUEST_DENSITY)
-        say(buf, ",'oneOf':[{'required':['targets']},{'required':['grid']}]%s",
-            info->model && info->model->D > 1 ? ",'not':{'required':['grid']}" : "");
-    else if (kind == REQUEST_SAMPLE)
-        say(buf, ",'not':{'required':['resample','estimator'],"
-                 "'properties':{'resample':{'const':false},'estimator':{'const':'mixture'}}}");
+    write_rules(buf, kind, info->model);
     say(buf, "}");
 }
 
@@ -222,9 +252,14 @@ static const char *shape_schema(enum answer_shape shape)
                "'lower':" NUMBERS ",'upper':" NUMBERS "}}}}}";
     case ANSWER_SAMPLES:
     case ANSWER_TARGETS:
+    case ANSWER_PATH:
         return VECTORS;
     case ANSWER_VALUE:
         return NUMBER;
+    case ANSWER_FLAG:
+        return "{'type':'boolean'}";
+    case ANSWER_WHOLE:
+        return "{'type':'integer','minimum':0}";
     }
     return NUMBER;
 }
@@ -237,22 +272,28 @@ static void write_answer(struct ebm_buf *buf, enum request_kind kind)
         "'%sAnswer':{'type':'object','additionalProperties':false,'required':['model','version','seed','predictions'],"
         "'properties':{'model':{'type':'string'},'version':{'type':'integer'},'id':{'type':'string'},"
         "'seed':{'type':'integer'},'predictions':{'type':'array','minItems':1,'items':{'type':'object',"
-        "'additionalProperties':false,'required':['diagnostics'],'properties':{",
-        kind_name(kind));
+        "'additionalProperties':false,'required':[%s],'properties':{",
+        kind_name(kind),
+        kind == REQUEST_REFINE ? "'mode','unnormalized_log_prob','converged','steps'" : "'diagnostics'");
+    const char *comma = "";
     for (uint32_t i = 0; i < n; i++) {
         if (!(members[i].kinds >> kind & 1u))
             continue;
-        say(buf, "'%s':{", members[i].name);
+        say(buf, "%s'%s':{", comma, members[i].name);
         say_text(buf, "description", members[i].help);
-        say(buf, ",%s,", shape_schema(members[i].shape) + 1); /* one object with the description */
+        say(buf, ",%s", shape_schema(members[i].shape) + 1); /* one object with the description */
+        comma = ",";
     }
-    say(buf, "'diagnostics':{'$ref':'#/components/schemas/Diagnostics'}}}}}}");
+    if (kind != REQUEST_REFINE)
+        say(buf, "%s'diagnostics':{'$ref':'#/components/schemas/Diagnostics'}", comma);
+    say(buf, "}}}}}");
 }
 
 static const char fixed_schemas[] =
     "'Diagnostics':{'type':'object','additionalProperties':false,'required':['estimator','reliable','reason'],"
     "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
-    "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'mcse_mean':" NUMBERS ",'num_samples_ignored':{'const':true},"
+    "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'acceptance_rate':" NUMBER ",'mcse_mean':" NUMBERS
+    ",'num_samples_ignored':{'const':true},"
     "'num_proposals_ignored':{'const':true},'reliable':{'type':'boolean'},"
     "'reason':{'enum':[null,'low_ess','dominant_weight','no_spread','noisy_mean','coarse_energies','not_finite']}}},";
 

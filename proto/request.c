@@ -11,6 +11,8 @@
 #include "core/limits.h"
 
 #define DEFAULT_LEVEL 0.9
+#define DEFAULT_DECAY 0.5
+#define DEFAULT_STEPS 10
 
 #define X(name, word, available) {word, available},
 static const struct field_word predict_outputs[] = {REQUEST_PREDICT_OUTPUT_MAP(X)};
@@ -18,6 +20,7 @@ static const struct field_word density_outputs[] = {REQUEST_DENSITY_OUTPUT_MAP(X
 static const struct field_word estimators[] = {REQUEST_ESTIMATOR_MAP(X)};
 static const struct field_word draws[] = {REQUEST_DRAWS_MAP(X)};
 static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
+static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
 #undef X
 
 /* ---- the tables ---- */
@@ -33,8 +36,8 @@ static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
         word, FIELD_LATER, UNLIMITED, .help = "of a later version"                                                     \
     }
 
-/* What every kind has. num_draws goes by two names. */
-#define COMMON_FIELDS(draws_name, draws_help)                                                                          \
+/* What every kind has. */
+#define COMMON_FIELDS                                                                                                  \
     {"inputs",                                                                                                         \
      FIELD_ROWS,                                                                                                       \
      AT(inputs),                                                                                                       \
@@ -52,24 +55,6 @@ static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
          .max = REQUEST_MAX_SEED,                                                                                      \
          UNLIMITED,                                                                                                    \
          .help = "the model's version; the highest when left out"},                                                    \
-        {"estimator",                                                                                                  \
-         FIELD_WORD,                                                                                                   \
-         AT(estimator),                                                                                                \
-         UNLIMITED,                                                                                                    \
-         STANDARD(REQUEST_ESTIMATOR_AUTO),                                                                             \
-         WORDS(estimators),                                                                                            \
-         .help =                                                                                                       \
-             "how to normalise: importance weighs draws of the proposal by the energy, mixture takes the proposal "    \
-             "itself, auto takes the first that the model allows"},                                                    \
-        {draws_name,           FIELD_WHOLE,          AT(num_draws),  .min = 1,                                         \
-         .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(1024), .help = draws_help},                              \
-        {"draws",                                                                                                      \
-         FIELD_WORD,                                                                                                   \
-         AT(draws),                                                                                                    \
-         UNLIMITED,                                                                                                    \
-         STANDARD(REQUEST_DRAWS_INDEPENDENT),                                                                          \
-         WORDS(draws),                                                                                                 \
-         .help = "how the proposal is drawn from"},                                                                    \
         {"seed",    FIELD_WHOLE,                                                                                       \
          AT(seed),  .max = REQUEST_MAX_SEED,                                                                           \
          UNLIMITED, .help = "of the draws; picked and told when left out"},                                            \
@@ -84,6 +69,29 @@ static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
         "id", FIELD_TEXT, AT(id), .max = REQUEST_ID_CHARACTERS, UNLIMITED, .help = "comes back in the answer"          \
     }
 
+/* Draws of the proposal; num_draws goes by two names. */
+#define NUM_DRAWS_FIELD(draws_name, draws_help)                                                                        \
+    {                                                                                                                  \
+        draws_name, FIELD_WHOLE, AT(num_draws), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(1024),  \
+                                                .help = draws_help                                                     \
+    }
+
+/* How a density is normalised. */
+#define ESTIMATOR_FIELDS(draws_name, draws_help)                                                                       \
+    {"estimator",                                                                                                      \
+     FIELD_WORD,                                                                                                       \
+     AT(estimator),                                                                                                    \
+     UNLIMITED,                                                                                                        \
+     STANDARD(REQUEST_ESTIMATOR_AUTO),                                                                                 \
+     WORDS(estimators),                                                                                                \
+     .help = "how to normalise: importance weighs draws of the proposal by the energy, mixture takes the proposal "    \
+             "itself, auto takes the first that the model allows"},                                                    \
+        NUM_DRAWS_FIELD(draws_name, draws_help),                                                                       \
+    {                                                                                                                  \
+        "draws", FIELD_WORD, AT(draws), UNLIMITED, STANDARD(REQUEST_DRAWS_INDEPENDENT), WORDS(draws),                  \
+            .help = "how the proposal is drawn from"                                                                   \
+    }
+
 #define DRAWS_HELP "draws of the proposal a row, for importance"
 
 static const struct field interval_fields[] = {
@@ -93,7 +101,8 @@ static const struct field interval_fields[] = {
 };
 
 static const struct field predict_fields[] = {
-    COMMON_FIELDS("num_samples", DRAWS_HELP),
+    COMMON_FIELDS,
+    ESTIMATOR_FIELDS("num_samples", DRAWS_HELP),
     {"outputs", FIELD_WORDS, AT(outputs), UNLIMITED, STANDARD(1u << REQUEST_PREDICT_MEAN | 1u << REQUEST_PREDICT_STD),
      WORDS(predict_outputs), .help = "what to answer; quantiles and interval also come when their own field is given"},
     {"quantiles", FIELD_FRACTIONS, AT(quantiles), .max = LIMIT_QUANTILES, UNLIMITED,
@@ -105,13 +114,27 @@ static const struct field predict_fields[] = {
     LATER("crps_at"),
 };
 
+#define STEPS_HELP "a forward and a backward pass through the network each"
+#define LENGTH_HELP "one number, or one for each number of the target, where its standard deviation in training is 1; "
+
+static const struct field moves_fields[] = {
+    {"method", FIELD_WORD, AT(moves), UNLIMITED, STANDARD(REQUEST_MOVES_LANGEVIN), WORDS(moves),
+     .help = "a Metropolis-adjusted Langevin chain, which leaves p(y given x) as it is"},
+    {"steps", FIELD_WHOLE, AT(steps), .min = 1, .max = LIMIT_STEPS, UNLIMITED, STANDARD(DEFAULT_STEPS),
+     .help = STEPS_HELP},
+    {"step_length", FIELD_LENGTHS, AT(step_length), .max = LIMIT_TARGET_DIM, UNLIMITED,
+     .help = LENGTH_HELP "0.05 when left out"},
+};
+
 static const struct field sample_fields[] = {
-    COMMON_FIELDS("num_proposals", DRAWS_HELP),
+    COMMON_FIELDS,
+    ESTIMATOR_FIELDS("num_proposals", DRAWS_HELP),
     {"num_samples", FIELD_WHOLE, AT(num_samples), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(100),
      .help = "samples to return a row; ignored when resample is false"},
     {"resample", FIELD_FLAG, AT(resample), UNLIMITED, STANDARD(1),
      .help = "true: samples chosen by weight, with replacement; false: every proposal draw with its log weight"},
-    LATER("refine"),
+    {"refine", FIELD_OBJECT, UNLIMITED, MEMBERS(moves_fields),
+     .help = "moves the samples towards p(y given x) before they are returned"},
 };
 
 static const struct field grid_fields[] = {
@@ -122,13 +145,31 @@ static const struct field grid_fields[] = {
 };
 
 static const struct field density_fields[] = {
-    COMMON_FIELDS("num_samples", DRAWS_HELP),
+    COMMON_FIELDS,
+    ESTIMATOR_FIELDS("num_samples", DRAWS_HELP),
     {"outputs", FIELD_WORDS, AT(outputs), UNLIMITED, STANDARD((1u << REQUEST_DENSITY_OUTPUTS) - 1),
      WORDS(density_outputs), .help = "what to answer"},
     {"targets", FIELD_TARGETS, AT(targets), .max = LIMIT_SAMPLES, LIMITED(max_samples),
      .help = "for every row of inputs a list of targets, each of as many numbers as the model's target has"},
     {"grid", FIELD_OBJECT, UNLIMITED, MEMBERS(grid_fields),
      .help = "evenly spaced targets for all rows instead, when the target is one number"},
+};
+
+static const struct field refine_fields[] = {
+    COMMON_FIELDS,
+    NUM_DRAWS_FIELD("num_samples", "draws of the proposal a row, among which starts are chosen"),
+    {"initial", FIELD_TARGETS, AT(initial), .max = LIMIT_SAMPLES, LIMITED(max_samples),
+     .help = "for every row of inputs a list of starts, each of as many numbers as the model's target has; without it "
+             "the best draws of the proposal"},
+    {"starts", FIELD_WHOLE, AT(starts), .min = 1, .max = LIMIT_STARTS, LIMITED(max_samples), STANDARD(4),
+     .help = "how many of the draws, those of highest f; not together with initial"},
+    {"steps", FIELD_WHOLE, AT(steps), .min = 1, .max = LIMIT_STEPS, UNLIMITED, STANDARD(DEFAULT_STEPS),
+     .help = STEPS_HELP},
+    {"step_length", FIELD_LENGTHS, AT(step_length), .max = LIMIT_TARGET_DIM, UNLIMITED,
+     .help = LENGTH_HELP "0.01 when left out"},
+    {"decay", FIELD_FRACTION, AT(decay), UNLIMITED,
+     .help = "what a step that would go down leaves of its start's step length; 0.5 when left out"},
+    {"trajectory", FIELD_FLAG, AT(trajectory), UNLIMITED, STANDARD(0), .help = "true: the way from the best start too"},
 };
 
 #define TABLE(fields)                                                                                                  \
@@ -142,6 +183,7 @@ static const struct {
     [REQUEST_PREDICT] = TABLE(predict_fields),
     [REQUEST_SAMPLE] = TABLE(sample_fields),
     [REQUEST_DENSITY] = TABLE(density_fields),
+    [REQUEST_REFINE] = TABLE(refine_fields),
 };
 
 const struct field *request_fields(enum request_kind kind, uint32_t *ret_n)
@@ -224,14 +266,53 @@ static enum ebm_status finish_density(struct request *request, field_seen seen, 
     return EBM_OK;
 }
 
+static void default_length(struct request *request, const double *length)
+{
+    if (request->step_length.n == 0)
+        request->step_length = (struct field_numbers){1, length};
+}
+
+static void finish_sample(struct request *request, field_seen seen)
+{
+    static const double length = 0.05;
+    request->moves_samples = has_seen(request, seen, "refine");
+    default_length(request, &length);
+}
+
+static enum ebm_status finish_refine(struct request *request, field_seen seen, struct ebm_error *reterr)
+{
+    static const double length = 0.01;
+    default_length(request, &length);
+    if (!request->initial.numbers)
+        return EBM_OK;
+    if (has_seen(request, seen, "starts"))
+        return ebm_error_set(reterr, EBM_INVALID, "starts", "expected either initial or starts, got both");
+    if (request->initial.rows != request->inputs.n)
+        return ebm_error_set(reterr, EBM_INVALID, "initial", "expected %" PRIu32 " rows as in inputs, got %" PRIu32,
+                             request->inputs.n, request->initial.rows);
+    return EBM_OK;
+}
+
 static enum ebm_status finish(struct request *request, field_seen seen, struct ebm_arena *arena,
                               struct ebm_error *reterr)
 {
     request->has_seed = has_seen(request, seen, "seed");
     request->has_num_draws = has_seen(request, seen, request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples");
-    if (request->kind == REQUEST_PREDICT)
+    switch (request->kind) {
+    case REQUEST_PREDICT:
         finish_predict(request, seen);
-    return request->kind == REQUEST_DENSITY ? finish_density(request, seen, arena, reterr) : EBM_OK;
+        return EBM_OK;
+    case REQUEST_SAMPLE:
+        finish_sample(request, seen);
+        return EBM_OK;
+    case REQUEST_DENSITY:
+        return finish_density(request, seen, arena, reterr);
+    case REQUEST_REFINE:
+        return finish_refine(request, seen, reterr);
+    case REQUEST_KINDS:
+        break;
+    }
+    return EBM_OK;
 }
 
 enum ebm_status request_read(enum request_kind kind, const char *body, size_t body_bytes,
@@ -240,7 +321,7 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
 {
     static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
     EBM_AUTO(json_read_freep) struct json_t *root = NULL;
-    struct request request = {.kind = kind, .interval_level = DEFAULT_LEVEL};
+    struct request request = {.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY};
     field_seen seen = 0;
     enum ebm_status status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
     if (status == EBM_OK)
@@ -252,9 +333,18 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
     return status;
 }
 
-const double *request_targets(const struct request *request, uint32_t row)
+static const double *row_of_targets(const struct field_targets *targets, uint32_t row)
 {
-    const struct field_targets *targets = &request->targets;
     size_t row_numbers = (size_t)targets->n * targets->D;
     return targets->numbers ? targets->numbers + (targets->rows > 1 ? row * row_numbers : 0) : NULL;
+}
+
+const double *request_targets(const struct request *request, uint32_t row)
+{
+    return row_of_targets(&request->targets, row);
+}
+
+const double *request_initial(const struct request *request, uint32_t row)
+{
+    return row_of_targets(&request->initial, row);
 }

@@ -1,4 +1,4 @@
-/* request.h - bodies of POST /predict, /sample and /density -> struct request (docs/API.md).
+/* request.h - bodies of POST /predict, /sample, /density and /refine -> struct request (docs/API.md).
  *
  * One table of fields a kind of request (request.c) says name, bounds, default and meaning; it drives the checks, the
  * texts of errors and the interface's description. What a later version will know is refused by name. Any thread. */
@@ -35,6 +35,8 @@
     X(EXACT, "exact", false)                                                                                           \
     X(QUADRATURE, "quadrature", false)
 
+#define REQUEST_MOVES_MAP(X) X(LANGEVIN, "langevin", true)
+
 #define REQUEST_DRAWS_MAP(X) X(INDEPENDENT, "independent", true) X(SOBOL, "sobol", false)
 
 #define REQUEST_INTERVAL_MAP(X) X(EQUAL_TAILED, "equal_tailed", true) X(HIGHEST_DENSITY, "highest_density", false)
@@ -51,6 +53,9 @@ enum request_estimator { REQUEST_ESTIMATOR_MAP(X) REQUEST_ESTIMATORS };
 #define X(name, word, available) REQUEST_DRAWS_##name,
 enum request_draws { REQUEST_DRAWS_MAP(X) REQUEST_DRAWS };
 #undef X
+#define X(name, word, available) REQUEST_MOVES_##name,
+enum request_moves { REQUEST_MOVES_MAP(X) REQUEST_MOVES };
+#undef X
 #define X(name, word, available) REQUEST_INTERVAL_##name,
 enum request_interval { REQUEST_INTERVAL_MAP(X) REQUEST_INTERVALS };
 #undef X
@@ -59,7 +64,8 @@ enum request_interval { REQUEST_INTERVAL_MAP(X) REQUEST_INTERVALS };
 #define REQUEST_KIND_MAP(X)                                                                                            \
     X(PREDICT, "/predict", "Mean, spread and quantiles of p(y given x)")                                               \
     X(SAMPLE, "/sample", "Samples from p(y given x)")                                                                  \
-    X(DENSITY, "/density", "The density p(y given x) at given targets or on a grid")
+    X(DENSITY, "/density", "The density p(y given x) at given targets or on a grid")                                   \
+    X(REFINE, "/refine", "The most likely target near given or proposed starts, by gradient ascent on f(x, .)")
 
 #define X(name, path, summary) REQUEST_##name,
 enum request_kind { REQUEST_KIND_MAP(X) REQUEST_KINDS };
@@ -97,6 +103,16 @@ struct request {
     bool has_grid;
     double grid_lower, grid_upper;
     uint64_t grid_points;
+
+    struct field_targets initial; /* refine; numbers NULL: none given */
+    uint64_t starts;
+    double decay;
+    bool trajectory;
+
+    bool moves_samples; /* sample */
+    uint32_t moves;
+    uint64_t steps; /* refine; sample that moves */
+    struct field_numbers step_length;
 };
 
 /* INVALID or NO_MEMORY with where = the field ("inputs[3][0]") or the byte. Borrows nothing of `body` afterwards. */
@@ -106,6 +122,8 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
 
 /* The targets of row `row` (targets.n, D); NULL when the request has none. */
 const double *request_targets(const struct request *request, uint32_t row);
+/* The starts of row `row` (initial.n, D); NULL when the request has none. */
+const double *request_initial(const struct request *request, uint32_t row);
 
 /* The table of a kind, for the interface's description. Borrow: static. */
 const struct field *request_fields(enum request_kind kind, uint32_t *ret_n);

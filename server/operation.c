@@ -60,10 +60,30 @@ static uint32_t outputs_of(const struct request *request)
         DENSITY_OUTPUTS(X)
 #undef X
         break;
+    case REQUEST_REFINE: /* answered whole */
     case REQUEST_KINDS:
         break;
     }
     return outputs;
+}
+
+/* In the arena: as long as the query. NULL: no memory. */
+static const struct ebm_refine_query *refine_of(const struct request *request, struct ebm_arena *arena)
+{
+    struct ebm_refine_query *refine = EBM_ARENA_NEW(arena, struct ebm_refine_query, 1);
+    uint64_t starts = request->starts < request->num_draws ? request->starts : request->num_draws;
+    if (refine)
+        *refine = (struct ebm_refine_query){
+            .method = request->kind == REQUEST_REFINE ? EBM_REFINE_ASCENT : EBM_REFINE_LANGEVIN,
+            .steps = (uint32_t)request->steps,
+            .n_lengths = request->step_length.n,
+            .step_length = request->step_length.numbers,
+            .decay = request->decay,
+            .starts = (uint32_t)starts,
+            .n_initial = request->initial.n,
+            .trajectory = request->trajectory,
+        };
+    return refine;
 }
 
 static struct ebm_query query_of(const struct request *request)
@@ -105,18 +125,44 @@ static enum ebm_status check_shapes(struct job *job)
         return ebm_error_set(&job->error, EBM_INVALID, "targets[0][0]",
                              "expected a list of %" PRIu32 " numbers, the target of model '%s', got %" PRIu32, net->D,
                              name, request->targets.D);
+    if (request->initial.numbers && request->initial.D != net->D)
+        return ebm_error_set(&job->error, EBM_INVALID, "initial[0][0]",
+                             "expected a list of %" PRIu32 " numbers, the target of model '%s', got %" PRIu32, net->D,
+                             name, request->initial.D);
     return EBM_OK;
 }
 
-/* Numbers of a row that cost time: coordinates of draws, of samples and of targets; a mixture's quantiles are searched
- * for over its components. */
+/* A step of a moving target is a forward and a backward pass; ascents come in whole lanes. */
+static uint64_t work_of_moves(const struct job *job)
+{
+    const struct ebm_refine_query *refine = job->resolved.query.refine;
+    const uint64_t passes = 3, lanes = 16;
+    if (!refine)
+        return 0;
+    uint64_t n = refine->method == EBM_REFINE_LANGEVIN ? job->resolved.n_samples
+                                                       : ebm_round_up(job->resolved.refine->n_starts, lanes);
+    return n * passes * refine->steps;
+}
+
+/* Numbers of a row that cost time: coordinates of draws, of samples and of targets, and of their moves; a mixture's
+ * quantiles are searched for over its components. */
 static uint64_t work_of_row(const struct job *job)
 {
     const struct ebm_net_desc *net = ebm_model_net(job->model->model);
     const struct ebm_estimate_spec *spec = &job->resolved.spec;
-    bool draws = spec->estimator == EBM_ESTIMATE_IMPORTANCE;
-    uint64_t n = (uint64_t)job->resolved.n_samples + job->request.targets.n;
+    bool draws = spec->estimator == EBM_ESTIMATE_IMPORTANCE && job->request.initial.n == 0;
+    uint64_t n = work_of_moves(job) + job->resolved.n_samples + job->request.targets.n;
     return (n + (draws ? job->request.num_draws : (uint64_t)spec->n_probabilities * net->K)) * net->D;
+}
+
+/* All starts keep theirs until it is known which came highest. */
+static uint64_t path_bytes(const struct job *job)
+{
+    const struct request *request = &job->request;
+    if (!request->trajectory)
+        return 0;
+    return (uint64_t)request->inputs.n * job->resolved.refine->n_starts * (request->steps + 1) *
+           ebm_model_net(job->model->model)->D * sizeof(float);
 }
 
 static enum ebm_status check_size(const struct operation_service *service, struct job *job)
@@ -126,9 +172,16 @@ static enum ebm_status check_size(const struct operation_service *service, struc
     job->answer_bound = answer_bound(request, ebm_model_net(job->model->model)->D, job->model->digits);
     if (work * request->inputs.n > service->max_work)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs",
-                             "%" PRIu32 " rows of %" PRIu64 " numbers in draws, samples and targets: at most %" PRIu64
+                             "%" PRIu32 " rows of %" PRIu64
+                             " numbers in draws, samples, targets and their steps: at most %" PRIu64
                              " together, ask for fewer",
                              request->inputs.n, work, service->max_work);
+    if (path_bytes(job) > service->max_response_bytes)
+        return ebm_error_set(&job->error, EBM_INVALID, "trajectory",
+                             "%" PRIu32 " rows of %" PRIu32 " starts of %" PRIu64
+                             " steps: their ways may take %zu bytes together, ask for fewer",
+                             request->inputs.n, job->resolved.refine->n_starts, request->steps,
+                             service->max_response_bytes);
     if (job->answer_bound > service->max_response_bytes)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs",
                              "the answer may take %zu bytes, at most %zu are allowed: ask for fewer rows or numbers",
@@ -158,6 +211,11 @@ enum ebm_status operation_admit(const struct operation_service *service, struct 
     if (!request->has_seed)
         request->seed = ebm_seed_random();
     struct ebm_query query = query_of(request);
+    if (request->kind == REQUEST_REFINE || request->moves_samples) {
+        query.refine = refine_of(request, &job->arena);
+        if (!query.refine)
+            return ebm_error_set(&job->error, EBM_NO_MEMORY, "refine", "no memory");
+    }
     status = ebm_query_resolve(&query, job->model->model, &job->arena, &job->resolved, &job->error);
     if (status == EBM_OK)
         status = check_size(service, job);
@@ -176,7 +234,8 @@ struct ebm_item operation_item(struct job *job, uint32_t row)
     const struct field_rows *inputs = &job->request.inputs;
     return (struct ebm_item){
         .x = inputs->numbers + (size_t)row * inputs->X,
-        .targets = request_targets(&job->request, row),
+        .targets = job->kind == REQUEST_REFINE ? request_initial(&job->request, row)
+                                               : request_targets(&job->request, row),
         .row_in_request = row,
         .resolved = &job->resolved,
         .out = &job->predictions[row],
@@ -187,9 +246,22 @@ struct ebm_item operation_item(struct job *job, uint32_t row)
 
 /* ---- encoding ---- */
 
+static struct answer_row refined_row_of(const struct ebm_refinement *r)
+{
+    return (struct answer_row){
+        .mode = r->mode,
+        .mode_log_prob = &r->unnormalized_log_prob,
+        .converged = &r->converged,
+        .steps = &r->steps,
+        .trajectory = r->trajectory,
+    };
+}
+
 static struct answer_row row_of(const struct job *job, uint32_t row)
 {
     const struct ebm_prediction *p = &job->predictions[row];
+    if (job->kind == REQUEST_REFINE)
+        return refined_row_of(&p->refinement);
     uint32_t outputs = job->resolved.query.outputs;
     return (struct answer_row){
         .mean = p->mean,
@@ -213,6 +285,7 @@ static struct answer_row row_of(const struct job *job, uint32_t row)
         .ess = p->ess,
         .max_weight = p->max_weight,
         .mcse_mean = p->mcse_mean,
+        .acceptance_rate = job->request.moves_samples ? &p->acceptance : NULL,
         .reliable = p->reliable,
         .reason = p->reason,
     };

@@ -100,6 +100,72 @@ def test_request_ids_come_back_clean(binary):
         assert wait_until(lambda: any("id=abc-1.2_3" in line for line in server.lines)), server.lines
 
 
+def refine(server, **body):
+    status, _, data = server.ask("POST", "/refine", body)
+    assert status == 200, data
+    return json.loads(data)
+
+
+def test_an_ascent_ends_higher_than_everything_around(binary):
+    with serving(binary, one()) as server:
+        answer = refine(server, inputs=[ROW, ROW], steps=300, step_length=0.3, trajectory=True, seed=4, id="a")
+        assert list(answer) == ["model", "version", "id", "seed", "predictions"], list(answer)
+        first, second = answer["predictions"]
+        assert list(first) == ["mode", "unnormalized_log_prob", "converged", "steps", "trajectory"], first
+        assert first["converged"] and first["steps"] < 300
+        assert abs(first["mode"][0] - second["mode"][0]) < 0.02, "two rows with the same input"
+        assert len(first["trajectory"]) == first["steps"] + 1 and first["trajectory"][-1] == first["mode"]
+        around = [first["mode"][0] + 0.001 * i for i in range(-20, 21)]
+        status, _, data = server.ask("POST", "/density", {"inputs": [ROW], "targets": [around + first["mode"]]})
+        f = json.loads(data)["predictions"][0]["unnormalized_log_prob"]
+        assert abs(f[-1] - first["unnormalized_log_prob"]) < 1e-5
+        assert max(f) < f[-1] + 0.01, (max(f), f[-1])
+        status, _, data = server.ask("POST", "/density", {"inputs": [ROW], "targets": [[y[0] for y in first["trajectory"]]]})
+        f = json.loads(data)["predictions"][0]["unnormalized_log_prob"]
+        assert all(b >= a - 1e-6 for a, b in zip(f, f[1:])), f
+
+
+def test_an_ascent_starts_where_it_is_told(binary):
+    with serving(binary, Repository().golden("smooth_2d")) as server:
+        body = {"inputs": [[0.3, -0.8], [1, 1]], "initial": [[[1, 2]], [[0, 0]]], "steps": 3, "step_length": [0.1, 0.2]}
+        answer = refine(server, **body, trajectory=True)
+        ways = [p["trajectory"] for p in answer["predictions"]]
+        assert ways[0][0] == [1, 2] and ways[1][0] == [0, 0], ways
+        assert [p["mode"] for p in refine(server, **body)["predictions"]] == [w[-1] for w in ways]
+        alone = refine(server, inputs=[[1, 1]], initial=[[[0, 0]]], steps=3, step_length=[0.1, 0.2])
+        assert alone["predictions"][0] == {k: v for k, v in answer["predictions"][1].items() if k != "trajectory"}
+
+
+def test_what_an_ascent_cannot_do_is_refused(binary):
+    with serving(binary, one(), "--max-request-numbers", 100000) as server:
+        for body, words in (({"initial": [[[1, 2]]]}, ["initial[0][0]:", "expected a list of 1"]),
+                            ({"step_length": [1, 2]}, ["step_length:", "expected one number"]),
+                            ({"initial": [[1], [2]]}, ["initial:", "expected 1 rows"]),
+                            ({"steps": 10000}, ["steps: at most 100000"]),
+                            ({"quantiles": [0.5]}, ["quantiles:", "unknown field"])):
+            expect_error(server.ask("POST", "/refine", dict(body, inputs=[ROW])), 400, "invalid", *words)
+    with serving(binary, Repository().golden("no_proposal")) as server:
+        expect_error(server.ask("POST", "/refine", {"inputs": [[1]]}), 400, "invalid", "initial:", "no proposal to draw")
+        assert refine(server, inputs=[[1]], initial=[[[0.5]]])["predictions"][0]["steps"] > 0
+    with serving(binary, Repository().golden("mixture_only")) as server:
+        expect_error(server.ask("POST", "/refine", {"inputs": [[1, 2, 3, 4]]}), 400, "invalid", "no energy net")
+
+
+def test_samples_move_by_langevin(binary):
+    with serving(binary, one()) as server:
+        def sample(**body):
+            status, _, data = server.ask("POST", "/sample", dict(body, inputs=[ROW], num_samples=2000, seed=8))
+            assert status == 200, data
+            return json.loads(data)["predictions"][0]
+        still, moved = sample(), sample(refine={"steps": 20, "step_length": 0.5})
+        assert len(moved["samples"]) == 2000 and "acceptance_rate" not in still["diagnostics"]
+        assert 0.3 < moved["diagnostics"]["acceptance_rate"] < 1, moved["diagnostics"]
+        assert len({s[0] for s in moved["samples"]}) > 1.5 * len({s[0] for s in still["samples"]}), "duplicates part"
+        assert moved == sample(refine={"method": "langevin", "steps": 20, "step_length": [0.5]}), "the same bytes"
+        for extra, words in (({"resample": False}, "weights do not belong"), ({"estimator": "mixture"}, "leave out")):
+            expect_error(server.ask("POST", "/sample", dict(extra, inputs=[ROW], refine={})), 400, "invalid", "refine:", words)
+
+
 # ---- refusals ----
 
 

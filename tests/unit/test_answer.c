@@ -146,6 +146,33 @@ Test(answer, the_bound_holds_for_samples_and_densities)
     }
 }
 
+Test(answer, refinements_as_documented_and_within_the_bound)
+{
+    enum { STEPS = 200, D = 2 };
+    static double numbers[(STEPS + 1) * D];
+    const bool yes = true;
+    const uint32_t steps = STEPS;
+    struct answer head = {.model = "m", .version = 1, .seed = 7, .D = 1, .digits = 9};
+    struct answer_row row = {.mode = two, .mode_log_prob = &log_z, .converged = &yes, .steps = &steps};
+    char *text = write_one(&head, &row);
+    cr_assert_not_null(strstr(text,
+                              "\"predictions\":[{\"mode\":[1.5],\"unnormalized_log_prob\":-0.25,\"converged\":true,"
+                              "\"steps\":200}]}"),
+                       "%s", text);
+    for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++)
+        numbers[i] = -1.2345678901234567e-300;
+    row.mode = row.trajectory = numbers;
+    head = (struct answer){.model = "m", .D = D, .digits = 17};
+    struct request request = {.kind = REQUEST_REFINE, .inputs = {.n = 1}, .steps = STEPS, .trajectory = true};
+    struct ebm_buf buf;
+    ebm_buf_init(&buf, 1 << 20);
+    answer_begin(&buf, &head);
+    answer_add_row(&buf, &head, &row, 0);
+    cr_assert_eq(answer_end(&buf), EBM_OK);
+    cr_assert_leq(buf.size, answer_bound(&request, D, 17));
+    ebm_buf_done(&buf);
+}
+
 Test(answer, samples_and_densities_as_documented)
 {
     struct answer head = {.model = "m", .version = 1, .seed = 7, .D = 1, .n_samples = 2, .n_targets = 2, .digits = 9};

@@ -578,9 +578,9 @@ Test(refine, what_a_model_cannot_do_is_refused)
         const char *where, *text;
     } cases[] = {
         {"", &plain, EBM_CHOICE_AUTO, false, "initial", "no proposal to draw starts from and no finite support"},
-        {proposal, &two, EBM_CHOICE_AUTO, false, "step_length", "one number, or 1"},
+        {proposal, &two, EBM_CHOICE_AUTO, false, "step_length", "expected one number, got 2"},
         {proposal, &many, EBM_CHOICE_AUTO, false, "starts", "101 starts are to be chosen among 100 draws"},
-        {proposal, &chain_two, EBM_CHOICE_AUTO, false, "refine.step_length", "one number, or 1"},
+        {proposal, &chain_two, EBM_CHOICE_AUTO, false, "refine.step_length", "expected one number, got 2"},
         {proposal, &chain, EBM_CHOICE_MIXTURE, false, "refine", "leave out the estimator"},
         {proposal, &chain, EBM_CHOICE_AUTO, true, "refine", "weights do not belong"},
     };

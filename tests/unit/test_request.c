@@ -279,6 +279,27 @@ Test(request, densities_at_targets_and_on_a_grid)
     cr_assert_eq(request_targets(&request, 0)[0], 3.0);
 }
 
+Test(request, refinements)
+{
+    struct request request;
+    struct ebm_error error;
+    cr_assert_eq(read_as(REQUEST_REFINE, "{\"inputs\":[1]}", &request, &error), EBM_OK, "%s", error.text);
+    cr_assert(request.steps == 10 && request.starts == 4 && request.num_draws == 1024 && !request.trajectory);
+    cr_assert(request.step_length.n == 1 && request.step_length.numbers[0] == 0.01 && request.decay == 0.5);
+    cr_assert_null(request_initial(&request, 0));
+    const char *body =
+        "{\"inputs\":[1,2],\"initial\":[[[1,2],[3,4]],[[5,6],[7,8]]],\"step_length\":[0.1,2],\"decay\":0.25,"
+        "\"trajectory\":true}";
+    cr_assert_eq(read_as(REQUEST_REFINE, body, &request, &error), EBM_OK, "%s", error.text);
+    cr_assert(request.initial.n == 2 && request.initial.D == 2 && request_initial(&request, 1)[0] == 5.0);
+    cr_assert(request.step_length.n == 2 && request.step_length.numbers[1] == 2.0 && request.decay == 0.25);
+    cr_assert(request.trajectory);
+    cr_assert_eq(read_as(REQUEST_SAMPLE, "{\"inputs\":[1],\"refine\":{}}", &request, &error), EBM_OK, "%s", error.text);
+    cr_assert(request.moves_samples && request.steps == 10 && request.step_length.numbers[0] == 0.05);
+    cr_assert_eq(read_as(REQUEST_SAMPLE, "{\"inputs\":[1]}", &request, &error), EBM_OK);
+    cr_assert(!request.moves_samples);
+}
+
 Test(request, bad_samples_and_densities_are_refused)
 {
     static const struct {
@@ -289,7 +310,21 @@ Test(request, bad_samples_and_densities_are_refused)
         {REQUEST_SAMPLE, "\"num_proposals\":1e9", "num_proposals", "from 1 to 65536"},
         {REQUEST_SAMPLE, "\"resample\":1", "resample", "expected true or false, got a number"},
         {REQUEST_SAMPLE, "\"outputs\":[\"mean\"]", "outputs", "unknown field"},
-        {REQUEST_SAMPLE, "\"refine\":{}", "refine", "not available in this version"},
+        {REQUEST_SAMPLE, "\"refine\":1", "refine", "expected an object"},
+        {REQUEST_SAMPLE, "\"refine\":{\"method\":\"ascent\"}", "refine.method", "expected one of: langevin"},
+        {REQUEST_SAMPLE, "\"refine\":{\"steps\":0}", "refine.steps", "from 1 to 10000"},
+        {REQUEST_SAMPLE, "\"refine\":{\"step_length\":0}", "refine.step_length", "expected a number above 0"},
+        {REQUEST_SAMPLE, "\"refine\":{\"decay\":0.5}", "refine.decay", "unknown field"},
+        {REQUEST_REFINE, "\"step_length\":[0.1,-1]", "step_length[1]", "expected a number above 0"},
+        {REQUEST_REFINE, "\"step_length\":[]", "step_length", "got 0"},
+        {REQUEST_REFINE, "\"step_length\":\"1\"", "step_length", "expected a number above 0"},
+        {REQUEST_REFINE, "\"decay\":1", "decay", "between 0 and 1"},
+        {REQUEST_REFINE, "\"starts\":129", "starts", "from 1 to 128"},
+        {REQUEST_REFINE, "\"steps\":10001", "steps", "from 1 to 10000"},
+        {REQUEST_REFINE, "\"estimator\":\"auto\"", "estimator", "unknown field"},
+        {REQUEST_REFINE, "\"initial\":[[1]],\"starts\":1", "starts", "either initial or starts, got both"},
+        {REQUEST_REFINE, "\"initial\":[[1],[2]]", "initial", "expected 1 rows as in inputs, got 2"},
+        {REQUEST_REFINE, "\"initial\":[[[]]]", "initial[0][0]", "empty list"},
         {REQUEST_DENSITY, "\"seed\":1", "targets", "expected either targets or a grid"},
         {REQUEST_DENSITY, "\"targets\":[[1]],\"grid\":{\"lower\":0,\"upper\":1,\"points\":2}", "targets", "got both"},
         {REQUEST_DENSITY, "\"targets\":[[1],[2]]", "targets", "expected 1 rows as in inputs, got 2"},
