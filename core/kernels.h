@@ -14,16 +14,30 @@
 
 #define EBM_LANES 16u
 
+/* A component on a coordinate that is no line (core/support.h). Bounded: t = (y - anchor) / std, and its density is
+ * exp(-t (t + slope) / 2) / (std integral). Periodic: a sum over the nearest image and `images` on each side of it, or
+ * (1 + harmonic cos(2 pi (y - mean) / period)) / period where images is 0. */
+struct ebm_confined {
+    float anchor, slope, first, second; /* bounded: E t, E t (t + slope) */
+    float ratio, harmonic;              /* periodic: period / std */
+    uint32_t images;
+    bool is_far;               /* bounded: below, mass and above are too small to draw by */
+    double below, mass, above; /* bounded: of the normal below, within and above the bounds */
+    double mean, std, alpha;   /* bounded: alpha = slope / 2 */
+    double share;              /* bounded and far: of the mass beyond the anchor, that within the bounds */
+};
+
 /* One row's mixture, borrowed. */
 struct ebm_mixture {
     uint32_t D, K;
-    const float *mean;                 /* (D, K) */
-    const float *inv_std;              /* (D, K) exp(-log_variance / 2) */
-    const float *std;                  /* (D, K) */
-    const float *log_weight;           /* (K) normalised */
-    const float *log_const;            /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi) */
-    const float *cumulative;           /* (K) of the weights, the last one 2: above every uniform number */
-    const struct ebm_support *support; /* (D); NULL: the whole line in every dimension */
+    const float *mean;                   /* (D, K), of a periodic coordinate in [lower, upper) */
+    const float *inv_std;                /* (D, K) exp(-log_variance / 2) */
+    const float *std;                    /* (D, K) */
+    const float *log_weight;             /* (K) normalised */
+    const float *log_const;              /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi), on the line */
+    const float *cumulative;             /* (K) of the weights, the last one 2: above every uniform number */
+    const struct ebm_support *support;   /* (D); NULL: the whole line in every dimension */
+    const struct ebm_confined *confined; /* (D, K), used where the coordinate is no line; NULL: all are lines */
 };
 
 /* Gradient of log q in a row's mixture, summed over lanes with weights. */
@@ -89,6 +103,9 @@ struct ebm_kernels {
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
     }
+
+/* A draw of a component that is_far, of one word. mixture.c */
+float ebm_confined_far(const struct ebm_confined *component, const struct ebm_support *support, uint32_t word);
 
 const struct ebm_kernels *ebm_kernels_ref(void);
 const struct ebm_kernels *ebm_kernels_cpu(void); /* the best for this machine */

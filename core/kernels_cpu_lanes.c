@@ -14,6 +14,7 @@
 
 #include "core/blas.h"
 #include "core/kernels.h"
+#include "core/kernels_cpu_confined.h"
 #include "core/limits.h"
 #include "core/vecmath.h"
 
@@ -273,6 +274,10 @@ static void philox_lanes(uint32_t words[4][EBM_LANES], uint64_t seed, uint32_t r
 /* Coordinate d of 16 draws: mean and std of each lane's component, plus its normal number. */
 static void draw_coordinate(float *y, const struct ebm_mixture *q, uint32_t d, const float *u, const uint32_t *words)
 {
+    if (q->confined != NULL && q->support[d].kind != EBM_SUPPORT_REAL) {
+        draw_confined(y, q, d, u, words);
+        return;
+    }
     float mean[EBM_LANES], std[EBM_LANES];
     const float *means = q->mean + (size_t)d * q->K, *stds = q->std + (size_t)d * q->K;
     for (uint32_t l = 0; l < EBM_LANES; l++) {
@@ -374,7 +379,10 @@ static void mixture_log_density(float *log_q, const struct ebm_mixture *q, const
     float t[LIMIT_COMPONENTS + 1][EBM_LANES]; /* a wide one may be added */
     for (uint32_t at = 0; at < L; at += EBM_LANES) {
         float max[EBM_LANES], sum[EBM_LANES];
-        components(t, q, y + at, stride);
+        if (q->confined != NULL)
+            components_confined(t, q, y + at, stride);
+        else
+            components(t, q, y + at, stride);
         for (uint32_t l = 0; l < EBM_LANES; l++) {
             max[l] = t[0][l];
             sum[l] = 0.0f;
@@ -424,6 +432,28 @@ static inline void component_backward(struct component_sums *sums, const struct 
     }
 }
 
+/* The same where coordinates are no lines: z and z^2 - 1 become the scores of each coordinate. */
+static inline void confined_backward(struct component_sums *sums, const struct ebm_mixture *q, const float *y,
+                                     size_t stride, uint32_t k, const float *log_q, const float *dlog_q)
+{
+    float mean[LIMIT_TARGET_DIM][EBM_LANES], spread[LIMIT_TARGET_DIM][EBM_LANES], g[EBM_LANES];
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        g[l] = 0.0f;
+    for (uint32_t d = 0; d < q->D; d++)
+        score_coordinate(g, mean[d], spread[d], q, y + d * stride, d, k);
+    for (uint32_t l = 0; l < EBM_LANES; l++) {
+        float r = dlog_q[l] * vec_exp(q->log_const[k] - 0.5f * g[l] - log_q[l]);
+        g[l] = dlog_q[l] == 0.0f ? 0.0f : r;
+        sums->logit[l] += g[l];
+    }
+    for (uint32_t d = 0; d < q->D; d++) {
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            sums->mean[d][l] += g[l] * mean[d][l];
+            sums->log_variance[d][l] += g[l] * 0.5f * spread[d][l];
+        }
+    }
+}
+
 static double sum_floats(const float *lanes)
 {
     double sum = 0.0;
@@ -443,8 +473,10 @@ static void mixture_backward(struct ebm_mixture_grad *grad, const struct ebm_mix
         memset(sums.logit, 0, sizeof sums.logit);
         memset(sums.mean, 0, q->D * sizeof sums.mean[0]);
         memset(sums.log_variance, 0, q->D * sizeof sums.log_variance[0]);
-        for (uint32_t at = 0; at < L; at += EBM_LANES)
+        for (uint32_t at = 0; q->confined == NULL && at < L; at += EBM_LANES)
             component_backward(&sums, q, y + at, stride, k, log_q + at, dlog_q + at);
+        for (uint32_t at = 0; q->confined != NULL && at < L; at += EBM_LANES)
+            confined_backward(&sums, q, y + at, stride, k, log_q + at, dlog_q + at);
         grad->dlogit[k] += sum_floats(sums.logit) - total * exp((double)q->log_weight[k]);
         for (uint32_t d = 0; d < q->D; d++) {
             size_t to = (size_t)d * q->K + k;

@@ -1,15 +1,23 @@
 /* mixture.c - a row's mixture from what the proposal nets say: weights normalised and everything derived once, in
- * double, so that the kernels only multiply and add. */
+ * double, so that the kernels only multiply and add.
+ *
+ *   space   | confined (D, K) | mean, std, inv_std (D, K each) | log_weight, log_const, cumulative (K each) |
+ *
+ * Truncated components of a bounded coordinate differ from plain ones by constants alone, and these are made here. */
 #include <math.h>
 #include <string.h>
 
 #include "core/device_internal.h"
+#include "core/support.h"
 
 #define LOG_2_PI 1.8378770664093454836
+#define FAR 35.0 /* standard deviations outside of the bounds: from here tail masses are too small for a double */
+
+#define CONFINED_FLOATS (sizeof(struct ebm_confined) / sizeof(float))
 
 size_t ebm_mixture_count(uint32_t D, uint32_t K)
 {
-    return ((size_t)4 * D + 3) * K;
+    return ((3 + CONFINED_FLOATS) * D + 3) * K + EBM_ALIGNMENT / sizeof(float);
 }
 
 void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride, uint32_t K)
@@ -23,13 +31,74 @@ void ebm_log_softmax(float *log_weight, const float *logits, size_t logit_stride
         log_weight[k] = (float)((double)logits[k * logit_stride] - max - log(sum));
 }
 
+/* Mass of a normal beyond z >= FAR standard deviations, times exp(z^2 / 2) sqrt(2 pi). */
+static double far_mills(double z)
+{
+    double s = 1.0 / (z * z);
+    return (1.0 - s * (1.0 - s * (3.0 - 15.0 * s))) / z;
+}
+
+/* The binders return the log of what the component's density is divided by. */
+static double bind_bounded(struct ebm_confined *c, const struct ebm_support *support, double mean, double std)
+{
+    struct ebm_truncated t;
+    ebm_truncated_init(&t, support, mean, std);
+    double depth = fabs(t.alpha);
+    *c = (struct ebm_confined){.anchor = (float)t.anchor,
+                               .slope = (float)(2.0 * t.alpha),
+                               .first = (float)t.first,
+                               .second = (float)(t.second + 2.0 * t.alpha * t.first),
+                               .is_far = depth > FAR,
+                               .below = 0.5 * erfc((mean - support->lower) / std * M_SQRT1_2),
+                               .mass = t.integral * exp(-0.5 * depth * depth - 0.5 * LOG_2_PI),
+                               .above = 0.5 * erfc((support->upper - mean) / std * M_SQRT1_2),
+                               .mean = mean,
+                               .std = std,
+                               .alpha = t.alpha};
+    if (c->is_far)
+        c->share = fmin(t.integral / far_mills(depth), 1.0);
+    return log(std) + log(t.integral);
+}
+
+float ebm_confined_far(const struct ebm_confined *c, const struct ebm_support *support, uint32_t word)
+{
+    double u = ebm_uniform(word), from_anchor = c->alpha > 0.0 ? u : 1.0 - u;
+    double t = c->std * ebm_truncated_far(fabs(c->alpha), c->share, from_anchor);
+    double y = c->alpha > 0.0 ? support->lower + t : support->upper - t;
+    return (float)fmin(fmax(y, support->lower), support->upper);
+}
+
+static double bind_periodic(struct ebm_confined *c, const struct ebm_support *support, double std)
+{
+    double period = support->upper - support->lower;
+    *c = (struct ebm_confined){.ratio = (float)(period / std), .images = ebm_wrapped_images(period, std)};
+    if (c->images > 0)
+        return log(std) + 0.5 * LOG_2_PI;
+    c->harmonic = (float)(2.0 * ebm_wrapped_harmonic(period, std));
+    return log(period);
+}
+
+static double bind_coordinate(const struct ebm_support *support, float *mean, double log_variance,
+                              struct ebm_confined *c)
+{
+    double std = exp(0.5 * log_variance);
+    if (support == NULL || support->kind == EBM_SUPPORT_REAL)
+        return 0.5 * log_variance + 0.5 * LOG_2_PI;
+    if (support->kind == EBM_SUPPORT_BOUNDED)
+        return bind_bounded(c, support, (double)*mean, std);
+    *mean = (float)ebm_support_return(support, (double)*mean);
+    return bind_periodic(c, support, std);
+}
+
 bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
                       const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K)
 {
     size_t DK = (size_t)D * K;
-    float *own_mean = space, *std = own_mean + DK, *inv_std = std + DK, *own_log_weight = inv_std + DK;
+    bool finite = true, is_confined = ebm_support_is_confined(support, D);
+    struct ebm_confined *confined = (void *)ebm_round_up((uintptr_t)space, EBM_ALIGNMENT);
+    float *own_mean = is_confined ? (float *)(void *)(confined + DK) : space, *std = own_mean + DK;
+    float *inv_std = std + DK, *own_log_weight = inv_std + DK;
     float *log_const = own_log_weight + K, *cumulative = log_const + K;
-    bool finite = true;
     double below = 0.0;
     for (size_t i = 0; i < DK; i++) {
         own_mean[i] = mean[i];
@@ -38,9 +107,10 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
         finite = finite && isfinite(mean[i]) && isfinite(std[i]) && isfinite(inv_std[i]);
     }
     for (uint32_t k = 0; k < K; k++) {
-        double constant = (double)log_weight[k] - 0.5 * D * LOG_2_PI;
+        double constant = (double)log_weight[k];
         for (uint32_t d = 0; d < D; d++)
-            constant -= 0.5 * (double)log_variance[d * K + k];
+            constant -= bind_coordinate(support != NULL ? &support[d] : NULL, &own_mean[d * K + k],
+                                        (double)log_variance[d * K + k], &confined[d * K + k]);
         below += exp((double)log_weight[k]);
         own_log_weight[k] = log_weight[k];
         log_const[k] = (float)constant;
@@ -55,7 +125,8 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
                               .log_weight = own_log_weight,
                               .log_const = log_const,
                               .cumulative = cumulative,
-                              .support = support};
+                              .support = support,
+                              .confined = is_confined ? confined : NULL};
     return finite;
 }
 

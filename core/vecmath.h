@@ -108,4 +108,98 @@ static inline float vec_normal(uint32_t word)
     return vec_from_bits(vec_to_bits(magnitude) ^ (~word & 0x80000000u));
 }
 
+/* log(x) for normal double x > 0, relative error 1e-15. */
+static inline double vec_log_double(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits -= 0x3fe6a09e667f3bcdull; /* so that the mantissa lies in [sqrt(1/2), sqrt(2)) */
+    double e = (double)((int32_t)(bits >> 32) >> 20), m;
+    bits = (bits & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull;
+    memcpy(&m, &bits, sizeof m);
+    double s = (m - 1.0) / (m + 1.0), z = s * s, p = 2.0 / 21.0; /* log m = 2 atanh(s), |s| < 0.172 */
+    p = p * z + 2.0 / 19.0;
+    p = p * z + 2.0 / 17.0;
+    p = p * z + 2.0 / 15.0;
+    p = p * z + 2.0 / 13.0;
+    p = p * z + 2.0 / 11.0;
+    p = p * z + 2.0 / 9.0;
+    p = p * z + 2.0 / 7.0;
+    p = p * z + 2.0 / 5.0;
+    p = p * z + 2.0 / 3.0;
+    return s * (2.0 + p * z) + e * 0.69314718055994530942;
+}
+
+/* c[0] + c[1] r + ... + c[7] r^7 */
+static inline double vec_polynomial(const double c[8], double r)
+{
+    double p = c[7];
+    for (int i = 6; i >= 0; i--)
+        p = p * r + c[i];
+    return p;
+}
+
+/* The z >= 0 beyond which a standard normal has the mass p, for p in [1e-300, 1/2]; relative error 1e-14. Wichura's
+ * AS 241 (PPND16), all three ranges computed. */
+static inline double vec_normal_tail(double p)
+{
+    static const double a[8] = {3.3871328727963666080e0,  1.3314166789178437745e+2, 1.9715909503065514427e+3,
+                                1.3731693765509461125e+4, 4.5921953931549871457e+4, 6.7265770927008700853e+4,
+                                3.3430575583588128105e+4, 2.5090809287301226727e+3};
+    static const double b[8] = {1.0,
+                                4.2313330701600911252e+1,
+                                6.8718700749205790830e+2,
+                                5.3941960214247511077e+3,
+                                2.1213794301586595867e+4,
+                                3.9307895800092710610e+4,
+                                2.8729085735721942674e+4,
+                                5.2264952788528545610e+3};
+    static const double c[8] = {1.42343711074968357734e0,  4.63033784615654529590e0, 5.76949722146069140550e0,
+                                3.64784832476320460504e0,  1.27045825245236838258e0, 2.41780725177450611770e-1,
+                                2.27238449892691845833e-2, 7.74545014278341407640e-4};
+    static const double d[8] = {1.0,
+                                2.05319162663775882187e0,
+                                1.67638483018380384940e0,
+                                6.89767334985100004550e-1,
+                                1.48103976427480074590e-1,
+                                1.51986665636164571966e-2,
+                                5.47593808499534494600e-4,
+                                1.05075007164441684324e-9};
+    static const double e[8] = {6.65790464350110377720e0,  5.46378491116411436990e0,  1.78482653991729133580e0,
+                                2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
+                                2.71155556874348757815e-5, 2.01033439929228813265e-7};
+    static const double f[8] = {1.0,
+                                5.99832206555887937690e-1,
+                                1.36929880922735805310e-1,
+                                1.48753612908506148525e-2,
+                                7.86869131145613259100e-4,
+                                1.84631831751005468180e-5,
+                                1.42151175831644588870e-7,
+                                2.04426310338993978564e-15};
+    double q = 0.5 - p, r = 0.180625 - q * q, t = sqrt(-vec_log_double(p));
+    double central = q * vec_polynomial(a, r) / vec_polynomial(b, r);
+    double tail = vec_polynomial(c, t - 1.6) / vec_polynomial(d, t - 1.6);
+    double far = vec_polynomial(e, t - 5.0) / vec_polynomial(f, t - 5.0);
+    double outer = t <= 5.0 ? tail : far;
+    return q <= 0.425 ? central : outer;
+}
+
+/* sin(pi t) and cos(pi t) for t in [-1/2, 1/2], error 1e-7. */
+static inline void vec_sin_cos_pi(float t, float *ret_sin, float *ret_cos)
+{
+    float x = 3.14159265f * t, z = x * x;
+    float s = -2.3889859e-8f;
+    s = s * z + 2.7525562e-6f;
+    s = s * z - 1.9840874e-4f;
+    s = s * z + 8.3333310e-3f;
+    s = s * z - 0.16666667f;
+    float c = -2.6051615e-7f;
+    c = c * z + 2.4760495e-5f;
+    c = c * z - 1.3888378e-3f;
+    c = c * z + 4.1666638e-2f;
+    c = c * z - 0.49999999f;
+    *ret_sin = x + x * z * s;
+    *ret_cos = 1.0f + z * c;
+}
+
 #endif

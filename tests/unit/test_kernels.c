@@ -194,7 +194,8 @@ static void make_mixture(struct fixture *f, uint32_t D, uint32_t K)
         }
         f->log_const[k] = (float)constant;
     }
-    f->q = (struct ebm_mixture){D, K, f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->cumulative, NULL};
+    f->q = (struct ebm_mixture){D,    K,   f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->cumulative,
+                                NULL, NULL};
     free(values);
 }
 
