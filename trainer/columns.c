@@ -59,3 +59,11 @@ enum ebm_status columns_load(const struct ebm_config *config, const struct colum
     return dataset_load_columns(files->data, files->targets, config->input.names, config->input.size,
                                 config->target.names, D, drop_missing, ret_data, reterr);
 }
+
+const char *columns_name(char *const *names, uint32_t i, const char *otherwise, char *space, size_t bytes)
+{
+    if (names != NULL)
+        return names[i];
+    (void)snprintf(space, bytes, "%s%u", otherwise, i + 1);
+    return space;
+}

@@ -15,4 +15,7 @@ struct columns_files {
 enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
                              bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr) EBM_MUST_USE;
 
+/* The name of column i: names[i], or when there are none `otherwise` and its number from 1, made in `space`. */
+const char *columns_name(char *const *names, uint32_t i, const char *otherwise, char *space, size_t bytes);
+
 #endif

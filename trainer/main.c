@@ -14,6 +14,7 @@
 #include "trainer/inspect.h"
 #include "trainer/predict.h"
 #include "trainer/publish.h"
+#include "trainer/refine.h"
 #include "trainer/train.h"
 #include "trainer/validate.h"
 
@@ -76,6 +77,25 @@ static const struct args_option predict_options[] = {
     {.name = "output", .value = "FILE", .help = "writes the predictions there as CSV"},
 };
 
+static const struct args_option refine_options[] = {
+    {.name = "model", .value = "FILE", .help = "the model file"},
+    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, or an .npy"},
+    {.name = "initial",
+     .value = "COLUMN,...",
+     .help = "columns of --data to start from, one for each number of the target: an estimate that is to be improved"},
+    {.name = "starts",
+     .value = "N",
+     .help = "without --initial: how many of the draws, those of highest f (default: 4)"},
+    {.name = "num-samples", .value = "N", .help = "draws a row, among which starts are chosen (default: 1024)"},
+    {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
+    {.name = "steps", .value = "N", .help = "at most (default: 10)"},
+    {.name = "step-length",
+     .value = "A,...",
+     .help = "one number or one for each of the target, where its std in training is 1 (default: 0.01)"},
+    {.name = "decay", .value = "F", .help = "what a refused step leaves of the step length (default: 0.5)"},
+    {.name = "output", .value = "FILE", .help = "the CSV to write (default: to standard output)"},
+};
+
 static const struct args_option generate_options[] = {
     {.name = "rows", .value = "N", .help = "how many (default: 2000)"},
     {.name = "seed", .value = "S", .help = "default: 0"},
@@ -104,6 +124,10 @@ static const struct args_command commands[] = {
      .summary = "Shows what a model says about new inputs: mean, spread, quantiles, a picture.",
      OPTIONS(predict_options),
      .run = predict_command},
+    {.name = "refine",
+     .summary = "Finds the most likely target of each row by gradient ascent, from an estimate or the proposal.",
+     OPTIONS(refine_options),
+     .run = refine_command},
     {.name = "generate",
      .summary = "Writes a synthetic data set with a known truth; NAME: toy1, toy2 or set2.",
      .positional = {"NAME"},

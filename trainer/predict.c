@@ -107,25 +107,18 @@ static enum ebm_status read_inputs(struct oracle *o, const struct args *args, st
 
 /* ---- words ---- */
 
-static const char *name_of(char *const *names, uint32_t i, const char *otherwise, char *space, size_t bytes)
-{
-    if (names != NULL)
-        return names[i];
-    (void)snprintf(space, bytes, "%s%u", otherwise, i + 1);
-    return space;
-}
-
 static void tell_row(const struct oracle *o, uint32_t row, const struct ebm_prediction *p)
 {
     char space[32];
     uint32_t X = o->config->input.size, D = o->config->target.dim, told = X < 6 ? X : 6;
     for (uint32_t i = 0; i < told; i++)
         (void)printf("%s%s %.6g", i == 0 ? "given " : ", ",
-                     name_of(o->config->input.names, i, "x", space, sizeof space), o->data->x[(size_t)row * X + i]);
+                     columns_name(o->config->input.names, i, "x", space, sizeof space),
+                     o->data->x[(size_t)row * X + i]);
     (void)printf("%s:\n", told < X ? ", ..." : "");
     for (uint32_t d = 0; d < D; d++)
         (void)printf("  %s  mean %.4g  std %.4g  quantiles 5 %%: %.4g  50 %%: %.4g  95 %%: %.4g\n",
-                     name_of(o->config->target.names, d, "y", space, sizeof space), p->mean[d], p->std[d],
+                     columns_name(o->config->target.names, d, "y", space, sizeof space), p->mean[d], p->std[d],
                      p->quantiles[AT_LOW * D + d], p->quantiles[AT_MEDIAN * D + d], p->quantiles[AT_HIGH * D + d]);
     if (!p->reliable)
         (void)printf("  not reliable (%s): is the input far from the training data?\n", p->reason);
@@ -137,7 +130,7 @@ static void write_header(const struct oracle *o)
     char space[32];
     for (uint32_t d = 0; d < o->config->target.dim; d++)
         for (size_t i = 0; i < EBM_COUNT_OF(columns); i++)
-            (void)fprintf(o->output, "%s_%s,", name_of(o->config->target.names, d, "y", space, sizeof space),
+            (void)fprintf(o->output, "%s_%s,", columns_name(o->config->target.names, d, "y", space, sizeof space),
                           columns[i]);
     (void)fputs("reliable\n", o->output);
 }
@@ -189,7 +182,7 @@ static enum ebm_status draw_row(struct oracle *o, uint32_t row, const struct ebm
     EBM_AUTO(ebm_buf_done) struct ebm_buf text;
     double density[DRAW_COLUMNS] = {0.0};
     char space[32];
-    struct draw_picture picture = {.name = name_of(o->config->target.names, 0, "y", space, sizeof space),
+    struct draw_picture picture = {.name = columns_name(o->config->target.names, 0, "y", space, sizeof space),
                                    .density = density,
                                    .mean = p->mean[0],
                                    .low = p->quantiles[AT_LOW],

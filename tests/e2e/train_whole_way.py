@@ -180,6 +180,26 @@ def too_many_names():
     check("and nothing is written", not os.path.exists(path("wide/model.safetensors")))
 
 
+def refined(model, *options):
+    told = run("refine", "--model", model, "--data", path("toy1.csv"), "--output", path("r.csv"), *options).stderr
+    with open(path("r.csv"), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    return lines[0], [list(map(float, line.split(","))) for line in lines[1:]], told
+
+
+def refines_targets(model):
+    few, many = ("--initial", "y", "--steps", "1"), ("--initial", "y", "--steps", "200")
+    header, short, told = refined(model, *few)
+    check("refine writes a line a row", header == "y,unnormalized_log_prob,converged,steps" and len(short) == 600, header)
+    check("and says how many converged", f"{sum(int(row[2]) for row in short)} of 600 rows converged" in told, told)
+    long = refined(model, *many)[1]
+    check("further steps never lead down", all(b[1] >= a[1] - 1e-5 for a, b in zip(short, long)))
+    check("most ascents end at a maximum", sum(row[2] for row in long) > 450, sum(row[2] for row in long))
+    check("the best draws start higher than the data", sum(row[1] for row in refined(model)[1]) > sum(row[1] for row in short))
+    refused = run("refine", "--model", model, "--data", path("toy1.csv"), "--initial", "x,y", expect=1).stderr
+    check("refine counts the columns of --initial", "2 columns, the model's target has 1 number" in refused, refused)
+
+
 def uses_the_model():
     model = path("threads1/model.safetensors")
     run("evaluate", "--model", model, "--data", path("toy1.csv"), "--num-samples", "2048", "--output", path("e.json"))
@@ -194,6 +214,7 @@ def uses_the_model():
     with open(path("p.csv"), encoding="utf-8") as file:
         lines = file.read().splitlines()
     check("predict writes a line a row", len(lines) == 601 and lines[0].startswith("y_mean,y_std"), lines[0])
+    refines_targets(model)
     for version in (1, 2):
         told = run("publish", model, path("repository/toy1")).stdout
         check(f"publish makes version {version}", f"version {version}" in told and
