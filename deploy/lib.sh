@@ -1,17 +1,23 @@
 # lib.sh - what the checks of image and package share. Source it after `set -eu` and scripts/lib.sh.
 
-# bare_debian DIR: a root folder with Debian's smallest system, which reaches Debian's packages as this machine does: the
-# same proxies, names and certificates.
+# same_certificates ROOT: what this machine trusts; again after ca-certificates was installed there.
+same_certificates() {
+    if [ -d /etc/ssl/certs ]; then
+        mkdir -p "$1/etc/ssl"
+        cp -rL /etc/ssl/certs "$1/etc/ssl/" 2>/dev/null || true # a dangling link among them is none of ours
+    fi
+}
+
+# bare_debian DIR: a root folder with Debian's smallest system, which reaches Debian's and Python's packages as this machine
+# does: the same proxies, names and certificates.
 bare_debian() {
     debootstrap --variant=minbase bookworm "$1" >"$1.log" 2>&1 || { tail -n 20 "$1.log" >&2; return 1; }
     for file in $(grep -ls Acquire /etc/apt/apt.conf /etc/apt/apt.conf.d/* || true); do
         cp "$file" "$1$file"
     done
     cp /etc/resolv.conf /etc/hosts "$1/etc/"
-    if [ -d /etc/ssl/certs ]; then
-        mkdir -p "$1/etc/ssl"
-        cp -rL /etc/ssl/certs "$1/etc/ssl/" 2>/dev/null || true # a dangling link among them is none of ours
-    fi
+    [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$1/etc/"
+    same_certificates "$1"
 }
 
 free_port() {
