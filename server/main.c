@@ -73,6 +73,13 @@ static int run(const struct options *options, enum ebm_status serve(const struct
     return 1;
 }
 
+/* Its lines of models are what was asked for, so no quieter level leaves them out. */
+static int check_config(const struct options *options)
+{
+    ebm_log_set_level(EBM_LOG_INFO);
+    return run(options, server_check);
+}
+
 static int act(const struct options *options, enum options_action action)
 {
     switch (action) {
@@ -85,9 +92,12 @@ static int act(const struct options *options, enum options_action action)
         return 0;
     case OPTIONS_PRINT_CONFIG:
         return print_config(options);
-    case OPTIONS_CHECK_CONFIG: /* its lines of models are what was asked for, so no quieter level leaves them out */
-        ebm_log_set_level(EBM_LOG_INFO);
-        return run(options, server_check);
+    case OPTIONS_CHECK_CONFIG:
+        return check_config(options);
+    case OPTIONS_PRINT_AND_CHECK_CONFIG: {
+        int failed = print_config(options);
+        return check_config(options) || failed;
+    }
     case OPTIONS_RUN:
         ebm_log_set_level(level_of(options->log_level));
         return run(options, server_run);

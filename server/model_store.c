@@ -25,6 +25,9 @@
 #define MAX_ENTRIES 4096u
 #define MAX_VERSIONS 1024u /* of one model */
 #define LISTED_VERSIONS 6u /* in an error */
+#define LISTED_MODELS 5u
+#define LISTED_NAME_BYTES 22 /* of a name, or 3 fewer and ...: an error has little room */
+#define LIST_BYTES (LISTED_MODELS * (LISTED_NAME_BYTES + 2u) + 48u)
 #define PATH_BYTES 4096u
 #define FLOAT_DIGITS 9
 #define DOUBLE_DIGITS 17
@@ -311,20 +314,50 @@ static struct model_store_entry *find_by_name(const struct model_store *store, c
     return first;
 }
 
+/* "a, b, c", and how many there are when those are not all. */
+static void list_models(const struct model_store *store, char ret_text[LIST_BYTES])
+{
+    const char *last = NULL;
+    size_t used = 0, n = 0;
+    ret_text[0] = 0;
+    for (size_t i = 0; i < store->n_entries; i++) {
+        const char *name = store->entries[i]->name;
+        if (last && strcmp(name, last) == 0)
+            continue;
+        bool fits = strlen(name) <= LISTED_NAME_BYTES;
+        if (n++ < LISTED_MODELS)
+            used += (size_t)snprintf(ret_text + used, LIST_BYTES - used, "%s%.*s%s", used ? ", " : "",
+                                     fits ? LISTED_NAME_BYTES : LISTED_NAME_BYTES - 3, name, fits ? "" : "...");
+        last = name;
+    }
+    if (n > LISTED_MODELS)
+        (void)snprintf(ret_text + used, LIST_BYTES - used, ", ... (%zu in all, GET / lists them)", n);
+}
+
 static enum ebm_status find_only(const struct model_store *store, const char **ret_name, struct ebm_error *reterr)
 {
     const char *name = NULL;
+    char known[LIST_BYTES];
     for (size_t i = 0; i < store->n_entries; i++) {
         const struct model_store_entry *entry = store->entries[i];
         if (!entry->model)
             continue;
-        if (name && strcmp(name, entry->name) != 0)
-            return ebm_error_set(reterr, EBM_INVALID, "model",
-                                 "missing: this server has more than one model, GET / lists them");
+        if (name && strcmp(name, entry->name) != 0) {
+            list_models(store, known);
+            return ebm_error_set(reterr, EBM_INVALID, "model", "missing: this server has more than one model: %s",
+                                 known);
+        }
         name = entry->name;
     }
     *ret_name = name; /* a store that opened has one */
     return EBM_OK;
+}
+
+static enum ebm_status fail_name(const struct model_store *store, const char *name, struct ebm_error *reterr)
+{
+    char known[LIST_BYTES];
+    list_models(store, known);
+    return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%.40s' here, there is: %s", name, known);
 }
 
 static enum ebm_status fail_version(const struct model_store *store, const char *name, uint64_t version,
@@ -349,7 +382,7 @@ enum ebm_status model_store_find(const struct model_store *store, const char *na
         return status;
     struct model_store_entry *entry = find_by_name(store, name, version);
     if (!entry)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%s'; GET / lists them", name);
+        return fail_name(store, name, reterr);
     if (version != 0 && version != entry->version)
         return fail_version(store, entry->name, version, reterr);
     if (!entry->model)

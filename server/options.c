@@ -119,6 +119,17 @@ static enum ebm_status read_flag(const struct command_line *line, int *at, struc
     return options_assign(options, option, OPTIONS_FLAG, name, value, reterr);
 }
 
+/* One action more: printing and checking go together, otherwise the last one is meant. */
+static enum options_action join_actions(enum options_action before, enum options_action now)
+{
+    bool prints = before == OPTIONS_PRINT_CONFIG || before == OPTIONS_PRINT_AND_CHECK_CONFIG;
+    bool checks = before == OPTIONS_CHECK_CONFIG || before == OPTIONS_PRINT_AND_CHECK_CONFIG;
+    if ((now == OPTIONS_PRINT_CONFIG && checks) || (now == OPTIONS_CHECK_CONFIG && prints))
+        return OPTIONS_PRINT_AND_CHECK_CONFIG;
+    return now;
+}
+
+/* Does the word say what to do? Then it is joined to *action. */
 static bool read_action(const char *word, enum options_action *action)
 {
     static const struct {
@@ -134,7 +145,7 @@ static bool read_action(const char *word, enum options_action *action)
     };
     for (size_t i = 0; i < EBM_COUNT_OF(actions); i++)
         if (strcmp(word, actions[i].word) == 0) {
-            *action = actions[i].action;
+            *action = join_actions(*action, actions[i].action);
             return true;
         }
     return false;
@@ -148,7 +159,7 @@ static bool is_config_flag(const char *word)
 static enum ebm_status read_flags(const struct command_line *line, struct options *options, struct ebm_error *reterr)
 {
     for (int i = 1; i < line->argc; i++) {
-        enum options_action action;
+        enum options_action action = OPTIONS_RUN; /* find_file has read it */
         if (read_action(line->argv[i], &action))
             continue;
         if (is_config_flag(line->argv[i])) {
@@ -207,7 +218,8 @@ enum ebm_status options_parse(int argc, char *const *argv, const char *const *en
     const char *path;
     options_set_defaults(&options);
     enum ebm_status status = find_file(&line, &action, &path, reterr);
-    bool needs_values = action == OPTIONS_RUN || action == OPTIONS_PRINT_CONFIG || action == OPTIONS_CHECK_CONFIG;
+    bool needs_values = action != OPTIONS_SHOW_HELP && action != OPTIONS_SHOW_MARKDOWN &&
+                        action != OPTIONS_SHOW_VERSION;
     if (status == EBM_OK && needs_values)
         status = read_all(&line, action, path, &options, reterr);
     if (status != EBM_OK) {

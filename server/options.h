@@ -71,6 +71,7 @@ enum options_action {
     OPTIONS_SHOW_VERSION,
     OPTIONS_PRINT_CONFIG,
     OPTIONS_CHECK_CONFIG,
+    OPTIONS_PRINT_AND_CHECK_CONFIG,
 };
 
 /* Reads the file of --config or EBM_SERVER_CONFIG, then EBM_SERVER_<NAME> of the environment, then "--flag value" and

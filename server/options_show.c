@@ -10,7 +10,7 @@ static const struct {
     const char *flag, *help;
 } others[] = {
     {"--config FILE", "Read options from a JSON file; EBM_SERVER_CONFIG names one too"},
-    {"--print-config", "Show the values in force as a configuration file, and exit"},
+    {"--print-config", "Show the values in force as a configuration file, and exit; with --check-config both"},
     {"--check-config", "Check the options and load every model, say what was found, and exit"},
     {"--help", "Show this and exit"},
     {"--help-markdown", "Show this as a page of the documentation and exit"},

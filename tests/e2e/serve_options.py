@@ -51,6 +51,12 @@ def test_check_config_loads_every_model(binary):
         assert "model loaded: model=relu_1d version=1" in done.stderr, done.stderr
         done = run(binary, "--model-repository", repository.path, "--check-config", "--host", "somewhere")
         assert done.returncode == 1 and "--host: 'somewhere' is not a numeric address" in done.stderr, done.stderr
+        for flags in (("--print-config", "--check-config"), ("--check-config", "--print-config")):
+            done = run(binary, "--model-repository", repository.path, *flags)
+            assert done.returncode == 0 and "all is well" in done.stderr, done.stderr
+            assert json.loads(done.stdout)["model_repository"] == repository.path, done.stdout
+            done = run(binary, *flags)
+            assert done.returncode == 2 and "--model-repository: missing" in done.stderr, done.stderr
         folder = os.path.join(repository.path, "broken", "1")
         os.makedirs(folder)
         with open(os.path.join(folder, "model.safetensors"), "wb") as file:

@@ -108,9 +108,9 @@ Test(model_store, finds_by_name_and_version)
         {"a", 0, EBM_OK, "", ""},
         {"a", 3, EBM_OK, "", ""},
         {"a", 2, EBM_NOT_FOUND, "version", "has no version 2 here, it has: 3"},
-        {"A", 0, EBM_NOT_FOUND, "model", "there is no model 'A'"},
+        {"A", 0, EBM_NOT_FOUND, "model", "there is no model 'A' here, there is: a, b, broken"},
         {"", 0, EBM_NOT_FOUND, "model", "there is no model ''"},
-        {NULL, 0, EBM_INVALID, "model", "more than one model"},
+        {NULL, 0, EBM_INVALID, "model", "more than one model: a, b, broken"},
         {"broken", 0, EBM_DAMAGED, "model", "'broken' version 1 is not available"},
     };
     struct model_store *store = NULL;
@@ -130,6 +130,23 @@ Test(model_store, finds_by_name_and_version)
         cr_expect_eq(entry != NULL, status == EBM_OK, "case %zu: the output was touched", i);
         (void)model_store_entry_unref(entry);
     }
+    (void)model_store_free(store);
+}
+
+Test(model_store, an_error_names_the_first_of_many_models_and_their_number)
+{
+    static const char long_name[] = "a-name-of-more-than-twenty-four-letters";
+    struct model_store *store = NULL;
+    struct model_store_entry *entry = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    publish(long_name, "1", 0);
+    publish(long_name, "2", 0);
+    for (char name[] = "b"; name[0] <= 'g'; name[0]++)
+        publish(name, "1", 0);
+    cr_assert_eq(open_store(&store, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(model_store_find(store, "nobody", 0, &entry, &error), EBM_NOT_FOUND);
+    cr_expect_str_eq(error.text, "there is no model 'nobody' here, there is: a-name-of-more-than..., b, c, d, e, "
+                                 "... (7 in all, GET / lists them)");
     (void)model_store_free(store);
 }
 
