@@ -37,7 +37,10 @@ enum cli_command {
     X(MODEL, "model", "NAME", CLI_ROWS | CLI_M, NULL, "default: the only one of the server")                           \
     X(VERSION, "version", "N", CLI_ROWS, NULL, "of the model; default: the one that is loaded")                        \
     X(ESTIMATOR, "estimator", "WORD", CLI_ROWS, "auto importance mixture", "auto, importance or mixture")              \
-    X(DRAWS, "draws", "WORD", CLI_ROWS, "independent", "how to draw: independent")                                     \
+    X(DRAWS, "draws", "WORD", CLI_ROWS, "sobol independent", "how to draw: sobol (the default) or independent")        \
+    X(TARGET_ESS, "target-ess", "N", CLI_P | CLI_D, NULL, "more draws until each row has N effective ones")            \
+    X(MAX_SAMPLES, "max-samples", "N", CLI_P | CLI_D, NULL, "with --target-ess: at most so many draws a row")          \
+    X(WEIGHTS, "weights", "raw|smoothed", CLI_ROWS, "raw smoothed", "smoothed tames the largest weights")              \
     X(NUM_SAMPLES, "num-samples", "N", CLI_ROWS, NULL, "draws a row; of 'sample': samples to return")                  \
     X(NUM_PROPOSALS, "num-proposals", "N", CLI_S, NULL, "draws of the proposal, among which to choose")                \
     X(RESAMPLE, "resample", "true|false", CLI_S, "true false", "false: all proposals with their log weights")          \

@@ -138,6 +138,7 @@ static void diagnostics(const struct ebm_client_answer *answer, size_t row)
     cli_json_value("ess_ratio", row_of(answer->ess_ratio, row, 1));
     cli_json_value("max_weight", row_of(answer->max_weight, row, 1));
     cli_json_numbers("mcse_mean", row_of(answer->mcse_mean, row, answer->D), answer->D, 0);
+    cli_json_value("pareto_k", row_of(answer->pareto_k, row, 1));
     if (answer->draws_ignored)
         (void)printf("\"%s_ignored\":true,", answer->samples ? "num_proposals" : "num_samples");
     (void)printf("\"reliable\":%s,\"reason\":", answer->reliable[row] ? "true" : "false");

@@ -43,6 +43,7 @@ static const struct member members[] = {
     {"ess_ratio", AT(ess_ratio), true, {NO_DIM, NO_DIM}},
     {"max_weight", AT(max_weight), true, {NO_DIM, NO_DIM}},
     {"mcse_mean", AT(mcse_mean), true, {AT(D), NO_DIM}},
+    {"pareto_k", AT(pareto_k), true, {NO_DIM, NO_DIM}},
 };
 
 /* An answer while it is read. The first failure stays. */

@@ -105,12 +105,15 @@ static struct draft begin_rows(const struct ebm_client_rows *rows, struct ebm_cl
     set(&draft, "inputs", vectors(&draft, "inputs", rows->inputs, rows->n_rows, rows->n_inputs, 0));
     set_text(&draft, "estimator", rows->estimator);
     set_text(&draft, "draws", rows->draws);
+    set_text(&draft, "weights", rows->weights);
     set_text(&draft, "id", rows->id);
     if (rows->has_seed && rows->seed == 0)
         set(&draft, "seed", json_integer(0));
     else if (rows->has_seed)
         set_whole(&draft, "seed", rows->seed);
     set_whole(&draft, "num_samples", rows->num_samples);
+    set_whole(&draft, "target_ess", rows->target_ess);
+    set_whole(&draft, "max_samples", rows->max_samples);
     set_whole(&draft, "timeout_ms", rows->timeout_ms);
     return draft;
 }

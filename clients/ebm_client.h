@@ -99,11 +99,12 @@ struct ebm_client_rows {
     size_t n_rows, n_inputs;
     const char *model; /* NULL: the only one of the server */
     uint64_t version;
-    const char *estimator, *draws, *id;
+    const char *estimator, *draws, *weights, *id;
     bool has_seed;
     uint64_t seed; /* up to 2^53 - 1 */
     uint64_t num_samples;
-    uint64_t timeout_ms; /* the server's time for it; the client's own is in its options */
+    uint64_t target_ess, max_samples; /* predict and density: draws are added until there are so many effective ones */
+    uint64_t timeout_ms;              /* the server's time for it; the client's own is in its options */
 };
 
 struct ebm_client_predict_request {
@@ -159,6 +160,7 @@ struct ebm_client_answer {
     uint64_t *num_samples;                /* (B) draws; 0: nothing was drawn */
     double *ess, *ess_ratio, *max_weight; /* (B) NULL: nothing was drawn */
     double *mcse_mean;                    /* (B, D) the same */
+    double *pareto_k;                     /* (B) the same; NaN: the tail has no fit */
     bool *reliable;                       /* (B) */
     const char **reason;                  /* (B) NULL: none */
     bool draws_ignored;                   /* num_samples or num_proposals was sent, and the estimator draws nothing */

@@ -150,6 +150,7 @@ static void write_draws(struct ebm_buf *buf, const struct answer *answer, const 
     write_number(buf, ",\"max_weight\":", row->max_weight);
     (void)ebm_buf_text(buf, ",\"mcse_mean\":");
     json_write_numbers(buf, row->mcse_mean, answer->D, JSON_WRITE_FLOAT_DIGITS);
+    write_number(buf, ",\"pareto_k\":", row->pareto_k);
 }
 
 static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
@@ -218,7 +219,7 @@ size_t answer_bound(const struct request *request, uint32_t D, int digits)
                  small = JSON_WRITE_FLOAT_DIGITS + around_bytes;
     size_t n_samples = request->kind != REQUEST_SAMPLE ? 0
                        : request->resample             ? request->num_samples
-                                                       : request->num_draws;
+                                                       : request_draws(request);
     size_t vector = D * number + brackets_bytes;
     size_t row = row_bytes + 7 * vector +
                  D * small; /* mean std variance median interval and what is to come, mcse_mean */

@@ -38,9 +38,9 @@ struct answer_row {
     const double *trajectory; /* (*steps + 1, D) */
 
     /* diagnostics */
-    bool drew; /* importance: num_samples to mcse_mean stand */
+    bool drew; /* importance: num_samples to pareto_k stand */
     uint32_t num_samples;
-    double ess, max_weight;
+    double ess, max_weight, pareto_k;
     const double *mcse_mean;       /* (D) */
     const double *acceptance_rate; /* of samples that moved; NULL: they did not */
     bool reliable;

@@ -293,7 +293,7 @@ static const char fixed_schemas[] =
     "'Diagnostics':{'type':'object','additionalProperties':false,'required':['estimator','reliable','reason'],"
     "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
     "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'acceptance_rate':" NUMBER ",'mcse_mean':" NUMBERS
-    ",'num_samples_ignored':{'const':true},"
+    ",'pareto_k':" NUMBER ",'num_samples_ignored':{'const':true},"
     "'num_proposals_ignored':{'const':true},'reliable':{'type':'boolean'},"
     "'reason':{'enum':[null,'low_ess','dominant_weight','no_spread','noisy_mean','coarse_energies','not_finite']}}},";
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/sobol.h"
 
 #define DEFAULT_LEVEL 0.9
 #define DEFAULT_DECAY 0.5
@@ -19,6 +20,7 @@ static const struct field_word predict_outputs[] = {REQUEST_PREDICT_OUTPUT_MAP(X
 static const struct field_word density_outputs[] = {REQUEST_DENSITY_OUTPUT_MAP(X)};
 static const struct field_word estimators[] = {REQUEST_ESTIMATOR_MAP(X)};
 static const struct field_word draws[] = {REQUEST_DRAWS_MAP(X)};
+static const struct field_word weights[] = {REQUEST_WEIGHTS_MAP(X)};
 static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
 static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
 #undef X
@@ -87,12 +89,33 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
      .help = "how to normalise: importance weighs draws of the proposal by the energy, mixture takes the proposal "    \
              "itself, auto takes the first that the model allows"},                                                    \
         NUM_DRAWS_FIELD(draws_name, draws_help),                                                                       \
+        {"draws",                                                                                                      \
+         FIELD_WORD,                                                                                                   \
+         AT(draws),                                                                                                    \
+         UNLIMITED,                                                                                                    \
+         STANDARD(REQUEST_DRAWS_SOBOL),                                                                                \
+         WORDS(draws),                                                                                                 \
+         .help = "how the proposal is drawn from: sobol spreads the draws evenly, independent is as in the papers"},   \
     {                                                                                                                  \
-        "draws", FIELD_WORD, AT(draws), UNLIMITED, STANDARD(REQUEST_DRAWS_INDEPENDENT), WORDS(draws),                  \
-            .help = "how the proposal is drawn from"                                                                   \
+        "weights", FIELD_WORD, AT(weights), UNLIMITED, STANDARD(REQUEST_WEIGHTS_RAW), WORDS(weights),                  \
+            .help = "smoothed replaces the largest weights by quantiles of a Pareto distribution fitted to them"       \
     }
 
-#define DRAWS_HELP "draws of the proposal a row, for importance"
+#define DRAWS_HELP "draws of the proposal a row, for importance; sobol rounds up to 8, 16, 32, ..."
+
+#define ADAPTIVE_FIELDS                                                                                                \
+    {"target_ess",                                                                                                     \
+     FIELD_WHOLE,                                                                                                      \
+     AT(target_ess),                                                                                                   \
+     .min = 1,                                                                                                         \
+     .max = LIMIT_SAMPLES,                                                                                             \
+     LIMITED(max_samples),                                                                                             \
+     .help = "the number of draws of a row is doubled until it has so many effective samples"},                        \
+    {                                                                                                                  \
+        "max_samples", FIELD_WHOLE, AT(max_samples), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples),             \
+                                                     STANDARD(16384),                                                  \
+                                                     .help = "with target_ess: at most so many draws of a row"         \
+    }
 
 static const struct field interval_fields[] = {
     {"kind", FIELD_WORD, AT(interval_kind), UNLIMITED, STANDARD(REQUEST_INTERVAL_EQUAL_TAILED), WORDS(intervals),
@@ -108,8 +131,7 @@ static const struct field predict_fields[] = {
     {"quantiles", FIELD_FRACTIONS, AT(quantiles), .max = LIMIT_QUANTILES, UNLIMITED,
      .help = "probabilities; 0.05, 0.5 and 0.95 when asked for by name"},
     {"interval", FIELD_OBJECT, UNLIMITED, MEMBERS(interval_fields), .help = "an interval that holds a given mass"},
-    LATER("target_ess"),
-    LATER("max_samples"),
+    ADAPTIVE_FIELDS,
     LATER("cdf"),
     LATER("crps_at"),
 };
@@ -149,6 +171,7 @@ static const struct field density_fields[] = {
     ESTIMATOR_FIELDS("num_samples", DRAWS_HELP),
     {"outputs", FIELD_WORDS, AT(outputs), UNLIMITED, STANDARD((1u << REQUEST_DENSITY_OUTPUTS) - 1),
      WORDS(density_outputs), .help = "what to answer"},
+    ADAPTIVE_FIELDS,
     {"targets", FIELD_TARGETS, AT(targets), .max = LIMIT_SAMPLES, LIMITED(max_samples),
      .help = "for every row of inputs a list of targets, each of as many numbers as the model's target has"},
     {"grid", FIELD_OBJECT, UNLIMITED, MEMBERS(grid_fields),
@@ -298,6 +321,9 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
 {
     request->has_seed = has_seen(request, seen, "seed");
     request->has_num_draws = has_seen(request, seen, request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples");
+    if (request->target_ess == 0 && request->kind != REQUEST_SAMPLE && has_seen(request, seen, "max_samples"))
+        return ebm_error_set(reterr, EBM_INVALID, "max_samples",
+                             "says where target_ess stops: give target_ess too, or num_samples instead");
     switch (request->kind) {
     case REQUEST_PREDICT:
         finish_predict(request, seen);
@@ -331,6 +357,15 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
     if (status == EBM_OK)
         *ret_request = request;
     return status;
+}
+
+uint64_t request_draws(const struct request *request)
+{
+    uint64_t n = request->num_draws;
+    if (request->target_ess > 0 && request->max_samples > n)
+        n = request->max_samples;
+    bool by_sobol = request->kind != REQUEST_REFINE && request->draws == REQUEST_DRAWS_SOBOL;
+    return by_sobol ? ebm_sobol_count((uint32_t)n) : n;
 }
 
 static const double *row_of_targets(const struct field_targets *targets, uint32_t row)

@@ -37,7 +37,9 @@
 
 #define REQUEST_MOVES_MAP(X) X(LANGEVIN, "langevin", true)
 
-#define REQUEST_DRAWS_MAP(X) X(INDEPENDENT, "independent", true) X(SOBOL, "sobol", false)
+#define REQUEST_DRAWS_MAP(X) X(SOBOL, "sobol", true) X(INDEPENDENT, "independent", true)
+
+#define REQUEST_WEIGHTS_MAP(X) X(RAW, "raw", true) X(SMOOTHED, "smoothed", true)
 
 #define REQUEST_INTERVAL_MAP(X) X(EQUAL_TAILED, "equal_tailed", true) X(HIGHEST_DENSITY, "highest_density", false)
 
@@ -55,6 +57,9 @@ enum request_draws { REQUEST_DRAWS_MAP(X) REQUEST_DRAWS };
 #undef X
 #define X(name, word, available) REQUEST_MOVES_##name,
 enum request_moves { REQUEST_MOVES_MAP(X) REQUEST_MOVES };
+#undef X
+#define X(name, word, available) REQUEST_WEIGHTS_##name,
+enum request_weights { REQUEST_WEIGHTS_MAP(X) REQUEST_WEIGHTS };
 #undef X
 #define X(name, word, available) REQUEST_INTERVAL_##name,
 enum request_interval { REQUEST_INTERVAL_MAP(X) REQUEST_INTERVALS };
@@ -85,10 +90,12 @@ struct request {
     const char *model, *id;   /* NULL: not given */
     uint64_t version;         /* 0: the highest */
     struct field_rows inputs; /* in the model's units */
-    uint32_t estimator, draws;
-    uint64_t num_draws;  /* for importance: num_samples; of sample: num_proposals */
-    uint64_t seed;       /* meaningless unless has_seed */
-    uint64_t timeout_ms; /* 0: the server's */
+    uint32_t estimator, draws, weights;
+    uint64_t num_draws;   /* for importance: num_samples; of sample: num_proposals */
+    uint64_t target_ess;  /* predict and density: more draws until there are so many effective ones; 0: num_draws */
+    uint64_t max_samples; /* then at most so many */
+    uint64_t seed;        /* meaningless unless has_seed */
+    uint64_t timeout_ms;  /* 0: the server's */
     bool has_num_draws, has_seed;
     uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x or REQUEST_DENSITY_x */
 
@@ -119,6 +126,9 @@ struct request {
 enum ebm_status request_read(enum request_kind kind, const char *body, size_t body_bytes,
                              const struct request_limits *limits, struct ebm_arena *arena, struct request *ret_request,
                              struct ebm_error *reterr) EBM_MUST_USE;
+
+/* The most draws of a row that the request may lead to. */
+uint64_t request_draws(const struct request *request);
 
 /* The targets of row `row` (targets.n, D); NULL when the request has none. */
 const double *request_targets(const struct request *request, uint32_t row);

@@ -92,6 +92,10 @@ static struct ebm_query query_of(const struct request *request)
         .choice = choice_of(request->estimator),
         .outputs = outputs_of(request),
         .num_samples = (uint32_t)request->num_draws,
+        .scheme = request->draws == REQUEST_DRAWS_SOBOL ? EBM_SCHEME_SOBOL : EBM_SCHEME_INDEPENDENT,
+        .target_ess = (double)request->target_ess,
+        .max_samples = (uint32_t)request->max_samples,
+        .smooth_weights = request->weights == REQUEST_WEIGHTS_SMOOTHED,
         .seed = request->seed,
         .n_quantiles = request->quantiles.n,
         .quantiles = request->quantiles.numbers,
@@ -152,7 +156,7 @@ static uint64_t work_of_row(const struct job *job)
     const struct ebm_estimate_spec *spec = &job->resolved.spec;
     bool draws = spec->estimator == EBM_ESTIMATE_IMPORTANCE && job->request.initial.n == 0;
     uint64_t n = work_of_moves(job) + job->resolved.n_samples + job->request.targets.n;
-    return (n + (draws ? job->request.num_draws : (uint64_t)spec->n_probabilities * net->K)) * net->D;
+    return (n + (draws ? request_draws(&job->request) : (uint64_t)spec->n_probabilities * net->K)) * net->D;
 }
 
 /* All starts keep theirs until it is known which came highest. */
@@ -284,6 +288,7 @@ static struct answer_row row_of(const struct job *job, uint32_t row)
         .num_samples = p->num_samples,
         .ess = p->ess,
         .max_weight = p->max_weight,
+        .pareto_k = p->pareto_k,
         .mcse_mean = p->mcse_mean,
         .acceptance_rate = job->request.moves_samples ? &p->acceptance : NULL,
         .reliable = p->reliable,

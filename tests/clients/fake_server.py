@@ -24,7 +24,7 @@ import threading
 import time
 
 DIAGNOSTICS = {"estimator": "importance", "num_samples": 64, "ess": 50.5, "ess_ratio": 0.7890625, "max_weight": 0.125,
-               "mcse_mean": [0.25], "reliable": True, "reason": None}
+               "mcse_mean": [0.25], "pareto_k": 0.25, "reliable": True, "reason": None}
 GOOD = {"model": "m", "version": 3, "seed": 7, "predictions": [
     {"mean": [1.5], "std": [0.5],
      "quantiles": [{"probability": 0.1, "value": [1]}, {"probability": 0.9, "value": [2]}],

@@ -40,6 +40,7 @@ Test(answer, an_importance_answer_as_documented)
                              .ess = 512,
                              .max_weight = 0.125,
                              .mcse_mean = two,
+                             .pareto_k = 0.25,
                              .reliable = false,
                              .reason = "low_ess"};
     const char *expected =
@@ -48,7 +49,7 @@ Test(answer, an_importance_answer_as_documented)
         "\"quantiles\":[{\"probability\":0.05,\"value\":[1,2]},{\"probability\":0.5,\"value\":[3,null]}],"
         "\"log_normalizer\":-0.25,\"diagnostics\":{\"estimator\":\"importance\","
         "\"num_samples\":1024,\"ess\":512,\"ess_ratio\":0.5,\"max_weight\":0.125,\"mcse_mean\":[1.5,-2],"
-        "\"reliable\":false,\"reason\":\"low_ess\"}}]}\n";
+        "\"pareto_k\":0.25,\"reliable\":false,\"reason\":\"low_ess\"}}]}\n";
     char *text = write_one(&head_of_two, &row);
     cr_assert_str_eq(text, expected, "%s", text);
 }

@@ -82,8 +82,8 @@ Test(request, bad_bodies_are_refused_with_where_and_what)
         {"{\"inputs\":[[1]],\"estimator\":\"exact\"}", "estimator", "'exact' is not available in this version"},
         {"{\"inputs\":[[1]],\"estimator\":\"quadrature\"}", "estimator", "not available in this version"},
         {"{\"inputs\":[[1]],\"estimator\":\"best\"}", "estimator", "expected one of: auto, importance, mixture"},
-        {"{\"inputs\":[[1]],\"draws\":\"sobol\"}", "draws", "'sobol' is not available in this version"},
-        {"{\"inputs\":[[1]],\"draws\":\"halton\"}", "draws", "expected one of: independent"},
+        {"{\"inputs\":[[1]],\"draws\":\"halton\"}", "draws", "expected one of: sobol, independent"},
+        {"{\"inputs\":[[1]],\"weights\":\"cut\"}", "weights", "expected one of: raw, smoothed"},
         {"{\"inputs\":[[1]],\"interval\":0.9}", "interval", "expected an object, got a number"},
         {"{\"inputs\":[[1]],\"interval\":{\"level\":1}}", "interval.level", "between 0 and 1"},
         {"{\"inputs\":[[1]],\"interval\":{\"kind\":\"highest_density\"}}", "interval.kind",
@@ -92,8 +92,9 @@ Test(request, bad_bodies_are_refused_with_where_and_what)
         {"{\"inputs\":[[1]],\"id\":\"a\\u0000b\"}", "byte", "not allowed in a text"},
         {"{\"inputs\":[[1]],\"cdf\":[1]}", "cdf", "not available in this version"},
         {"{\"inputs\":[[1]],\"crps_at\":[1]}", "crps_at", "not available in this version"},
-        {"{\"inputs\":[[1]],\"target_ess\":100}", "target_ess", "not available in this version"},
-        {"{\"inputs\":[[1]],\"max_samples\":100}", "max_samples", "not available in this version"},
+        {"{\"inputs\":[[1]],\"target_ess\":0}", "target_ess", "1"},
+        {"{\"inputs\":[[1]],\"target_ess\":1,\"max_samples\":65537}", "max_samples", "65536"},
+        {"{\"inputs\":[[1]],\"max_samples\":100}", "max_samples", "give target_ess too"},
         {"{\"inputs\":[[1]],\"quantiles\":[]}", "quantiles", "got 0"},
         {"{\"inputs\":[[1]],\"quantiles\":[0.5,1]}", "quantiles[1]", "between 0 and 1"},
         {"{\"inputs\":[[1]],\"quantiles\":[0]}", "quantiles[0]", "between 0 and 1"},
@@ -153,7 +154,11 @@ Test(request, defaults)
     cr_assert_eq(request.inputs.numbers[0], 0.25);
     cr_assert_eq(request.outputs, 1u << REQUEST_PREDICT_MEAN | 1u << REQUEST_PREDICT_STD, "%x", request.outputs);
     cr_assert_eq(request.estimator, REQUEST_ESTIMATOR_AUTO);
-    cr_assert_eq(request.draws, REQUEST_DRAWS_INDEPENDENT);
+    cr_assert_eq(request.draws, REQUEST_DRAWS_SOBOL);
+    cr_assert_eq(request.weights, REQUEST_WEIGHTS_RAW);
+    cr_assert_eq(request.target_ess, 0);
+    cr_assert_eq(request.max_samples, 16384);
+    cr_assert_eq(request_draws(&request), 1024);
     cr_assert_eq(request.num_draws, 1024);
     cr_assert(!request.has_num_draws && !request.has_seed);
     cr_assert_eq(request.quantiles.n, 0);
@@ -349,5 +354,29 @@ Test(request, bad_samples_and_densities_are_refused)
         cr_expect_eq(read_as(cases[i].kind, body, &request, &error), EBM_INVALID, "%s", body);
         cr_expect_str_eq(error.where, cases[i].where, "%s: where '%s'", body, error.where);
         cr_expect_not_null(strstr(error.text, cases[i].fragment), "%s: '%s'", body, error.text);
+    }
+}
+
+/* The bound of work and of answers. */
+Test(request, the_most_draws_are_what_sobol_or_the_target_makes_of_them)
+{
+    static const struct {
+        const char *body;
+        uint64_t most;
+    } cases[] = {
+        {"{\"inputs\":[[1]],\"num_samples\":1000}", 1024},
+        {"{\"inputs\":[[1]],\"num_samples\":3}", 8},
+        {"{\"inputs\":[[1]],\"num_samples\":1000,\"draws\":\"independent\"}", 1000},
+        {"{\"inputs\":[[1]],\"target_ess\":50}", 16384},
+        {"{\"inputs\":[[1]],\"target_ess\":50,\"max_samples\":2000}", 2048},
+        {"{\"inputs\":[[1]],\"target_ess\":50,\"max_samples\":2000,\"draws\":\"independent\"}", 2000},
+        {"{\"inputs\":[[1]],\"target_ess\":50,\"max_samples\":20,\"draws\":\"independent\"}", 1024},
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct request request;
+        struct ebm_error error = {.status = EBM_OK};
+        cr_assert_eq(read(cases[i].body, &request, &error), EBM_OK, "%s: %s", cases[i].body, error.text);
+        cr_assert_eq(request_draws(&request), cases[i].most, "%s: %llu", cases[i].body,
+                     (unsigned long long)request_draws(&request));
     }
 }

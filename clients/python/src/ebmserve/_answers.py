@@ -25,6 +25,7 @@ class Diagnostics:
     ess_ratio: Floats | None  # (B)
     max_weight: Floats | None  # (B)
     mcse_mean: Floats | None  # (B, D)
+    pareto_k: Floats | None  # (B) nan where the tail has no fit
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def _diagnostics(rows: Rows) -> Diagnostics:
     return Diagnostics(
         estimator=rows.words("estimator"), reliable=rows.flags("reliable"), reason=rows.words_or_none("reason"),
         num_samples=rows.counts("num_samples"), ess=rows.diagnostic("ess", 1), ess_ratio=rows.diagnostic("ess_ratio", 1),
-        max_weight=rows.diagnostic("max_weight", 1), mcse_mean=rows.diagnostic("mcse_mean", 2))
+        max_weight=rows.diagnostic("max_weight", 1), mcse_mean=rows.diagnostic("mcse_mean", 2),
+        pareto_k=rows.diagnostic("pareto_k", 1))
 
 
 def _head(body: bytes, n_rows: int) -> tuple[dict[str, Any], Rows]:

@@ -20,13 +20,19 @@ class RowOptions(TypedDict, total=False):
     version: int | None
     estimator: str | None
     draws: str | None
+    weights: str | None
     num_samples: int | None
     seed: int | None
     timeout_ms: int | None  # the server's time; the client's own is an argument of the client
     id: str | None
 
 
-class PredictOptions(RowOptions, total=False):
+class AdaptiveOptions(RowOptions, total=False):
+    target_ess: int | None  # draws are added until each row has so many effective ones
+    max_samples: int | None
+
+
+class PredictOptions(AdaptiveOptions, total=False):
     outputs: Sequence[str] | None
     quantiles: Sequence[float] | None
     interval_level: float | None
@@ -38,7 +44,7 @@ class SampleOptions(RowOptions, total=False):
     resample: bool | None
 
 
-class DensityOptions(RowOptions, total=False):
+class DensityOptions(AdaptiveOptions, total=False):
     targets: npt.ArrayLike | None  # (T): for all rows; (B, T): of one number each; or (B, T, D)
     grid: tuple[float, float, int] | None  # lower, upper, points
     outputs: Sequence[str] | None
