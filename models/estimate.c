@@ -245,8 +245,8 @@ static void finish_densities(struct ebm_prediction *p, uint32_t n, const struct 
     }
 }
 
-static void finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
-                   const struct ebm_target_config *target)
+void ebm_prediction_finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
+                           const struct ebm_target_config *target)
 {
     if (climbs(&resolved->query)) {
         ebm_refinement_finish(&p->refinement, target);
@@ -369,6 +369,6 @@ enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_m
         status = engine->ops->sync(engine->ctx);
     for (uint32_t i = 0; status == EBM_OK && i < n; i++)
         if (items[i].out->raw.status != EBM_CANCELLED)
-            finish(items[i].out, items[i].resolved, &config->target);
+            ebm_prediction_finish(items[i].out, items[i].resolved, &config->target);
     return status;
 }

@@ -100,6 +100,11 @@ enum ebm_status ebm_prediction_init(struct ebm_prediction *predictions, uint32_t
                                     const struct ebm_resolved_query *resolved, const struct ebm_model *model,
                                     struct ebm_arena *arena) EBM_MUST_USE;
 
+/* What the device left in p->raw, by the query's spec, into the target's units, and judged: all members above `raw`.
+ * For who calls the device itself; ebm_engine_predict does it. */
+void ebm_prediction_finish(struct ebm_prediction *p, const struct ebm_resolved_query *resolved,
+                           const struct ebm_target_config *target);
+
 /* One row of a batch. */
 struct ebm_item {
     const double *x;       /* (X), user's units */

@@ -1,283 +1,74 @@
-/* evaluate.c - two yardsticks:
+/* evaluate.c - the command: a model, rows or a grid -> numbers -> a terminal, JSON, a page.
  *
- *   rows       mean NLL with its standard error, RMSE and MAE of the predicted mean, CRPS, in the target's unit; how
- *              often the equal-tailed intervals of 50 % and 90 % hold the target; the density of targets that the
- *              training jittered is the mean of their bin's (score.h)
- *   toy 1      KL divergence from the density that made the data, by the published protocol
- *
- * Both print a line or two for people, and JSON on request. */
+ *   rows            score.c -> figures.c -> evaluate_tell.c, evaluate_json.c, page.c
+ *   --protocol      toy1, set2: KL divergence from the density that made the data; toy2: NLL on the published grid
+ *   --grid          NLL by a sum over a grid of targets */
 #include "trainer/evaluate.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/buf.h"
-#include "trainer/model_file.h"
 #include "trainer/columns.h"
 #include "trainer/files.h"
-#include "trainer/generate.h"
+#include "trainer/model_file.h"
 #include "trainer/options.h"
-#include "trainer/score.h"
+#include "trainer/page.h"
+#include "trainer/protocol.h"
 
 #define EVALUATE_SAMPLES 16384u
-#define EVALUATE_JSON_BYTES 65536u
-#define TINY 1e-30 /* added to the truth */
+#define EVALUATE_JSON_BYTES (4u << 20)
+#define EVALUATE_TEXT_BYTES (1u << 20)
+#define SURFACE_COLUMNS 200u
+#define SURFACE_ROWS 140u
+#define TOY2_GRID "-12.5,12.5,8192"
 
-/* A model ready to be evaluated. */
+/* What is evaluated, and on what. */
 struct subject {
-    const struct ebm_device_ops *ops;
+    struct score_spec spec;
     struct ebm_model *model;
-    const struct ebm_config *config; /* the model's */
-    struct ebm_plan *plan;
     struct pool *pool;
+    struct dataset *data;
+    struct dataset_jitter jitter;
+    const char *path, *data_path;
+    uint32_t n_threads;
 };
 
 static void subject_done(struct subject *s)
 {
     (void)pool_free(s->pool);
-    if (s->plan != NULL)
-        (void)s->ops->plan_unref(s->plan);
+    if (s->spec.plan != NULL)
+        (void)s->spec.ops->plan_unref(s->spec.plan);
     (void)ebm_model_unref(s->model);
+    (void)dataset_free(s->data);
+    free(s->jitter.values);
 }
 
-static enum ebm_status subject_init(struct subject *s, const char *path, uint32_t max_samples, uint32_t n_threads,
-                                    struct ebm_error *reterr)
+/* The model, and threads with room for max_samples targets of a row. */
+static enum ebm_status open_model(struct subject *s, uint32_t max_samples, bool draws, struct ebm_error *reterr)
 {
-    struct ebm_ctx_limits limits = {.max_rows = SCORE_ROWS, .max_samples = max_samples};
-    *s = (struct subject){.ops = ebm_device_cpu()};
-    enum ebm_status status = model_file_load(path, &s->model, reterr);
+    struct ebm_ctx_limits limits = {.max_rows = SCORE_ROWS,
+                                    .max_samples = max_samples > SCORE_TARGETS ? max_samples : SCORE_TARGETS};
+    enum ebm_status status = model_file_load(s->path, &s->model, reterr);
     if (status != EBM_OK)
         return status;
-    s->config = ebm_model_config(s->model);
-    if (s->config->net.K == 0)
-        return ebm_error_set(reterr, EBM_INVALID, path,
-                             "the model has no proposal: scoring it exactly is not available in this version");
-    status = s->ops->plan_new(ebm_model_net(s->model), ebm_model_params(s->model), 0, &s->plan, reterr);
+    s->spec.ops = ebm_device_cpu();
+    s->spec.config = ebm_model_config(s->model);
+    s->spec.jitter = &s->jitter;
+    if (draws && s->spec.config->net.K == 0)
+        return ebm_error_set(reterr, EBM_INVALID, s->path,
+                             "the model has no proposal to draw from; its NLL can be had by --grid LOWER,UPPER,POINTS");
+    status = options_recorded_jitter(s->spec.config->training, &s->jitter, reterr);
     if (status == EBM_OK)
-        status = pool_new(s->ops, &limits, s->plan, n_threads, &s->pool, reterr);
+        status = s->spec.ops->plan_new(ebm_model_net(s->model), ebm_model_params(s->model), 0, &s->spec.plan, reterr);
+    if (status == EBM_OK)
+        status = pool_new(s->spec.ops, &limits, s->spec.plan, s->n_threads, &s->pool, reterr);
     return status;
-}
-
-/* ---- toy 1 ---- */
-
-struct grid_job {
-    const struct ebm_device_ops *ops;
-    const struct ebm_plan *plan;
-    const struct ebm_config *config;
-    float *y;   /* (EVALUATE_GRID) standardised */
-    double *kl; /* (EVALUATE_GRID) of each x */
-    _Atomic bool failed;
-};
-
-static double grid_point(uint32_t i)
-{
-    return -3.0 + 6.0 * i / (EVALUATE_GRID - 1);
-}
-
-/* KL at one x from log densities, not normalised, of the model on the grid. */
-static double divergence(float x, const float *log_density)
-{
-    double model[EVALUATE_GRID], truth[EVALUATE_GRID], model_sum = 0.0, truth_sum = 0.0, kl = 0.0;
-    for (uint32_t i = 0; i < EVALUATE_GRID; i++) {
-        model[i] = exp((double)log_density[i]);
-        truth[i] = generate_toy1_density((double)x, grid_point(i)) + TINY;
-        model_sum += model[i];
-        truth_sum += truth[i];
-    }
-    bool is_flat = !(model_sum > 1e-40);
-    for (uint32_t i = 0; i < EVALUATE_GRID; i++) {
-        double p = is_flat ? 1.0 / EVALUATE_GRID : model[i] / model_sum, g = truth[i] / truth_sum;
-        kl += g * log(g / p);
-    }
-    return kl;
-}
-
-static enum ebm_status grid_row(const struct grid_job *job, struct ebm_ctx *ctx, uint32_t b, uint32_t i)
-{
-    float values[EVALUATE_GRID];
-    struct ebm_row row = {.samples = EVALUATE_GRID};
-    bool by_energy = job->config->net.has_energy;
-    enum ebm_status status = job->ops->propose(ctx, b, &row, job->y);
-    if (status == EBM_OK && by_energy)
-        status = job->ops->score(ctx, false);
-    if (status == EBM_OK)
-        status = job->ops->fetch(ctx, by_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, b, values);
-    if (status == EBM_OK)
-        status = job->ops->sync(ctx);
-    if (status == EBM_OK)
-        job->kl[i] = divergence((float)grid_point(i), values);
-    return status;
-}
-
-static void grid_block(void *user, uint32_t task, struct ebm_ctx *ctx)
-{
-    struct grid_job *job = user;
-    const struct ebm_input_config *input = &job->config->input;
-    float x[SCORE_ROWS];
-    for (uint32_t b = 0; b < SCORE_ROWS; b++) {
-        double at = (double)(float)grid_point(task * SCORE_ROWS + b);
-        ebm_standardize(&x[b], &at, input->mean, input->std, 1);
-    }
-    enum ebm_status status = job->ops->features(ctx, job->plan, x, SCORE_ROWS);
-    for (uint32_t b = 0; status == EBM_OK && b < SCORE_ROWS; b++)
-        status = grid_row(job, ctx, b, task * SCORE_ROWS + b);
-    if (status != EBM_OK)
-        atomic_store(&job->failed, true);
-}
-
-_Static_assert(EVALUATE_GRID % SCORE_ROWS == 0, "blocks of x cover the grid");
-
-enum ebm_status evaluate_toy1(struct pool *pool, const struct ebm_device_ops *ops, const struct ebm_plan *plan,
-                              const struct ebm_config *config, double *ret_kl)
-{
-    EBM_ASSERT(config->input.size == 1 && config->target.dim == 1);
-    EBM_AUTO(ebm_freep) float *y = calloc(EVALUATE_GRID, sizeof *y);
-    EBM_AUTO(ebm_freep) double *kl = calloc(EVALUATE_GRID, sizeof *kl);
-    if (y == NULL || kl == NULL)
-        return EBM_NO_MEMORY;
-    for (uint32_t i = 0; i < EVALUATE_GRID; i++) {
-        double at = (double)(float)grid_point(i);
-        ebm_standardize(&y[i], &at, config->target.mean, config->target.std, 1);
-    }
-    struct grid_job job = {.ops = ops, .plan = plan, .config = config, .y = y, .kl = kl};
-    pool_run(pool, grid_block, &job, EVALUATE_GRID / SCORE_ROWS);
-    if (atomic_load(&job.failed))
-        return EBM_DEVICE;
-    double sum = 0.0;
-    for (uint32_t i = 0; i < EVALUATE_GRID; i++)
-        sum += kl[i];
-    *ret_kl = sum / EVALUATE_GRID;
-    return EBM_OK;
-}
-
-static enum ebm_status run_toy1(const char *path, uint32_t n_threads, struct ebm_buf *json, struct ebm_error *reterr)
-{
-    EBM_AUTO(subject_done) struct subject s = {.model = NULL};
-    double kl = 0.0;
-    enum ebm_status status = subject_init(&s, path, EVALUATE_GRID, n_threads, reterr);
-    if (status == EBM_OK && (s.config->input.size != 1 || s.config->target.dim != 1))
-        status = ebm_error_set(reterr, EBM_INVALID, path, "toy 1 has one input and one target, the model %u and %u",
-                               s.config->input.size, s.config->target.dim);
-    if (status == EBM_OK && evaluate_toy1(s.pool, s.ops, s.plan, s.config, &kl) != EBM_OK)
-        status = ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
-    if (status != EBM_OK)
-        return status;
-    (void)printf("KL(true || model) of toy 1: %.6f nats (mean over %u x, %u y each)\n", kl, EVALUATE_GRID,
-                 EVALUATE_GRID);
-    return ebm_buf_printf(json, "{\"protocol\": \"toy1\", \"kl\": %.17g}\n", kl);
 }
 
 /* ---- rows ---- */
-
-/* Numbers of one evaluation; arrays (n, D) and (n). */
-struct figures {
-    uint32_t n, D;
-    double nll, nll_error;
-    double rmse[LIMIT_TARGET_DIM], mae[LIMIT_TARGET_DIM], crps[LIMIT_TARGET_DIM];
-    double coverage[SCORE_INTERVALS][LIMIT_TARGET_DIM]; /* share of the rows */
-};
-
-static void measure_target(struct figures *f, const struct dataset *data, const struct score_rows *rows, uint32_t d)
-{
-    double squares = 0.0, sum = 0.0, crps = 0.0, inside[SCORE_INTERVALS] = {0.0};
-    for (size_t i = 0; i < f->n; i++) {
-        size_t at = i * f->D + d;
-        double off = rows->mean[at] - data->y[at];
-        squares += off * off;
-        sum += fabs(off);
-        crps += rows->crps[at];
-        for (uint32_t level = 0; level < SCORE_INTERVALS; level++)
-            inside[level] += rows->inside[at * SCORE_INTERVALS + level];
-    }
-    f->rmse[d] = sqrt(squares / f->n);
-    f->mae[d] = sum / f->n;
-    f->crps[d] = crps / f->n;
-    for (uint32_t level = 0; level < SCORE_INTERVALS; level++)
-        f->coverage[level][d] = inside[level] / f->n;
-}
-
-static void measure(struct figures *f, const struct dataset *data, const struct score_rows *rows)
-{
-    f->n = data->n_rows;
-    f->D = data->D;
-    score_mean(rows->nll, f->n, &f->nll, &f->nll_error);
-    for (uint32_t d = 0; d < f->D; d++)
-        measure_target(f, data, rows, d);
-}
-
-static void numbers_json(struct ebm_buf *json, const char *key, const double *values, uint32_t n)
-{
-    (void)ebm_buf_printf(json, ", \"%s\": [", key);
-    for (uint32_t i = 0; i < n; i++)
-        (void)ebm_buf_printf(json, "%s%.17g", i > 0 ? ", " : "", values[i]);
-    (void)ebm_buf_text(json, "]");
-}
-
-/* Beside each share what it should be, and by how much chance alone moves it on so many rows. */
-static void tell_target(const struct figures *f, uint32_t d, const char *name)
-{
-    (void)printf("RMSE  %.5g   MAE  %.5g   of the mean of %s\nCRPS  %.5g   inside the middle", f->rmse[d], f->mae[d],
-                 name, f->crps[d]);
-    for (uint32_t i = 0; i < SCORE_INTERVALS; i++)
-        (void)printf("%s %.0f %%: %.1f %% (+- %.1f by chance)", i > 0 ? "," : "", 100.0 * score_levels[i],
-                     100.0 * f->coverage[i][d], 100.0 * sqrt(score_levels[i] * (1.0 - score_levels[i]) / f->n));
-    (void)printf("\n");
-}
-
-static enum ebm_status tell(const struct figures *f, const struct dataset *data, const struct score_spec *spec,
-                            struct ebm_buf *json)
-{
-    bool by_energy = spec->config->net.has_energy;
-    (void)printf("%u rows\nNLL   %.4f +- %.4f nats a row, in the target's unit", f->n, f->nll, f->nll_error);
-    if (by_energy)
-        (void)printf(" (%u draws a row)", spec->samples);
-    (void)printf("\n");
-    for (uint32_t d = 0; d < f->D; d++)
-        tell_target(f, d, data->target_names[d]);
-    if (spec->jitter->step > 0.0)
-        (void)printf("rounded targets are scored by the mean density of their bin of %g\n", spec->jitter->step);
-    (void)ebm_buf_printf(json, "{\"rows\": %u, \"num_samples\": %u, \"nll\": %.17g, \"nll_std_error\": %.17g", f->n,
-                         by_energy ? spec->samples : 0, f->nll, f->nll_error);
-    numbers_json(json, "rmse", f->rmse, f->D);
-    numbers_json(json, "mae", f->mae, f->D);
-    numbers_json(json, "crps", f->crps, f->D);
-    for (uint32_t i = 0; i < SCORE_INTERVALS; i++) {
-        char key[32];
-        (void)snprintf(key, sizeof key, "coverage_%.0f", 100.0 * score_levels[i]);
-        numbers_json(json, key, f->coverage[i], f->D);
-    }
-    return ebm_buf_text(json, "}\n");
-}
-
-/* One line a row: its number in the file and its NLL, for comparisons row by row. */
-static enum ebm_status write_row_nll(const char *path, const struct dataset *data, const double *nll,
-                                     struct ebm_error *reterr)
-{
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
-        return ebm_error_set(reterr, EBM_INVALID, path, "cannot write the file: %s", strerror(errno));
-    bool failed = fputs("row,nll\n", file) == EOF;
-    for (uint32_t i = 0; i < data->n_rows; i++)
-        failed |= fprintf(file, "%u,%.17g\n", data->numbers[i], nll[i]) < 0;
-    failed |= fclose(file) != 0;
-    return failed ? ebm_error_set(reterr, EBM_INVALID, path, "cannot write the file: is the disk full?") : EBM_OK;
-}
-
-static enum ebm_status check_finite(const struct dataset *data, const double *nll, struct ebm_error *reterr)
-{
-    for (uint32_t i = 0; i < data->n_rows; i++)
-        if (!isfinite(nll[i]))
-            return ebm_error_set(
-                reterr, EBM_INVALID, "evaluate",
-                "the network gives no finite density at data row %u: is it far from the training data?",
-                data->numbers[i] + 1);
-    return EBM_OK;
-}
 
 /* Keeps the rows that a split file lists. */
 static enum ebm_status keep_split(struct dataset *data, const struct args *args, struct ebm_error *reterr)
@@ -302,84 +93,246 @@ static enum ebm_status keep_split(struct dataset *data, const struct args *args,
     return status;
 }
 
-static enum ebm_status score_data(struct subject *s, struct score_spec *spec, const struct dataset *data,
-                                  const char *row_nll, struct ebm_buf *json, struct ebm_error *reterr)
+static enum ebm_status open_data(struct subject *s, const struct args *args, struct ebm_error *reterr)
 {
-    struct figures figures;
-    EBM_AUTO(ebm_freep) uint32_t *rows = calloc(data->n_rows, sizeof *rows);
-    EBM_AUTO(ebm_freep) double *nll = calloc(data->n_rows, sizeof *nll);
-    size_t numbers = (size_t)data->n_rows * data->D;
-    EBM_AUTO(ebm_freep) double *mean = calloc(numbers, sizeof *mean);
-    EBM_AUTO(ebm_freep) double *crps = calloc(numbers, sizeof *crps);
-    EBM_AUTO(ebm_freep) uint8_t *inside = calloc(numbers, SCORE_INTERVALS);
-    const struct score_rows out = {.nll = nll, .mean = mean, .crps = crps, .inside = inside};
-    if (rows == NULL || nll == NULL || mean == NULL || crps == NULL || inside == NULL)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "evaluate", "no memory");
-    for (uint32_t i = 0; i < data->n_rows; i++)
-        rows[i] = i;
-    if (score_rows(s->pool, spec, data, rows, data->n_rows, &out) != EBM_OK)
-        return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the rows");
-    enum ebm_status status = check_finite(data, nll, reterr);
-    if (status == EBM_OK && row_nll != NULL)
-        status = write_row_nll(row_nll, data, nll, reterr);
-    if (status != EBM_OK)
-        return status;
-    measure(&figures, data, &out);
-    return tell(&figures, data, spec, json);
+    const char *missing = args_get(args, "missing");
+    bool drop = missing != NULL && strcmp(missing, "drop") == 0;
+    enum ebm_status status = args_require(args, "data", &s->data_path, reterr);
+    if (status == EBM_OK && missing != NULL && !drop && strcmp(missing, "error") != 0)
+        return ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error", missing);
+    const struct columns_files files = {s->data_path, args_get(args, "targets")};
+    if (status == EBM_OK)
+        status = columns_load(s->spec.config, &files, true, drop, &s->data, reterr);
+    return status == EBM_OK ? keep_split(s->data, args, reterr) : status;
 }
 
-static enum ebm_status run_rows(const struct args *args, const char *path, uint32_t n_threads, struct ebm_buf *json,
+/* One line a row: its number in the file and its NLL, for comparisons row by row. */
+static enum ebm_status write_row_nll(const char *path, const struct dataset *data, const double *nll,
+                                     struct ebm_error *reterr)
+{
+    FILE *file = fopen(path, "we");
+    if (file == NULL)
+        return ebm_error_set(reterr, EBM_INVALID, path, "cannot write the file: %s", strerror(errno));
+    bool failed = fputs("row,nll\n", file) == EOF;
+    for (uint32_t i = 0; i < data->n_rows; i++)
+        failed |= fprintf(file, "%u,%.17g\n", data->numbers[i], nll[i]) < 0;
+    failed |= fclose(file) != 0;
+    return failed ? ebm_error_set(reterr, EBM_INVALID, path, "cannot write the file: is the disk full?") : EBM_OK;
+}
+
+/* Every row has a density; the NLL of each goes where --row-nll says. */
+static enum ebm_status finish_nll(const struct args *args, const struct dataset *data, const double *nll,
+                                  struct ebm_error *reterr)
+{
+    const char *path = args_get(args, "row-nll");
+    for (uint32_t i = 0; i < data->n_rows; i++)
+        if (!isfinite(nll[i]))
+            return ebm_error_set(
+                reterr, EBM_INVALID, "evaluate",
+                "the network gives no finite density at data row %u: is it far from the training data?",
+                data->numbers[i] + 1);
+    return path != NULL ? write_row_nll(path, data, nll, reterr) : EBM_OK;
+}
+
+/* The rectangle of the rows, a little wider. */
+static void frame(struct surface *surface, const struct dataset *data)
+{
+    double low[2] = {data->x[0], data->y[0]}, high[2] = {data->x[0], data->y[0]};
+    for (uint32_t i = 1; i < data->n_rows; i++) {
+        low[0] = fmin(low[0], data->x[i]);
+        high[0] = fmax(high[0], data->x[i]);
+        low[1] = fmin(low[1], data->y[i]);
+        high[1] = fmax(high[1], data->y[i]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        double width = high[i] - low[i], margin = width > 0.0 ? (i == 0 ? 0.02 : 0.08) * width : 0.5;
+        low[i] -= margin;
+        high[i] += margin;
+    }
+    *surface = (struct surface){.x_lower = low[0],
+                                .x_upper = high[0],
+                                .y_lower = low[1],
+                                .y_upper = high[1],
+                                .n_x = SURFACE_COLUMNS,
+                                .n_y = SURFACE_ROWS};
+}
+
+static enum ebm_status write_page(struct subject *s, struct evaluation *e, const char *path, struct ebm_error *reterr)
+{
+    EBM_AUTO(surface_done) struct surface surface = {.n_x = 0};
+    EBM_AUTO(ebm_buf_done) struct ebm_buf html;
+    ebm_buf_init(&html, PAGE_BYTES);
+    if (s->data->X == 1 && s->data->D == 1) {
+        frame(&surface, s->data);
+        if (surface_make(&surface, s->pool, &s->spec) != EBM_OK)
+            return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to compute the density's picture");
+        e->surface = &surface;
+    }
+    if (page_html(e, &html) != EBM_OK)
+        return ebm_error_set(reterr, html.status, path, "the page would be larger than %u bytes", PAGE_BYTES);
+    enum ebm_status status = files_write_text(path, html.bytes, reterr);
+    if (status == EBM_OK)
+        (void)printf("report written to %s\n", path);
+    return status;
+}
+
+static enum ebm_status show(struct subject *s, struct evaluation *e, struct ebm_buf *json, struct ebm_error *reterr)
+{
+    const char *page = args_get(e->args, "report");
+    EBM_AUTO(ebm_buf_done) struct ebm_buf text;
+    ebm_buf_init(&text, EVALUATE_TEXT_BYTES);
+    if (evaluate_tell(e, &text) == EBM_OK)
+        (void)fputs(text.bytes, stdout);
+    if (evaluate_json(e, json) != EBM_OK)
+        return ebm_error_set(reterr, json->status, "--output", "the figures would be longer than %u bytes",
+                             EVALUATE_JSON_BYTES);
+    return page != NULL ? write_page(s, e, page, reterr) : EBM_OK;
+}
+
+static enum ebm_status score_data(struct subject *s, const struct args *args, struct ebm_buf *json,
+                                  struct ebm_error *reterr)
+{
+    const struct dataset *data = s->data;
+    EBM_AUTO(ebm_freep) uint32_t *order = calloc(data->n_rows, sizeof *order);
+    EBM_AUTO(ebm_freep) double *nll = calloc(data->n_rows, sizeof *nll);
+    EBM_AUTO(ebm_freep) struct score_target *targets = calloc((size_t)data->n_rows * data->D, sizeof *targets);
+    EBM_AUTO(ebm_freep) const char **doubts = calloc(data->n_rows, sizeof *doubts);
+    EBM_AUTO(ebm_freep) struct figures *figures = NULL;
+    const struct score_rows rows = {.nll = nll, .targets = targets, .doubts = doubts};
+    if (order == NULL || nll == NULL || targets == NULL || doubts == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "evaluate", "no memory for %u rows", data->n_rows);
+    for (uint32_t i = 0; i < data->n_rows; i++)
+        order[i] = i;
+    if (score_rows(s->pool, &s->spec, data, order, data->n_rows, &rows) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the rows");
+    enum ebm_status status = finish_nll(args, data, nll, reterr);
+    if (status != EBM_OK)
+        return status;
+    figures = figures_new(data, &rows);
+    if (figures == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "evaluate", "no memory for the figures of %u rows", data->n_rows);
+    struct evaluation e = {.args = args,
+                           .model_path = s->path,
+                           .data_path = s->data_path,
+                           .config = s->spec.config,
+                           .data = data,
+                           .spec = &s->spec,
+                           .rows = &rows,
+                           .figures = figures};
+    return show(s, &e, json, reterr);
+}
+
+static enum ebm_status run_rows(struct subject *s, const struct args *args, struct ebm_buf *json,
                                 struct ebm_error *reterr)
 {
-    EBM_AUTO(subject_done) struct subject s = {.model = NULL};
-    EBM_AUTO(dataset_freep) struct dataset *data = NULL;
-    struct dataset_jitter jitter = {.step = 0.0};
     uint64_t samples = EVALUATE_SAMPLES, seed = 0;
-    const char *file = NULL, *missing = args_get(args, "missing");
-    bool drop = missing != NULL && strcmp(missing, "drop") == 0;
-    enum ebm_status status = args_require(args, "data", &file, reterr);
-    if (status == EBM_OK && missing != NULL && !drop && strcmp(missing, "error") != 0)
-        status = ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error",
-                               missing);
-    if (status == EBM_OK)
-        status = args_number(args, "num-samples", SCORE_TARGETS, LIMIT_SAMPLES, &samples, reterr);
+    enum ebm_status status = args_number(args, "num-samples", SCORE_TARGETS, LIMIT_SAMPLES, &samples, reterr);
     if (status == EBM_OK)
         status = args_number(args, "seed", 0, (1ull << 53) - 1, &seed, reterr);
+    s->spec.samples = (uint32_t)samples;
+    s->spec.seed = seed;
     if (status == EBM_OK)
-        status = subject_init(&s, path, (uint32_t)samples, n_threads, reterr);
+        status = open_model(s, samples > SURFACE_ROWS ? (uint32_t)samples : SURFACE_ROWS, true, reterr);
     if (status == EBM_OK)
-        status = columns_load(s.config, &(struct columns_files){file, args_get(args, "targets")}, true, drop, &data,
-                              reterr);
+        status = open_data(s, args, reterr);
+    return status == EBM_OK ? score_data(s, args, json, reterr) : status;
+}
+
+/* ---- grids ---- */
+
+static enum ebm_status run_kl(struct subject *s, const char *name, struct ebm_buf *json, struct ebm_error *reterr)
+{
+    double kl = 0.0;
+    enum ebm_status status = open_model(s, PROTOCOL_KL_POINTS, false, reterr);
+    if (status != EBM_OK)
+        return status;
+    const struct ebm_config *config = s->spec.config;
+    if (config->input.size != 1 || config->target.dim != 1)
+        return ebm_error_set(reterr, EBM_INVALID, s->path, "%s has one input and one target, the model %u and %u", name,
+                             config->input.size, config->target.dim);
+    if (protocol_kl(s->pool, &s->spec, generate_find(name), &kl) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
+    (void)printf("KL(true || model) of %s: %.6f nats (mean over %u x, %u y each)\n", name, kl, PROTOCOL_KL_POINTS,
+                 PROTOCOL_KL_POINTS);
+    return ebm_buf_printf(json, "{\"format_version\": 1, \"protocol\": \"%s\", \"kl\": %.17g}\n", name, kl);
+}
+
+static enum ebm_status tell_grid(const struct protocol_grid *grid, const char *name, const struct dataset *data,
+                                 const double *nll, uint32_t outside, struct ebm_buf *json)
+{
+    double mean, error;
+    score_mean(nll, data->n_rows, &mean, &error);
+    (void)printf("%u rows\nNLL   %.4f +- %.4f nats a row, on %u targets from %g to %g\n", data->n_rows, mean, error,
+                 grid->points, grid->lower, grid->upper);
+    if (outside > 0)
+        (void)printf("%u row%s outside of the grid: choose a wider one\n", outside,
+                     outside == 1 ? " has its target" : "s have their targets");
+    return ebm_buf_printf(json,
+                          "{\"format_version\": 1, \"protocol\": \"%s\", \"rows\": %u, \"nll\": %.17g, "
+                          "\"nll_std_error\": %.17g, \"rows_outside\": %u, "
+                          "\"grid\": {\"lower\": %.17g, \"upper\": %.17g, \"points\": %u}}\n",
+                          name, data->n_rows, mean, error, outside, grid->lower, grid->upper, grid->points);
+}
+
+static enum ebm_status run_grid(struct subject *s, const struct args *args, const char *name, const char *text,
+                                struct ebm_buf *json, struct ebm_error *reterr)
+{
+    struct protocol_grid grid;
+    uint32_t outside = 0;
+    enum ebm_status status = protocol_grid_parse(text, &grid, reterr);
     if (status == EBM_OK)
-        status = keep_split(data, args, reterr);
+        status = open_model(s, grid.points, false, reterr);
+    if (status == EBM_OK && s->spec.config->target.dim != 1)
+        status = ebm_error_set(reterr, EBM_INVALID, s->path, "a grid needs one target, the model has %u",
+                               s->spec.config->target.dim);
     if (status == EBM_OK)
-        status = options_recorded_jitter(s.config->training, &jitter, reterr);
-    struct score_spec spec = {.ops = s.ops,
-                              .plan = s.plan,
-                              .config = s.config,
-                              .jitter = &jitter,
-                              .samples = (uint32_t)samples,
-                              .seed = seed};
-    if (status == EBM_OK)
-        status = score_data(&s, &spec, data, args_get(args, "row-nll"), json, reterr);
-    free(jitter.values);
-    return status;
+        status = open_data(s, args, reterr);
+    if (status != EBM_OK)
+        return status;
+    EBM_AUTO(ebm_freep) double *nll = calloc(s->data->n_rows, sizeof *nll);
+    if (nll == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "evaluate", "no memory for %u rows", s->data->n_rows);
+    if (protocol_grid_nll(s->pool, &s->spec, s->data, &grid, nll, &outside) != EBM_OK)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
+    status = finish_nll(args, s->data, nll, reterr);
+    return status == EBM_OK ? tell_grid(&grid, name, s->data, nll, outside, json) : status;
+}
+
+/* ---- the command line ---- */
+
+static enum ebm_status run(struct subject *s, const struct args *args, struct ebm_buf *json, struct ebm_error *reterr)
+{
+    const char *protocol = args_get(args, "protocol"), *grid = args_get(args, "grid");
+    if ((protocol != NULL || grid != NULL) && args_get(args, "report") != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "evaluate",
+                             "--report shows how a model does on rows: leave --protocol and --grid out");
+    if (protocol != NULL && grid != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "evaluate", "a protocol has its own grid: leave --grid out");
+    if (grid != NULL)
+        return run_grid(s, args, "grid", grid, json, reterr);
+    if (protocol == NULL)
+        return run_rows(s, args, json, reterr);
+    if (strcmp(protocol, "toy2") == 0)
+        return run_grid(s, args, protocol, TOY2_GRID, json, reterr);
+    if (strcmp(protocol, "toy1") == 0 || strcmp(protocol, "set2") == 0)
+        return run_kl(s, protocol, json, reterr);
+    return ebm_error_set(reterr, EBM_INVALID, "evaluate", "unknown protocol '%.40s'; there are toy1, toy2 and set2",
+                         protocol);
 }
 
 enum ebm_status evaluate_command(const struct args *args, struct ebm_error *reterr)
 {
+    EBM_AUTO(subject_done) struct subject s = {.model = NULL};
     EBM_AUTO(ebm_buf_done) struct ebm_buf json;
-    const char *model = NULL, *protocol = args_get(args, "protocol"), *output = args_get(args, "output");
+    const char *output = args_get(args, "output");
     uint64_t n_threads = pool_default_threads();
     ebm_buf_init(&json, EVALUATE_JSON_BYTES);
-    enum ebm_status status = args_require(args, "model", &model, reterr);
+    enum ebm_status status = args_require(args, "model", &s.path, reterr);
     if (status == EBM_OK)
         status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
-    if (status == EBM_OK && protocol != NULL && strcmp(protocol, "toy1") != 0)
-        status = ebm_error_set(reterr, EBM_INVALID, "evaluate", "unknown protocol '%.40s'; there is toy1", protocol);
+    s.n_threads = (uint32_t)n_threads;
     if (status == EBM_OK)
-        status = protocol != NULL ? run_toy1(model, (uint32_t)n_threads, &json, reterr)
-                                  : run_rows(args, model, (uint32_t)n_threads, &json, reterr);
+        status = run(&s, args, &json, reterr);
     if (status == EBM_OK && output != NULL)
         status = files_write_text(output, json.bytes, reterr);
     return status;

@@ -2,17 +2,35 @@
 #ifndef EBM_TRAINER_EVALUATE_H
 #define EBM_TRAINER_EVALUATE_H
 
-#include "models/config.h"
+#include "core/buf.h"
 #include "trainer/args.h"
-#include "trainer/pool.h"
+#include "trainer/figures.h"
+#include "trainer/surface.h"
 
-#define EVALUATE_GRID 2048u /* points of the toy 1 protocol in x and in y: contexts need max_samples of this */
+/* Everything that an evaluation of rows found; borrows all but the figures' own numbers. */
+struct evaluation {
+    const struct args *args; /* what was asked */
+    const char *model_path, *data_path;
+    const struct ebm_config *config;
+    const struct dataset *data; /* the rows, in their order */
+    const struct score_spec *spec;
+    const struct score_rows *rows; /* per row */
+    const struct figures *figures;
+    const struct surface *surface; /* one input, one target; else NULL */
+};
 
-/* KL(true || model) of toy 1: both densities on a grid of 2048 x 2048 points over [-3, 3]^2, normalised to sum 1 over
- * y, 1e-30 added to the truth; mean over x. f in float as the networks give it; exp and sums in double: energies are
- * free up to a constant, and far below 0 a float would underflow. */
-enum ebm_status evaluate_toy1(struct pool *pool, const struct ebm_device_ops *ops, const struct ebm_plan *plan,
-                              const struct ebm_config *config, double *ret_kl) EBM_MUST_USE;
+/* Rows at most so many draws each; 0: the answers rest on none. */
+uint32_t evaluation_draws(const struct evaluation *e);
+/* The estimator's word. Static. */
+const char *evaluation_estimator(const struct evaluation *e);
+/* A target's name as text that is valid UTF-8 without control characters, at most EVALUATION_NAME_BYTES with its 0. */
+#define EVALUATION_NAME_BYTES 132u
+const char *evaluation_name(const struct evaluation *e, uint32_t d, char *space);
+
+/* For a terminal. */
+enum ebm_status evaluate_tell(const struct evaluation *e, struct ebm_buf *text);
+/* Everything, as docs/evaluation.md describes it. */
+enum ebm_status evaluate_json(const struct evaluation *e, struct ebm_buf *json);
 
 enum ebm_status evaluate_command(const struct args *args, struct ebm_error *reterr);
 

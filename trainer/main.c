@@ -56,7 +56,10 @@ static const struct args_option evaluate_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
     {.name = "data", .value = "FILE", .help = "a CSV with the model's columns, or an .npy; not needed with --protocol"},
     {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
-    {.name = "protocol", .value = "toy1", .help = "KL divergence from the known density of toy 1 instead"},
+    {.name = "protocol",
+     .value = "NAME",
+     .help = "as published: toy1, set2: KL divergence from the known density; toy2: NLL of --data on a grid"},
+    {.name = "grid", .value = "LOWER,UPPER,POINTS", .help = "NLL of --data by a sum over such targets, without draws"},
     {.name = "num-samples", .value = "N", .help = "draws a row (default: 16384)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "missing", .value = "drop|error", .help = "rows with missing values (default: error)"},
@@ -65,6 +68,7 @@ static const struct args_option evaluate_options[] = {
     {.name = "split-index", .value = "N", .help = "which line of it, from 0 (default: 0)"},
     {.name = "row-nll", .value = "FILE", .help = "writes the NLL of every row there as CSV"},
     {.name = "output", .value = "FILE", .help = "writes the figures there as JSON"},
+    {.name = "report", .value = "FILE.html", .help = "writes a page with figures and charts there"},
 };
 
 static const struct args_option predict_options[] = {
@@ -117,7 +121,7 @@ static const struct args_command commands[] = {
      .positional = {"FILE"},
      .run = inspect_command},
     {.name = "evaluate",
-     .summary = "Says how well a model predicts known rows: NLL, RMSE, MAE, CRPS, coverage of its intervals.",
+     .summary = "Says how well a model predicts known rows: errors, calibration, sharpness; --report writes a page.",
      OPTIONS(evaluate_options),
      .run = evaluate_command},
     {.name = "predict",

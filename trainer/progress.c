@@ -25,6 +25,7 @@
 #define BAR_PERIOD_NS 100000000u
 #define BAR_BYTES 512u
 #define USUAL_COLUMNS 80u
+#define HISTORY_EPOCHS (1u << 20) /* most that are read again */
 
 static bool is_terminal(void)
 {
@@ -219,5 +220,48 @@ enum ebm_status progress_read(const char *folder, struct progress_summary *ret_s
     if (!good)
         return EBM_DAMAGED;
     *ret_summary = summary;
+    return EBM_OK;
+}
+
+static bool read_point(const char *line, struct progress_point *point)
+{
+    double epoch = 0.0;
+    if (!find_number(line, "epoch", &epoch) || !(epoch >= 1.0 && epoch <= UINT32_MAX))
+        return false;
+    *point = (struct progress_point){.epoch = (uint32_t)epoch,
+                                     .is_warm_up = strstr(line, "\"phase\": \"\"") == NULL,
+                                     .loss = (double)NAN,
+                                     .validation_nll = (double)NAN};
+    (void)find_number(line, "loss", &point->loss);
+    (void)find_number(line, "validation_nll", &point->validation_nll);
+    return true;
+}
+
+enum ebm_status progress_history(const char *folder, struct progress_point **ret_points, uint32_t *ret_n)
+{
+    char line[1024];
+    uint32_t n = 0, capacity = 0;
+    enum ebm_status status = EBM_OK;
+    EBM_AUTO(ebm_freep) struct progress_point *points = NULL;
+    EBM_AUTO(ebm_freep) char *path = files_join(folder, "training.jsonl");
+    FILE *log = path != NULL ? fopen(path, "re") : NULL;
+    if (log == NULL)
+        return EBM_NOT_FOUND;
+    while (status == EBM_OK && fgets(line, sizeof line, log) != NULL) {
+        if (n == capacity) {
+            capacity = capacity > 0 ? 2 * capacity : 128;
+            struct progress_point *more = capacity <= HISTORY_EPOCHS ? realloc(points, capacity * sizeof *points)
+                                                                     : NULL;
+            status = more != NULL ? EBM_OK : EBM_TOO_LARGE;
+            points = more != NULL ? more : points;
+        }
+        if (status == EBM_OK && !read_point(line, &points[n++]))
+            status = EBM_DAMAGED;
+    }
+    (void)fclose(log);
+    if (status != EBM_OK)
+        return status;
+    *ret_points = EBM_TAKE_PTR(points);
+    *ret_n = n;
     return EBM_OK;
 }

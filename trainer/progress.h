@@ -51,6 +51,16 @@ struct progress_summary {
 /* Reads training.jsonl in `folder`. NOT_FOUND when there is none, DAMAGED when a line is not one of progress_line. */
 enum ebm_status progress_read(const char *folder, struct progress_summary *ret_summary) EBM_MUST_USE;
 
+/* One epoch of a log. */
+struct progress_point {
+    uint32_t epoch;
+    bool is_warm_up;             /* a phase before the method's own: its loss is another one */
+    double loss, validation_nll; /* NaN: none */
+};
+
+/* All epochs of training.jsonl in `folder`, in their order; as progress_read. New: free(). */
+enum ebm_status progress_history(const char *folder, struct progress_point **ret_points, uint32_t *ret_n) EBM_MUST_USE;
+
 /* The bar of a terminal that is `columns` wide, without colours and line ends, into ret_text. */
 void progress_bar(const struct progress *progress, uint32_t columns, char *ret_text, size_t text_bytes);
 

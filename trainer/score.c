@@ -1,7 +1,7 @@
 /* score.c - blocks of rows over the pool, one call of the device's predict each:
  *
- *   draws of the proposal -> log Z and the mean, by importance      (a mixture model: its mean, log Z = 0)
- *                         -> where asked: the draws with their weights -> CRPS; quantiles -> intervals
+ *   draws of the proposal -> log Z, by importance      (a mixture model: log Z = 0)
+ *                         -> where asked: mean, std, intervals, doubt; the draws with their weights -> CRPS, PIT
  *   the true target       -> f, or log q -> log p = f - log Z - sum log std
  *
  * A target that is known to a bin only is scored at SCORE_TARGETS midpoints of the bin, whose densities are averaged:
@@ -12,14 +12,17 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "core/rng.h"
 #include "trainer/crps.h"
 
 #define DRAW_BYTES (16u << 20) /* of a block's draws, about: fewer rows where they would take more */
 
-const double score_levels[SCORE_INTERVALS] = {0.5, 0.9};
-static const double probabilities[] = {0.25, 0.75, 0.05, 0.95}; /* the ends of each interval */
+const double score_levels[SCORE_LEVELS] = {0.5, 0.8, 0.9, 0.95};
+static const double probabilities[] = {0.25, 0.75, 0.1, 0.9, 0.05, 0.95, 0.025, 0.975}; /* the ends of each interval */
 #define ENDS EBM_COUNT_OF(probabilities)
-_Static_assert(ENDS == 2 * SCORE_INTERVALS, "two ends an interval");
+#define NUMBERS (6 + ENDS) /* that are asked of a target: moments, their errors, mode, quantiles */
+#define PLACES 3u          /* where the distribution function is asked: the target, the ends of its bin */
+_Static_assert(ENDS == 2 * SCORE_LEVELS, "two ends an interval");
 
 struct job {
     const struct score_spec *spec;
@@ -30,8 +33,7 @@ struct job {
     _Atomic bool failed;
 };
 
-/* Targets at which row y is scored, standardised, into ret_y. */
-static uint32_t targets_of(const struct score_spec *spec, const double *y, float *ret_y)
+uint32_t score_points(const struct score_spec *spec, const double *y, float *ret_y)
 {
     const struct ebm_target_config *target = &spec->config->target;
     if (spec->jitter == NULL || target->dim != 1 || !dataset_is_jittered(spec->jitter, y[0])) {
@@ -45,8 +47,7 @@ static uint32_t targets_of(const struct score_spec *spec, const double *y, float
     return SCORE_TARGETS;
 }
 
-/* log of the mean of exp */
-static double log_mean_exp(const float *values, uint32_t n)
+double score_log_mean_exp(const float *values, uint32_t n)
 {
     double max = -INFINITY, sum = 0.0;
     for (uint32_t i = 0; i < n; i++)
@@ -58,15 +59,21 @@ static double log_mean_exp(const float *values, uint32_t n)
     return max + log(sum / n);
 }
 
+enum ebm_estimator score_estimator(const struct ebm_config *config)
+{
+    return config->net.has_energy ? EBM_ESTIMATE_IMPORTANCE : EBM_ESTIMATE_MIXTURE;
+}
+
 /* What a block needs, each row its part. */
 struct block {
     struct ebm_task tasks[SCORE_ROWS];
-    struct ebm_estimate estimates[SCORE_ROWS];
-    double means[SCORE_ROWS][LIMIT_TARGET_DIM];
-    double ends[SCORE_ROWS][ENDS * LIMIT_TARGET_DIM];
-    float targets[SCORE_ROWS][SCORE_TARGETS > LIMIT_TARGET_DIM ? SCORE_TARGETS : LIMIT_TARGET_DIM];
+    struct ebm_prediction predictions[SCORE_ROWS]; /* raw: what the device writes into */
+    struct ebm_resolved_query query;
+    float points[SCORE_ROWS][SCORE_TARGETS > LIMIT_TARGET_DIM ? SCORE_TARGETS : LIMIT_TARGET_DIM];
     float f[SCORE_ROWS][SCORE_TARGETS], log_q[SCORE_ROWS][SCORE_TARGETS];
-    struct crps_draw *sorted;  /* (M); NULL: no CRPS */
+    double at[SCORE_ROWS][PLACES], cdf[SCORE_ROWS][PLACES], crps[SCORE_ROWS][PLACES]; /* standardised; D = 1 */
+    double *numbers;                                                                  /* (B, NUMBERS, D) */
+    struct crps_draw *sorted;  /* (M); NULL: no draws are needed */
     float *draws, *log_weight; /* (B, M, D), (B, M) */
     float *x;                  /* (B, X) */
 };
@@ -75,6 +82,7 @@ static void block_free(struct block *block)
 {
     if (block == NULL)
         return;
+    free(block->numbers);
     free(block->sorted);
     free(block->draws);
     free(block->log_weight);
@@ -82,109 +90,211 @@ static void block_free(struct block *block)
     free(block);
 }
 
+static bool wants_targets(const struct job *job)
+{
+    return job->out->targets != NULL;
+}
+
+/* Distribution function and CRPS by draws: the device has both for a scalar target, unless it draws itself. */
+static bool needs_draws(const struct job *job)
+{
+    const struct ebm_config *config = job->spec->config;
+    bool by_draws = config->target.dim > 1 || score_estimator(config) == EBM_ESTIMATE_IMPORTANCE;
+    return wants_targets(job) && by_draws;
+}
+
 static struct block *block_new(const struct job *job, uint32_t B)
 {
     const struct ebm_config *config = job->spec->config;
-    size_t M = job->spec->samples, draws = job->out->crps != NULL ? (size_t)B * M : 0;
+    size_t M = job->spec->samples, D = config->target.dim, draws = needs_draws(job) ? (size_t)B * M : 0;
     struct block *block = calloc(1, sizeof *block);
     if (block == NULL)
         return NULL;
     block->x = calloc((size_t)B * config->input.size, sizeof *block->x);
+    block->numbers = calloc(B * NUMBERS * D, sizeof *block->numbers);
     if (draws > 0) {
         block->sorted = calloc(M, sizeof *block->sorted);
-        block->draws = calloc(draws * config->target.dim, sizeof *block->draws);
+        block->draws = calloc(draws * D, sizeof *block->draws);
         block->log_weight = calloc(draws, sizeof *block->log_weight);
     }
-    if (block->x == NULL || (draws > 0 && (!block->sorted || !block->draws || !block->log_weight))) {
+    bool whole = draws == 0 || (block->sorted && block->draws && block->log_weight);
+    if (block->x == NULL || block->numbers == NULL || !whole) {
         block_free(block);
         return NULL;
     }
     return block;
 }
 
-static void stage_row(const struct job *job, const struct ebm_estimate_spec *how, struct block *block, uint32_t first,
-                      uint32_t b)
+/* Half the width of the bin that is all that is known of the row's target, standardised; 0: it is known. */
+static double half_bin(const struct score_spec *spec, double y)
+{
+    const struct ebm_target_config *target = &spec->config->target;
+    bool is_known = spec->jitter == NULL || target->dim != 1 || !dataset_is_jittered(spec->jitter, y);
+    return is_known ? 0.0 : 0.5 * spec->jitter->step / target->std[0];
+}
+
+/* Where the device writes what is asked of row b beyond log Z, and where the distribution function is asked. */
+static void stage_answer(const struct job *job, struct block *block, uint32_t b, const double *y)
+{
+    const struct ebm_target_config *target = &job->spec->config->target;
+    size_t D = target->dim, M = job->spec->samples;
+    struct ebm_prediction *p = &block->predictions[b];
+    double *numbers = block->numbers + b * NUMBERS * D, half = half_bin(job->spec, y[0]);
+    p->raw.mean = numbers;
+    p->raw.variance = numbers + D;
+    p->raw.mcse_mean = numbers + 2 * D;
+    p->std = numbers + 3 * D;
+    p->mcse_mean = numbers + 4 * D;
+    p->raw.mode = numbers + 5 * D;
+    p->raw.quantiles = numbers + 6 * D;
+    for (size_t d = 0; d < D; d++)
+        p->raw.mode[d] = (double)NAN; /* not every estimator has one */
+    if (needs_draws(job)) {
+        p->raw.draws = block->draws + b * M * D;
+        p->raw.log_weights = block->query.spec.draws == EBM_DRAWS_WEIGHTED ? block->log_weight + b * M : NULL;
+        return;
+    }
+    double at = (y[0] - target->mean[0]) / target->std[0];
+    const double places[PLACES] = {at, at - half, at + half};
+    for (uint32_t i = 0; i < PLACES; i++)
+        block->at[b][i] = places[i];
+    p->raw.cdf = block->cdf[b];
+    p->raw.crps = block->crps[b];
+    block->tasks[b].h_at = block->at[b];
+    block->tasks[b].n_at = half > 0.0 ? PLACES : 1;
+}
+
+static void stage_row(const struct job *job, struct block *block, uint32_t first, uint32_t b)
 {
     const struct score_spec *spec = job->spec;
     const struct ebm_input_config *input = &spec->config->input;
     uint32_t row = job->rows[first + b], D = spec->config->target.dim;
-    size_t M = spec->samples;
     ebm_standardize(block->x + (size_t)b * input->size, job->data->x + (size_t)row * input->size, input->mean,
                     input->std, input->size);
-    block->estimates[b] = (struct ebm_estimate){.mean = block->means[b]};
-    if (block->sorted != NULL) {
-        block->estimates[b].quantiles = block->ends[b];
-        block->estimates[b].draws = block->draws + b * M * D;
-        block->estimates[b].log_weights = how->draws == EBM_DRAWS_WEIGHTED ? block->log_weight + b * M : NULL;
-    }
+    block->predictions[b] = (struct ebm_prediction){.estimator = block->query.spec.estimator};
     block->tasks[b] = (struct ebm_task){
         .row = {.seed = spec->seed, .row_in_request = job->data->numbers[row], .samples = spec->samples},
-        .spec = how,
-        .out = &block->estimates[b],
-        .n_y = targets_of(spec, job->data->y + (size_t)row * D, block->targets[b]),
-        .h_y = block->targets[b],
+        .spec = &block->query.spec,
+        .out = &block->predictions[b].raw,
+        .n_y = score_points(spec, job->data->y + (size_t)row * D, block->points[b]),
+        .h_y = block->points[b],
         .h_f = block->f[b],
         .h_log_q = block->log_q[b],
     };
+    if (wants_targets(job))
+        stage_answer(job, block, b, job->data->y + (size_t)row * D);
 }
 
-/* CRPS and intervals of target d: draws and quantiles against the target, all standardised. */
+/* ---- one target of one row ---- */
+
+/* The weight of the draws up to y: the distribution function. */
+static double weight_below(const struct crps_draw *draws, uint32_t n, double y)
+{
+    double below = 0.0;
+    for (uint32_t m = 0; m < n; m++)
+        below += draws[m].y <= y ? draws[m].weight : 0.0;
+    return fmin(below, 1.0);
+}
+
+/* A point between F at the ends of the bin, by (seed, row). */
+static double within_bin(const struct score_spec *spec, uint32_t number, double low, double high)
+{
+    uint32_t words[4];
+    ebm_philox(spec->seed, number, 0, EBM_STREAM_DEQUANTIZE, 0, words);
+    return low + (high - low) * ebm_uniform(words[0]);
+}
+
+/* CRPS and PIT of target d by the row's draws, which are standardised as y and half are. */
+static void finish_by_draws(const struct job *job, struct block *block, uint32_t b, uint32_t d, double y, double half,
+                            struct score_target *out)
+{
+    const struct ebm_estimate *raw = &block->predictions[b].raw;
+    uint32_t D = job->spec->config->target.dim, M = job->spec->samples;
+    for (uint32_t m = 0; m < M; m++)
+        block->sorted[m] = (struct crps_draw){.y = (double)raw->draws[(size_t)m * D + d],
+                                              .weight = raw->log_weights != NULL ? exp((double)raw->log_weights[m])
+                                                                                 : 1.0 / M};
+    out->crps = crps_of_draws(block->sorted, M, y);
+    out->pit = weight_below(block->sorted, M, y);
+    if (half > 0.0)
+        out->pit = within_bin(job->spec, block->tasks[b].row.row_in_request, weight_below(block->sorted, M, y - half),
+                              weight_below(block->sorted, M, y + half));
+}
+
+static void finish_by_device(const struct job *job, const struct block *block, uint32_t b, struct score_target *out)
+{
+    const double *cdf = block->cdf[b];
+    bool is_binned = block->tasks[b].n_at == PLACES;
+    out->crps = block->crps[b][0];
+    out->pit = is_binned ? within_bin(job->spec, block->tasks[b].row.row_in_request, cdf[1], cdf[2]) : cdf[0];
+}
+
+/* From the answer in the target's unit. */
 static void finish_target(const struct job *job, struct block *block, uint32_t first, uint32_t b, uint32_t d)
 {
     const struct ebm_target_config *target = &job->spec->config->target;
-    const struct ebm_estimate *estimate = &block->estimates[b];
-    uint32_t D = target->dim, M = job->spec->samples;
-    size_t at = (size_t)(first + b) * D + d;
-    double y = (job->data->y[(size_t)job->rows[first + b] * D + d] - target->mean[d]) / target->std[d];
-    for (uint32_t m = 0; m < M; m++)
-        block->sorted[m] = (struct crps_draw){
-            .y = (double)estimate->draws[(size_t)m * D + d],
-            .weight = estimate->log_weights != NULL ? exp((double)estimate->log_weights[m]) : 1.0 / M};
-    job->out->crps[at] = target->std[d] * crps_of_draws(block->sorted, M, y);
-    for (uint32_t i = 0; i < SCORE_INTERVALS; i++)
-        job->out->inside[at * SCORE_INTERVALS + i] = y >= block->ends[b][2 * i * D + d] &&
-                                                     y <= block->ends[b][(2 * i + 1) * D + d];
+    const struct ebm_prediction *p = &block->predictions[b];
+    uint32_t D = target->dim, row = job->rows[first + b];
+    struct score_target *out = &job->out->targets[(size_t)(first + b) * D + d];
+    double y = job->data->y[(size_t)row * D + d];
+    *out = (struct score_target){
+        .mean = p->raw.mean[d], .std = p->std[d], .mode = p->raw.mode[d] * target->std[d] + target->mean[d]};
+    if (needs_draws(job))
+        finish_by_draws(job, block, b, d, (y - target->mean[d]) / target->std[d], half_bin(job->spec, y), out);
+    else
+        finish_by_device(job, block, b, out);
+    out->crps *= target->std[d];
+    for (uint32_t i = 0; i < SCORE_LEVELS; i++) {
+        out->lower[i] = p->raw.quantiles[2 * i * D + d];
+        out->upper[i] = p->raw.quantiles[(2 * i + 1) * D + d];
+    }
 }
 
 static void finish_row(const struct job *job, struct block *block, uint32_t first, uint32_t b)
 {
     const struct ebm_config *config = job->spec->config;
     const struct ebm_target_config *target = &config->target;
+    struct ebm_prediction *p = &block->predictions[b];
     uint32_t i = first + b;
     const float *values = config->net.has_energy ? block->f[b] : block->log_q[b];
-    job->out->nll[i] = block->estimates[b].log_z - log_mean_exp(values, block->tasks[b].n_y);
-    for (uint32_t d = 0; d < target->dim; d++) {
+    job->out->nll[i] = p->raw.log_z - score_log_mean_exp(values, block->tasks[b].n_y);
+    for (uint32_t d = 0; d < target->dim; d++)
         job->out->nll[i] += log(target->std[d]);
-        if (job->out->mean != NULL)
-            job->out->mean[(size_t)i * target->dim + d] = block->means[b][d] * target->std[d] + target->mean[d];
-        if (block->sorted != NULL)
-            finish_target(job, block, first, b, d);
-    }
+    if (!wants_targets(job))
+        return;
+    ebm_prediction_finish(p, &block->query, target);
+    job->out->doubts[i] = p->reason;
+    for (uint32_t d = 0; d < target->dim; d++)
+        finish_target(job, block, first, b, d);
 }
 
-static struct ebm_estimate_spec estimate_of(const struct job *job)
+/* ---- blocks ---- */
+
+static struct ebm_resolved_query query_of(const struct job *job)
 {
-    bool has_energy = job->spec->config->net.has_energy;
-    struct ebm_estimate_spec how = {.estimator = has_energy ? EBM_ESTIMATE_IMPORTANCE : EBM_ESTIMATE_MIXTURE};
-    if (job->out->crps == NULL)
-        return how;
-    how.probabilities = probabilities;
-    how.n_probabilities = ENDS;
-    how.draws = has_energy ? EBM_DRAWS_WEIGHTED : EBM_DRAWS_FAIR;
-    how.n_draws = job->spec->samples;
-    return how;
+    struct ebm_resolved_query query = {.query = {.num_samples = job->spec->samples, .seed = job->spec->seed}};
+    query.spec.estimator = score_estimator(job->spec->config);
+    if (!wants_targets(job))
+        return query;
+    query.spec.probabilities = probabilities;
+    query.spec.n_probabilities = ENDS;
+    query.spec.n_draws = job->spec->samples;
+    if (needs_draws(job))
+        query.spec.draws = query.spec.estimator == EBM_ESTIMATE_MIXTURE ? EBM_DRAWS_FAIR : EBM_DRAWS_WEIGHTED;
+    return query;
 }
 
 static void score_block(void *user, uint32_t task, struct ebm_ctx *ctx)
 {
     struct job *job = user;
     const struct score_spec *spec = job->spec;
-    struct ebm_estimate_spec how = estimate_of(job);
     uint32_t first = task * job->block_rows, left = job->n - first, B = left < job->block_rows ? left : job->block_rows;
     struct block *block = block_new(job, B);
     enum ebm_status status = block != NULL ? EBM_OK : EBM_NO_MEMORY;
+    if (block != NULL)
+        block->query = query_of(job);
     for (uint32_t b = 0; block != NULL && b < B; b++)
-        stage_row(job, &how, block, first, b);
+        stage_row(job, block, first, b);
     if (status == EBM_OK)
         status = spec->ops->predict(ctx, spec->plan, block->x, block->tasks, B);
     if (status == EBM_OK)
@@ -197,10 +307,11 @@ static void score_block(void *user, uint32_t task, struct ebm_ctx *ctx)
 }
 
 /* Depends on the task alone; and a row's numbers do not depend on the rows beside it. */
-static uint32_t rows_of_block(const struct score_spec *spec, const struct score_rows *out)
+static uint32_t rows_of_block(const struct job *job)
 {
+    const struct score_spec *spec = job->spec;
     size_t row_bytes = (size_t)spec->samples * spec->config->target.dim * sizeof(float);
-    if (out->crps == NULL || row_bytes * SCORE_ROWS <= DRAW_BYTES)
+    if (!needs_draws(job) || row_bytes * SCORE_ROWS <= DRAW_BYTES)
         return SCORE_ROWS;
     return row_bytes < DRAW_BYTES ? (uint32_t)(DRAW_BYTES / row_bytes) : 1;
 }
@@ -210,8 +321,8 @@ enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, con
 {
     struct job job = {.spec = spec, .data = data, .rows = rows, .n = n, .out = out};
     EBM_ASSERT(data->X == spec->config->input.size && data->D == spec->config->target.dim);
-    EBM_ASSERT((out->crps == NULL) == (out->inside == NULL));
-    job.block_rows = rows_of_block(spec, out);
+    EBM_ASSERT((out->targets == NULL) == (out->doubts == NULL));
+    job.block_rows = rows_of_block(&job);
     pool_run(pool, score_block, &job, (n + job.block_rows - 1) / job.block_rows);
     return atomic_load(&job.failed) ? EBM_DEVICE : EBM_OK;
 }

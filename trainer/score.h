@@ -1,5 +1,5 @@
-/* score.h - how well a model tells the targets of known rows, row by row: log p(y|x), predicted mean, CRPS, and whether
- * intervals hold the target. */
+/* score.h - how well a model tells the targets of known rows, row by row: log p(y|x), and what it said of each target:
+ * mean, spread, intervals, and where in its distribution the true target lies. */
 #ifndef EBM_TRAINER_SCORE_H
 #define EBM_TRAINER_SCORE_H
 
@@ -22,21 +22,40 @@ struct score_spec {
 /* Most targets that one row is scored at: contexts need max_samples of max(this, samples). */
 #define SCORE_TARGETS 64u
 
-/* Equal-tailed intervals that are looked at: the middle 50 % and 90 %. */
-#define SCORE_INTERVALS 2u
-extern const double score_levels[SCORE_INTERVALS];
+/* Equal-tailed intervals that are looked at: the middle 50, 80, 90 and 95 %. */
+#define SCORE_LEVELS 4u
+extern const double score_levels[SCORE_LEVELS];
 
-/* What is known of the rows afterwards, in the target's unit; the caller gives the arrays, NULL where it wants none. */
+/* What is known of one target of one row afterwards, in the target's unit. */
+struct score_target {
+    double mean, std;
+    double mode; /* NaN: the estimator gives none */
+    double crps; /* of this target alone */
+    /* F(y), the distribution function at the true target: uniform on [0, 1] over the rows of a calibrated model. Where
+     * the target is known to a bin only, a point between F at its ends, drawn by (seed, row): F at any fixed point of
+     * the bin would not be uniform even for the true distribution. */
+    double pit;
+    double lower[SCORE_LEVELS], upper[SCORE_LEVELS]; /* ends of the intervals */
+};
+
+/* The caller gives the arrays. targets and doubts: both or none. */
 struct score_rows {
-    double *nll;     /* (n) -log p(y|x), NaN when the network gave no finite number; always wanted */
-    double *mean;    /* (n, D) */
-    double *crps;    /* (n, D) of each target alone; wants inside as well */
-    uint8_t *inside; /* (n, D, SCORE_INTERVALS) 1: the interval holds the target; wants crps as well */
+    double *nll;                  /* (n) -log p(y|x), NaN when the network gave no finite number; always wanted */
+    struct score_target *targets; /* (n, D) */
+    const char **doubts;          /* (n) why the row's answer is not reliable: static words, or NULL */
 };
 
 /* Rows `rows` (n) of data. DEVICE when the device refuses. */
 enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, const struct dataset *data,
                            const uint32_t *rows, uint32_t n, const struct score_rows *out) EBM_MUST_USE;
+
+/* The targets at which a row is scored, standardised, into ret_y (SCORE_TARGETS or D): its own; or, where the jitter
+ * moves y, midpoints of its bin, whose densities are to be averaged. Returns how many. */
+uint32_t score_points(const struct score_spec *spec, const double *y, float *ret_y);
+/* log of the mean of exp of n >= 1 numbers. */
+double score_log_mean_exp(const float *values, uint32_t n);
+/* The estimator that a model is scored by. */
+enum ebm_estimator score_estimator(const struct ebm_config *config);
 
 /* Mean of n numbers in order, and the standard error of that mean. */
 void score_mean(const double *values, uint32_t n, double *ret_mean, double *ret_std_error);

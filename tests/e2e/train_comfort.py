@@ -175,8 +175,10 @@ def figures():
         "--threads", "3", "--output", path("f3.json"))
     with open(path("f.json"), encoding="utf-8") as one, open(path("f3.json"), encoding="utf-8") as three:
         found, again = json.load(one), json.load(three)
-    check("evaluate gives CRPS and coverage", 0 < found["crps"][0] < found["rmse"][0] and
-          0 < found["coverage_50"][0] < found["coverage_90"][0] <= 1 and "CRPS" in told, found)
+    target = found["targets"][0]
+    shares = [interval["coverage"] for interval in target["intervals"]]
+    check("evaluate gives CRPS and coverage", 0 < target["crps"] < target["rmse"] and
+          0 < shares[0] < shares[2] <= 1 and "CRPS" in told, shares)
     check("the same for any number of threads", found == again)
 
 

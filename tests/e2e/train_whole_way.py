@@ -206,7 +206,7 @@ def uses_the_model():
     run("evaluate", "--model", model, "--protocol", "toy1", "--output", path("kl.json"))
     with open(path("e.json"), encoding="utf-8") as file, open(path("kl.json"), encoding="utf-8") as kl_file:
         figures, kl = json.load(file), json.load(kl_file)["kl"]
-    check("evaluate writes figures", figures["rows"] == 600 and figures["rmse"][0] >= figures["mae"][0] > 0, figures)
+    check("evaluate writes figures", figures["rows"] == 600 and figures["targets"][0]["rmse"] >= figures["targets"][0]["mae"] > 0, figures)
     check("KL of toy 1 is a number above 0", 0.0 < kl < 5.0, kl)
     seen = run("predict", "--model", model, "--input", "-1.5", "--draw").stdout
     check("predict draws a picture", "█" in seen and "^ mean" in seen and "given x -1.5" in seen)

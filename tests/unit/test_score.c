@@ -1,11 +1,9 @@
-/* test_score.c - log densities and the KL of toy 1 against what a Gaussian must give. */
+/* test_score.c - what is told of rows against closed forms of a Gaussian and of a Laplace density. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/evaluate.h"
-#include "trainer/generate.h"
 #include "trainer/score.h"
 
 /* q(y|x) = N(0, 1) in standardised units when every parameter is 0; y = 10 + 4 z */
@@ -76,8 +74,12 @@ static void score_from(struct fixture *f, double first, const struct dataset_jit
 static void score(struct fixture *f, const struct dataset_jitter *jitter, uint32_t samples, uint32_t n, double *nll,
                   double *mean)
 {
-    const struct score_rows out = {.nll = nll, .mean = mean};
+    struct score_target targets[40];
+    const char *doubts[40];
+    const struct score_rows out = {.nll = nll, .targets = targets, .doubts = doubts};
     score_from(f, 8.0, jitter, samples, n, &out);
+    for (uint32_t i = 0; mean != NULL && i < n; i++)
+        mean[i] = targets[i].mean;
 }
 
 Test(score, a_mixture_has_the_density_of_its_units)
@@ -121,43 +123,94 @@ Test(score, an_energy_is_normalised_by_its_draws)
     close_fixture(&f);
 }
 
-/* N(10, 4): z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi), and intervals with ends at 0.6745 and 1.6449 deviations. */
-Test(score, crps_and_intervals_of_a_gaussian)
+static double below(double z)
+{
+    return 0.5 * erfc(-z / sqrt(2.0));
+}
+
+/* N(10, 4): CRPS 4 (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), PIT Phi(z); exact, since a mixture needs no draws. */
+Test(score, all_of_a_gaussian)
 {
     enum { ROWS = 20 };
+    static const double ends[SCORE_LEVELS] = {0.6744897502, 1.2815515655, 1.6448536270, 1.9599639845};
     struct fixture f;
-    double nll[ROWS], crps[ROWS];
-    uint8_t inside[ROWS * SCORE_INTERVALS];
-    const struct score_rows out = {.nll = nll, .crps = crps, .inside = inside};
+    double nll[ROWS];
+    struct score_target targets[ROWS];
+    const char *doubts[ROWS];
+    const struct score_rows out = {.nll = nll, .targets = targets, .doubts = doubts};
     open_fixture(&f, mixture_text, false);
-    score_from(&f, 1.0, NULL, 19000, ROWS, &out);
+    score_from(&f, 1.0, NULL, 64, ROWS, &out);
     for (uint32_t i = 0; i < ROWS; i++) {
-        double z = (1.0 + i - 10.0) / 4.0, below = 0.5 * erfc(-z / sqrt(2.0));
-        double expected = 4.0 *
-                          (z * (2.0 * below - 1.0) + 2.0 * exp(-0.5 * z * z) / sqrt(2.0 * M_PI) - 1.0 / sqrt(M_PI));
-        cr_assert_float_eq(crps[i], expected, 0.1, "y %u: %.5f, expected %.5f", 1 + i, crps[i], expected);
-        cr_assert_eq(inside[2 * i], fabs(z) < 0.6745, "y %u, 50 %%: %u", 1 + i, inside[2 * i]);
-        cr_assert_eq(inside[2 * i + 1], fabs(z) < 1.6449, "y %u, 90 %%: %u", 1 + i, inside[2 * i + 1]);
+        double z = (1.0 + i - 10.0) / 4.0, density = exp(-0.5 * z * z) / sqrt(2.0 * M_PI);
+        double expected = 4.0 * (z * (2.0 * below(z) - 1.0) + 2.0 * density - 1.0 / sqrt(M_PI));
+        cr_assert_float_eq(targets[i].crps, expected, 1e-4, "y %u: %.7f, expected %.7f", 1 + i, targets[i].crps,
+                           expected);
+        cr_assert_float_eq(targets[i].pit, below(z), 1e-5, "PIT %.7f, expected %.7f", targets[i].pit, below(z));
+        cr_assert_float_eq(targets[i].std, 4.0, 1e-5, "std %.7f", targets[i].std);
+        cr_assert_float_eq(targets[i].mode, 10.0, 1e-2, "mode %.7f", targets[i].mode);
+        cr_assert_null(doubts[i]);
+        for (uint32_t k = 0; k < SCORE_LEVELS; k++) {
+            cr_assert_float_eq(targets[i].lower[k], 10.0 - 4.0 * ends[k], 1e-4, "lower %.7f", targets[i].lower[k]);
+            cr_assert_float_eq(targets[i].upper[k], 10.0 + 4.0 * ends[k], 1e-4, "upper %.7f", targets[i].upper[k]);
+        }
     }
     close_fixture(&f);
 }
 
-/* Density exp(-|z|) / 2: CRPS |z| + exp(-|z|) - 3 / 4, ends at log 2 and log 10; from weighted draws. */
-Test(score, crps_and_intervals_of_an_energy)
+/* Density exp(-|z|) / 2: CRPS |z| + exp(-|z|) - 3 / 4, intervals end at log 2, 5, 10, 20. */
+Test(score, all_of_an_energy)
 {
     enum { ROWS = 24 };
+    static const double tails[SCORE_LEVELS] = {2.0, 5.0, 10.0, 20.0};
     struct fixture f;
-    double nll[ROWS], crps[ROWS];
-    uint8_t inside[ROWS * SCORE_INTERVALS];
-    const struct score_rows out = {.nll = nll, .crps = crps, .inside = inside};
+    double nll[ROWS];
+    struct score_target targets[ROWS];
+    const char *doubts[ROWS];
+    const struct score_rows out = {.nll = nll, .targets = targets, .doubts = doubts};
     open_fixture(&f, laplace_text, true);
     score_from(&f, -2.0, NULL, 20000, ROWS, &out);
     for (uint32_t i = 0; i < ROWS; i++) {
-        double z = fabs(-2.0 + i - 10.0) / 4.0, expected = 4.0 * (z + exp(-z) - 0.75);
-        cr_assert_float_eq(crps[i], expected, 0.15, "row %u: %.5f, expected %.5f", i, crps[i], expected);
-        cr_assert_eq(inside[2 * i], z < log(2.0), "row %u, 50 %%: %u", i, inside[2 * i]);
-        cr_assert_eq(inside[2 * i + 1], z < log(10.0), "row %u, 90 %%: %u", i, inside[2 * i + 1]);
+        double z = (-2.0 + i - 10.0) / 4.0, size = fabs(z), expected = 4.0 * (size + exp(-size) - 0.75);
+        double pit = z < 0.0 ? 0.5 * exp(z) : 1.0 - 0.5 * exp(-z);
+        cr_assert_float_eq(targets[i].crps, expected, 0.15, "row %u: %.5f, expected %.5f", i, targets[i].crps,
+                           expected);
+        cr_assert_float_eq(targets[i].pit, pit, 0.02, "row %u: PIT %.5f, expected %.5f", i, targets[i].pit, pit);
+        cr_assert_float_eq(targets[i].std, 4.0 * sqrt(2.0), 0.3, "std %.5f", targets[i].std);
+        for (uint32_t k = 0; k < SCORE_LEVELS; k++)
+            cr_assert_float_eq(targets[i].upper[k], 10.0 + 4.0 * log(tails[k]), 0.1 * tails[k] + 0.3, "upper %.5f",
+                               targets[i].upper[k]);
     }
+    close_fixture(&f);
+}
+
+/* A target known to a bin of 8 around 10 has a PIT between F(6) and F(14), spread evenly over the rows; the others
+ * their own. */
+Test(score, the_pit_of_a_bin_is_drawn_within_it)
+{
+    enum { ROWS = 400 };
+    struct fixture f;
+    static double x[ROWS], y[ROWS], nll[ROWS];
+    static uint32_t rows[ROWS];
+    static struct score_target targets[ROWS];
+    static const char *doubts[ROWS];
+    double values[] = {10.0}, low = below(-1.0), high = below(1.0), sum = 0.0;
+    struct dataset_jitter jitter = {.step = 8.0, .values = values, .n_values = 1};
+    open_fixture(&f, mixture_text, false);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        rows[i] = i;
+        y[i] = i == 0 ? 13.0 : 10.0;
+    }
+    struct dataset data = {.n_rows = ROWS, .X = 1, .D = 1, .x = x, .y = y, .numbers = rows};
+    struct score_spec spec = {
+        .ops = ebm_device_cpu(), .plan = f.plan, .config = f.config, .jitter = &jitter, .samples = 64, .seed = 3};
+    const struct score_rows out = {.nll = nll, .targets = targets, .doubts = doubts};
+    cr_assert_eq(score_rows(f.pool, &spec, &data, rows, ROWS, &out), EBM_OK);
+    cr_assert_float_eq(targets[0].pit, below(0.75), 1e-5);
+    for (uint32_t i = 1; i < ROWS; i++) {
+        cr_assert(targets[i].pit >= low - 1e-6 && targets[i].pit <= high + 1e-6, "%.5f", targets[i].pit);
+        sum += (targets[i].pit - low) / (high - low);
+    }
+    cr_assert_float_eq(sum / (ROWS - 1), 0.5, 0.05, "mean place in the bin %.4f", sum / (ROWS - 1));
     close_fixture(&f);
 }
 
@@ -168,27 +221,4 @@ Test(score, mean_and_its_standard_error)
     score_mean(values, 4, &mean, &error);
     cr_assert_float_eq(mean, 3.0, 1e-15);
     cr_assert_float_eq(error, sqrt(14.0 / 3.0 / 4.0), 1e-15);
-}
-
-/* The protocol on a model that is N(10, 4) everywhere, summed here in another way. */
-Test(score, toy_1_kl_follows_the_protocol)
-{
-    struct fixture f;
-    double kl = 0.0, expected = 0.0;
-    open_fixture(&f, mixture_text, false);
-    cr_assert_eq(evaluate_toy1(f.pool, ebm_device_cpu(), f.plan, f.config, &kl), EBM_OK);
-    for (int i = 0; i < 2048; i++) {
-        double truth = 0.0, model = 0.0, cross = 0.0;
-        float x = (float)(-3.0 + 6.0 * i / 2047.0);
-        for (int j = 0; j < 2048; j++) {
-            double y = -3.0 + 6.0 * j / 2047.0, z = (y - 10.0) / 4.0, log_model = -0.5 * z * z;
-            double g = generate_toy1_density((double)x, y) + 1e-30;
-            truth += g;
-            model += exp(log_model);
-            cross += g * (log(g) - log_model);
-        }
-        expected += (cross / truth - log(truth) + log(model)) / 2048.0;
-    }
-    cr_assert_float_eq(kl, expected, 1e-5, "%.8f, expected %.8f", kl, expected);
-    close_fixture(&f);
 }
