@@ -15,31 +15,60 @@
 
 #define NAME_BYTES 120u
 #define COMMAND_BYTES 2000u
-
-/* What a verdict says, and what may be done. */
-static const struct {
-    const char *mark, *text;
-} verdicts[] = {
-    [FIGURES_CALIBRATED] = {"Calibrated", "as far as these rows can tell: targets fall where its distributions say."},
-    [FIGURES_NARROW] = {"Too sure",
-                        "its intervals hold fewer targets than they promise. Less training or a smaller net "
-                        "may help, more data will."},
-    [FIGURES_WIDE] = {"Too unsure",
-                      "its intervals hold more targets than they promise. It may gain from more epochs or "
-                      "a larger net."},
-    [FIGURES_HIGH] = {"Too high",
-                      "targets lie low in what it predicts. Do these rows come from where the training rows "
-                      "came from?"},
-    [FIGURES_LOW] = {"Too low", "targets lie high in what it predicts. Do these rows come from where the training rows "
-                                "came from?"},
-    [FIGURES_SHAPE] = {"Another shape", "the targets are spread differently than it says, by more than chance; the PIT "
-                                        "histogram shows where."},
-};
+#define SLIGHT_KS 0.05 /* of a distance that is more than chance, and yet small */
 
 static void put_name(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
 {
     char space[EVALUATION_NAME_BYTES];
     (void)html_text(html, evaluation_name(e, d, space), NAME_BYTES);
+}
+
+/* What a verdict says: in one or two words, the same where the distance is small, in a sentence. */
+static const struct {
+    const char *mark, *slight, *text;
+} verdicts[] = {
+    [FIGURES_CALIBRATED] = {"Calibrated", "Calibrated",
+                            "as far as these rows can tell, targets fall where its distributions say."},
+    [FIGURES_NARROW] = {"Too sure", "Slightly too sure",
+                        "its intervals hold fewer targets than they promise. Less training or a smaller net may help, "
+                        "more data will."},
+    [FIGURES_WIDE] =
+        {"Too unsure", "Slightly too unsure",
+         "its intervals hold more targets than they promise. It may gain from more epochs or a larger net."},
+    [FIGURES_HIGH] =
+        {"Predicts too high", "Predicts slightly too high",
+         "targets lie low in its distributions. Do these rows come from where the training rows came from?"},
+    [FIGURES_LOW] =
+        {"Predicts too low", "Predicts slightly too low",
+         "targets lie high in its distributions. Do these rows come from where the training rows came from?"},
+    [FIGURES_SHAPE] = {"Another shape", "Slightly another shape",
+                       "the targets are spread differently than it says; the PIT histogram shows where."},
+};
+
+static const char *verdict_mark(const struct figures_target *t)
+{
+    return t->ks < SLIGHT_KS ? verdicts[t->verdict].slight : verdicts[t->verdict].mark;
+}
+
+/* Beside the words how large it is: with many rows the smallest distance is more than chance. */
+static void put_verdict(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
+{
+    const struct figures_target *t = &e->figures->targets[d];
+    bool good = t->verdict == FIGURES_CALIBRATED;
+    (void)ebm_buf_printf(html, "<div class=\"verdict%s\"><p><span class=\"mark\">%s %s</span>", good ? "" : " bad",
+                         good ? "&#10003;" : "&#9651;", verdict_mark(t));
+    if (e->figures->D > 1) {
+        (void)ebm_buf_text(html, " (");
+        put_name(e, d, html);
+        (void)ebm_buf_text(html, ")");
+    }
+    (void)ebm_buf_printf(html, ": %s", verdicts[t->verdict].text);
+    if (!good)
+        (void)ebm_buf_printf(html,
+                             " The largest gap between how many targets should lie below a point of the distribution "
+                             "and how many do is %.1f %%; chance leaves up to %.1f %%.",
+                             100.0 * t->ks, 100.0 * figures_ks_usual(e->figures->n));
+    (void)ebm_buf_text(html, "</p></div>\n");
 }
 
 /* ---- head ---- */
@@ -66,17 +95,8 @@ static void put_head(const struct evaluation *e, struct ebm_buf *html)
     if (evaluation_draws(e) > 0)
         (void)ebm_buf_printf(html, ", %u draws a row", evaluation_draws(e));
     (void)ebm_buf_text(html, ".</p>\n");
-    for (uint32_t d = 0; d < e->figures->D && d < PAGE_TARGETS; d++) {
-        enum figures_verdict verdict = e->figures->targets[d].verdict;
-        bool good = verdict == FIGURES_CALIBRATED;
-        (void)ebm_buf_printf(html, "<div class=\"verdict%s\"><p><span class=\"mark\">%s %s</span>", good ? "" : " bad",
-                             good ? "&#10003;" : "&#9651;", verdicts[verdict].mark);
-        if (e->figures->D > 1) {
-            (void)ebm_buf_text(html, " on ");
-            put_name(e, d, html);
-        }
-        (void)ebm_buf_printf(html, ": %s</p></div>\n", verdicts[verdict].text);
-    }
+    for (uint32_t d = 0; d < e->figures->D && d < PAGE_TARGETS; d++)
+        put_verdict(e, d, html);
     (void)ebm_buf_text(html, "</header>\n<main>\n");
 }
 
@@ -114,6 +134,9 @@ static void put_target_tiles(const struct evaluation *e, uint32_t d, struct ebm_
                    "Targets that the 90 % intervals hold; beside it how far chance alone moves it.");
     put_tile(html, "Width of the middle 90 %", t->mean_width[2], "",
              "On average. Narrow is good, as long as it holds what it promises.");
+    (void)snprintf(beside, sizeof beside, " <small>usual &lt; %.3f</small>", figures_ks_usual(e->figures->n));
+    put_tile(html, "Distance of the PIT from flat", t->ks, beside,
+             "Kolmogorov-Smirnov; 19 of 20 calibrated models stay below what stands beside it.");
 }
 
 static void put_tiles(const struct evaluation *e, struct ebm_buf *html)
@@ -148,10 +171,8 @@ static void put_intervals(const struct evaluation *e, uint32_t d, struct ebm_buf
                              100.0 * figures_share_error(score_levels[i], e->figures->n),
                              html_format(t->mean_width[i], space[0]), html_format(t->own_width[i], space[1]));
     (void)ebm_buf_printf(html,
-                         "</tbody></table></div><p class=\"sub\">Mean predicted standard deviation %s. "
-                         "Kolmogorov-Smirnov distance of the PIT %.3f; 19 of 20 calibrated models stay below %.3f on "
-                         "so many rows.</p></div>\n",
-                         html_format(t->mean_std, space[0]), t->ks, figures_ks_usual(e->figures->n));
+                         "</tbody></table></div><p class=\"sub\">Mean predicted standard deviation %s.</p></div>\n",
+                         html_format(t->mean_std, space[0]));
 }
 
 /* Of several targets, one line each. */
@@ -171,7 +192,7 @@ static void put_target_table(const struct evaluation *e, struct ebm_buf *html)
                              html_format(t->crps, space[0]), html_format(t->rmse, space[1]),
                              html_format(t->mae, space[2]), 100.0 * t->coverage[2],
                              html_format(t->mean_width[2], space[3]), t->ks,
-                             t->verdict == FIGURES_CALIBRATED ? "" : " bad", verdicts[t->verdict].mark);
+                             t->verdict == FIGURES_CALIBRATED ? "" : " bad", verdict_mark(t));
     }
     (void)ebm_buf_text(html, "</tbody></table></div></div>\n");
 }

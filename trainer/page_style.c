@@ -20,11 +20,13 @@ const char *const page_style[] = {
     ".card,.tile,.verdict{background:var(--card);border:1px solid var(--edge);border-radius:10px;padding:16px}\n",
     ".verdict{margin-top:16px;border-left:4px solid var(--good)}.verdict.bad{border-left-color:var(--bad)}"
     ".verdict p{margin:0}.mark{font-weight:700;color:var(--good)}.bad .mark,.mark.bad{color:var(--bad)}\n",
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,236px),1fr));gap:12px;margin:12px 0 0}\n",
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,236px),1fr));gap:12px;"
+    "margin:12px 0 0}\n",
     ".tile .label{color:var(--soft);font-size:14px}.tile .value{font-size:30px;line-height:1.25;font-weight:600}"
     ".tile .value small{font-size:15px;font-weight:400;color:var(--soft)}"
     ".tile p{margin:4px 0 0;font-size:14px;color:var(--soft)}\n",
-    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));gap:12px;margin-top:12px}\n",
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:12px;"
+    "margin-top:12px}.card .sub{font-size:14px;margin:0 0 8px}\n",
     ".card{min-width:0;margin:0}.card.wide{margin-top:12px}figure.card{display:flex;flex-direction:column}"
     "figcaption p{font-size:14px;color:var(--soft);margin:0 0 8px}figure details{margin-top:auto}\n",
     "svg{display:block;width:100%;height:auto;overflow:visible}svg text{font-size:12px;fill:var(--soft)}"
