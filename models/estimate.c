@@ -13,8 +13,6 @@
 #include "core/sobol.h"
 #include "models/reliable.h"
 
-#define DEFENSIVE_SHARE 0.1 /* of the draws by Sobol points: docs/MATHEMATICS.md */
-
 /* ---- queries ---- */
 
 static enum ebm_status choose_estimator(const struct ebm_query *query, const struct ebm_net_desc *net,
@@ -75,7 +73,7 @@ static void choose_draws(const struct ebm_query *query, struct ebm_resolved_quer
 static void choose_weights(const struct ebm_query *query, struct ebm_estimate_spec *spec)
 {
     spec->scheme = query->scheme;
-    spec->defensive = query->scheme == EBM_SCHEME_SOBOL ? DEFENSIVE_SHARE : 0.0;
+    spec->defensive = query->scheme == EBM_SCHEME_SOBOL ? EBM_DEFENSIVE_SHARE : 0.0;
     spec->target_ess = query->target_ess;
     spec->max_samples = query->max_samples;
     spec->smooth_weights = query->smooth_weights;

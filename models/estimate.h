@@ -11,6 +11,8 @@
 #include "models/model.h"
 #include "models/refine.h"
 
+#define EBM_DEFENSIVE_SHARE 0.1 /* of the draws by Sobol points, for a wide Gaussian: docs/MATHEMATICS.md */
+
 #define EBM_OUTPUT_MAP(X)                                                                                              \
     X(MEAN, "mean")                                                                                                    \
     X(STD, "std")                                                                                                      \

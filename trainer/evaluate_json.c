@@ -3,12 +3,13 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/sobol.h"
 #include "trainer/evaluate.h"
 #include "trainer/html.h"
 
 uint32_t evaluation_draws(const struct evaluation *e)
 {
-    return e->config->net.has_energy ? e->spec->samples : 0;
+    return e->config->net.has_energy ? ebm_sobol_count(e->spec->samples) : 0;
 }
 
 const char *evaluation_estimator(const struct evaluation *e)

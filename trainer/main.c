@@ -60,7 +60,7 @@ static const struct args_option evaluate_options[] = {
      .value = "NAME",
      .help = "as published: toy1, set2: KL divergence from the known density; toy2: NLL of --data on a grid"},
     {.name = "grid", .value = "LOWER,UPPER,POINTS", .help = "NLL of --data by a sum over such targets, without draws"},
-    {.name = "num-samples", .value = "N", .help = "draws a row (default: 16384)"},
+    {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 16384)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "missing", .value = "drop|error", .help = "rows with missing values (default: error)"},
     {.name = "threads", .value = "N", .help = "default: the cores, at most 8"},
@@ -76,7 +76,7 @@ static const struct args_option predict_options[] = {
     {.name = "input", .value = "X1,X2,...", .help = "one input, its numbers in the model's order"},
     {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, or an .npy; a prediction a row"},
     {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
-    {.name = "num-samples", .value = "N", .help = "draws a row (default: 4096)"},
+    {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "output", .value = "FILE", .help = "writes the predictions there as CSV"},
 };

@@ -299,6 +299,7 @@ enum ebm_status predict_command(const struct args *args, struct ebm_error *reter
         status = args_number(args, "seed", 0, (1ull << 53) - 1, &seed, reterr);
     o.query = (struct ebm_query){.outputs = EBM_OUTPUT(MEAN) | EBM_OUTPUT(STD) | EBM_OUTPUT(QUANTILES),
                                  .num_samples = (uint32_t)samples,
+                                 .scheme = EBM_SCHEME_SOBOL,
                                  .seed = seed,
                                  .n_quantiles = QUANTILES,
                                  .quantiles = told_quantiles};

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "core/rng.h"
+#include "core/sobol.h"
 #include "trainer/crps.h"
 
 #define DRAW_BYTES (16u << 20) /* of a block's draws, about: fewer rows where they would take more */
@@ -274,6 +275,8 @@ static struct ebm_resolved_query query_of(const struct job *job)
 {
     struct ebm_resolved_query query = {.query = {.num_samples = job->spec->samples, .seed = job->spec->seed}};
     query.spec.estimator = score_estimator(job->spec->config);
+    query.spec.scheme = EBM_SCHEME_SOBOL;
+    query.spec.defensive = EBM_DEFENSIVE_SHARE;
     if (!wants_targets(job))
         return query;
     query.spec.probabilities = probabilities;
@@ -319,7 +322,9 @@ static uint32_t rows_of_block(const struct job *job)
 enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, const struct dataset *data,
                            const uint32_t *rows, uint32_t n, const struct score_rows *out)
 {
-    struct job job = {.spec = spec, .data = data, .rows = rows, .n = n, .out = out};
+    struct score_spec whole = *spec;
+    struct job job = {.spec = &whole, .data = data, .rows = rows, .n = n, .out = out};
+    whole.samples = ebm_sobol_count(spec->samples);
     EBM_ASSERT(data->X == spec->config->input.size && data->D == spec->config->target.dim);
     EBM_ASSERT((out->targets == NULL) == (out->doubts == NULL));
     job.block_rows = rows_of_block(&job);

@@ -15,7 +15,7 @@ struct score_spec {
     const struct ebm_config *config; /* units */
     const struct dataset_jitter
         *jitter;      /* rows that it moves are scored by the mean density of their bin; may be NULL */
-    uint32_t samples; /* draws a row for log Z and the mean */
+    uint32_t samples; /* draws a row for log Z and the mean, by Sobol points: rounded up to 8, 16, 32, ... */
     uint64_t seed;
 };
 
