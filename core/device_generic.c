@@ -404,6 +404,17 @@ static bool draw_mixture(struct ebm_ctx *ctx, const struct ebm_task *task, uint3
     return wanted;
 }
 
+/* No density outside of the bounds: f is only a network's output there. */
+static bool is_inside(const struct ebm_net_desc *net, const float *y)
+{
+    for (uint32_t d = 0; d < net->D; d++) {
+        const struct ebm_support *support = &net->support[d];
+        if (support->kind == EBM_SUPPORT_BOUNDED && !(y[d] >= (float)support->lower && y[d] <= (float)support->upper))
+            return false;
+    }
+    return true;
+}
+
 /* log q, where there is a proposal, and f, unless the mixture answers, at the task's targets. False: no longer wanted.
  */
 static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
@@ -421,6 +432,11 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
         task->h_log_q[m] = ctx->has_density && ctx->plan->net.K > 0 ? ctx->log_q.p[m] : NAN;
         if (by_energy)
             task->h_f[m] = ctx->f.p[m];
+        if (is_inside(&ctx->plan->net, task->h_y + (size_t)m * ctx->plan->net.D))
+            continue;
+        task->h_log_q[m] = ctx->plan->net.K > 0 ? -INFINITY : NAN;
+        if (by_energy)
+            task->h_f[m] = -INFINITY;
     }
     return wanted;
 }

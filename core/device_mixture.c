@@ -2,10 +2,12 @@
  * bisection; for a scalar target what has no closed form (mode, entropy, region) by panels of log q.
  *
  * With more dimensions the mode is climbed to from the best means by the fixed point of the gradient (Carreira-Perpinan
- * 2000): y_d = sum_k r_k mean_kd / var_kd / sum_k r_k / var_kd, r_k the components' shares of the density at y. */
+ * 2000): y_d += sum_k r_k / std_kd (-z_kd) / sum_k r_k / var_kd, r_k the components' shares of the density at y, z_kd
+ * the pull of the component's own slope: (y_d - mean_kd) / std_kd on the line and within bounds. */
 #include <math.h>
 
 #include "core/device_internal.h"
+#include "core/support.h"
 
 #define CLIMBS 4u /* the means with the highest density */
 #define CLIMB_STEPS 200
@@ -16,11 +18,29 @@ static double weight_of(const struct ebm_mixture *q, uint32_t k)
     return exp((double)q->log_weight[k]);
 }
 
+/* A component's own moments on a coordinate: within the bounds, or of the angle in [lower, upper). */
+struct component {
+    double mean, variance;
+};
+
+static struct component component_of(const struct ebm_mixture *q, uint32_t d, uint32_t k)
+{
+    double mean = (double)q->mean[d * q->K + k], std = (double)q->std[d * q->K + k];
+    struct component c = {mean, std * std};
+    if (q->confined != NULL && q->support[d].kind == EBM_SUPPORT_PERIODIC)
+        ebm_wrapped_moments(&q->support[d], mean, std, &c.mean, &c.variance);
+    if (q->confined == NULL || q->support[d].kind != EBM_SUPPORT_BOUNDED)
+        return c;
+    struct ebm_truncated t;
+    ebm_truncated_init(&t, &q->support[d], mean, std);
+    return (struct component){t.anchor + std * t.first, std * std * t.variance};
+}
+
 static double mean_of(const struct ebm_mixture *q, uint32_t d)
 {
     double mean = 0.0;
     for (uint32_t k = 0; k < q->K; k++)
-        mean += weight_of(q, k) * (double)q->mean[d * q->K + k];
+        mean += weight_of(q, k) * component_of(q, d, k).mean;
     return mean;
 }
 
@@ -28,9 +48,9 @@ static double covariance_of(const struct ebm_mixture *q, uint32_t d, uint32_t e,
 {
     double sum = 0.0;
     for (uint32_t k = 0; k < q->K; k++) {
-        double std = (double)q->std[d * q->K + k];
-        double off = ((double)q->mean[d * q->K + k] - mean_d) * ((double)q->mean[e * q->K + k] - mean_e);
-        sum += weight_of(q, k) * (off + (d == e ? std * std : 0.0));
+        struct component one = component_of(q, d, k), other = d == e ? one : component_of(q, e, k);
+        double off = (one.mean - mean_d) * (other.mean - mean_e);
+        sum += weight_of(q, k) * (off + (d == e ? one.variance : 0.0));
     }
     return sum;
 }
@@ -59,10 +79,8 @@ static double density_at(const struct ebm_mixture *q, const double *y, double *r
     double parts[LIMIT_COMPONENTS], max = -INFINITY, sum = 0.0;
     for (uint32_t k = 0; k < q->K; k++) {
         parts[k] = (double)q->log_const[k];
-        for (uint32_t d = 0; d < q->D; d++) {
-            double z = (y[d] - (double)q->mean[d * q->K + k]) * (double)q->inv_std[d * q->K + k];
-            parts[k] -= 0.5 * z * z;
-        }
+        for (uint32_t d = 0; d < q->D; d++)
+            parts[k] += ebm_mixture_score(q, d, k, y[d]).log_density;
         max = fmax(max, parts[k]);
     }
     for (uint32_t k = 0; k < q->K; k++)
@@ -70,6 +88,16 @@ static double density_at(const struct ebm_mixture *q, const double *y, double *r
     for (uint32_t k = 0; ret_shares != NULL && k < q->K; k++)
         ret_shares[k] = exp(parts[k] - max) / sum;
     return max + log(sum);
+}
+
+/* The nearest place within the support. */
+static double inside(const struct ebm_mixture *q, uint32_t d, double y)
+{
+    if (q->confined == NULL || q->support[d].kind == EBM_SUPPORT_REAL)
+        return y;
+    if (q->support[d].kind == EBM_SUPPORT_PERIODIC)
+        return ebm_support_return(&q->support[d], y);
+    return fmin(fmax(y, q->support[d].lower), q->support[d].upper);
 }
 
 static void climb(const struct ebm_mixture *q, double *y)
@@ -81,12 +109,13 @@ static void climb(const struct ebm_mixture *q, double *y)
         for (uint32_t d = 0; d < q->D; d++) {
             double above = 0.0, below = 0.0;
             for (uint32_t k = 0; k < q->K; k++) {
-                double precision = (double)q->inv_std[d * q->K + k] * (double)q->inv_std[d * q->K + k];
-                above += shares[k] * precision * (double)q->mean[d * q->K + k];
-                below += shares[k] * precision;
+                double inv_std = (double)q->inv_std[d * q->K + k];
+                above -= shares[k] * inv_std * ebm_mixture_score(q, d, k, y[d]).pull;
+                below += shares[k] * inv_std * inv_std;
             }
-            moved = fmax(moved, fabs(above / below - y[d]) * sqrt(below));
-            y[d] = above / below;
+            double to = inside(q, d, y[d] + above / below);
+            moved = fmax(moved, fabs(to - y[d]) * sqrt(below));
+            y[d] = to;
         }
     }
 }
@@ -94,7 +123,7 @@ static void climb(const struct ebm_mixture *q, double *y)
 static void mean_vector(const struct ebm_mixture *q, uint32_t k, double *ret_y)
 {
     for (uint32_t d = 0; d < q->D; d++)
-        ret_y[d] = (double)q->mean[d * q->K + k];
+        ret_y[d] = inside(q, d, (double)q->mean[d * q->K + k]);
 }
 
 static void answer_mode(const struct ebm_mixture *q, double *ret_mode)

@@ -104,6 +104,15 @@ struct ebm_kernels {
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
     }
 
+/* Coordinate d of component k at y, in double: log of its density but for the constant, and derivatives of that
+ * density, constant and all. mixture.c */
+struct ebm_score {
+    double log_density;
+    double pull;         /* -std d/dy */
+    double mean, spread; /* std d/d mean, 2 d/d log variance */
+};
+struct ebm_score ebm_mixture_score(const struct ebm_mixture *q, uint32_t d, uint32_t k, double y);
+
 /* A draw of a component that is_far, of one word. mixture.c */
 float ebm_confined_far(const struct ebm_confined *component, const struct ebm_support *support, uint32_t word);
 

@@ -196,55 +196,12 @@ static void sobol_words(uint32_t *words, size_t word_stride, const struct ebm_so
             words[d * word_stride + l] = ebm_sobol_word(set, d, first + l);
 }
 
-/* A coordinate of one component at y: log of its density but for the constant, and that one's gradient: `mean` is std
- * times d/d mean, `spread` twice d/d log variance. */
-struct score {
-    double log_density, mean, spread;
-};
-
-static struct score bounded_score(const struct ebm_confined *c, double y, double inv_std)
-{
-    double t = (y - (double)c->anchor) * inv_std, square = t * (t + (double)c->slope);
-    return (struct score){-0.5 * square, t - (double)c->first, square - (double)c->second};
-}
-
-static struct score periodic_score(const struct ebm_mixture *q, uint32_t d, uint32_t k, double y)
-{
-    const struct ebm_confined *c = &q->confined[d * q->K + k];
-    double period = q->support[d].upper - q->support[d].lower, off = y - (double)q->mean[d * q->K + k];
-    double inv_std = (double)q->inv_std[d * q->K + k], sum = 0.0, first = 0.0, second = 0.0;
-    off -= period * round(off / period);
-    if (c->images == 0) {
-        double turn = 2.0 * M_PI / (period * inv_std), angle = 2.0 * M_PI * off / period, h = (double)c->harmonic;
-        double all = 1.0 + h * cos(angle);
-        return (struct score){log(all), h * turn * sin(angle) / all, -h * turn * turn * cos(angle) / all};
-    }
-    for (int j = -(int)c->images; j <= (int)c->images; j++) {
-        double z = (off + j * period) * inv_std, mass = exp(-0.5 * (z * z - off * off * inv_std * inv_std));
-        sum += mass;
-        first += mass * z;
-        second += mass * z * z;
-    }
-    return (struct score){log(sum) - 0.5 * off * off * inv_std * inv_std, first / sum, second / sum - 1.0};
-}
-
-static struct score score_of(const struct ebm_mixture *q, uint32_t d, uint32_t k, double y)
-{
-    size_t at = (size_t)d * q->K + k;
-    if (q->confined != NULL && q->support[d].kind == EBM_SUPPORT_BOUNDED)
-        return bounded_score(&q->confined[at], y, (double)q->inv_std[at]);
-    if (q->confined != NULL && q->support[d].kind == EBM_SUPPORT_PERIODIC)
-        return periodic_score(q, d, k, y);
-    double z = (y - (double)q->mean[at]) * (double)q->inv_std[at];
-    return (struct score){-0.5 * z * z, z, z * z - 1.0};
-}
-
 /* log of component k's weighted density at lane l */
 static double component(const struct ebm_mixture *q, const float *y, size_t stride, uint32_t l, uint32_t k)
 {
     double sum = (double)q->log_const[k];
     for (uint32_t d = 0; d < q->D; d++)
-        sum += score_of(q, d, k, (double)y[d * stride + l]).log_density;
+        sum += ebm_mixture_score(q, d, k, (double)y[d * stride + l]).log_density;
     return sum;
 }
 
@@ -272,7 +229,7 @@ static void mixture_backward(struct ebm_mixture_grad *grad, const struct ebm_mix
             grad->dlogit[k] += g * (r - exp((double)q->log_weight[k]));
             for (uint32_t d = 0; d < q->D; d++) {
                 size_t at = (size_t)d * q->K + k;
-                struct score score = score_of(q, d, k, (double)y[d * stride + l]);
+                struct ebm_score score = ebm_mixture_score(q, d, k, (double)y[d * stride + l]);
                 grad->dmean[at] += g * r * score.mean * (double)q->inv_std[at];
                 grad->dlog_variance[at] += g * r * 0.5 * score.spread;
             }

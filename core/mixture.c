@@ -90,6 +90,51 @@ static double bind_coordinate(const struct ebm_support *support, float *mean, do
     return bind_periodic(c, support, std);
 }
 
+/* ---- one coordinate ---- */
+
+static struct ebm_score bounded_score(const struct ebm_confined *c, double y, double inv_std)
+{
+    double t = (y - (double)c->anchor) * inv_std, square = t * (t + (double)c->slope);
+    return (struct ebm_score){-0.5 * square, t + c->alpha, t - (double)c->first, square - (double)c->second};
+}
+
+static struct ebm_score harmonic_score(const struct ebm_confined *c, double turns)
+{
+    double turn = 2.0 * M_PI / (double)c->ratio, angle = 2.0 * M_PI * turns, h = (double)c->harmonic;
+    double all = 1.0 + h * cos(angle), first = h * turn * sin(angle) / all;
+    return (struct ebm_score){log(all), first, first, -h * turn * turn * cos(angle) / all};
+}
+
+static struct ebm_score periodic_score(const struct ebm_confined *c, const struct ebm_support *support, double off,
+                                       double inv_std)
+{
+    double period = support->upper - support->lower, sum = 0.0, first = 0.0, second = 0.0;
+    off -= period * round(off / period);
+    if (c->images == 0)
+        return harmonic_score(c, off / period);
+    for (int j = -(int)c->images; j <= (int)c->images; j++) {
+        double z = (off + j * period) * inv_std, mass = exp(-0.5 * (z * z - off * off * inv_std * inv_std));
+        sum += mass;
+        first += mass * z;
+        second += mass * z * z;
+    }
+    return (struct ebm_score){log(sum) - 0.5 * off * off * inv_std * inv_std, first / sum, first / sum,
+                              second / sum - 1.0};
+}
+
+struct ebm_score ebm_mixture_score(const struct ebm_mixture *q, uint32_t d, uint32_t k, double y)
+{
+    size_t at = (size_t)d * q->K + k;
+    double inv_std = (double)q->inv_std[at], off = y - (double)q->mean[at], z = off * inv_std;
+    if (q->confined != NULL && q->support[d].kind == EBM_SUPPORT_BOUNDED)
+        return bounded_score(&q->confined[at], y, inv_std);
+    if (q->confined != NULL && q->support[d].kind == EBM_SUPPORT_PERIODIC)
+        return periodic_score(&q->confined[at], &q->support[d], off, inv_std);
+    return (struct ebm_score){-0.5 * z * z, z, z, z * z - 1.0};
+}
+
+/* ---- the whole ---- */
+
 bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, const float *log_variance,
                       const float *log_weight, const struct ebm_support *support, uint32_t D, uint32_t K)
 {

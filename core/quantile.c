@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/support.h"
 #include "core/vecmath.h"
 
 #define DIGIT_BITS 11
@@ -80,14 +81,36 @@ void ebm_quantile_weighted(double *ret, size_t stride, const double *probabiliti
     }
 }
 
+/* A component's mass below y (side -1) or above (side 1) within the support. */
+static double confined_tail(const struct ebm_mixture *q, uint32_t d, uint32_t k, double y, double side)
+{
+    const struct ebm_support *support = &q->support[d];
+    double mean = (double)q->mean[d * q->K + k], std = (double)q->std[d * q->K + k];
+    if (support->kind == EBM_SUPPORT_PERIODIC)
+        return side < 0.0 ? ebm_wrapped_share(support, mean, std, support->lower, y)
+                          : ebm_wrapped_share(support, mean, std, y, support->upper);
+    const struct ebm_confined *c = &q->confined[d * q->K + k];
+    double z = (y - mean) / std;
+    if (!c->is_far)
+        return (side < 0.0 ? ebm_normal_between((support->lower - mean) / std, z)
+                           : ebm_normal_between(z, (support->upper - mean) / std)) /
+               c->mass;
+    struct ebm_truncated t;
+    ebm_truncated_init(&t, support, mean, std);
+    double at = fmin(fmax((y - t.anchor) / std, t.from), t.to);
+    return side < 0.0 ? ebm_truncated_share(&t, t.from, at) : ebm_truncated_share(&t, at, t.to);
+}
+
 /* The mass beyond y, below (side -1) or above (side 1), each without cancellation. The weights are floats: `total` is
  * what they sum to. */
 static double mixture_tail(const struct ebm_mixture *q, uint32_t d, double y, double side, double total)
 {
     double sum = 0.0;
+    bool is_line = q->confined == NULL || q->support[d].kind == EBM_SUPPORT_REAL;
     for (uint32_t k = 0; k < q->K; k++) {
         double z = (y - (double)q->mean[d * q->K + k]) * (double)q->inv_std[d * q->K + k];
-        sum += exp((double)q->log_weight[k]) * 0.5 * erfc(side * z * M_SQRT1_2);
+        sum += exp((double)q->log_weight[k]) *
+               (is_line ? 0.5 * erfc(side * z * M_SQRT1_2) : confined_tail(q, d, k, y, side));
     }
     return sum / total;
 }
@@ -116,6 +139,10 @@ void ebm_quantile_mixture(double *ret, size_t stride, const double *probabilitie
         low = fmin(low, mean - reach);
         high = fmax(high, mean + reach);
         total += exp((double)q->log_weight[k]);
+    }
+    if (q->confined != NULL && q->support[d].kind != EBM_SUPPORT_REAL) {
+        low = q->support[d].lower;
+        high = q->support[d].upper;
     }
     for (uint32_t p = 0; p < n_p; p++)
         ret[p * stride] = mixture_quantile(q, d, probabilities[p], low, high, total);

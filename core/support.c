@@ -107,8 +107,7 @@ void ebm_truncated_init(struct ebm_truncated *ret, const struct ebm_support *sup
     ret->variance = integral[2] / integral[0];
 }
 
-/* Mass of a standard normal between two numbers. */
-static double normal_between(double from, double to)
+double ebm_normal_between(double from, double to)
 {
     double low = from > 0.0 ? -to : from, high = from > 0.0 ? -from : to;
     return 0.5 * (erfc(-high * M_SQRT1_2) - erfc(-low * M_SQRT1_2));
@@ -120,7 +119,7 @@ double ebm_truncated_share(const struct ebm_truncated *t, double from, double to
     if (!(to > from))
         return 0.0;
     if (t->alpha == 0.0)
-        return fmin(normal_between(from, to) * sqrt(2.0 * M_PI) / t->integral, 1.0);
+        return fmin(ebm_normal_between(from, to) * sqrt(2.0 * M_PI) / t->integral, 1.0);
     double near = t->alpha > 0.0 ? from : -to, alpha = fabs(t->alpha);
     integrate(alpha + near, to - from, 1.0, 0.0, part);
     return fmin(exp(-near * (0.5 * near + alpha)) * part[0] / t->integral, 1.0);
@@ -166,7 +165,7 @@ double ebm_wrapped_share(const struct ebm_support *support, double mean, double 
     int first, last;
     image_range(period, center, std, from, to, &first, &last);
     for (int j = first; j <= last; j++)
-        sum += normal_between((from + j * period - center) / std, (to + j * period - center) / std);
+        sum += ebm_normal_between((from + j * period - center) / std, (to + j * period - center) / std);
     return sum;
 }
 
@@ -174,7 +173,7 @@ double ebm_wrapped_share(const struct ebm_support *support, double mean, double 
 static void image_moments(double half, double center, double std, double moments[3])
 {
     const double scale = 1.0 / sqrt(2.0 * M_PI);
-    double a = (-half - center) / std, b = (half - center) / std, mass = normal_between(a, b);
+    double a = (-half - center) / std, b = (half - center) / std, mass = ebm_normal_between(a, b);
     double phi_a = scale * exp(-0.5 * a * a), phi_b = scale * exp(-0.5 * b * b);
     moments[0] += mass;
     moments[1] += center * mass + std * (phi_a - phi_b);

@@ -22,6 +22,9 @@ void ebm_support_return_all(const struct ebm_support *support, uint32_t D, float
 /* Some coordinate is no line. NULL: none. */
 bool ebm_support_is_confined(const struct ebm_support *support, uint32_t D);
 
+/* Mass of a standard normal between two numbers, by the side where erfc does not cancel. */
+double ebm_normal_between(double from, double to);
+
 struct ebm_truncated {
     double anchor, alpha, std;
     double from, to;      /* t at lower and upper */

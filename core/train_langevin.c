@@ -2,12 +2,14 @@
  *
  *   y <- y + (a^2 / 2) grad_y f(x, y) + a eps,      eps ~ N(0, 1),      langevin_steps times
  *
- * a is given in the target's units, so each coordinate has its own in standardised ones. eps of step t and chain m is
- * draw m of the row under a seed derived for t: a function of (seed, row, m, t). No gradient runs through the chain;
- * each tile of chains walks all its steps before the next tile begins. */
+ * Chains stay inside: a step beyond a bound is reflected there, an angle wrapped. a is given in the target's units, so
+ * each coordinate has its own in standardised ones. eps of step t and chain m is draw m of the row under a seed derived
+ * for t: a function of (seed, row, m, t). No gradient runs through the chain; each tile of chains walks all its steps
+ * before the next tile begins. */
 #include <math.h>
 #include <string.h>
 
+#include "core/support.h"
 #include "core/train_internal.h"
 
 /* a eps of one step, as a mixture of one component. */
@@ -37,6 +39,7 @@ static void walk(const struct ebm_chunk *c, uint32_t b, const struct ebm_y_tile 
             for (size_t i = (size_t)d * tile->lanes; i < (size_t)(d + 1) * tile->lanes; i++)
                 tile->y[i] += half * gradient[i] + moves[i];
         }
+        ebm_support_return_all(c->plan->net.support, c->plan->net.D, tile->y, tile->lanes, tile->lanes);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/support.h"
 #include "core/train_internal.h"
 
 /* ---- candidates ---- */
@@ -54,7 +55,8 @@ static bool true_target(const struct ebm_chunk *c, uint32_t b, float *lanes, flo
     if (c->loss != EBM_LOSS_NCE_PLUS)
         return true;
     for (uint32_t d = 0; rows->h_label_noise != NULL && d < D; d++)
-        ret_y[d] = y[d] + rows->h_label_noise[(size_t)b * D + d];
+        ret_y[d] = (float)ebm_support_return(&c->plan->net.support[d],
+                                             (double)(y[d] + rows->h_label_noise[(size_t)b * D + d]));
     if (rows->h_label_noise != NULL)
         return true;
     if (!bind_fixed(c, &c->ctx->train.label, y, c->spec->sigmas, c->spec->n_sigmas, c->spec->beta, &noise))

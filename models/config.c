@@ -4,7 +4,7 @@
  *        -> config_net.c: do the layers connect, where do their numbers lie
  *
  * Every reader answers with the key where it failed; its caller puts the section before it, so the error's `where` is
- * the whole path. What a later version may serve (images, bounded targets, ensembles, other layers) is refused by name.
+ * the whole path. What a later version may serve (images, ensembles, other layers) is refused by name.
  * Guarantees: an accepted configuration is complete (statistics filled, sizes connected, all within limits.h); a
  * refused one leaves nothing behind. No I/O; any thread. */
 #include "models/config.h"
@@ -333,49 +333,118 @@ static enum ebm_status read_input(const struct reader *r, json_t *object)
 
 /* ---- target ---- */
 
-static enum ebm_status check_support(const struct reader *r, const json_t *support)
+static const char *const support_words[] = {
+    [EBM_SUPPORT_REAL] = "real",
+    [EBM_SUPPORT_BOUNDED] = "bounded",
+    [EBM_SUPPORT_PERIODIC] = "periodic",
+};
+
+const char *ebm_support_word(enum ebm_support_kind kind)
 {
-    if (!json_is_string(support))
-        return wrong_type(r, "support", "a string", support);
-    const char *word = json_string_value(support);
-    if (strcmp(word, "bounded") == 0 || strcmp(word, "periodic") == 0)
-        return ebm_error_set(r->reterr, EBM_INVALID, "support", "\"%s\" is " NOT_AVAILABLE, word);
-    if (strcmp(word, "real") != 0)
-        return ebm_error_set(r->reterr, EBM_INVALID, "support", "\"%.32s\", expected \"real\"", word);
+    return support_words[kind];
+}
+
+static enum ebm_status read_support_word(const struct reader *r, const json_t *json, enum ebm_support_kind *ret_kind)
+{
+    if (!json_is_string(json))
+        return wrong_type(r, "support", "a string", json);
+    for (size_t i = 0; i < EBM_COUNT_OF(support_words); i++)
+        if (strcmp(json_string_value(json), support_words[i]) == 0) {
+            *ret_kind = (enum ebm_support_kind)i;
+            return EBM_OK;
+        }
+    return ebm_error_set(r->reterr, EBM_INVALID, "support", "\"%.32s\", expected \"real\", \"bounded\" or \"periodic\"",
+                         json_string_value(json));
+}
+
+/* A word for each dimension, or one for all. */
+static enum ebm_status read_support(const struct reader *r, const json_t *object, struct ebm_target_config *target)
+{
+    const json_t *support = json_object_get(object, "support");
+    target->support = calloc(target->dim, sizeof *target->support);
+    if (!target->support)
+        return no_memory(r);
+    if (json_is_array(support) && json_array_size(support) != target->dim)
+        return ebm_error_set(r->reterr, EBM_INVALID, "support", "has %zu entries, expected %u",
+                             json_array_size(support), target->dim);
+    enum ebm_status status = EBM_OK;
+    for (uint32_t d = 0; support && d < target->dim && status == EBM_OK; d++)
+        status = read_support_word(r, json_is_array(support) ? json_array_get(support, d) : support,
+                                   &target->support[d]);
+    return status;
+}
+
+/* Numbers, or null where a dimension has none: `none` stands for it. New: belongs to the config at once. */
+static enum ebm_status read_ends(const struct reader *r, const json_t *object, const char *key, uint32_t n, double none,
+                                 double **ret_values)
+{
+    const json_t *json = json_object_get(object, key);
+    if (!json)
+        return EBM_OK;
+    if (!json_is_array(json))
+        return wrong_type(r, key, "an array of numbers", json);
+    if (json_array_size(json) != n)
+        return ebm_error_set(r->reterr, EBM_INVALID, key, "has %zu numbers, expected %u", json_array_size(json), n);
+    *ret_values = calloc(n, sizeof **ret_values);
+    if (!*ret_values)
+        return no_memory(r);
+    for (uint32_t i = 0; i < n; i++) {
+        const json_t *number = json_array_get(json, i);
+        if (!json_is_number(number) && !json_is_null(number))
+            return wrong_type(r, key, "numbers, or null where there is none", number);
+        (*ret_values)[i] = json_is_null(number) ? none : json_number_value(number);
+    }
     return EBM_OK;
 }
 
-static enum ebm_status read_support(const struct reader *r, const json_t *object, uint32_t dim)
+/* Dimension d alone. */
+static enum ebm_status check_bounds(const struct reader *r, const struct ebm_target_config *target, uint32_t d)
 {
-    const json_t *support = json_object_get(object, "support");
-    if (!support)
-        return EBM_OK;
-    if (!json_is_array(support))
-        return check_support(r, support);
-    if (json_array_size(support) != dim)
-        return ebm_error_set(r->reterr, EBM_INVALID, "support", "has %zu entries, expected %u",
-                             json_array_size(support), dim);
-    enum ebm_status status = EBM_OK;
-    for (uint32_t i = 0; i < dim && status == EBM_OK; i++)
-        status = check_support(r, json_array_get(support, i));
-    return status;
+    bool has_lower = target->lower && isfinite(target->lower[d]),
+         has_upper = target->upper && isfinite(target->upper[d]);
+    if (target->support[d] != EBM_SUPPORT_REAL && (!has_lower || !has_upper))
+        return ebm_error_set(r->reterr, EBM_INVALID, has_lower ? "upper" : "lower",
+                             "dimension %u is %s: it needs numbers in lower and upper", d,
+                             support_words[target->support[d]]);
+    if (has_lower != has_upper)
+        return ebm_error_set(r->reterr, EBM_INVALID, has_lower ? "upper" : "lower",
+                             "number %u is null: lower and upper stand together", d);
+    if (has_lower && !(target->lower[d] < target->upper[d]))
+        return ebm_error_set(r->reterr, EBM_INVALID, "lower", "number %u is %g, expected less than upper, %g", d,
+                             target->lower[d], target->upper[d]);
+    if (has_lower && !isfinite(target->upper[d] - target->lower[d]))
+        return ebm_error_set(r->reterr, EBM_INVALID, "lower", "numbers %u of lower and upper are too far apart", d);
+    return EBM_OK;
 }
 
 static enum ebm_status read_bounds(const struct reader *r, const json_t *object, struct ebm_target_config *target)
 {
-    enum ebm_status status = read_numbers(r, object, "lower", target->dim, &target->lower);
+    enum ebm_status status = read_ends(r, object, "lower", target->dim, -INFINITY, &target->lower);
     if (status == EBM_OK)
-        status = read_numbers(r, object, "upper", target->dim, &target->upper);
-    if (status != EBM_OK)
-        return status;
-    if (!target->lower != !target->upper)
+        status = read_ends(r, object, "upper", target->dim, INFINITY, &target->upper);
+    if (status == EBM_OK && !target->lower != !target->upper)
         return ebm_error_set(r->reterr, EBM_INVALID, target->lower ? "upper" : "lower",
                              "is missing: lower and upper stand together");
-    for (uint32_t i = 0; target->lower && i < target->dim; i++)
-        if (!(target->lower[i] < target->upper[i]))
-            return ebm_error_set(r->reterr, EBM_INVALID, "lower", "number %u is %g, expected less than upper, %g", i,
-                                 target->lower[i], target->upper[i]);
-    return EBM_OK;
+    for (uint32_t d = 0; status == EBM_OK && d < target->dim; d++)
+        status = check_bounds(r, target, d);
+    return status;
+}
+
+/* Statistics of angles depend on where the circle is cut: a periodic dimension whose statistics the data would give
+ * gets the middle of its period and the standard deviation of a uniform angle instead. */
+static enum ebm_status read_target_statistics(const struct reader *r, const json_t *object,
+                                              const struct ebm_config_defaults *defaults,
+                                              struct ebm_target_config *target)
+{
+    double means[LIMIT_TARGET_DIM], stds[LIMIT_TARGET_DIM];
+    bool measured = defaults->target_mean && defaults->target_std;
+    for (uint32_t d = 0; measured && d < target->dim; d++) {
+        bool is_periodic = target->support[d] == EBM_SUPPORT_PERIODIC;
+        means[d] = is_periodic ? 0.5 * target->lower[d] + 0.5 * target->upper[d] : defaults->target_mean[d];
+        stds[d] = is_periodic ? (target->upper[d] - target->lower[d]) / sqrt(12.0) : defaults->target_std[d];
+    }
+    return read_statistics(r, object, target->dim, measured ? means : NULL, measured ? stds : NULL, &target->mean,
+                           &target->std);
 }
 
 /* The support as devices read it: standardised, infinite where none is stated. */
@@ -383,15 +452,21 @@ static enum ebm_status settle_support(const struct reader *r, const struct ebm_t
 {
     struct ebm_support *support = calloc(target->dim, sizeof *support);
     if (!support)
-        return ebm_error_set(r->reterr, EBM_NO_MEMORY, "target", "no memory");
-    for (uint32_t d = 0; d < target->dim; d++) {
-        support[d] = (struct ebm_support){EBM_SUPPORT_REAL, -INFINITY, INFINITY};
-        if (target->lower) {
-            support[d].lower = (target->lower[d] - target->mean[d]) / target->std[d];
-            support[d].upper = (target->upper[d] - target->mean[d]) / target->std[d];
-        }
-    }
+        return no_memory(r);
     r->config->net.support = r->config->support = support;
+    for (uint32_t d = 0; d < target->dim; d++) {
+        support[d] = (struct ebm_support){target->support[d], -INFINITY, INFINITY};
+        if (!target->lower || !isfinite(target->lower[d]))
+            continue;
+        support[d].lower = (target->lower[d] - target->mean[d]) / target->std[d];
+        support[d].upper = (target->upper[d] - target->mean[d]) / target->std[d];
+        if (!((float)support[d].lower < (float)support[d].upper) || !isfinite((float)support[d].lower) ||
+            !isfinite((float)support[d].upper))
+            return ebm_error_set(r->reterr, EBM_INVALID, "lower",
+                                 "in units of mean and std number %u is %.9g and upper %.9g: as floats these cannot be "
+                                 "told apart, or are no numbers. Other mean and std may help",
+                                 d, support[d].lower, support[d].upper);
+    }
     return EBM_OK;
 }
 
@@ -406,14 +481,13 @@ static enum ebm_status read_target(const struct reader *r, json_t *object)
     if (status == EBM_OK)
         status = settle_size(r, "dim", defaults->D, &target->dim);
     if (status == EBM_OK)
-        status = read_support(r, object, target->dim);
+        status = read_support(r, object, target);
     if (status == EBM_OK)
         status = read_names(r, object, target->dim, defaults->target_names, &target->names);
     if (status == EBM_OK)
-        status = read_statistics(r, object, target->dim, defaults->target_mean, defaults->target_std, &target->mean,
-                                 &target->std);
-    if (status == EBM_OK)
         status = read_bounds(r, object, target);
+    if (status == EBM_OK)
+        status = read_target_statistics(r, object, defaults, target);
     if (status == EBM_OK)
         status = settle_support(r, target);
     r->config->net.D = target->dim;
@@ -787,6 +861,7 @@ struct ebm_config *ebm_config_free(struct ebm_config *config)
     free_names(config->target.names, config->target.dim);
     free(config->target.mean);
     free(config->target.std);
+    free(config->target.support);
     free(config->target.lower);
     free(config->target.upper);
     free(config->training);

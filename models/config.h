@@ -1,7 +1,7 @@
 /* config.h - the architecture of a model: JSON text <-> plain structs (docs/MODEL_FORMAT.md).
  *
- * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (bounded
- * and periodic targets, members > 1, images, layers other than linear) is refused by name. */
+ * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (members >
+ * 1, images, layers other than linear) is refused by name. */
 #ifndef EBM_MODELS_CONFIG_H
 #define EBM_MODELS_CONFIG_H
 
@@ -16,10 +16,11 @@ struct ebm_input_config {
 };
 
 struct ebm_target_config {
-    uint32_t dim;          /* D */
-    char **names;          /* (D) or NULL */
-    double *mean, *std;    /* (D), 0 and 1 by default */
-    double *lower, *upper; /* (D) or NULL: the recorded support, user's units */
+    uint32_t dim;                   /* D */
+    char **names;                   /* (D) or NULL */
+    double *mean, *std;             /* (D), 0 and 1 by default */
+    enum ebm_support_kind *support; /* (D) */
+    double *lower, *upper;          /* (D) or NULL, user's units; -inf and inf where a real dimension has none */
 };
 
 /* The six nets, in the order of their tensors: enum word, member of struct ebm_net_desc, name, part. */
@@ -75,6 +76,9 @@ struct ebm_config_defaults {
  * layer, and the `out` of the last layer of energy_net and of the proposal's nets, which follow from the rest. */
 enum ebm_status ebm_config_parse(const char *text, size_t length, const struct ebm_config_defaults *defaults,
                                  struct ebm_config **ret_config, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* "bounded". Borrow: static. */
+const char *ebm_support_word(enum ebm_support_kind kind);
 
 /* JSON text, keys in the order of the documentation; numbers so that they read back the same. TOO_LARGE when it would
  * be longer than ebm_config_parse reads. New: free(). */

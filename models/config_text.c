@@ -4,6 +4,7 @@
  * says what a served model does with its numbers. Guarantees: parsing the text gives the same configuration and the
  * same text again, never longer than the parser reads; numbers are the shortest that read back the same. Failed appends
  * are looked at once, at the end. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/buf.h"
@@ -42,7 +43,10 @@ static void put_numbers(struct ebm_buf *buf, const char *key, const double *valu
     put_key(buf, key);
     for (uint32_t i = 0; i < n; i++) {
         (void)ebm_buf_text(buf, i ? ", " : "[");
-        (void)ebm_buf_json_number(buf, values[i]);
+        if (isfinite(values[i]))
+            (void)ebm_buf_json_number(buf, values[i]);
+        else
+            (void)ebm_buf_text(buf, "null"); /* of lower and upper: none */
     }
     (void)ebm_buf_text(buf, "]");
 }
@@ -56,12 +60,23 @@ static void put_input(struct ebm_buf *buf, const struct ebm_input_config *input)
     (void)ebm_buf_text(buf, "}");
 }
 
+static void put_support(struct ebm_buf *buf, const struct ebm_target_config *target)
+{
+    bool is_real = true;
+    for (uint32_t d = 0; d < target->dim; d++)
+        is_real = is_real && target->support[d] == EBM_SUPPORT_REAL;
+    for (uint32_t d = 0; !is_real && d < target->dim; d++)
+        (void)ebm_buf_printf(buf, "%s\"%s\"%s", d ? ", " : ", \"support\": [", ebm_support_word(target->support[d]),
+                             d + 1 == target->dim ? "]" : "");
+}
+
 static void put_target(struct ebm_buf *buf, const struct ebm_target_config *target)
 {
     (void)ebm_buf_printf(buf, ",\n  \"target\": {\"dim\": %u", target->dim);
     put_names(buf, target->names, target->dim);
     put_numbers(buf, "mean", target->mean, target->dim);
     put_numbers(buf, "std", target->std, target->dim);
+    put_support(buf, target);
     put_numbers(buf, "lower", target->lower, target->dim);
     put_numbers(buf, "upper", target->upper, target->dim);
     (void)ebm_buf_text(buf, "}");

@@ -12,6 +12,7 @@
 
 #include "core/sobol.h"
 #include "models/reliable.h"
+#include "models/target.h"
 
 /* ---- queries ---- */
 
@@ -206,13 +207,13 @@ static void finish_moments(struct ebm_prediction *p, const struct ebm_resolved_q
 {
     uint32_t D = target->dim, Q = resolved->spec.n_probabilities;
     for (uint32_t d = 0; d < D; d++) {
-        double shift = target->mean[d], scale = target->std[d];
+        double scale = target->std[d];
         for (uint32_t q = 0; q < Q; q++)
-            p->raw.quantiles[(size_t)q * D + d] = p->raw.quantiles[(size_t)q * D + d] * scale + shift;
+            p->raw.quantiles[(size_t)q * D + d] = ebm_target_unit(target, d, p->raw.quantiles[(size_t)q * D + d]);
         if (p->std != NULL)
             p->std[d] = sqrt(p->raw.variance[d]) * scale;
         p->mcse_mean[d] = p->raw.mcse_mean[d] * scale;
-        p->raw.mean[d] = p->raw.mean[d] * scale + shift;
+        p->raw.mean[d] = ebm_target_unit(target, d, p->raw.mean[d]);
         p->raw.variance[d] *= scale * scale;
     }
 }
@@ -221,12 +222,13 @@ static void finish_samples(struct ebm_prediction *p, uint32_t n, const struct eb
 {
     uint32_t D = target->dim;
     for (size_t i = 0; i < (size_t)n * D; i++)
-        p->samples[i] = (double)p->raw.draws[i] * target->std[i % D] + target->mean[i % D];
+        p->samples[i] = ebm_target_unit(target, (uint32_t)(i % D), (double)p->raw.draws[i]);
     for (size_t i = 0; p->log_weights != NULL && i < n; i++)
         p->log_weights[i] = (double)p->raw.log_weights[i];
 }
 
-/* f and log q -> densities per unit of the target. A mixture stands for p itself: its f is log q. */
+/* f and log q -> densities per unit of the target, -inf outside of its bounds. A mixture stands for p itself: its f is
+ * log q. */
 static void finish_densities(struct ebm_prediction *p, uint32_t n, const struct ebm_target_config *target)
 {
     const float *f = p->estimator == EBM_ESTIMATE_MIXTURE ? p->log_q : p->f;
@@ -339,7 +341,9 @@ static void stage(struct ebm_engine *engine, const struct ebm_config *config, co
     size_t X = config->input.size, D = target->dim;
     ebm_standardize(engine->x + i * X, item->x, config->input.mean, config->input.std, X);
     for (uint32_t g = 0; g < query->n_targets; g++)
-        ebm_standardize(out->y + g * D, item->targets + g * D, target->mean, target->std, D);
+        ebm_target_standardize(target, item->targets + g * D, out->y + g * D);
+    for (uint32_t g = 0; g < query->n_targets; g++)
+        out->targets_outside += ebm_target_outside(target, item->targets + g * D) < D;
     engine->tasks[i] = (struct ebm_task){
         .row = {.seed = query->seed, .row_in_request = item->row_in_request, .samples = query->num_samples},
         .spec = &item->resolved->spec,

@@ -82,6 +82,7 @@ struct ebm_prediction {
     const char *reason; /* why not reliable: a static word, or NULL */
 
     struct ebm_refinement refinement; /* of an ascent, instead of all above */
+    uint32_t targets_outside;         /* targets beyond bounds, where the density is 0 */
     double acceptance;                /* of samples that moved: share of steps that were taken */
 
     /* between ebm_prediction_init and ebm_engine_predict */

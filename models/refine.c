@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "models/estimate.h"
+#include "models/target.h"
 
 static enum ebm_status spread_lengths(const struct ebm_refine_query *query, uint32_t D, struct ebm_arena *arena,
                                       struct ebm_moves *moves, struct ebm_error *reterr)
@@ -111,7 +112,7 @@ void ebm_refinement_stage(struct ebm_refinement *refinement, const struct ebm_re
 {
     uint32_t D = target->dim;
     for (uint32_t i = 0; refinement->candidates != NULL && i < refine->n_candidates; i++)
-        ebm_standardize(refinement->candidates + (size_t)i * D, targets + (size_t)i * D, target->mean, target->std, D);
+        ebm_target_standardize(target, targets + (size_t)i * D, refinement->candidates + (size_t)i * D);
     task->ascent = &refinement->raw;
     task->n_y = refine->n_candidates;
     task->h_y = refine->grid != NULL ? refine->grid : refinement->candidates;
@@ -120,7 +121,7 @@ void ebm_refinement_stage(struct ebm_refinement *refinement, const struct ebm_re
 static void to_units(double *to, const float *from, size_t n, const struct ebm_target_config *target)
 {
     for (size_t i = 0; i < n; i++)
-        to[i] = (double)from[i] * target->std[i % target->dim] + target->mean[i % target->dim];
+        to[i] = ebm_target_unit(target, (uint32_t)(i % target->dim), (double)from[i]);
 }
 
 void ebm_refinement_finish(struct ebm_refinement *refinement, const struct ebm_target_config *target)

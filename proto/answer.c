@@ -164,6 +164,8 @@ static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, 
         (void)ebm_buf_printf(buf, ",\"%s_ignored\":true", answer->ignored);
     if (row->acceptance_rate)
         write_number(buf, ",\"acceptance_rate\":", *row->acceptance_rate);
+    if (row->targets_outside > 0)
+        (void)ebm_buf_printf(buf, ",\"targets_outside\":%" PRIu32, row->targets_outside);
     (void)ebm_buf_text(buf, row->reliable ? ",\"reliable\":true,\"reason\":" : ",\"reliable\":false,\"reason\":");
     if (row->reason)
         (void)ebm_buf_json_text(buf, row->reason);

@@ -43,6 +43,7 @@ struct answer_row {
     double ess, max_weight, pareto_k;
     const double *mcse_mean;       /* (D) */
     const double *acceptance_rate; /* of samples that moved; NULL: they did not */
+    uint32_t targets_outside; /* beyond bounds: their log_prob is null because the density is 0; 0 is not written */
     bool reliable;
     const char *reason; /* a word, or NULL */
 };

@@ -294,7 +294,8 @@ static const char fixed_schemas[] =
     "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
     "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'acceptance_rate':" NUMBER ",'mcse_mean':" NUMBERS
     ",'pareto_k':" NUMBER ",'num_samples_ignored':{'const':true},"
-    "'num_proposals_ignored':{'const':true},'reliable':{'type':'boolean'},"
+    "'num_proposals_ignored':{'const':true},'targets_outside':{'type':'integer','minimum':1},"
+    "'reliable':{'type':'boolean'},"
     "'reason':{'enum':[null,'low_ess','dominant_weight','no_spread','noisy_mean','coarse_energies','not_finite']}}},";
 
 static const char fixed_schemas_2[] =

@@ -291,6 +291,7 @@ static struct answer_row row_of(const struct job *job, uint32_t row)
         .pareto_k = p->pareto_k,
         .mcse_mean = p->mcse_mean,
         .acceptance_rate = job->request.moves_samples ? &p->acceptance : NULL,
+        .targets_outside = p->targets_outside,
         .reliable = p->reliable,
         .reason = p->reason,
     };

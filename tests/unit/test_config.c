@@ -2,6 +2,7 @@
  *
  * Texts are written with ' for " so that they can be read; an edit replaces the first place of one text by another. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,43 @@ Test(config, harmless_ways_to_say_the_default)
     ebm_config_free(parse_good(energy_only, "'energy_net'", "'feature_net': [], 'target_net': [], 'energy_net'", NULL));
 }
 
+static const char mixed[] = "['real', 'periodic'], 'lower': [null, -180], 'upper': [null, 180]";
+
+Test(config, supports_are_kept_in_the_users_units_and_standardised)
+{
+    static const char from[] = "['real', 'real'], 'lower': [-1, 0], 'upper': [4, 5.5]";
+    struct ebm_config *config = parse_good(full, from, mixed, NULL);
+    cr_assert_eq(config->target.support[0], EBM_SUPPORT_REAL);
+    cr_assert_eq(config->target.support[1], EBM_SUPPORT_PERIODIC);
+    cr_assert(isinf(config->target.lower[0]) && isinf(config->target.upper[0]));
+    cr_assert_eq(config->net.support[1].kind, EBM_SUPPORT_PERIODIC);
+    cr_assert_eq(config->net.support[1].lower, (-180.0 - 1000.0) / 0.25);
+    cr_assert_eq(config->net.support[1].upper, (180.0 - 1000.0) / 0.25);
+    cr_assert(isinf(config->net.support[0].lower));
+    char *text = NULL;
+    cr_assert_eq(ebm_config_text(config, &text, NULL), EBM_OK);
+    cr_assert(strstr(text, "\"support\": [\"real\", \"periodic\"], \"lower\": [null, -180], \"upper\": [null, 180]"),
+              "%s", text);
+    free(text);
+    ebm_config_free(config);
+    config = parse_good(full, "['real', 'real']", "'bounded'", NULL);
+    cr_assert(config->target.support[0] == EBM_SUPPORT_BOUNDED && config->net.support[1].kind == EBM_SUPPORT_BOUNDED);
+    ebm_config_free(config);
+}
+
+Test(config, statistics_of_an_angle_come_from_its_period)
+{
+    static const double mean[] = {3, 170}, std[] = {2, 20};
+    const struct ebm_config_defaults defaults = {.D = 2, .target_mean = mean, .target_std = std};
+    static const char from[] = "'mean': [0.5, 1e3], 'std': [2, 0.25], 'support': ['real', 'real'], 'lower': [-1, 0], "
+                               "'upper': [4, 5.5]";
+    static const char to[] = "'support': ['bounded', 'periodic'], 'lower': [0, 0], 'upper': [9, 360]";
+    struct ebm_config *config = parse_good(full, from, to, &defaults);
+    cr_assert(config->target.mean[0] == 3.0 && config->target.std[0] == 2.0);
+    cr_assert(config->target.mean[1] == 180.0 && fabs(config->target.std[1] - 360.0 / sqrt(12.0)) < 1e-12);
+    ebm_config_free(config);
+}
+
 /* ---- text ---- */
 
 Test(config, its_text_reads_back_the_same)
@@ -328,9 +366,19 @@ static const struct {
     {"'dim': 2", "'dim': 65", EBM_TOO_LARGE, "target.dim", "expected 1 to 64"},
     {"'dim': 2", "'dim': 2.0", EBM_INVALID, "target.dim", "expected an integer, got a number"},
     {"'dim': 2", "'dim': 99999999999999999999", EBM_INVALID, "", "too big integer"},
-    {"['real', 'real']", "['real', 'bounded']", EBM_INVALID, "target.support",
-     "\"bounded\" is not available in this version"},
-    {"['real', 'real']", "'periodic'", EBM_INVALID, "target.support", "\"periodic\" is not available in this version"},
+    {"'lower': [-1, 0]", "'lower': [-1, 'x']", EBM_INVALID, "target.lower",
+     "or null where there is none, got a string"},
+    {"'lower': [-1, 0]", "'lower': [-1]", EBM_INVALID, "target.lower", "has 1 numbers, expected 2"},
+    {"'lower': [-1, 0]", "'lower': [-1, null]", EBM_INVALID, "target.lower", "number 1 is null: lower and upper stand"},
+    {"'lower': [-1, 0], 'upper': [4, 5.5]", "'lower': [0, -1e308], 'upper': [1, 1e308]", EBM_INVALID, "target.lower",
+     "too far apart"},
+    {"'lower': [-1, 0], 'upper': [4, 5.5]", "'lower': [0, 1e9], 'upper': [1, 1000000001]", EBM_INVALID, "target.lower",
+     "cannot be told apart"},
+    {"['real', 'real'], 'lower': [-1, 0], 'upper': [4, 5.5]", "['real', 'bounded']", EBM_INVALID, "target.lower",
+     "dimension 1 is bounded: it needs numbers in lower and upper"},
+    {"['real', 'real'], 'lower': [-1, 0], 'upper': [4, 5.5]",
+     "['periodic', 'real'], 'lower': [0, 0], 'upper': [null, 1]", EBM_INVALID, "target.upper",
+     "dimension 0 is periodic"},
     {"['real', 'real']", "['real']", EBM_INVALID, "target.support", "has 1 entries, expected 2"},
     {"['real', 'real']", "['real', 'whole']", EBM_INVALID, "target.support", "\"whole\", expected \"real\""},
     {"['real', 'real']", "[1, 2]", EBM_INVALID, "target.support", "expected a string, got an integer"},
