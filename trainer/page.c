@@ -30,11 +30,9 @@ static const struct {
     [FIGURES_CALIBRATED] = {"Calibrated", "Calibrated",
                             "as far as these rows can tell, targets fall where its distributions say."},
     [FIGURES_NARROW] = {"Too sure", "Slightly too sure",
-                        "its intervals hold fewer targets than they promise. Less training or a smaller net may help, "
-                        "more data will."},
-    [FIGURES_WIDE] =
-        {"Too unsure", "Slightly too unsure",
-         "its intervals hold more targets than they promise. It may gain from more epochs or a larger net."},
+                        "its intervals hold fewer targets than they promise: its errors are larger than it says."},
+    [FIGURES_WIDE] = {"Too unsure", "Slightly too unsure",
+                      "its intervals hold more targets than they promise: its errors are smaller than it says."},
     [FIGURES_HIGH] =
         {"Predicts too high", "Predicts slightly too high",
          "targets lie low in its distributions. Do these rows come from where the training rows came from?"},
@@ -126,7 +124,7 @@ static void put_target_tiles(const struct evaluation *e, uint32_t d, struct ebm_
     put_tile(html, "RMSE", t->rmse, "", "Root mean square error of the predicted mean.");
     beside[0] = '\0';
     if (!isnan(t->mae_mode))
-        (void)snprintf(beside, sizeof beside, " <small>%s of the mode</small>", html_format(t->mae_mode, space));
+        (void)snprintf(beside, sizeof beside, " <small>mode %s</small>", html_format(t->mae_mode, space));
     put_tile(html, "MAE", t->mae, beside, "Mean absolute error of the predicted mean.");
     (void)snprintf(beside, sizeof beside, " <small>&#177; %.1f</small>",
                    100.0 * figures_share_error(0.9, e->figures->n));
@@ -134,9 +132,9 @@ static void put_target_tiles(const struct evaluation *e, uint32_t d, struct ebm_
                    "Targets that the 90 % intervals hold; beside it how far chance alone moves it.");
     put_tile(html, "Width of the middle 90 %", t->mean_width[2], "",
              "On average. Narrow is good, as long as it holds what it promises.");
-    (void)snprintf(beside, sizeof beside, " <small>usual &lt; %.3f</small>", figures_ks_usual(e->figures->n));
-    put_tile(html, "Distance of the PIT from flat", t->ks, beside,
-             "Kolmogorov-Smirnov; 19 of 20 calibrated models stay below what stands beside it.");
+    (void)snprintf(beside, sizeof beside, " <small>&lt; %.1f %%</small>", 100.0 * figures_ks_usual(e->figures->n));
+    put_share_tile(html, "Largest gap of the PIT", t->ks, beside,
+                   "Kolmogorov-Smirnov distance; 19 of 20 calibrated models stay below what stands beside it.");
 }
 
 static void put_tiles(const struct evaluation *e, struct ebm_buf *html)
@@ -155,25 +153,6 @@ static void put_tiles(const struct evaluation *e, struct ebm_buf *html)
 }
 
 /* ---- targets ---- */
-
-static void put_intervals(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
-{
-    const struct figures_target *t = &e->figures->targets[d];
-    char space[2][HTML_NUMBER_BYTES];
-    (void)ebm_buf_text(html,
-                       "<div class=\"card\"><h3>Sharpness: how narrow are the intervals?</h3><p class=\"sub\">"
-                       "Without the inputs one would need the width on the right: the middle of these rows' own "
-                       "targets.</p><div class=\"scroll\"><table><thead><tr><th>interval</th><th>holds</th><th>by "
-                       "chance &#177;</th><th>mean width</th><th>without inputs</th></tr></thead><tbody>\n");
-    for (uint32_t i = 0; i < SCORE_LEVELS; i++)
-        (void)ebm_buf_printf(html, "<tr><td>%.0f %%</td><td>%.1f %%</td><td>%.1f %%</td><td>%s</td><td>%s</td></tr>\n",
-                             100.0 * score_levels[i], 100.0 * t->coverage[i],
-                             100.0 * figures_share_error(score_levels[i], e->figures->n),
-                             html_format(t->mean_width[i], space[0]), html_format(t->own_width[i], space[1]));
-    (void)ebm_buf_printf(html,
-                         "</tbody></table></div><p class=\"sub\">Mean predicted standard deviation %s.</p></div>\n",
-                         html_format(t->mean_std, space[0]));
-}
 
 /* Of several targets, one line each. */
 static void put_target_table(const struct evaluation *e, struct ebm_buf *html)
@@ -211,7 +190,7 @@ static void put_targets(const struct evaluation *e, struct ebm_buf *html)
         page_calibration(e, d, html);
         page_pit(e, d, html);
         page_spread(e, d, html);
-        put_intervals(e, d, html);
+        page_sharpness(e, d, html);
         (void)ebm_buf_text(html, "</div>\n");
     }
     if (e->figures->D > PAGE_TARGETS)

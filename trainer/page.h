@@ -23,6 +23,7 @@ extern const char *const page_style[]; /* CSS, in pieces; the last is NULL */
 void page_density(const struct evaluation *e, struct ebm_buf *html);
 void page_calibration(const struct evaluation *e, uint32_t d, struct ebm_buf *html);
 void page_pit(const struct evaluation *e, uint32_t d, struct ebm_buf *html);
+void page_sharpness(const struct evaluation *e, uint32_t d, struct ebm_buf *html);
 void page_spread(const struct evaluation *e, uint32_t d, struct ebm_buf *html);
 /* The training's loss and validation NLL. */
 void page_history(const struct progress_point *points, uint32_t n, struct ebm_buf *html);

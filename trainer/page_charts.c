@@ -62,7 +62,8 @@ void page_calibration(const struct evaluation *e, uint32_t d, struct ebm_buf *ht
                                           "against the level. A calibrated model follows the diagonal.",
                               .x_name = "level of the interval",
                               .y_name = "targets within it",
-                              .percent = true};
+                              .x_percent = true,
+                              .y_percent = true};
     open_card(html, "Calibration: do intervals hold what they promise?",
               "Of the intervals of 90 %, nine in ten should hold the target. On the dashed line they do; below it the "
               "model is too sure, above it too unsure. Grey: what chance alone does.");
@@ -166,6 +167,52 @@ void page_spread(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
                              html_format(std[g], space[0]), html_format(rmse[g], space[1]));
     }
     close_card(html);
+}
+
+/* ---- sharpness ---- */
+
+void page_sharpness(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
+{
+    const struct figures_target *t = &e->figures->targets[d];
+    char id[32], space[2][HTML_NUMBER_BYTES];
+    double most = 0.0;
+    (void)snprintf(id, sizeof id, "sharpness-%u", d);
+    for (uint32_t i = 0; i < SCORE_LEVELS; i++)
+        most = fmax(most, fmax(t->mean_width[i], t->own_width[i]));
+    struct plot plot = {.buf = html,
+                        .width = WIDTH,
+                        .height = 220,
+                        .x_lower = 0.3,
+                        .x_upper = 1.0,
+                        .id = id,
+                        .title = "Width of the intervals",
+                        .describe = "Mean width of the intervals against their level, and the width that would be "
+                                    "needed without the inputs. The table below has the numbers.",
+                        .x_name = "level of the interval",
+                        .y_name = "mean width",
+                        .x_percent = true};
+    plot_range(0.0, fmax(most, 1e-9) * 1.1, &plot.y_lower, &plot.y_upper);
+    open_card(html, "Sharpness: how narrow are the intervals?",
+              "The lower the blue line, the more the inputs tell. Without them one would need the orange one: the "
+              "middle of these rows' own targets.");
+    plot_begin(&plot);
+    plot_line(&plot, "line other", score_levels, t->own_width, SCORE_LEVELS);
+    plot_dots(&plot, "dot other", score_levels, t->own_width, SCORE_LEVELS);
+    plot_line(&plot, "line", score_levels, t->mean_width, SCORE_LEVELS);
+    plot_dots(&plot, "dot", score_levels, t->mean_width, SCORE_LEVELS);
+    plot_label(&plot, score_levels[0] - 0.012, t->own_width[0], "end", "no inputs");
+    plot_label(&plot, score_levels[0] - 0.012, t->mean_width[0], "end", "model");
+    plot_end(&plot);
+    (void)ebm_buf_text(html, "<div class=\"scroll\"><table><thead><tr><th>interval</th><th>holds</th><th>by chance "
+                             "&#177;</th><th>mean width</th><th>without inputs</th></tr></thead><tbody>\n");
+    for (uint32_t i = 0; i < SCORE_LEVELS; i++)
+        (void)ebm_buf_printf(html, "<tr><td>%.0f %%</td><td>%.1f %%</td><td>%.1f %%</td><td>%s</td><td>%s</td></tr>\n",
+                             100.0 * score_levels[i], 100.0 * t->coverage[i],
+                             100.0 * figures_share_error(score_levels[i], e->figures->n),
+                             html_format(t->mean_width[i], space[0]), html_format(t->own_width[i], space[1]));
+    (void)ebm_buf_printf(html,
+                         "</tbody></table></div><p class=\"sub\">Mean predicted standard deviation %s.</p></figure>\n",
+                         html_format(t->mean_std, space[0]));
 }
 
 /* ---- training ---- */

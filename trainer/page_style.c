@@ -23,7 +23,7 @@ const char *const page_style[] = {
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,236px),1fr));gap:12px;"
     "margin:12px 0 0}\n",
     ".tile .label{color:var(--soft);font-size:14px}.tile .value{font-size:30px;line-height:1.25;font-weight:600}"
-    ".tile .value small{font-size:15px;font-weight:400;color:var(--soft)}"
+    ".tile .value small{font-size:15px;white-space:nowrap;font-weight:400;color:var(--soft)}"
     ".tile p{margin:4px 0 0;font-size:14px;color:var(--soft)}\n",
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:12px;"
     "margin-top:12px}.card .sub{font-size:14px;margin:0 0 8px}\n",
@@ -37,7 +37,7 @@ const char *const page_style[] = {
     ".line.dash{stroke-dasharray:4 4}.expect{fill:none;stroke:var(--expect);stroke-width:1.5;"
     "stroke-dasharray:5 4}.band{fill:var(--band)}.bar{fill:var(--model)}\n",
     ".dot{fill:none;stroke:var(--model);stroke-width:8;stroke-linecap:round}"
-    ".dot.best{stroke:var(--other);stroke-width:10}"
+    ".line.other{stroke:var(--other)}.dot.other{stroke:var(--other)}.dot.best{stroke:var(--other);stroke-width:10}"
     ".dot.row{stroke:var(--other);stroke-width:3.2;stroke-opacity:.8}\n",
     ".cell{fill:var(--model)}.keys{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px;color:var(--soft);"
     "margin:8px 0 0;padding:0;list-style:none}.keys svg{display:inline-block;width:auto;height:12px;"
@@ -50,11 +50,12 @@ const char *const page_style[] = {
     "min-width:7em}\n",
     "pre{overflow-x:auto;background:var(--page);border:1px solid var(--line);border-radius:6px;padding:10px 12px;"
     "font-size:13px;margin:6px 0;color:var(--ink);max-width:100%}code{font-family:ui-monospace,Menlo,Consolas,"
-    "monospace}dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:0;font-size:14px}"
+    "monospace}dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 18px;margin:0;font-size:14px}"
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}footer{padding-top:24px;padding-bottom:40px;"
     "color:var(--soft);font-size:14px}\n",
     "@media (max-width:560px){main,header,footer{padding-left:14px;padding-right:14px}h1{font-size:23px}"
-    ".wide svg text{font-size:19px}.wide svg .odd{display:none}dl{grid-template-columns:1fr;gap:0}"
+    "svg text{font-size:14px}.wide svg text{font-size:20px}.wide svg .odd{display:none}"
+    "dl{grid-template-columns:minmax(0,1fr);gap:0}"
     "dd{margin-bottom:8px}.tiles{grid-template-columns:repeat(2,1fr);gap:8px}.tile{padding:12px}"
     ".tile .value{font-size:24px}.card{padding:12px}}\n",
     "@media print{:root{--page:#ffffff;--card:#ffffff}.card,.tile,.verdict{break-inside:avoid}"

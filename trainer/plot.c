@@ -48,9 +48,9 @@ void plot_range(double lowest, double highest, double *ret_lower, double *ret_up
     *ret_upper = half * ceil(highest / half - 1e-9);
 }
 
-static void put_tick_text(const struct plot *p, double value)
+static void put_tick_text(const struct plot *p, double value, bool percent)
 {
-    if (p->percent)
+    if (percent)
         (void)ebm_buf_printf(p->buf, "%.0f %%</text>", 100.0 * value);
     else
         (void)ebm_buf_printf(p->buf, "%.6g</text>", value);
@@ -59,7 +59,7 @@ static void put_tick_text(const struct plot *p, double value)
 static void put_ticks(const struct plot *p, bool across)
 {
     double lower = across ? p->x_lower : p->y_lower, upper = across ? p->x_upper : p->y_upper;
-    double step = p->percent ? 0.25 : round_step(upper - lower), first = step * ceil(lower / step - 1e-9);
+    double step = round_step(upper - lower), first = step * ceil(lower / step - 1e-9);
     for (uint32_t i = 0; i < TICKS_MAX && first + i * step <= upper + 1e-9 * step; i++) {
         double value = first + i * step;
         value = fabs(value) < 1e-9 * step ? 0.0 : value;
@@ -73,7 +73,7 @@ static void put_ticks(const struct plot *p, bool across)
                                  "<path class=\"grid\" d=\"M%.1f %.1fH%.1f\"/>"
                                  "<text class=\"tick%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
                                  x, y, p->width - RIGHT, odd, x - 7.0, y + 4.0);
-        put_tick_text(p, value);
+        put_tick_text(p, value, across ? p->x_percent : p->y_percent);
     }
 }
 

@@ -16,7 +16,7 @@ struct plot {
     const char *id;               /* unique in the page: [a-z0-9-] */
     const char *title, *describe; /* what it shows, and what it says, for who does not see it */
     const char *x_name, *y_name;
-    bool percent; /* shares on both axes: labels in per cent */
+    bool x_percent, y_percent; /* shares: labels in per cent */
 };
 
 /* Opens the drawing: title and description, grid, axes. plot_end closes it. */
