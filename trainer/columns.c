@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "trainer/bounds.h"
 #include "trainer/npy.h"
 
 static enum ebm_status load_in_order(const struct ebm_config *config, const struct columns_files *files, uint32_t D,
@@ -54,10 +55,16 @@ enum ebm_status columns_load(const struct ebm_config *config, const struct colum
         if (status != EBM_OK)
             return status;
     }
-    if (!by_name)
-        return load_in_order(config, files, D, drop_missing, ret_data, reterr);
-    return dataset_load_columns(files->data, files->targets, config->input.names, config->input.size,
-                                config->target.names, D, drop_missing, ret_data, reterr);
+    EBM_AUTO(dataset_freep) struct dataset *data = NULL;
+    enum ebm_status status = by_name ? dataset_load_columns(files->data, files->targets, config->input.names,
+                                                            config->input.size, config->target.names, D, drop_missing,
+                                                            &data, reterr)
+                                     : load_in_order(config, files, D, drop_missing, &data, reterr);
+    if (status == EBM_OK && with_targets)
+        status = bounds_apply(data, &config->target, files->data, reterr);
+    if (status == EBM_OK)
+        *ret_data = EBM_TAKE_PTR(data);
+    return status;
 }
 
 const char *columns_name(char *const *names, uint32_t i, const char *otherwise, char *space, size_t bytes)

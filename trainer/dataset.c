@@ -333,6 +333,11 @@ static bool is_constant(const struct dataset *data, const double *values, uint32
     return true;
 }
 
+void dataset_measure_target(struct dataset *data, uint32_t d)
+{
+    measure_column(data->y, data->D, d, data->train, data->n_train, &data->target_mean[d], &data->target_std[d]);
+}
+
 static enum ebm_status measure(struct dataset *data, struct ebm_error *reterr)
 {
     data->input_mean = calloc(data->X, sizeof(double));
@@ -351,7 +356,7 @@ static enum ebm_status measure(struct dataset *data, struct ebm_error *reterr)
             return ebm_error_set(reterr, EBM_INVALID, "data.targets",
                                  "target '%.64s' is %g in every training row: there is nothing to learn",
                                  data->target_names[i], data->y[(size_t)data->train[0] * data->D + i]);
-        measure_column(data->y, data->D, i, data->train, data->n_train, &data->target_mean[i], &data->target_std[i]);
+        dataset_measure_target(data, i);
         status = check_measured("data.targets", data->target_names[i], data->target_mean[i], data->target_std[i],
                                 reterr);
     }

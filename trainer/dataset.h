@@ -53,6 +53,9 @@ void dataset_freep(struct dataset **data);
  * *ret_first. */
 uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first);
 
+/* Mean and standard deviation of target d of the training rows, again: its numbers have changed. */
+void dataset_measure_target(struct dataset *data, uint32_t d);
+
 /* A fingerprint of the numbers and of the split: equal for equal data. */
 uint64_t dataset_fingerprint(const struct dataset *data);
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "models/target.h"
 #include "trainer/files.h"
 #include "trainer/progress.h"
 #include "trainer/score.h"
@@ -63,13 +64,14 @@ static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t r
     const struct dataset_jitter *jitter = &loop->options->data.jitter;
     const double *y = loop->data->y + (size_t)row * target->dim;
     if (!dataset_is_jittered(jitter, y[0])) {
-        ebm_standardize(ret_y, y, target->mean, target->std, target->dim);
+        ebm_target_standardize(target, y, ret_y);
         return;
     }
     uint32_t words[4];
     ebm_philox(epoch_seed, loop->data->numbers[row], 0, EBM_STREAM_DEQUANTIZE, 0, words);
     double moved = y[0] + jitter->step * (ebm_uniform(words[0]) - 0.5);
-    ebm_standardize(ret_y, &moved, target->mean, target->std, 1);
+    moved = ebm_target_return(target, 0, moved);
+    ebm_target_standardize(target, &moved, ret_y);
 }
 
 /* Rows of step at->step; returns how many. */

@@ -14,6 +14,7 @@
 
 #include "core/rng.h"
 #include "core/sobol.h"
+#include "models/target.h"
 #include "trainer/crps.h"
 
 #define DRAW_BYTES (16u << 20) /* of a block's draws, about: fewer rows where they would take more */
@@ -38,12 +39,13 @@ uint32_t score_points(const struct score_spec *spec, const double *y, float *ret
 {
     const struct ebm_target_config *target = &spec->config->target;
     if (spec->jitter == NULL || target->dim != 1 || !dataset_is_jittered(spec->jitter, y[0])) {
-        ebm_standardize(ret_y, y, target->mean, target->std, target->dim);
+        ebm_target_standardize(target, y, ret_y);
         return 1;
     }
     for (uint32_t i = 0; i < SCORE_TARGETS; i++) {
         double at = y[0] + spec->jitter->step * ((i + 0.5) / SCORE_TARGETS - 0.5);
-        ebm_standardize(ret_y + i, &at, target->mean, target->std, 1);
+        at = ebm_target_return(target, 0, at);
+        ebm_target_standardize(target, &at, ret_y + i);
     }
     return SCORE_TARGETS;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/support.h"
+#include "trainer/bounds.h"
 #include "trainer/files.h"
 
 void setup_done(struct setup *setup)
@@ -74,12 +76,29 @@ static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
     status = check_names("model.input.names", s->config->input.names, data->input_names, data->X, reterr);
     if (status == EBM_OK)
         status = check_names("model.target.names", s->config->target.names, data->target_names, data->D, reterr);
+    if (status == EBM_OK)
+        status = bounds_apply(s->data, &s->config->target, s->options->data.file, reterr);
     if (status != EBM_OK)
         return status;
     status = ebm_config_set_training(s->config, s->options->recorded, reterr);
     if (status == EBM_OK)
         status = check_description(s->config, reterr);
     return status == EBM_OK ? EBM_OK : ebm_error_prefix(reterr, "model");
+}
+
+/* Score matching integrates by parts over the whole line: at a bound or a seam something would be left over. */
+static enum ebm_status check_line(const struct setup *s, struct ebm_error *reterr)
+{
+    const struct ebm_net_desc *net = &s->config->net;
+    for (uint32_t i = 0; i < s->method.n_phases; i++) {
+        enum ebm_loss loss = s->method.phases[i].loss.loss;
+        if ((loss == EBM_LOSS_SM || loss == EBM_LOSS_DSM) && ebm_support_is_confined(net->support, net->D))
+            return ebm_error_set(reterr, EBM_INVALID, "training.method",
+                                 "'%.32s' needs targets on the whole line, and model.target.support has bounds or a "
+                                 "period: use nce_kl",
+                                 s->options->method);
+    }
+    return EBM_OK;
 }
 
 static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
@@ -92,7 +111,9 @@ static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
                                              .parameters = o->parameters,
                                              .n_parameters = o->n_parameters};
     enum ebm_status status = method_find(o->method, &method, reterr);
-    return status == EBM_OK ? method->plan(&s->config->net, &settings, &s->method, reterr) : status;
+    if (status == EBM_OK)
+        status = method->plan(&s->config->net, &settings, &s->method, reterr);
+    return status == EBM_OK ? check_line(s, reterr) : status;
 }
 
 /* What concerns the rows and no method in particular. */
