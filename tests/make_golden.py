@@ -35,6 +35,13 @@ def case(name, x, dim, **parts):
     return {"format_version": 1, "name": name, "input": {"kind": "vector", "shape": [x]}, "target": {"dim": dim}, **parts}
 
 
+def confined_case(name, x, target, **parts):
+    """A case whose target has bounds or a period."""
+    config = case(name, x, len(target["support"]), **parts)
+    config["target"].update(target)
+    return config
+
+
 CASES = [
     case("relu_1d", 3, 1,
          feature_net=[linear(3, 9, "relu"), linear(9, 9, "relu", True)],
@@ -56,6 +63,17 @@ CASES = [
          feature_net=[linear(1, 6, "tanh")],
          target_net=[linear(1, 6, "silu")],
          energy_net=[linear(12, 8, "relu"), linear(8, 1)]),
+    confined_case("bounded_1d", 2, {"support": ["bounded"], "lower": [-1], "upper": [1.5], "mean": [0.25], "std": [1.25]},
+                  feature_net=[linear(2, 8, "relu")],
+                  target_net=[linear(1, 7, "relu")],
+                  energy_net=[linear(15, 9, "relu"), linear(9, 1)],
+                  proposal=proposal(8, 1, 4, "relu", 6)),
+    confined_case("periodic_2d", 2, {"support": ["periodic", "bounded", "real"], "lower": [-3, 0, None],
+                                     "upper": [3, 2, None], "mean": [0.5, 1.25, 0], "std": [1.25, 0.5, 1]},
+                  feature_net=[linear(2, 8, "silu")],
+                  target_net=[linear(3, 7, "tanh")],
+                  energy_net=[linear(15, 9, "softplus"), linear(9, 1)],
+                  proposal={**proposal(8, 3, 3, "tanh", 5), "trains_features": True}),
 ]
 
 
@@ -117,17 +135,50 @@ class Model:
         return mean, log_variance, torch.log_softmax(self.run("proposal.weight_net", p["weight_net"], h), 1)
 
 
-def log_mixture(y, mean, log_variance, log_weight):
+def ends(target, d):
+    """Standardised lower and upper of a dimension."""
+    return [(target[end][d] - target["mean"][d]) / target["std"][d] for end in ("lower", "upper")]
+
+
+def log_normal(off, log_variance):
+    return -0.5 * (off ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi))
+
+
+def log_coordinate(y, mean, log_variance, target, d):
+    """log density of coordinate d: y (B, M, 1), the others (B, 1, K) -> (B, M, K)"""
+    kind, std = target.get("support", ["real"] * (d + 1))[d], (0.5 * log_variance).exp()
+    if kind == "bounded":
+        lower, upper = ends(target, d)
+        mass = torch.special.ndtr((upper - mean) / std) - torch.special.ndtr((lower - mean) / std)
+        return log_normal(y - mean, log_variance) - mass.log()
+    if kind == "periodic":
+        lower, upper = ends(target, d)
+        images = [log_normal(y - mean + j * (upper - lower), log_variance) for j in range(-40, 41)]
+        return torch.logsumexp(torch.stack(images), 0)
+    return log_normal(y - mean, log_variance)
+
+
+def log_mixture(y, mean, log_variance, log_weight, target):
     """y (B, M, D) -> (B, M)"""
-    off = y.unsqueeze(3) - mean.unsqueeze(1)
-    part = -0.5 * (off ** 2 / log_variance.exp().unsqueeze(1) + log_variance.unsqueeze(1) + math.log(2 * math.pi))
-    return torch.logsumexp(log_weight.unsqueeze(1) + part.sum(2), 2)
+    parts = [log_coordinate(y[:, :, d, None], mean[:, None, d], log_variance[:, None, d], target, d)
+             for d in range(y.shape[2])]
+    return torch.logsumexp(log_weight.unsqueeze(1) + sum(parts), 2)
 
 
-def fixed_noise(y, center, sigmas):
+def fixed_noise(y, center, sigmas, target):
     mean = center.unsqueeze(2).expand(-1, -1, len(sigmas))
     log_variance = (2 * sigmas.log()).expand_as(mean)
-    return log_mixture(y, mean, log_variance, torch.full((y.shape[0], len(sigmas)), -math.log(len(sigmas))))
+    return log_mixture(y, mean, log_variance, torch.full((y.shape[0], len(sigmas)), -math.log(len(sigmas))), target)
+
+
+def inside(y, target):
+    """Standard normal numbers y (..., D) -> inside of bounds and periods, some of them near the ends"""
+    y = y.clone()
+    for d, kind in enumerate(target.get("support", [])):
+        if kind != "real":
+            lower, upper = ends(target, d)
+            y[..., d] = lower + (upper - lower) * torch.special.ndtr(1.5 * y[..., d])
+    return y.float().double()
 
 
 def nce(f0, f, q0, q):
@@ -152,32 +203,40 @@ def is_smooth(config):
     return all(layer["activation"] != "relu" for net in ("target_net", "energy_net") for layer in config.get(net, []))
 
 
+def losses_on_the_line(model, h, y, samples, f, n, sigmas, more):
+    """Those that move the true target, or integrate by parts: the noise n at the samples"""
+    out, y0 = {}, y.unsqueeze(1)
+    moved = y0 + more["nce_plus.annotation_noise"].unsqueeze(1)
+    out["nce_plus"] = nce(model.f(h, moved), f, fixed_noise(moved, y, sigmas, model.config["target"]), n)
+    away = (samples - y0) / more["dsm.sigma"] ** 2
+    out["dsm"] = ((score(model, h, samples)[1] + away) ** 2).sum(2).mean()
+    if is_smooth(model.config):
+        trace, grad = laplacian(model, h, y)
+        out["sm"] = (trace + 0.5 * (grad ** 2).sum(1)).mean()
+    return out
+
+
 def losses(model, x, y, samples, sigmas, more):
     """word -> scalar, each from a forward pass of its own; more: annotation noise, label sigma, dsm's sigma"""
-    out, y0 = {}, y.unsqueeze(1)
+    out, y0, target = {}, y.unsqueeze(1), model.config["target"]
     has_energy, has_proposal = "energy_net" in model.config, "proposal" in model.config
     h = model.features(x)
     hq = h if has_proposal and model.config["proposal"].get("trains_features") else h.detach()
     if has_energy:
         f0, f = model.f(h, y0), model.f(h, samples)
-        n0, n = fixed_noise(y0, y, sigmas), fixed_noise(samples, y, sigmas)
+        n0, n = fixed_noise(y0, y, sigmas, target), fixed_noise(samples, y, sigmas, target)
         out["ml_is"] = (torch.logsumexp(f - n, 1) - math.log(M) - f0.squeeze(1)).mean()
         out["nce"] = nce(f0, f, n0, n)
-        moved = y0 + more["nce_plus.annotation_noise"].unsqueeze(1)
-        out["nce_plus"] = nce(model.f(h, moved), f, fixed_noise(moved, y, sigmas), n)
-        label = fixed_noise(samples, y, more["kld_is.sigma"])
+        if "support" not in target:
+            out.update(losses_on_the_line(model, h, y, samples, f, n, sigmas, more))
+        label = fixed_noise(samples, y, more["kld_is.sigma"], target)
         out["kld_is"] = (torch.logsumexp(f - n, 1) - math.log(M) - (f * (label - n).exp()).mean(1)).mean()
         out["ml_mcmc"] = (f.mean(1) - f0.squeeze(1)).mean()  # the samples are the ends of the chains
-        away = (samples - y0) / more["dsm.sigma"] ** 2
-        out["dsm"] = ((score(model, h, samples)[1] + away) ** 2).sum(2).mean()
-        if is_smooth(model.config):
-            trace, grad = laplacian(model, h, y)
-            out["sm"] = (trace + 0.5 * (grad ** 2).sum(1)).mean()
     if has_proposal:
-        out["mdn_nll"] = -log_mixture(y0, *model.mixture(h)).mean()
+        out["mdn_nll"] = -log_mixture(y0, *model.mixture(h), target).mean()
     if has_energy and has_proposal:
         mix = model.mixture(hq)
-        q0, q = log_mixture(y0, *mix), log_mixture(samples, *mix)
+        q0, q = log_mixture(y0, *mix, target), log_mixture(samples, *mix, target)
         out["kl_proposal"] = (torch.logsumexp(f.detach() - q, 1) - math.log(M)).mean()
         out["nce_kl"] = nce(f0, f, q0.detach(), q.detach()) + out["kl_proposal"]
         out["joint"] = (torch.logsumexp(f - q, 1) - math.log(M) - f0.squeeze(1)).mean()
@@ -185,7 +244,7 @@ def losses(model, x, y, samples, sigmas, more):
 
 
 def forward_values(model, x, y, samples, sigmas):
-    values, y0 = {}, y.unsqueeze(1)
+    values, y0, target = {}, y.unsqueeze(1), model.config["target"]
     h = model.features(x)
     values["features"] = h
     if "energy_net" in model.config:
@@ -195,12 +254,12 @@ def forward_values(model, x, y, samples, sigmas):
         values["grad_y_f_samples"] = torch.autograd.grad(f.sum(), asked)[0]
         if is_smooth(model.config):
             values["laplacian_y_f"] = laplacian(model, h, y)[0]
-        values["fixed_noise.log_q"] = fixed_noise(y0, y, sigmas).squeeze(1)
-        values["fixed_noise.log_q_samples"] = fixed_noise(samples, y, sigmas)
+        values["fixed_noise.log_q"] = fixed_noise(y0, y, sigmas, target).squeeze(1)
+        values["fixed_noise.log_q_samples"] = fixed_noise(samples, y, sigmas, target)
     if "proposal" in model.config:
         mix = model.mixture(h)
         values["mixture.mean"], values["mixture.log_variance"], values["mixture.log_weight"] = mix
-        values["log_q"], values["log_q_samples"] = log_mixture(y0, *mix).squeeze(1), log_mixture(samples, *mix)
+        values["log_q"], values["log_q_samples"] = log_mixture(y0, *mix, target).squeeze(1), log_mixture(samples, *mix, target)
     if "energy_net" in model.config and "proposal" in model.config:
         s = values["f_samples"] - values["log_q_samples"]
         w = torch.softmax(s, 1)
@@ -219,11 +278,14 @@ def make(config, seed, folder):
 
     model, dim = Model(config, seed), config["target"]["dim"]
     x, y, samples = rounded(B, config["input"]["shape"][0]), rounded(B, dim), rounded(B, M, dim) * 1.3
-    samples, sigmas = samples.float().double(), torch.tensor([0.25, 1.5])
+    y, samples = inside(y, config["target"]), inside(samples, config["target"])
+    sigmas = torch.tensor([0.25, 1.5, 3.5] if "support" in config["target"] else [0.25, 1.5])
     expected = {"x": x, "y": y, "y_samples": samples, "fixed_noise.sigmas": sigmas}
     more = {"nce_plus.annotation_noise": rounded(B, dim) * 0.125, "kld_is.sigma": torch.tensor([0.375]),
             "dsm.sigma": torch.tensor([0.75])}
-    if "energy_net" in config:
+    if "support" in config["target"]:
+        expected["kld_is.sigma"] = more["kld_is.sigma"]
+    elif "energy_net" in config:
         expected.update(more)
     expected.update(forward_values(model, x, y, samples, sigmas))
     arrays = {k: v.detach().numpy() for k, v in expected.items()}
