@@ -46,8 +46,39 @@ static void subject_done(struct subject *s)
     free(s->jitter.values);
 }
 
+/* Can this model be asked that way? */
+static enum ebm_status check_estimator(const struct score_spec *spec, const char *path, struct ebm_error *reterr)
+{
+    const struct ebm_net_desc *net = &spec->config->net;
+    enum ebm_estimator estimator = score_chosen(spec);
+    if (estimator == EBM_ESTIMATE_IMPORTANCE && !net->has_energy)
+        return ebm_error_set(reterr, EBM_INVALID, "--estimator",
+                             "'importance' needs an energy net, and the model has none: leave it out");
+    if (net->K > 0 || (estimator != EBM_ESTIMATE_MIXTURE && estimator != EBM_ESTIMATE_IMPORTANCE))
+        return EBM_OK;
+    if (spec->choice != EBM_CHOICE_AUTO && score_is_possible(net))
+        return ebm_error_set(reterr, EBM_INVALID, "--estimator", "the model has no proposal: leave it out");
+    return ebm_error_set(reterr, EBM_INVALID, path,
+                         "the model has several targets and no proposal: nothing normalises its density");
+}
+
+static enum ebm_status read_estimator(const struct args *args, enum ebm_choice *ret_choice, struct ebm_error *reterr)
+{
+    static const struct {
+        const char *word;
+        enum ebm_choice choice;
+    } choices[] = {{"auto", EBM_CHOICE_AUTO}, {"importance", EBM_CHOICE_IMPORTANCE}, {"mixture", EBM_CHOICE_MIXTURE}};
+    const char *word = args_get(args, "estimator");
+    for (size_t i = 0; i < EBM_COUNT_OF(choices); i++)
+        if (word == NULL || strcmp(word, choices[i].word) == 0) {
+            *ret_choice = choices[i].choice;
+            return EBM_OK;
+        }
+    return ebm_error_set(reterr, EBM_INVALID, "--estimator", "'%.40s', expected auto, importance or mixture", word);
+}
+
 /* The model, and threads with room for max_samples targets of a row. */
-static enum ebm_status open_model(struct subject *s, uint32_t max_samples, bool draws, struct ebm_error *reterr)
+static enum ebm_status open_model(struct subject *s, uint32_t max_samples, bool normalises, struct ebm_error *reterr)
 {
     struct ebm_ctx_limits limits = {.max_rows = SCORE_ROWS,
                                     .max_samples = max_samples > SCORE_TARGETS ? max_samples : SCORE_TARGETS};
@@ -57,9 +88,10 @@ static enum ebm_status open_model(struct subject *s, uint32_t max_samples, bool 
     s->spec.ops = ebm_device_cpu();
     s->spec.config = ebm_model_config(s->model);
     s->spec.jitter = &s->jitter;
-    if (draws && s->spec.config->net.K == 0)
-        return ebm_error_set(reterr, EBM_INVALID, s->path,
-                             "the model has no proposal to draw from; its NLL can be had by --grid LOWER,UPPER,POINTS");
+    if (normalises)
+        status = check_estimator(&s->spec, s->path, reterr);
+    if (status != EBM_OK)
+        return status;
     status = options_recorded_jitter(s->spec.config->training, &s->jitter, reterr);
     if (status == EBM_OK)
         status = s->spec.ops->plan_new(ebm_model_net(s->model), ebm_model_params(s->model), 0, &s->spec.plan, reterr);
@@ -229,6 +261,8 @@ static enum ebm_status run_rows(struct subject *s, const struct args *args, stru
     enum ebm_status status = args_number(args, "num-samples", SCORE_TARGETS, LIMIT_SAMPLES, &samples, reterr);
     if (status == EBM_OK)
         status = args_number(args, "seed", 0, (1ull << 53) - 1, &seed, reterr);
+    if (status == EBM_OK)
+        status = read_estimator(args, &s->spec.choice, reterr);
     s->spec.samples = (uint32_t)samples;
     s->spec.seed = seed;
     if (status == EBM_OK)

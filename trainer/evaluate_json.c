@@ -9,7 +9,7 @@
 
 uint32_t evaluation_draws(const struct evaluation *e)
 {
-    return e->config->net.has_energy ? ebm_sobol_count(e->spec->samples) : 0;
+    return score_chosen(e->spec) == EBM_ESTIMATE_IMPORTANCE ? ebm_sobol_count(e->spec->samples) : 0;
 }
 
 const char *evaluation_estimator(const struct evaluation *e)
@@ -18,7 +18,7 @@ const char *evaluation_estimator(const struct evaluation *e)
                                         [EBM_ESTIMATE_MIXTURE] = "mixture",
                                         [EBM_ESTIMATE_EXACT] = "exact",
                                         [EBM_ESTIMATE_QUADRATURE] = "quadrature"};
-    return words[score_estimator(e->config)];
+    return words[score_chosen(e->spec)];
 }
 
 const char *evaluation_name(const struct evaluation *e, uint32_t d, char *space)

@@ -1,8 +1,8 @@
 /* score.c - blocks of rows over the pool, one call of the device's predict each:
  *
- *   draws of the proposal -> log Z, by importance      (a mixture model: log Z = 0)
- *                         -> where asked: mean, std, intervals, doubt; the draws with their weights -> CRPS, PIT
- *   the true target       -> f, or log q -> log p = f - log Z - sum log std
+ *   one target        log Z, and where asked mean, std, mode, intervals, CRPS, PIT: by integration (a mixture: exact)
+ *   several targets   the same by importance; CRPS and PIT from the weighted draws (a mixture: from its own)
+ *   the true target   f, or log q -> log p = f - log Z - sum log std
  *
  * A target that is known to a bin only is scored at SCORE_TARGETS midpoints of the bin, whose densities are averaged:
  * a density cannot win by a spike narrower than the rounding. */
@@ -62,9 +62,23 @@ double score_log_mean_exp(const float *values, uint32_t n)
     return max + log(sum / n);
 }
 
-enum ebm_estimator score_estimator(const struct ebm_config *config)
+enum ebm_estimator score_estimator(const struct ebm_net_desc *net)
 {
-    return config->net.has_energy ? EBM_ESTIMATE_IMPORTANCE : EBM_ESTIMATE_MIXTURE;
+    if (!net->has_energy)
+        return EBM_ESTIMATE_MIXTURE;
+    return net->D == 1 ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_IMPORTANCE;
+}
+
+bool score_is_possible(const struct ebm_net_desc *net)
+{
+    return net->K > 0 || score_estimator(net) != EBM_ESTIMATE_IMPORTANCE;
+}
+
+enum ebm_estimator score_chosen(const struct score_spec *spec)
+{
+    if (spec->choice == EBM_CHOICE_IMPORTANCE)
+        return EBM_ESTIMATE_IMPORTANCE;
+    return spec->choice == EBM_CHOICE_MIXTURE ? EBM_ESTIMATE_MIXTURE : score_estimator(&spec->config->net);
 }
 
 /* What a block needs, each row its part. */
@@ -101,8 +115,7 @@ static bool wants_targets(const struct job *job)
 /* Distribution function and CRPS by draws: the device has both for a scalar target, unless it draws itself. */
 static bool needs_draws(const struct job *job)
 {
-    const struct ebm_config *config = job->spec->config;
-    bool by_draws = config->target.dim > 1 || score_estimator(config) == EBM_ESTIMATE_IMPORTANCE;
+    bool by_draws = job->spec->config->target.dim > 1 || score_chosen(job->spec) == EBM_ESTIMATE_IMPORTANCE;
     return wants_targets(job) && by_draws;
 }
 
@@ -259,7 +272,7 @@ static void finish_row(const struct job *job, struct block *block, uint32_t firs
     const struct ebm_target_config *target = &config->target;
     struct ebm_prediction *p = &block->predictions[b];
     uint32_t i = first + b;
-    const float *values = config->net.has_energy ? block->f[b] : block->log_q[b];
+    const float *values = block->query.spec.estimator == EBM_ESTIMATE_MIXTURE ? block->log_q[b] : block->f[b];
     job->out->nll[i] = p->raw.log_z - score_log_mean_exp(values, block->tasks[b].n_y);
     for (uint32_t d = 0; d < target->dim; d++)
         job->out->nll[i] += log(target->std[d]);
@@ -276,7 +289,7 @@ static void finish_row(const struct job *job, struct block *block, uint32_t firs
 static struct ebm_resolved_query query_of(const struct job *job)
 {
     struct ebm_resolved_query query = {.query = {.num_samples = job->spec->samples, .seed = job->spec->seed}};
-    query.spec.estimator = score_estimator(job->spec->config);
+    query.spec.estimator = score_chosen(job->spec);
     query.spec.scheme = EBM_SCHEME_SOBOL;
     query.spec.defensive = EBM_DEFENSIVE_SHARE;
     if (!wants_targets(job))

@@ -14,10 +14,19 @@ struct score_spec {
     struct ebm_plan *plan;
     const struct ebm_config *config; /* units */
     const struct dataset_jitter
-        *jitter;      /* rows that it moves are scored by the mean density of their bin; may be NULL */
-    uint32_t samples; /* draws a row for log Z and the mean, by Sobol points: rounded up to 8, 16, 32, ... */
+        *jitter;            /* rows that it moves are scored by the mean density of their bin; may be NULL */
+    uint32_t samples;       /* draws a row, where it is by draws; rounded up as Sobol points are */
+    enum ebm_choice choice; /* of the estimator */
     uint64_t seed;
 };
+
+/* How densities of this network are normalised where nothing else is asked for: by integration where there is one
+ * target, by draws where there are several. */
+enum ebm_estimator score_estimator(const struct ebm_net_desc *net);
+/* Is there a way at all? Not with several targets and no proposal. */
+bool score_is_possible(const struct ebm_net_desc *net);
+/* The estimator that rows of this spec are scored by. */
+enum ebm_estimator score_chosen(const struct score_spec *spec);
 
 /* Most targets that one row is scored at: contexts need max_samples of max(this, samples). */
 #define SCORE_TARGETS 64u
@@ -54,8 +63,6 @@ enum ebm_status score_rows(struct pool *pool, const struct score_spec *spec, con
 uint32_t score_points(const struct score_spec *spec, const double *y, float *ret_y);
 /* log of the mean of exp of n >= 1 numbers. */
 double score_log_mean_exp(const float *values, uint32_t n);
-/* The estimator that a model is scored by. */
-enum ebm_estimator score_estimator(const struct ebm_config *config);
 
 /* Mean of n numbers in order, and the standard error of that mean. */
 void score_mean(const double *values, uint32_t n, double *ret_mean, double *ret_std_error);

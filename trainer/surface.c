@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "core/sobol.h"
+
 static const double probabilities[SURFACE_QUANTILES] = {0.05, 0.5, 0.95};
 
 struct job {
@@ -50,9 +52,11 @@ static void run_block(void *user, uint32_t task, struct ebm_ctx *ctx)
     struct job *job = user;
     struct surface *s = job->surface;
     const struct ebm_input_config *input = &job->spec->config->input;
-    const struct ebm_estimate_spec how = {.estimator = score_estimator(job->spec->config),
+    const struct ebm_estimate_spec how = {.estimator = score_chosen(job->spec),
                                           .n_probabilities = SURFACE_QUANTILES,
-                                          .probabilities = probabilities};
+                                          .probabilities = probabilities,
+                                          .scheme = EBM_SCHEME_SOBOL,
+                                          .defensive = EBM_DEFENSIVE_SHARE};
     uint32_t first = task * SCORE_ROWS, B = s->n_x - first < SCORE_ROWS ? s->n_x - first : SCORE_ROWS;
     struct ebm_task tasks[SCORE_ROWS];
     struct ebm_estimate estimates[SCORE_ROWS];
@@ -64,14 +68,15 @@ static void run_block(void *user, uint32_t task, struct ebm_ctx *ctx)
         double at = surface_x(s, first + b);
         ebm_standardize(&x[b], &at, input->mean, input->std, 1);
         estimates[b] = (struct ebm_estimate){.quantiles = quantiles[b]};
-        tasks[b] = (struct ebm_task){
-            .row = {.seed = job->spec->seed, .row_in_request = first + b, .samples = job->spec->samples},
-            .spec = &how,
-            .out = &estimates[b],
-            .n_y = s->n_y,
-            .h_y = job->targets,
-            .h_f = values + (size_t)2 * b * s->n_y,
-            .h_log_q = values + (size_t)(2 * b + 1) * s->n_y};
+        tasks[b] = (struct ebm_task){.row = {.seed = job->spec->seed,
+                                             .row_in_request = first + b,
+                                             .samples = ebm_sobol_count(job->spec->samples)},
+                                     .spec = &how,
+                                     .out = &estimates[b],
+                                     .n_y = s->n_y,
+                                     .h_y = job->targets,
+                                     .h_f = values + (size_t)2 * b * s->n_y,
+                                     .h_log_q = values + (size_t)(2 * b + 1) * s->n_y};
     }
     if (status == EBM_OK)
         status = job->spec->ops->predict(ctx, job->spec->plan, x, tasks, B);

@@ -25,10 +25,12 @@ struct fixture {
     float *params;
     struct ebm_plan *plan;
     struct pool *pool;
+    enum ebm_choice choice;
 };
 
 static void open_fixture(struct fixture *f, const char *text, bool laplace)
 {
+    f->choice = EBM_CHOICE_AUTO;
     const struct ebm_device_ops *ops = ebm_device_cpu();
     const struct ebm_ctx_limits limits = {.max_rows = SCORE_ROWS, .max_samples = 20000};
     struct ebm_error error;
@@ -66,8 +68,13 @@ static void score_from(struct fixture *f, double first, const struct dataset_jit
         rows[i] = i;
     }
     struct dataset data = {.n_rows = n, .X = 1, .D = 1, .x = x, .y = y, .numbers = rows};
-    struct score_spec spec = {
-        .ops = ebm_device_cpu(), .plan = f->plan, .config = f->config, .jitter = jitter, .samples = samples, .seed = 3};
+    struct score_spec spec = {.ops = ebm_device_cpu(),
+                              .plan = f->plan,
+                              .config = f->config,
+                              .jitter = jitter,
+                              .samples = samples,
+                              .seed = 3,
+                              .choice = f->choice};
     cr_assert_eq(score_rows(f->pool, &spec, &data, rows, n, out), EBM_OK);
 }
 
@@ -157,8 +164,9 @@ Test(score, all_of_a_gaussian)
     close_fixture(&f);
 }
 
-/* Density exp(-|z|) / 2: CRPS |z| + exp(-|z|) - 3 / 4, intervals end at log 2, 5, 10, 20. */
-Test(score, all_of_an_energy)
+/* Density exp(-|z|) / 2: CRPS |z| + exp(-|z|) - 3 / 4, intervals end at log 2, 5, 10, 20. By integration and by draws.
+ */
+static void check_laplace(enum ebm_choice choice, double tolerance)
 {
     enum { ROWS = 24 };
     static const double tails[SCORE_LEVELS] = {2.0, 5.0, 10.0, 20.0};
@@ -168,19 +176,31 @@ Test(score, all_of_an_energy)
     const char *doubts[ROWS];
     const struct score_rows out = {.nll = nll, .targets = targets, .doubts = doubts};
     open_fixture(&f, laplace_text, true);
-    score_from(&f, -2.0, NULL, 20000, ROWS, &out);
+    f.choice = choice;
+    score_from(&f, -2.0, NULL, 16384, ROWS, &out);
     for (uint32_t i = 0; i < ROWS; i++) {
         double z = (-2.0 + i - 10.0) / 4.0, size = fabs(z), expected = 4.0 * (size + exp(-size) - 0.75);
-        double pit = z < 0.0 ? 0.5 * exp(z) : 1.0 - 0.5 * exp(-z);
-        cr_assert_float_eq(targets[i].crps, expected, 0.15, "row %u: %.5f, expected %.5f", i, targets[i].crps,
-                           expected);
-        cr_assert_float_eq(targets[i].pit, pit, 0.02, "row %u: PIT %.5f, expected %.5f", i, targets[i].pit, pit);
-        cr_assert_float_eq(targets[i].std, 4.0 * sqrt(2.0), 0.3, "std %.5f", targets[i].std);
+        double pit = z < 0.0 ? 0.5 * exp(z) : 1.0 - 0.5 * exp(-z), t = tolerance;
+        cr_assert_float_eq(nll[i], size + log(2.0) + log(4.0), t, "row %u: NLL %.6f", i, nll[i]);
+        cr_assert_float_eq(targets[i].crps, expected, t, "row %u: %.6f, expected %.6f", i, targets[i].crps, expected);
+        cr_assert_float_eq(targets[i].pit, pit, t, "row %u: PIT %.6f, expected %.6f", i, targets[i].pit, pit);
+        cr_assert_float_eq(targets[i].mean, 10.0, 3.0 * t, "mean %.6f", targets[i].mean);
+        cr_assert_float_eq(targets[i].std, 4.0 * sqrt(2.0), 10.0 * t, "std %.6f", targets[i].std);
         for (uint32_t k = 0; k < SCORE_LEVELS; k++)
-            cr_assert_float_eq(targets[i].upper[k], 10.0 + 4.0 * log(tails[k]), 0.1 * tails[k] + 0.3, "upper %.5f",
+            cr_assert_float_eq(targets[i].upper[k], 10.0 + 4.0 * log(tails[k]), 3.0 * t * tails[k], "upper %.6f",
                                targets[i].upper[k]);
     }
     close_fixture(&f);
+}
+
+Test(score, all_of_an_energy_by_integration)
+{
+    check_laplace(EBM_CHOICE_AUTO, 1e-3);
+}
+
+Test(score, all_of_an_energy_by_draws)
+{
+    check_laplace(EBM_CHOICE_IMPORTANCE, 0.03);
 }
 
 /* A target known to a bin of 8 around 10 has a PIT between F(6) and F(14), spread evenly over the rows; the others
