@@ -57,7 +57,7 @@ static enum ebm_client_status keep(struct cli_args *args, size_t option, const c
 {
     if (option == CLI_OPTION_INPUT)
         args->inputs[args->n_inputs++] = value;
-    else if (option == CLI_OPTION_TARGETS)
+    else if (option == CLI_OPTION_TARGETS || option == CLI_OPTION_INITIAL)
         args->targets[args->n_targets++] = value;
     else if (args->values[option])
         return client_fail(reterr, EBM_CLIENT_INVALID, options[option].name, "--%s stands twice", options[option].name);

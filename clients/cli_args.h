@@ -11,6 +11,7 @@
     X(PREDICT, "predict", "Mean, spread, quantiles of p(y given x), a line a row.")                                    \
     X(SAMPLE, "sample", "Samples from p(y given x), a line a sample.")                                                 \
     X(DENSITY, "density", "The density p(y given x) at targets or on a grid, a line a target; or a picture.")          \
+    X(REFINE, "refine", "The most likely target near given or proposed starts, a line a row.")                         \
     X(MODELS, "models", "The models of the server, or what one takes and gives.")                                      \
     X(HEALTH, "health", "Does the server live, is it ready?")
 
@@ -24,8 +25,10 @@ enum cli_command {
 #define CLI_P (1u << CLI_PREDICT)
 #define CLI_S (1u << CLI_SAMPLE)
 #define CLI_D (1u << CLI_DENSITY)
+#define CLI_R (1u << CLI_REFINE)
 #define CLI_M (1u << CLI_MODELS)
-#define CLI_ROWS (CLI_P | CLI_S | CLI_D)
+#define CLI_ESTIMATES (CLI_P | CLI_S | CLI_D)
+#define CLI_ROWS (CLI_ESTIMATES | CLI_R)
 #define CLI_ALL ((1u << CLI_COMMANDS) - 1)
 
 /* X(id, name, value or NULL for a flag, commands that have it, its words or "FILE" for the completion, help) */
@@ -36,11 +39,11 @@ enum cli_command {
     X(BLOCK_ROWS, "block-rows", "N", CLI_ROWS, NULL, "rows in one request (default 256); block k has seed + k")        \
     X(MODEL, "model", "NAME", CLI_ROWS | CLI_M, NULL, "default: the only one of the server")                           \
     X(VERSION, "version", "N", CLI_ROWS, NULL, "of the model; default: the one that is loaded")                        \
-    X(ESTIMATOR, "estimator", "WORD", CLI_ROWS, "auto importance mixture", "auto, importance or mixture")              \
-    X(DRAWS, "draws", "WORD", CLI_ROWS, "sobol independent", "how to draw: sobol (the default) or independent")        \
+    X(ESTIMATOR, "estimator", "WORD", CLI_ESTIMATES, "auto importance mixture", "auto, importance or mixture")         \
+    X(DRAWS, "draws", "WORD", CLI_ESTIMATES, "sobol independent", "how to draw: sobol (the default) or independent")   \
     X(TARGET_ESS, "target-ess", "N", CLI_P | CLI_D, NULL, "more draws until each row has N effective ones")            \
     X(MAX_SAMPLES, "max-samples", "N", CLI_P | CLI_D, NULL, "with --target-ess: at most so many draws a row")          \
-    X(WEIGHTS, "weights", "raw|smoothed", CLI_ROWS, "raw smoothed", "smoothed tames the largest weights")              \
+    X(WEIGHTS, "weights", "raw|smoothed", CLI_ESTIMATES, "raw smoothed", "smoothed tames the largest weights")         \
     X(NUM_SAMPLES, "num-samples", "N", CLI_ROWS, NULL, "draws a row; of 'sample': samples to return")                  \
     X(NUM_PROPOSALS, "num-proposals", "N", CLI_S, NULL, "draws of the proposal, among which to choose")                \
     X(RESAMPLE, "resample", "true|false", CLI_S, "true false", "false: all proposals with their log weights")          \
@@ -51,6 +54,12 @@ enum cli_command {
     X(INTERVAL_KIND, "interval-kind", "WORD", CLI_P, "equal_tailed", "equal_tailed")                                   \
     X(TARGETS, "targets", "Y1,Y2;...", CLI_D, NULL, "targets with ; between; once for all rows, or once an --input")   \
     X(GRID, "grid", "L:U:POINTS", CLI_D, NULL, "evenly spaced targets instead; default: 4 std around the means")       \
+    X(INITIAL, "initial", "Y1,Y2;...", CLI_R, NULL, "starts with ; between; once for all rows, or once an --input")    \
+    X(STARTS, "starts", "N", CLI_R, NULL, "without --initial: how many draws of the proposal")                         \
+    X(STEPS, "steps", "N", CLI_S | CLI_R, NULL, "at most; of 'sample': Langevin steps that move the samples")          \
+    X(STEP_LENGTH, "step-length", "A,...", CLI_S | CLI_R, NULL, "one number, or one for each of the target")           \
+    X(DECAY, "decay", "P", CLI_R, NULL, "what a refused step leaves of the step length")                               \
+    X(TRAJECTORY, "trajectory", NULL, CLI_R, NULL, "the way too; with --format json")                                  \
     X(PLOT, "plot", NULL, CLI_D, NULL, "draws the density of each row, for one target dimension")                      \
     X(TIMEOUT_MS, "timeout-ms", "N", CLI_ROWS, NULL, "the server's time for a request")                                \
     X(ID, "id", "TEXT", CLI_ROWS, NULL, "comes back in JSON answers")                                                  \
@@ -73,7 +82,7 @@ struct cli_args {
     enum cli_command command;
     bool wants_help;
     const char *values[CLI_OPTIONS]; /* the last one given; NULL: none; a flag: "" */
-    const char **inputs, **targets;  /* every --input and --targets */
+    const char **inputs, **targets;  /* every --input, and every --targets or --initial */
     size_t n_inputs, n_targets;
 };
 

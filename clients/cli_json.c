@@ -139,6 +139,7 @@ static void diagnostics(const struct ebm_client_answer *answer, size_t row)
     cli_json_value("max_weight", row_of(answer->max_weight, row, 1));
     cli_json_numbers("mcse_mean", row_of(answer->mcse_mean, row, answer->D), answer->D, 0);
     cli_json_value("pareto_k", row_of(answer->pareto_k, row, 1));
+    cli_json_value("acceptance_rate", row_of(answer->acceptance_rate, row, 1));
     if (answer->draws_ignored)
         (void)printf("\"%s_ignored\":true,", answer->samples ? "num_proposals" : "num_samples");
     (void)printf("\"reliable\":%s,\"reason\":", answer->reliable[row] ? "true" : "false");
@@ -149,10 +150,31 @@ static void diagnostics(const struct ebm_client_answer *answer, size_t row)
     (void)putchar('}');
 }
 
+static void refinement(const struct ebm_client_answer *answer, size_t row)
+{
+    const size_t D = answer->D, places = answer->n_places;
+    cli_json_numbers("mode", answer->mode + row * D, D, 0);
+    cli_json_value("unnormalized_log_prob", answer->mode_log_prob + row);
+    (void)printf("\"converged\":%s,\"steps\":%" PRIu64, answer->converged[row] ? "true" : "false", answer->steps[row]);
+    if (!answer->trajectory)
+        return;
+    (void)printf(",\"trajectory\":");
+    for (size_t i = 0; i <= answer->steps[row]; i++) {
+        (void)putchar(i ? ',' : '[');
+        vector(answer->trajectory + (row * places + i) * D, D);
+    }
+    (void)putchar(']');
+}
+
 void cli_json_row(const struct ebm_client_answer *answer, size_t row)
 {
     const size_t D = answer->D, M = answer->n_samples, T = answer->n_targets;
     (void)putchar('{');
+    if (answer->mode_log_prob) {
+        refinement(answer, row);
+        (void)putchar('}');
+        return;
+    }
     cli_json_numbers("mean", row_of(answer->mean, row, D), D, 0);
     cli_json_numbers("std", row_of(answer->std, row, D), D, 0);
     cli_json_numbers("variance", row_of(answer->variance, row, D), D, 0);

@@ -100,6 +100,12 @@ static void add_density(struct columns *columns, const struct ebm_client_answer 
     add(columns, "log_normalizer_std_error", a->log_normalizer_std_error, 1, 0, 0);
 }
 
+static void add_refinement(struct columns *columns, const struct ebm_client_answer *a)
+{
+    add(columns, "mode", a->mode, a->D, 0, a->D);
+    add(columns, "unnormalized_log_prob", a->mode_log_prob, 1, 0, 0);
+}
+
 /* ---- lines ---- */
 
 static int width_of(const struct column *column)
@@ -119,6 +125,8 @@ static void print_header(const struct cli_output *output, const struct columns *
             (void)printf("  %*s", width_of(&columns->columns[i]), columns->columns[i].name);
     if (output->kind == CLI_PREDICT)
         (void)fputs(is_csv ? ",reliable,reason" : "  reliable", stdout);
+    if (output->kind == CLI_REFINE)
+        (void)fputs(is_csv ? ",converged,steps" : "  converged  steps", stdout);
     (void)putchar('\n');
 }
 
@@ -146,17 +154,27 @@ static void print_verdict(const struct cli_output *output, const struct ebm_clie
         (void)printf("  %s%s", answer->reliable[row] ? "yes" : "no: ", reason);
 }
 
+static void print_progress(const struct cli_output *output, const struct ebm_client_answer *answer, size_t row)
+{
+    if (output->format == CLI_CSV)
+        (void)printf(",%d,%" PRIu64, answer->converged[row], answer->steps[row]);
+    else
+        (void)printf("  %-9s  %5" PRIu64, answer->converged[row] ? "yes" : "no", answer->steps[row]);
+}
+
 static void print_lines(const struct cli_output *output, const struct columns *columns,
                         const struct ebm_client_answer *answer)
 {
-    size_t n_items = output->kind == CLI_PREDICT  ? 1
-                     : output->kind == CLI_SAMPLE ? answer->n_samples
-                                                  : answer->n_targets;
+    size_t n_items = output->kind == CLI_PREDICT || output->kind == CLI_REFINE ? 1
+                     : output->kind == CLI_SAMPLE                              ? answer->n_samples
+                                                                               : answer->n_targets;
     for (size_t row = 0; row < answer->n_rows; row++)
         for (size_t item = 0; item < (n_items ? n_items : 1); item++) {
             print_line(output, columns, row, item);
             if (output->kind == CLI_PREDICT)
                 print_verdict(output, answer, row);
+            else if (output->kind == CLI_REFINE)
+                print_progress(output, answer, row);
             (void)putchar('\n');
         }
 }
@@ -182,12 +200,14 @@ static enum ebm_client_status print_columns(const struct cli_output *output, con
         add_prediction(&columns, answer);
     else if (output->kind == CLI_SAMPLE)
         add_samples(&columns, answer);
+    else if (output->kind == CLI_REFINE)
+        add_refinement(&columns, answer);
     else
         add_density(&columns, answer);
     if (output->n_rows == 0)
         print_header(output, &columns);
     print_lines(output, &columns, answer);
-    if (output->kind != CLI_PREDICT)
+    if (output->kind == CLI_SAMPLE || output->kind == CLI_DENSITY)
         warn(output, answer);
     free(columns.columns);
     return EBM_CLIENT_OK;

@@ -8,7 +8,7 @@ enum cli_format { CLI_TABLE, CLI_JSON, CLI_CSV };
 
 /* What follows a run's first block. */
 struct cli_output {
-    enum cli_command kind; /* PREDICT, SAMPLE or DENSITY */
+    enum cli_command kind; /* PREDICT, SAMPLE, DENSITY or REFINE */
     enum cli_format format;
     size_t n_rows; /* printed already */
 };

@@ -77,6 +77,17 @@ static enum ebm_client_status read_predict(const struct cli_args *args, struct c
     return status;
 }
 
+/* --steps and --step-length */
+static enum ebm_client_status read_steps(const struct cli_args *args, struct cli_request *request, uint64_t *ret_steps,
+                                         size_t *ret_n, struct ebm_client_error *reterr)
+{
+    const char *lengths = args->values[CLI_OPTION_STEP_LENGTH];
+    enum ebm_client_status status = cli_args_whole(args, CLI_OPTION_STEPS, 1, MOST_WHOLE, ret_steps, reterr);
+    if (status == EBM_CLIENT_OK && lengths)
+        status = cli_numbers(lengths, CLI_OPTION_STEP_LENGTH, &request->step_lengths, ret_n, reterr);
+    return status;
+}
+
 static enum ebm_client_status read_sample(const struct cli_args *args, struct cli_request *request,
                                           struct ebm_client_error *reterr)
 {
@@ -84,7 +95,12 @@ static enum ebm_client_status read_sample(const struct cli_args *args, struct cl
     if (resample && strcmp(resample, "true") != 0 && strcmp(resample, "false") != 0)
         return client_fail(reterr, EBM_CLIENT_INVALID, "resample", "--resample is '%.40s', expected true or false",
                            resample);
-    request->sample.is_weighted = resample && strcmp(resample, "false") == 0;
+    struct ebm_client_sample_request *sample = &request->sample;
+    enum ebm_client_status status = read_steps(args, request, &sample->steps, &sample->n_step_lengths, reterr);
+    if (status != EBM_CLIENT_OK)
+        return status;
+    sample->step_lengths = request->step_lengths;
+    sample->is_weighted = resample && strcmp(resample, "false") == 0;
     return cli_args_whole(args, CLI_OPTION_NUM_PROPOSALS, 1, MOST_WHOLE, &request->sample.num_proposals, reterr);
 }
 
@@ -110,27 +126,37 @@ static enum ebm_client_status read_grid(const struct cli_args *args, struct ebm_
                        "--grid is '%.60s', expected LOWER:UPPER:POINTS as in 0:6:128", text);
 }
 
+/* --targets, or --initial */
+static enum cli_option targets_option(const struct cli_request *request)
+{
+    return request->kind == CLI_REFINE ? CLI_OPTION_INITIAL : CLI_OPTION_TARGETS;
+}
+
+static const char *targets_name(const struct cli_request *request)
+{
+    return request->kind == CLI_REFINE ? "initial" : "targets";
+}
+
 /* One target "y1,y2" of list `list`, number t, into its place; the first one of all says how long they are. */
 static enum ebm_client_status read_target(struct cli_request *request, const char *text, size_t list, size_t t,
                                           struct ebm_client_error *reterr)
 {
-    struct ebm_client_density_request *density = &request->density;
     double *numbers = NULL;
     size_t n = 0;
-    enum ebm_client_status status = cli_numbers(text, CLI_OPTION_TARGETS, &numbers, &n, reterr);
+    enum ebm_client_status status = cli_numbers(text, targets_option(request), &numbers, &n, reterr);
     if (status != EBM_CLIENT_OK)
         return status;
     if (!request->targets) {
-        density->D = n;
-        request->targets = calloc(request->n_target_lists * density->n_targets, n * sizeof *numbers);
+        request->D = n;
+        request->targets = calloc(request->n_target_lists * request->n_targets, n * sizeof *numbers);
     }
     if (!request->targets)
         status = no_memory(reterr);
-    else if (n != density->D)
-        status = client_fail(reterr, EBM_CLIENT_INVALID, "targets",
-                             "'%.60s' has %zu numbers, expected %zu as the first", text, n, density->D);
+    else if (n != request->D)
+        status = client_fail(reterr, EBM_CLIENT_INVALID, targets_name(request),
+                             "'%.60s' has %zu numbers, expected %zu as the first", text, n, request->D);
     else
-        memcpy(request->targets + (list * density->n_targets + t) * n, numbers, n * sizeof *numbers);
+        memcpy(request->targets + (list * request->n_targets + t) * n, numbers, n * sizeof *numbers);
     free(numbers);
     return status;
 }
@@ -142,10 +168,10 @@ static enum ebm_client_status read_target_list(struct cli_request *request, cons
     for (const char *c = text; *c; c++)
         n += *c == ';';
     if (list == 0)
-        request->density.n_targets = n;
-    if (n != request->density.n_targets)
-        return client_fail(reterr, EBM_CLIENT_INVALID, "targets", "expected %zu targets in every --targets, got %zu",
-                           request->density.n_targets, n);
+        request->n_targets = n;
+    if (n != request->n_targets)
+        return client_fail(reterr, EBM_CLIENT_INVALID, targets_name(request),
+                           "expected %zu targets in every --%s, got %zu", request->n_targets, targets_name(request), n);
     char *copy = strdup(text), *rest = copy, *target;
     enum ebm_client_status status = copy ? EBM_CLIENT_OK : no_memory(reterr);
     while (status == EBM_CLIENT_OK && (target = strsep(&rest, ";")))
@@ -154,21 +180,53 @@ static enum ebm_client_status read_target_list(struct cli_request *request, cons
     return status;
 }
 
+static enum ebm_client_status read_target_lists(const struct cli_args *args, struct cli_request *request,
+                                                struct ebm_client_error *reterr)
+{
+    enum ebm_client_status status = EBM_CLIENT_OK;
+    request->n_target_lists = args->n_targets;
+    if (args->n_targets > 1 && args->n_targets != args->n_inputs)
+        return client_fail(reterr, EBM_CLIENT_INVALID, targets_name(request),
+                           "expected --%s once for all rows, or once for every --input: %zu, got %zu",
+                           targets_name(request), args->n_inputs, args->n_targets);
+    for (size_t i = 0; i < args->n_targets && status == EBM_CLIENT_OK; i++)
+        status = read_target_list(request, args->targets[i], i, reterr);
+    return status;
+}
+
 static enum ebm_client_status read_density(const struct cli_args *args, struct cli_request *request,
                                            struct ebm_client_error *reterr)
 {
     enum ebm_client_status status = read_outputs(args, request, &request->density.n_outputs, reterr);
     request->density.outputs = request->outputs;
-    request->n_target_lists = args->n_targets;
     if (args->n_targets > 0 && args->values[CLI_OPTION_GRID])
         return client_fail(reterr, EBM_CLIENT_INVALID, "targets", "expected --targets or --grid, not both");
-    if (args->n_targets > 1 && args->n_targets != args->n_inputs)
-        return client_fail(reterr, EBM_CLIENT_INVALID, "targets",
-                           "expected --targets once for all rows, or once for every --input: %zu, got %zu",
-                           args->n_inputs, args->n_targets);
-    for (size_t i = 0; i < args->n_targets && status == EBM_CLIENT_OK; i++)
-        status = read_target_list(request, args->targets[i], i, reterr);
+    if (status == EBM_CLIENT_OK)
+        status = read_target_lists(args, request, reterr);
+    request->density.n_targets = request->n_targets;
+    request->density.D = request->D;
     return status == EBM_CLIENT_OK ? read_grid(args, &request->density, reterr) : status;
+}
+
+static enum ebm_client_status read_refine(const struct cli_args *args, struct cli_request *request,
+                                          struct ebm_client_error *reterr)
+{
+    struct ebm_client_refine_request *refine = &request->refine;
+    const char *decay = args->values[CLI_OPTION_DECAY], *format = args->values[CLI_OPTION_FORMAT];
+    enum ebm_client_status status = read_steps(args, request, &refine->steps, &refine->n_step_lengths, reterr);
+    if (status == EBM_CLIENT_OK)
+        status = cli_args_whole(args, CLI_OPTION_STARTS, 1, MOST_WHOLE, &refine->starts, reterr);
+    if (status == EBM_CLIENT_OK && decay && !cli_number(decay, &refine->decay))
+        return client_fail(reterr, EBM_CLIENT_INVALID, "decay", "--decay is '%.40s', expected a number", decay);
+    refine->with_trajectory = args->values[CLI_OPTION_TRAJECTORY] != NULL;
+    if (refine->with_trajectory && (!format || strcmp(format, "json") != 0))
+        return client_fail(reterr, EBM_CLIENT_INVALID, "trajectory", "expected --format json with --trajectory");
+    if (status == EBM_CLIENT_OK)
+        status = read_target_lists(args, request, reterr);
+    refine->step_lengths = request->step_lengths;
+    refine->n_initial = request->n_targets;
+    refine->D = request->D;
+    return status;
 }
 
 /* ---- the whole ---- */
@@ -182,6 +240,8 @@ enum ebm_client_status cli_request_read(const struct cli_args *args, struct cli_
         status = read_predict(args, &request, reterr);
     else if (status == EBM_CLIENT_OK && args->command == CLI_SAMPLE)
         status = read_sample(args, &request, reterr);
+    else if (status == EBM_CLIENT_OK && args->command == CLI_REFINE)
+        status = read_refine(args, &request, reterr);
     else if (status == EBM_CLIENT_OK)
         status = read_density(args, &request, reterr);
     if (status == EBM_CLIENT_OK)
@@ -197,27 +257,39 @@ void cli_request_done(struct cli_request *request)
     free(request->words);
     free(request->outputs);
     free(request->quantiles);
+    free(request->step_lengths);
     *request = (struct cli_request){.targets = NULL};
 }
 
-static enum ebm_client_status send_density(struct ebm_client *client, const struct cli_request *request, size_t first,
-                                           struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr)
+/* (n_rows, n_targets, D) of the rows from `first` on. New: free(). NULL: none were given, or no memory. */
+static double *targets_of_block(const struct cli_request *request, size_t first)
+{
+    const size_t width = request->n_targets * request->D, n_rows = request->rows.n_rows;
+    double *targets = request->targets ? calloc(n_rows, width * sizeof *targets) : NULL;
+    for (size_t row = 0; targets && row < n_rows; row++) {
+        size_t list = request->n_target_lists > 1 ? first + row : 0;
+        memcpy(targets + row * width, request->targets + list * width, width * sizeof *targets);
+    }
+    return targets;
+}
+
+/* A density or a refinement, with the targets of its rows. */
+static enum ebm_client_status send_with_targets(struct ebm_client *client, const struct cli_request *request,
+                                                size_t first, struct ebm_client_answer *ret_answer,
+                                                struct ebm_client_error *reterr)
 {
     struct ebm_client_density_request density = request->density;
-    const size_t width = density.n_targets * density.D, n_rows = request->rows.n_rows;
-    double *targets = NULL;
-    density.rows = request->rows;
-    if (request->targets) {
-        targets = calloc(n_rows, width * sizeof *targets);
-        if (!targets)
-            return no_memory(reterr);
-        for (size_t row = 0; row < n_rows; row++) {
-            size_t list = request->n_target_lists > 1 ? first + row : 0;
-            memcpy(targets + row * width, request->targets + list * width, width * sizeof *targets);
-        }
-    }
-    density.targets = targets;
-    enum ebm_client_status status = ebm_client_density(client, &density, ret_answer, reterr);
+    struct ebm_client_refine_request refine = request->refine;
+    double *targets = targets_of_block(request, first);
+    enum ebm_client_status status;
+    if (request->targets && !targets)
+        return no_memory(reterr);
+    density.rows = refine.rows = request->rows;
+    density.targets = refine.initial = targets;
+    if (request->kind == CLI_REFINE)
+        status = ebm_client_refine(client, &refine, ret_answer, reterr);
+    else
+        status = ebm_client_density(client, &density, ret_answer, reterr);
     free(targets);
     return status;
 }
@@ -232,5 +304,5 @@ enum ebm_client_status cli_request_send(struct ebm_client *client, const struct 
         return ebm_client_predict(client, &predict, ret_answer, reterr);
     if (request->kind == CLI_SAMPLE)
         return ebm_client_sample(client, &sample, ret_answer, reterr);
-    return send_density(client, request, first, ret_answer, reterr);
+    return send_with_targets(client, request, first, ret_answer, reterr);
 }

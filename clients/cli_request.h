@@ -10,12 +10,14 @@ struct cli_request {
     struct ebm_client_rows rows; /* copied into the kind's request before it is sent */
     struct ebm_client_predict_request predict;
     struct ebm_client_sample_request sample;
-    struct ebm_client_density_request density; /* targets are set block by block, out of these: */
-    double *targets;                           /* (n_target_lists, density.n_targets, density.D) */
-    size_t n_target_lists;                     /* 1: for all rows */
-    char *words;                               /* of outputs */
+    struct ebm_client_density_request density;
+    struct ebm_client_refine_request refine;
+    double *targets; /* (n_target_lists, n_targets, D): density's targets or refine's starts, set block by block */
+    size_t n_target_lists; /* 1: for all rows */
+    size_t n_targets, D;
+    char *words; /* of outputs */
     const char **outputs;
-    double *quantiles;
+    double *quantiles, *step_lengths;
 };
 
 enum ebm_client_status cli_request_read(const struct cli_args *args, struct cli_request *ret_request,

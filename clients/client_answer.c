@@ -2,7 +2,7 @@
  * row fills arrays of that size.
  *
  *   table of members (name, dimensions, where in the struct) -> measure row 0 -> take memory -> read rows
- *   quantiles, intervals, diagnostics' words: a function each
+ *   quantiles, intervals, diagnostics' words, refinements: a function each
  *
  * Guarantees: a row that differs from the first is BAD_ANSWER, never a gap; no array has more numbers than the answer
  * had bytes, so a lying answer costs no more memory than an honest one. Does not know: requests. */
@@ -44,6 +44,13 @@ static const struct member members[] = {
     {"max_weight", AT(max_weight), true, {NO_DIM, NO_DIM}},
     {"mcse_mean", AT(mcse_mean), true, {AT(D), NO_DIM}},
     {"pareto_k", AT(pareto_k), true, {NO_DIM, NO_DIM}},
+    {"acceptance_rate", AT(acceptance_rate), true, {NO_DIM, NO_DIM}},
+};
+
+/* Of a refinement. */
+static const struct member refined[] = {
+    {"mode", AT(mode), false, {AT(D), NO_DIM}},
+    {"unnormalized_log_prob", AT(mode_log_prob), false, {NO_DIM, NO_DIM}},
 };
 
 /* An answer while it is read. The first failure stays. */
@@ -291,6 +298,79 @@ static void read_words(struct reader *reader)
         read_words_of_row(reader, row);
 }
 
+/* ---- refinements ---- */
+
+static void read_progress(struct reader *reader)
+{
+    static const struct member converged = {.name = "converged"}, steps = {.name = "steps"};
+    struct ebm_client_answer *answer = &reader->answer;
+    answer->converged = take(reader, answer->n_rows, sizeof *answer->converged);
+    answer->steps = take(reader, answer->n_rows, sizeof *answer->steps);
+    for (size_t row = 0; row < answer->n_rows && reader->status == EBM_CLIENT_OK; row++) {
+        const json_t *flag = value_of(reader, row, &converged);
+        if (!json_is_boolean(flag))
+            bad(reader, "true or false");
+        const json_t *count = value_of(reader, row, &steps);
+        if (!json_is_integer(count) || json_integer_value(count) < 0)
+            bad(reader, "a count");
+        if (reader->status != EBM_CLIENT_OK)
+            return;
+        answer->converged[row] = json_is_true(flag);
+        answer->steps[row] = (uint64_t)json_integer_value(count);
+    }
+}
+
+/* The ways are of different lengths: the longest says how many places each row has. */
+static void read_trajectories(struct reader *reader)
+{
+    static const struct member member = {.name = "trajectory"};
+    struct ebm_client_answer *answer = &reader->answer;
+    if (!value_of(reader, 0, &member))
+        return;
+    for (size_t row = 0; row < answer->n_rows; row++) {
+        const json_t *list = value_of(reader, row, &member);
+        if (json_array_size(list) != answer->steps[row] + 1)
+            bad(reader, "a list of one place more than steps");
+        if (json_array_size(list) > answer->n_places)
+            answer->n_places = json_array_size(list);
+    }
+    double *to = take_rows(reader, answer->n_places, answer->D);
+    answer->trajectory = to;
+    for (size_t row = 0; row < answer->n_rows && reader->status == EBM_CLIENT_OK; row++) {
+        const json_t *list = value_of(reader, row, &member);
+        for (size_t i = 0; i < answer->n_places && reader->status == EBM_CLIENT_OK; i++, to += answer->D) {
+            if (i < json_array_size(list))
+                read_numbers(reader, only_D, 1, json_array_get(list, i), to);
+            for (size_t d = 0; i >= json_array_size(list) && d < answer->D; d++)
+                to[d] = (double)NAN;
+        }
+    }
+}
+
+static void read_refinement(struct reader *reader)
+{
+    for (size_t i = 0; i < sizeof refined / sizeof refined[0] && reader->status == EBM_CLIENT_OK; i++)
+        read_member(reader, &refined[i]);
+    if (reader->status == EBM_CLIENT_OK && (!reader->answer.mode || !reader->answer.mode_log_prob))
+        bad(reader, "the member");
+    if (reader->status == EBM_CLIENT_OK)
+        read_progress(reader);
+    if (reader->status == EBM_CLIENT_OK)
+        read_trajectories(reader);
+}
+
+static void read_distribution(struct reader *reader)
+{
+    for (size_t i = 0; i < sizeof members / sizeof members[0] && reader->status == EBM_CLIENT_OK; i++)
+        read_member(reader, &members[i]);
+    if (reader->status == EBM_CLIENT_OK)
+        read_quantiles(reader);
+    if (reader->status == EBM_CLIENT_OK)
+        read_intervals(reader);
+    if (reader->status == EBM_CLIENT_OK)
+        read_words(reader);
+}
+
 static void read_head(struct reader *reader, const json_t *root)
 {
     const json_t *model = json_object_get(root, "model"), *version = json_object_get(root, "version");
@@ -331,7 +411,7 @@ enum ebm_client_status client_load(const struct client_bytes *body, struct json_
                        error.position, error.text);
 }
 
-enum ebm_client_status client_read_answer(const struct client_bytes *body, size_t n_rows,
+enum ebm_client_status client_read_answer(const struct client_bytes *body, size_t n_rows, bool is_refinement,
                                           struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr)
 {
     json_t *root = NULL;
@@ -343,14 +423,10 @@ enum ebm_client_status client_read_answer(const struct client_bytes *body, size_
     if (reader.status == EBM_CLIENT_OK && reader.answer.n_rows != n_rows)
         reader.status = client_fail(reterr, EBM_CLIENT_BAD_ANSWER, "predictions", "expected %zu rows, got %zu", n_rows,
                                     reader.answer.n_rows);
-    for (size_t i = 0; i < sizeof members / sizeof members[0] && reader.status == EBM_CLIENT_OK; i++)
-        read_member(&reader, &members[i]);
-    if (reader.status == EBM_CLIENT_OK)
-        read_quantiles(&reader);
-    if (reader.status == EBM_CLIENT_OK)
-        read_intervals(&reader);
-    if (reader.status == EBM_CLIENT_OK)
-        read_words(&reader);
+    if (reader.status == EBM_CLIENT_OK && is_refinement)
+        read_refinement(&reader);
+    else if (reader.status == EBM_CLIENT_OK)
+        read_distribution(&reader);
     json_decref(root);
     if (reader.status == EBM_CLIENT_OK)
         *ret_answer = reader.answer;

@@ -12,7 +12,7 @@ enum ebm_client_status client_load(const struct client_bytes *body, struct json_
 
 /* n_rows: those that were asked for. BAD_ANSWER with where = the member that is missing, of another type or of another
  * size than its neighbours; unknown members are passed over. New: ebm_client_..._done. Any thread. */
-enum ebm_client_status client_read_answer(const struct client_bytes *body, size_t n_rows,
+enum ebm_client_status client_read_answer(const struct client_bytes *body, size_t n_rows, bool is_refinement,
                                           struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr);
 enum ebm_client_status client_read_models(const struct client_bytes *body, struct ebm_client_models *ret_models,
                                           struct ebm_client_error *reterr);

@@ -82,6 +82,21 @@ static json_t *vectors(struct draft *draft, const char *name, const double *valu
     return list;
 }
 
+/* [rows][n][width] numbers */
+static void set_targets(struct draft *draft, const char *name, const double *values, size_t n_rows, size_t n,
+                        size_t width)
+{
+    if (!values || draft->status != EBM_CLIENT_OK)
+        return;
+    json_t *rows = json_array();
+    for (size_t i = 0; i < n_rows; i++) {
+        size_t at = i * n * width;
+        if (json_array_append_new(rows, vectors(draft, name, values + at, n, width, at)) != 0)
+            draft->failed = true;
+    }
+    set(draft, name, rows);
+}
+
 static void set_words(struct draft *draft, const char *name, const char *const *words, size_t n)
 {
     if (n == 0)
@@ -157,6 +172,15 @@ enum ebm_client_status client_write_sample(const struct ebm_client_sample_reques
     set_whole(&draft, "num_proposals", request->num_proposals);
     if (request->is_weighted)
         set(&draft, "resample", json_false());
+    if (request->steps > 0 || request->n_step_lengths > 0) {
+        struct draft refine = begin(NULL);
+        set_whole(&refine, "steps", request->steps);
+        if (request->n_step_lengths > 0)
+            set(&refine, "step_length",
+                numbers(&draft, "step_length", request->step_lengths, request->n_step_lengths, 0));
+        draft.failed |= refine.failed;
+        set(&draft, "refine", refine.root);
+    }
     return finish(&draft, ret_body);
 }
 
@@ -176,17 +200,27 @@ enum ebm_client_status client_write_density(const struct ebm_client_density_requ
                                             struct ebm_client_error *reterr)
 {
     struct draft draft = begin_rows(&request->rows, reterr);
-    const size_t width = request->n_targets * request->D;
-    if (request->targets && draft.status == EBM_CLIENT_OK) {
-        json_t *rows = json_array();
-        for (size_t i = 0; i < request->rows.n_rows; i++)
-            if (json_array_append_new(rows, vectors(&draft, "targets", request->targets + i * width, request->n_targets,
-                                                    request->D, i * width)) != 0)
-                draft.failed = true;
-        set(&draft, "targets", rows);
-    }
+    set_targets(&draft, "targets", request->targets, request->rows.n_rows, request->n_targets, request->D);
     if (request->grid_points > 0)
         set_grid(&draft, request);
     set_words(&draft, "outputs", request->outputs, request->n_outputs);
+    return finish(&draft, ret_body);
+}
+
+enum ebm_client_status client_write_refine(const struct ebm_client_refine_request *request, char **ret_body,
+                                           struct ebm_client_error *reterr)
+{
+    struct draft draft = begin_rows(&request->rows, reterr);
+    set_targets(&draft, "initial", request->initial, request->rows.n_rows, request->n_initial, request->D);
+    set_whole(&draft, "starts", request->starts);
+    set_whole(&draft, "steps", request->steps);
+    if (request->n_step_lengths > 0)
+        set(&draft, "step_length", numbers(&draft, "step_length", request->step_lengths, request->n_step_lengths, 0));
+    if (!isfinite(request->decay))
+        not_finite(&draft, "decay", 0);
+    else if (request->decay != 0.0)
+        set(&draft, "decay", json_real(request->decay));
+    if (request->with_trajectory)
+        set(&draft, "trajectory", json_true());
     return finish(&draft, ret_body);
 }

@@ -1,4 +1,4 @@
-/* client_request.h - requests -> the JSON bodies of POST /predict, /sample and /density. */
+/* client_request.h - requests -> the JSON bodies of POST /predict, /sample, /density and /refine. */
 #ifndef EBM_CLIENTS_CLIENT_REQUEST_H
 #define EBM_CLIENTS_CLIENT_REQUEST_H
 
@@ -12,5 +12,7 @@ enum ebm_client_status client_write_sample(const struct ebm_client_sample_reques
                                            struct ebm_client_error *reterr);
 enum ebm_client_status client_write_density(const struct ebm_client_density_request *request, char **ret_body,
                                             struct ebm_client_error *reterr);
+enum ebm_client_status client_write_refine(const struct ebm_client_refine_request *request, char **ret_body,
+                                           struct ebm_client_error *reterr);
 
 #endif

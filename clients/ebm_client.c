@@ -5,6 +5,7 @@
 #include "clients/ebm_client.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "clients/client_answer.h"
 #include "clients/client_http.h"
@@ -70,7 +71,7 @@ static enum ebm_client_status post(struct ebm_client *client, const char *path, 
     enum ebm_client_status status = client_http_call(client->http, &call, &bytes, reterr);
     free(body);
     if (status == EBM_CLIENT_OK)
-        status = client_read_answer(&bytes, n_rows, ret_answer, reterr);
+        status = client_read_answer(&bytes, n_rows, strcmp(path, "/refine") == 0, ret_answer, reterr);
     free(bytes.bytes);
     return status;
 }
@@ -97,6 +98,14 @@ enum ebm_client_status ebm_client_density(struct ebm_client *client, const struc
     char *body = NULL;
     enum ebm_client_status status = client_write_density(request, &body, reterr);
     return status == EBM_CLIENT_OK ? post(client, "/density", body, request->rows.n_rows, ret_answer, reterr) : status;
+}
+
+enum ebm_client_status ebm_client_refine(struct ebm_client *client, const struct ebm_client_refine_request *request,
+                                         struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr)
+{
+    char *body = NULL;
+    enum ebm_client_status status = client_write_refine(request, &body, reterr);
+    return status == EBM_CLIENT_OK ? post(client, "/refine", body, request->rows.n_rows, ret_answer, reterr) : status;
 }
 
 enum ebm_client_status ebm_client_list_models(struct ebm_client *client, struct ebm_client_models *ret_models,

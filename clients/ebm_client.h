@@ -1,4 +1,4 @@
-/* ebm_client.h - asks an ebm-server: predictions, samples, densities, models, health.
+/* ebm_client.h - asks an ebm-server: predictions, samples, densities, most likely targets, models, health.
  *
  *   struct ebm_client_options options = ebm_client_defaults();
  *   struct ebm_client *client;
@@ -120,7 +120,10 @@ struct ebm_client_predict_request {
 struct ebm_client_sample_request {
     struct ebm_client_rows rows;
     uint64_t num_proposals;
-    bool is_weighted; /* all proposals with their log_weights: "resample": false */
+    bool is_weighted;           /* all proposals with their log_weights: "resample": false */
+    uint64_t steps;             /* of a Langevin chain that moves the samples; 0: they stay */
+    const double *step_lengths; /* (n_step_lengths): 1 or D */
+    size_t n_step_lengths;
 };
 
 struct ebm_client_density_request {
@@ -131,6 +134,17 @@ struct ebm_client_density_request {
     uint64_t grid_points;          /* 0: no grid */
     const char *const *outputs;
     size_t n_outputs;
+};
+
+struct ebm_client_refine_request {
+    struct ebm_client_rows rows; /* without estimator and draws */
+    const double *initial;       /* (rows.n_rows, n_initial, D) starts; NULL: draws of the proposal */
+    size_t n_initial, D;
+    uint64_t starts, steps;
+    const double *step_lengths; /* (n_step_lengths): 1 or D */
+    size_t n_step_lengths;
+    double decay;
+    bool with_trajectory;
 };
 
 /* ---- answers ---- */
@@ -155,11 +169,20 @@ struct ebm_client_answer {
     double *log_normalizer;                  /* (B) */
     double *log_normalizer_std_error;        /* (B) */
 
+    /* of a refinement, which has no diagnostics */
+    double *mode;          /* (B, D) */
+    double *mode_log_prob; /* (B) unnormalized_log_prob at the mode */
+    bool *converged;       /* (B) */
+    uint64_t *steps;       /* (B) */
+    size_t n_places;       /* 1 + the most steps; 0: no trajectory */
+    double *trajectory;    /* (B, n_places, D) NAN behind a row's steps + 1 places */
+
     /* diagnostics */
     const char **estimator;               /* (B) "importance", "mixture" */
     uint64_t *num_samples;                /* (B) draws; 0: nothing was drawn */
     double *ess, *ess_ratio, *max_weight; /* (B) NULL: nothing was drawn */
     double *mcse_mean;                    /* (B, D) the same */
+    double *acceptance_rate;              /* (B) NULL: no samples moved */
     double *pareto_k;                     /* (B) the same; NaN: the tail has no fit */
     bool *reliable;                       /* (B) */
     const char **reason;                  /* (B) NULL: none */
@@ -199,6 +222,8 @@ enum ebm_client_status ebm_client_sample(struct ebm_client *client, const struct
                                          struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr);
 enum ebm_client_status ebm_client_density(struct ebm_client *client, const struct ebm_client_density_request *request,
                                           struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr);
+enum ebm_client_status ebm_client_refine(struct ebm_client *client, const struct ebm_client_refine_request *request,
+                                         struct ebm_client_answer *ret_answer, struct ebm_client_error *reterr);
 void ebm_client_answer_done(struct ebm_client_answer *answer); /* zeroed is fine */
 
 enum ebm_client_status ebm_client_list_models(struct ebm_client *client, struct ebm_client_models *ret_models,

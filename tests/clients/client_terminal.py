@@ -38,6 +38,13 @@ def test_formats(binary):
         assert out.splitlines()[1].split() == ["0", "3", "0.5", "0.789062", "yes"], out
         out, _ = client(binary, "sample", *base, "--input", "1", "--num-samples", 3, "--format", "csv")
         assert out == "row,sample\n0,1\n0,2\n0,3\n", out
+        rows = ("--input", "1", "--input", "2", "--steps", 2)
+        out, _ = client(binary, "refine", *base, *rows, "--format", "csv")
+        assert out == "row,mode,unnormalized_log_prob,converged,steps\n0,1.5,-1,1,1\n1,3.5,-2,0,2\n", out
+        out, _ = client(binary, "refine", *base, *rows)
+        assert out.splitlines()[2].split() == ["1", "3.5", "-2", "no", "2"], out
+        out, _ = client(binary, "refine", *base, *rows, "--format", "json", "--trajectory")
+        assert [row["trajectory"] for row in json.loads(out)["predictions"]] == [[[1], [1.5]], [[2], [2.75], [3.5]]], out
         out, _ = client(binary, "density", *base, "--input", "1", "--input", "2", "--targets", "1;2.5", "--format", "csv")
         assert out == "row,target,log_prob\n0,1,-1\n0,2.5,-2.5\n1,1,-1\n1,2.5,-2.5\n", out
         out, _ = client(binary, "density", *base, "--input", "1", "--input", "2", "--targets", "1", "--targets", "2")
@@ -61,11 +68,20 @@ def test_every_field_is_sent(binary):
                "--interval-kind", "equal_tailed")
         client(binary, "sample", *base, "--num-proposals", 44, "--resample", "false")
         client(binary, "density", *base, "--outputs", "log_prob", "--targets", "1;2")
+        client(binary, "sample", "--server", f"{server.url}/ok", "--input", "1", "--steps", 7, "--step-length", "0.5,2")
+        climb = ("refine", "--server", f"{server.url}/ok", "--input", "1", "--input", "2", "--steps", 4, "--step-length", 0.25,
+                 "--decay", 0.75)
+        client(binary, *climb, "--initial", "1,2;3,4", "--initial", "5,6;7,8", "--trajectory", "--format", "json")
+        client(binary, *climb, "--starts", 3, "--num-samples", 99)
         sent = [json.loads(entry["body"]) for entry in server.requests("ok")]
         assert sent[0] == {**shared, "outputs": ["mean", "std"], "quantiles": [0.1, 0.9],
                            "interval": {"kind": "equal_tailed", "level": 0.5}}, sent[0]
         assert sent[1] == {**shared, "num_proposals": 44, "resample": False}, sent[1]
         assert sent[2] == {**shared, "outputs": ["log_prob"], "targets": [[[1], [2]]]}, sent[2]
+        assert sent[3] == {"inputs": [[1]], "refine": {"steps": 7, "step_length": [0.5, 2]}}, sent[3]
+        climb = {"inputs": [[1], [2]], "steps": 4, "step_length": [0.25], "decay": 0.75}
+        assert sent[4] == {**climb, "initial": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]], "trajectory": True}, sent[4]
+        assert sent[5] == {**climb, "starts": 3, "num_samples": 99}, sent[5]
         client(binary, "density", "--server", f"{server.url}/refused", "--input", "1", "--grid", "-1:2.5:4", expect=2)
         assert json.loads(server.requests("refused")[0]["body"])["grid"] == {"lower": -1, "upper": 2.5, "points": 4}
 
@@ -116,6 +132,9 @@ def test_bad_usage_is_said_and_nothing_sent(binary):
                 (("density", "--input", "1", "--targets", "1", "--targets", "2"), "once for every --input"),
                 (("density", "--input", "1", "--targets", "1;2,3"), "expected 1 as the first"),
                 (("density", "--input", "1", "--targets", "1;2", "--format", "csv", "--plot"), "not both"),
+                (("refine", "--input", "1", "--trajectory"), "--format json"), (("refine", "--input", "1", "--draws", "x"), "unknown"),
+                (("refine", "--input", "1", "--decay", "x"), "expected a number"),
+                (("refine", "--input", "1", "--initial", "1", "--initial", "2"), "--initial once for all rows"),
                 (data("none"), "No such file"), (data("empty"), "empty"), (data("bare"), "no rows"),
                 (data("short"), "line 3: 1 fields, expected 2"), (data("word"), "line 4: column 'b' is 'x'"),
                 (data("other"), "no column 'b'"), (data("nan"), "line 2: column 'a'"), (data("hex"), "column 'a'"),
@@ -201,6 +220,12 @@ def test_what_is_no_answer(binary):
             client(binary, *words, "--server", f"{server.url}/wrong,4", expect=4)
 
 
+def test_refinements_that_are_none(binary):
+    with serving() as server:
+        for how in ("more", "broken", "wrong,4"):
+            client(binary, "refine", "--server", f"{server.url}/{how}", "--input", "1", "--input", "2", expect=4)
+
+
 def test_unknown_members_and_nulls(binary):
     with serving() as server:
         out, _ = predict(binary, server, "odd", "--format", "csv")
@@ -220,7 +245,7 @@ def test_a_connection_that_the_server_closed(binary):
 
 
 def test_help_and_completion(binary):
-    for command in ("predict", "sample", "density", "models", "health"):
+    for command in ("predict", "sample", "density", "refine", "models", "health"):
         out, _ = client(binary, command, "--help")
         assert f"usage: ebm-client {command}" in out and "exit status" in out and "--server URL" in out, out
     out, _ = client(binary, "--completion", "bash")

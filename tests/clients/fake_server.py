@@ -83,6 +83,15 @@ def predictions(body):
     return answer, rows, request
 
 
+def climbed(start, i, request):
+    """Row i takes 1 + 2 i steps, if it may, from the sum of its inputs to i + 0.5 more; only the first one converges."""
+    steps = min(1 + 2 * i, request.get("steps", 10))
+    row = {"mode": [start + i + 0.5], "unnormalized_log_prob": -start, "converged": i == 0, "steps": steps}
+    if request.get("trajectory"):
+        row["trajectory"] = [[start + (i + 0.5) * k / steps] for k in range(steps + 1)]
+    return row
+
+
 def good(path, body):
     if path == "/":
         return MODELS
@@ -98,6 +107,9 @@ def good(path, body):
     elif path == "/sample":
         n = request.get("num_samples", 100)
         members = [{"samples": [[sum(row) + i] for i in range(n)]} for row in rows]
+    elif path == "/refine":
+        answer["predictions"] = [climbed(sum(row), i, request) for i, row in enumerate(rows)]
+        return answer
     else:
         members = [{"targets": t, "log_prob": [-value[0] for value in t]} for t in request["targets"]]
     answer["predictions"] = [{**member, "diagnostics": DIAGNOSTICS} for member in members]

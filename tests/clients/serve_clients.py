@@ -51,6 +51,10 @@ def test_answers_equal_those_of_http(binary):
         same(server, "density", "smooth_2d", ("--targets", "0,1;2,3"), {"targets": [[[0, 1], [2, 3]]] * 3})
         same(server, "density", "relu_1d", ("--outputs", "log_prob", "--num-samples", 1, "--targets", "1.5"),
              {"outputs": ["log_prob"], "num_samples": 1, "targets": [[[1.5]]] * 3})
+        same(server, "refine", "relu_1d", ("--steps", 20, "--trajectory"), {"steps": 20, "trajectory": True})
+        same(server, "refine", "smooth_2d", ("--initial", "0,1;2,3", "--step-length", "0.1,0.2"),
+             {"initial": [[[0, 1], [2, 3]]] * 3, "step_length": [0.1, 0.2]})
+        same(server, "sample", "smooth_2d", ("--steps", 4, "--num-samples", 8), {"num_samples": 8, "refine": {"steps": 4}})
 
 
 def test_blocks_of_a_csv(binary):

@@ -150,6 +150,19 @@ static void check_arrays(const char *url)
     CHECK_EQ(answer.n_targets, 2);
     CHECK(answer.log_prob[3] < -3.4 && answer.targets[3] > 3.4 && !answer.samples && !answer.proposal_log_prob);
     ebm_client_answer_done(&answer);
+    const double bad[] = {0.5, (double)INFINITY};
+    struct ebm_client_refine_request refine = {
+        .rows = rows, .initial = targets, .n_initial = 2, .D = 1, .steps = 3, .with_trajectory = true};
+    CHECK_EQ(ebm_client_refine(client, &refine, &answer, NULL), EBM_CLIENT_OK);
+    CHECK(answer.D == 1 && answer.mode[0] > 3.4 && answer.mode[1] > 8.4 && answer.mode_log_prob[1] < -6.9);
+    CHECK(answer.converged[0] && answer.steps[0] == 1 && !answer.converged[1] && answer.steps[1] == 3);
+    CHECK(answer.n_places == 4 && answer.trajectory[1] > 3.4 && isnan(answer.trajectory[2]) &&
+          answer.trajectory[7] > 8.4);
+    CHECK(!answer.samples && !answer.mean && !answer.reliable);
+    ebm_client_answer_done(&answer);
+    refine.step_lengths = bad;
+    refine.n_step_lengths = 2;
+    CHECK_EQ(ebm_client_refine(client, &refine, &answer, NULL), EBM_CLIENT_INVALID);
     struct ebm_client_models models;
     struct ebm_client_model model;
     CHECK_EQ(ebm_client_list_models(client, &models, NULL), EBM_CLIENT_OK);
@@ -212,6 +225,10 @@ static const char catalogue[] =
     "{'name':'m','versions':['1'],'inputs':[{'shape':[-1,1]}],'outputs':[{'name':'mean','shape':[-1,1]}],"
     "'input_names':['x'],'models':[{'name':'m','version':1,'available':false,'reason':'r'}],'routes':['r']}";
 
+static const char climbed[] =
+    "{'model':'m','version':1,'seed':2,'predictions':[{'mode':[1],'unnormalized_log_prob':-1,'converged':true,'steps':1,"
+    "'trajectory':[[2],[1]]}]}";
+
 static enum ebm_client_status one_by_one(int which)
 {
     const double numbers[] = {1.0, 2.0};
@@ -219,6 +236,14 @@ static enum ebm_client_status one_by_one(int which)
     const struct ebm_client_rows rows = {.inputs = numbers, .n_rows = 2, .n_inputs = 1, .model = "m", .seed = 1};
     const struct ebm_client_predict_request predict_request = {rows, words, 1, numbers, 1, "k", 0.5};
     const struct ebm_client_density_request density = {.rows = rows, .targets = numbers, .n_targets = 1, .D = 1};
+    const struct ebm_client_refine_request refine = {.rows = rows,
+                                                     .initial = numbers,
+                                                     .n_initial = 1,
+                                                     .D = 1,
+                                                     .step_lengths = numbers,
+                                                     .n_step_lengths = 1,
+                                                     .decay = 0.5,
+                                                     .with_trajectory = true};
     char *body = NULL;
     struct ebm_client_answer answer = {.model = NULL};
     struct ebm_client_models models = {.server = NULL};
@@ -226,15 +251,17 @@ static enum ebm_client_status one_by_one(int which)
     struct ebm_client *client = NULL;
     const struct ebm_client_options options = ebm_client_defaults();
     char text[sizeof good + sizeof catalogue];
-    (void)snprintf(text, sizeof text, "%s", which == 0 ? good : catalogue);
+    (void)snprintf(text, sizeof text, "%s", which == 0 ? good : which == 6 ? climbed : catalogue);
     for (char *c = text; *c; c++)
         *c = *c == '\'' ? '"' : *c;
     const struct client_bytes bytes = {.bytes = text, .size = strlen(text)};
-    enum ebm_client_status status = which == 0   ? client_read_answer(&bytes, 1, &answer, NULL)
+    enum ebm_client_status status = which == 0   ? client_read_answer(&bytes, 1, false, &answer, NULL)
                                     : which == 1 ? client_read_models(&bytes, &models, NULL)
                                     : which == 2 ? client_read_model(&bytes, &model, NULL)
                                     : which == 3 ? client_write_predict(&predict_request, &body, NULL)
                                     : which == 4 ? client_write_density(&density, &body, NULL)
+                                    : which == 6 ? client_read_answer(&bytes, 1, true, &answer, NULL)
+                                    : which == 7 ? client_write_refine(&refine, &body, NULL)
                                                  : ebm_client_new(&options, &client, NULL);
     free(body);
     ebm_client_answer_done(&answer);
@@ -247,14 +274,14 @@ static enum ebm_client_status one_by_one(int which)
 static void check_no_memory(void)
 {
     json_set_alloc_funcs(failing_malloc, free);
-    for (int which = 0; which < 6; which++) {
+    for (int which = 0; which < 8; which++) {
         enum ebm_client_status status = EBM_CLIENT_NO_MEMORY;
         uint32_t n = 0;
         for (fails_at = 1; status != EBM_CLIENT_OK && fails_at < 1000; fails_at++, n++) {
             n_allocations = 0;
             status = one_by_one(which);
             /* jansson calls some failures of its own bad JSON, and texts not UTF-8 */
-            enum ebm_client_status jansson = which > 2 ? EBM_CLIENT_INVALID : EBM_CLIENT_BAD_ANSWER;
+            enum ebm_client_status jansson = which > 2 && which != 6 ? EBM_CLIENT_INVALID : EBM_CLIENT_BAD_ANSWER;
             CHECK(status == EBM_CLIENT_OK || status == EBM_CLIENT_NO_MEMORY || status == jansson);
         }
         (void)printf("no memory, %d: %u allocations failed\n", which, n - 1);

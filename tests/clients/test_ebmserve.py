@@ -62,6 +62,11 @@ def test_arrays(server: Any, ask: Ask) -> None:
     assert drawn.samples.tolist() == [[[1], [2], [3]], [[2], [3], [4]]] and drawn.log_weights is None
     density = ask(url, "density", [1, 2], targets=[1, 2.5])
     assert density.log_prob.tolist() == [[-1, -2.5]] * 2 and density.targets.shape == (2, 2, 1)
+    climbed = ask(url, "refine", [1, 2], steps=2, trajectory=True)
+    assert climbed.mode.tolist() == [[1.5], [3.5]] and climbed.unnormalized_log_prob.tolist() == [-1, -2]
+    assert climbed.converged.tolist() == [True, False] and climbed.steps.tolist() == [1, 2] and climbed.model == "m"
+    assert [way.tolist() for way in climbed.trajectory] == [[[1], [1.5]], [[2], [2.75], [3.5]]]
+    assert ask(url, "refine", [1, 2]).trajectory is None
     assert [entry.available for entry in ask(url, "models")] == [True, False]
     about = ask(url, "model", "a/b c")
     assert (about.n_inputs, about.n_targets, about.input_names) == (2, 1, ("a", "b"))
@@ -86,6 +91,8 @@ def test_every_field_is_sent(server: Any, ask: Ask) -> None:
         interval_kind="equal_tailed")
     ask(url, "sample", ROWS, **shared, num_proposals=np.int64(44), resample=False)
     ask(url, "density", np.array(ROWS), **shared, outputs=["log_prob"], targets=[[[1], [2]]])
+    ask(url, "refine", ROWS, initial=[[[1, 2]]], steps=4, step_length=np.array([0.5, 2]), decay=0.75, trajectory=True)
+    ask(url, "sample", ROWS, refine={"steps": np.int64(5)})
     with pytest.raises(ebmserve.BadRequest):
         ask(f"{server.url}/refused", "density", [1], grid=(-1, 2.5, 4), outputs=None)
     sent = [json.loads(entry["body"]) for entry in server.log]
@@ -94,7 +101,9 @@ def test_every_field_is_sent(server: Any, ask: Ask) -> None:
                        "interval": {"kind": "equal_tailed", "level": 0.5}}
     assert sent[1] == {**shared, "num_proposals": 44, "resample": False}
     assert sent[2] == {**shared, "outputs": ["log_prob"], "targets": [[[1], [2]]]}
-    assert sent[3] == {"inputs": [[1]], "grid": {"lower": -1, "upper": 2.5, "points": 4}}
+    assert sent[3] == {"inputs": ROWS, "initial": [[[1, 2]]], "steps": 4, "step_length": [0.5, 2], "decay": 0.75, "trajectory": True}
+    assert sent[4] == {"inputs": ROWS, "refine": {"steps": 5}}
+    assert sent[5] == {"inputs": [[1]], "grid": {"lower": -1, "upper": 2.5, "points": 4}}
 
 
 @pytest.mark.parametrize(("method", "inputs", "options", "words"), [
@@ -284,6 +293,11 @@ def test_answers_equal_those_of_http(ask: Ask) -> None:
         density = ask(url, "density", inputs, seed=3, grid=(-1, 1, 5))
         _, _, data = server.ask("POST", "/density", {"inputs": inputs, "seed": 3, "grid": {"lower": -1, "upper": 1, "points": 5}})
         assert density.log_prob.tolist() == [row["log_prob"] for row in json.loads(data)["predictions"]]
+        climbed = ask(url, "refine", inputs, seed=3, steps=20, trajectory=True)
+        _, _, data = server.ask("POST", "/refine", {"inputs": inputs, "seed": 3, "steps": 20, "trajectory": True})
+        rows = json.loads(data)["predictions"]
+        assert climbed.mode.tolist() == [row["mode"] for row in rows] and climbed.steps.tolist() == [row["steps"] for row in rows]
+        assert [way.tolist() for way in climbed.trajectory] == [row["trajectory"] for row in rows]
         assert ask(url, "model", "relu_1d").n_inputs == 3 and ask(url, "models")[0].name == "relu_1d"
         with pytest.raises(ebmserve.NotFound):
             ask(url, "predict", inputs, model="none")

@@ -7,15 +7,15 @@
         print(answer.mean, answer.quantiles, answer.diagnostics.reliable)
 
 `AsyncClient` has the same methods to await. Errors are subclasses of `EbmError`."""
-from ._answers import Answer, Density, Diagnostics, Interval, ModelEntry, ModelInfo, Prediction, Samples
+from ._answers import Answer, Density, Diagnostics, Interval, ModelEntry, ModelInfo, Prediction, Refinement, Samples
 from ._client import AsyncClient, Client
 from ._errors import (AnswerTooLarge, BadAnswer, BadRequest, CallTimeout, ConnectionFailed, EbmError, InvalidRequest, NotFound,
                       NotReady, QueueFull, Refused, ServerTimeout)
-from ._requests import DensityOptions, PredictOptions, SampleOptions
+from ._requests import DensityOptions, PredictOptions, RefineOptions, SampleOptions
 
 __all__ = [
     "Answer", "AnswerTooLarge", "AsyncClient", "BadAnswer", "BadRequest", "CallTimeout", "Client", "ConnectionFailed", "Density",
     "DensityOptions", "Diagnostics", "EbmError", "Interval", "InvalidRequest", "ModelEntry", "ModelInfo", "NotFound", "NotReady",
-    "PredictOptions", "Prediction", "QueueFull", "Refused", "SampleOptions", "Samples", "ServerTimeout",
+    "PredictOptions", "Prediction", "QueueFull", "RefineOptions", "Refinement", "Refused", "SampleOptions", "Samples", "ServerTimeout",
 ]
 __version__ = "0.1.0"

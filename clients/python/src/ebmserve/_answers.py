@@ -25,6 +25,7 @@ class Diagnostics:
     ess_ratio: Floats | None  # (B)
     max_weight: Floats | None  # (B)
     mcse_mean: Floats | None  # (B, D)
+    acceptance_rate: Floats | None  # (B) of samples that moved
     pareto_k: Floats | None  # (B) nan where the tail has no fit
 
 
@@ -83,6 +84,19 @@ class Density(Answer):
 
 
 @dataclass(frozen=True)
+class Refinement:
+    model: str
+    version: int
+    seed: int
+    id: str | None
+    mode: Floats  # (B, D)
+    unnormalized_log_prob: Floats  # (B) at the mode
+    converged: npt.NDArray[np.bool_]  # (B)
+    steps: npt.NDArray[np.int64]  # (B)
+    trajectory: tuple[Floats, ...] | None  # (B) of (steps + 1, D)
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     name: str
     version: int
@@ -105,20 +119,24 @@ def _diagnostics(rows: Rows) -> Diagnostics:
         estimator=rows.words("estimator"), reliable=rows.flags("reliable"), reason=rows.words_or_none("reason"),
         num_samples=rows.counts("num_samples"), ess=rows.diagnostic("ess", 1), ess_ratio=rows.diagnostic("ess_ratio", 1),
         max_weight=rows.diagnostic("max_weight", 1), mcse_mean=rows.diagnostic("mcse_mean", 2),
+        acceptance_rate=rows.diagnostic("acceptance_rate", 1),
         pareto_k=rows.diagnostic("pareto_k", 1))
 
 
-def _head(body: bytes, n_rows: int) -> tuple[dict[str, Any], Rows]:
-    root = object_of(body)
-    rows = Rows(root, n_rows)
+def _identity(root: dict[str, Any]) -> dict[str, Any]:
     identity = root.get("id")
     return {
         "model": member(root, "model", "answer", str),
         "version": member(root, "version", "answer", int),
         "seed": member(root, "seed", "answer", int),
         "id": identity if isinstance(identity, str) else None,
-        "diagnostics": _diagnostics(rows),
-    }, rows
+    }
+
+
+def _head(body: bytes, n_rows: int) -> tuple[dict[str, Any], Rows]:
+    root = object_of(body)
+    rows = Rows(root, n_rows)
+    return _identity(root) | {"diagnostics": _diagnostics(rows)}, rows
 
 
 def _interval(rows: Rows) -> Interval | None:
@@ -150,6 +168,20 @@ def density(body: bytes, n_rows: int) -> Density:
         **head, targets=rows.required("targets", 3), unnormalized_log_prob=rows.floats("unnormalized_log_prob", 2),
         log_prob=rows.floats("log_prob", 2), proposal_log_prob=rows.floats("proposal_log_prob", 2),
         log_normalizer=rows.floats("log_normalizer", 1), log_normalizer_std_error=rows.floats("log_normalizer_std_error", 1))
+
+
+def refinement(body: bytes, n_rows: int) -> Refinement:
+    root = object_of(body)
+    rows = Rows(root, n_rows, has_diagnostics=False)
+    answer = Refinement(
+        **_identity(root), mode=rows.required("mode", 2), unnormalized_log_prob=rows.required("unnormalized_log_prob", 1),
+        converged=np.array(rows.members("converged", bool), dtype=np.bool_),
+        steps=np.array(rows.members("steps", int), dtype=np.int64), trajectory=rows.trajectories())
+    if answer.trajectory is not None:
+        expected = [(steps + 1, answer.mode.shape[1]) for steps in answer.steps.tolist()]
+        if [way.shape for way in answer.trajectory] != expected:
+            raise bad("predictions.trajectory", "one place more than steps in every row")
+    return answer
 
 
 def models(body: bytes) -> list[ModelEntry]:

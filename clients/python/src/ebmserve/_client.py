@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _answers, _requests
-from ._answers import Density, ModelEntry, ModelInfo, Prediction, Samples
+from ._answers import Density, ModelEntry, ModelInfo, Prediction, Refinement, Samples
 from ._errors import AnswerTooLarge, BadAnswer, CallTimeout, ConnectionFailed, EbmError, NotReady
 from ._exchange import Attempt, Reply, Settings, call, default_server
-from ._requests import DensityOptions, PredictOptions, SampleOptions
+from ._requests import DensityOptions, PredictOptions, RefineOptions, SampleOptions
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 
@@ -109,6 +109,10 @@ class Client:
         """The density at targets, or on a grid (lower, upper, points)."""
         return _answers.density(self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
 
+    def refine(self, inputs: npt.ArrayLike, **options: Unpack[RefineOptions]) -> Refinement:
+        """The most likely target near `initial` (B, S, D), or near the best draws of the proposal."""
+        return _answers.refinement(self._call("/refine", _requests.body(inputs, options)), np.shape(inputs)[0])
+
     def models(self) -> list[ModelEntry]:
         return _answers.models(self._call("/"))
 
@@ -175,6 +179,9 @@ class AsyncClient:
 
     async def density(self, inputs: npt.ArrayLike, **options: Unpack[DensityOptions]) -> Density:
         return _answers.density(await self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
+
+    async def refine(self, inputs: npt.ArrayLike, **options: Unpack[RefineOptions]) -> Refinement:
+        return _answers.refinement(await self._call("/refine", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     async def models(self) -> list[ModelEntry]:
         return _answers.models(await self._call("/"))

@@ -17,7 +17,7 @@ _DIMS = {
     "proposal_log_prob": ("row", "point"),
 }
 _DIAGNOSTICS = {"ess": ("row",), "ess_ratio": ("row",), "max_weight": ("row",), "mcse_mean": ("row", "target"),
-                "pareto_k": ("row",),
+                "pareto_k": ("row",), "acceptance_rate": ("row",),
                 "reliable": ("row",), "num_samples": ("row",)}
 _ENDS = ("row", "interval", "target")
 

@@ -68,11 +68,14 @@ def _stack(where: str, objects: Sequence[dict[str, Any]], name: str, ndim: int) 
 class Rows:
     """The list of predictions, read a member at a time into arrays of all rows."""
 
-    def __init__(self, root: dict[str, Any], n_rows: int) -> None:
+    def __init__(self, root: dict[str, Any], n_rows: int, has_diagnostics: bool = True) -> None:
         self._rows: list[dict[str, Any]] = member(root, "predictions", "answer", list)
         if len(self._rows) != n_rows:
             raise bad("predictions", f"{n_rows} rows, got {len(self._rows)}")
-        self._diagnostics = [member(row, "diagnostics", f"predictions[{i}]", dict) for i, row in enumerate(self._rows)]
+        if not all(isinstance(row, dict) for row in self._rows):
+            raise bad("predictions", "objects")
+        self._diagnostics: list[dict[str, Any]] = [member(row, "diagnostics", f"predictions[{i}]", dict)
+                                                   for i, row in enumerate(self._rows) if has_diagnostics]
 
     def floats(self, name: str, ndim: int) -> Floats | None:
         return _stack("predictions", self._rows, name, ndim)
@@ -85,6 +88,17 @@ class Rows:
 
     def diagnostic(self, name: str, ndim: int) -> Floats | None:
         return _stack("diagnostics", self._diagnostics, name, ndim)
+
+    def members(self, name: str, kind: type) -> list[Any]:
+        found = [member(row, name, "predictions", kind) for row in self._rows]
+        if kind is int and not all(0 <= count < 2**63 for count in found):
+            raise bad(f"predictions.{name}", "a count")
+        return found
+
+    def trajectories(self) -> tuple[Floats, ...] | None:
+        if "trajectory" not in self._rows[0]:
+            return None
+        return tuple(array_of("predictions.trajectory", way, 2) for way in self.members("trajectory", list))
 
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(member(item, name, "diagnostics", str) for item in self._diagnostics)

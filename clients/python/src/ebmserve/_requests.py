@@ -1,4 +1,4 @@
-"""Arguments -> the JSON bodies of POST /predict, /sample and /density.
+"""Arguments -> the JSON bodies of POST /predict, /sample, /density and /refine.
 
 What a field may be is the server's to say; here only what JSON cannot say is refused."""
 from __future__ import annotations
@@ -42,12 +42,28 @@ class PredictOptions(AdaptiveOptions, total=False):
 class SampleOptions(RowOptions, total=False):
     num_proposals: int | None
     resample: bool | None
+    refine: Mapping[str, Any] | None  # {"method": "langevin", "steps": 10, "step_length": 0.05}
 
 
 class DensityOptions(AdaptiveOptions, total=False):
     targets: npt.ArrayLike | None  # (T): for all rows; (B, T): of one number each; or (B, T, D)
     grid: tuple[float, float, int] | None  # lower, upper, points
     outputs: Sequence[str] | None
+
+
+class RefineOptions(TypedDict, total=False):
+    model: str | None
+    version: int | None
+    num_samples: int | None
+    seed: int | None
+    timeout_ms: int | None
+    id: str | None
+    initial: npt.ArrayLike | None  # (S): for all rows; (B, S): of one number each; or (B, S, D)
+    starts: int | None
+    steps: int | None
+    step_length: float | Sequence[float] | npt.NDArray[np.float64] | None  # one number, or (D)
+    decay: float | None
+    trajectory: bool | None
 
 
 def _numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -70,12 +86,12 @@ def _rows(inputs: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return array.reshape(len(array), -1)
 
 
-def _targets(values: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.float64]:
-    array = _numbers("targets", values)
+def _targets(name: str, values: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.float64]:
+    array = _numbers(name, values)
     if array.ndim == 1:
         array = np.broadcast_to(array, (n_rows, len(array)))
     if array.ndim not in (2, 3) or len(array) != n_rows:
-        raise InvalidRequest(f"targets: expected (T), ({n_rows}, T) or ({n_rows}, T, D), got {array.shape}")
+        raise InvalidRequest(f"{name}: expected (T), ({n_rows}, T) or ({n_rows}, T, D), got {array.shape}")
     return array.reshape(*array.shape[:2], -1)
 
 
@@ -93,6 +109,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Sequence):
         return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"{type(value).__name__} has no place in a request")
 
 
@@ -104,8 +122,9 @@ def body(inputs: npt.ArrayLike, options: Mapping[str, Any]) -> bytes:
     interval = {word: given.pop(f"interval_{word}") for word in ("kind", "level") if f"interval_{word}" in given}
     if interval:
         fields["interval"] = interval
-    if "targets" in given:
-        fields["targets"] = _targets(given.pop("targets"), len(rows)).tolist()
+    for name in ("targets", "initial"):
+        if name in given:
+            fields[name] = _targets(name, given.pop(name), len(rows)).tolist()
     if "grid" in given:
         fields["grid"] = _grid(given.pop("grid"))
     try:
