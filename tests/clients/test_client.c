@@ -226,8 +226,8 @@ static const char catalogue[] =
     "'input_names':['x'],'models':[{'name':'m','version':1,'available':false,'reason':'r'}],'routes':['r']}";
 
 static const char climbed[] =
-    "{'model':'m','version':1,'seed':2,'predictions':[{'mode':[1],'unnormalized_log_prob':-1,'converged':true,'steps':1,"
-    "'trajectory':[[2],[1]]}]}";
+    "{'model':'m','version':1,'seed':2,'predictions':[{'mode':[1],'unnormalized_log_prob':-1,'converged':true,"
+    "'steps':1,'trajectory':[[2],[1]]}]}";
 
 static enum ebm_client_status one_by_one(int which)
 {
