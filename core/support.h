@@ -1,5 +1,5 @@
-/* support.h - coordinates with bounds or a period: back into the support, truncated and wrapped normals. Private to
- * core but for the first three functions. Pure; any thread; everything standardised and in double.
+/* support.h - coordinates with bounds or a period: back into the support, truncated and wrapped normals. Pure; any
+ * thread; double. In standardised units within core; models and trainer ask the functions of a support in the user's.
  *
  * A truncated normal is written around an anchor: its mean where that is inside, else the nearest bound. With t = (y -
  * anchor) / std and alpha = (anchor - mean) / std its density is exp(-(t^2 + 2 alpha t) / 2) / (std integral), numbers
