@@ -45,6 +45,21 @@ static enum ebm_status find_names(const struct ebm_config *config, const struct 
     return EBM_OK;
 }
 
+bool columns_have_targets(const struct ebm_config *config, const struct columns_files *files)
+{
+    EBM_AUTO(table_freep) struct table *table = NULL;
+    char *const *names;
+    uint32_t column, D = config->target.dim;
+    if (table_open(files->data, files->targets, &table, NULL) != EBM_OK)
+        return false;
+    if (config->input.names == NULL || config->target.names == NULL || !table_is_named(table))
+        return table_names(table, &names) == config->input.size + D;
+    bool found = true;
+    for (uint32_t i = 0; found && i < D; i++)
+        found = table_column(table, config->target.names[i], &column, NULL) == EBM_OK;
+    return found;
+}
+
 enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
                              bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
 {

@@ -18,4 +18,7 @@ enum ebm_status columns_load(const struct ebm_config *config, const struct colum
 /* The name of column i: names[i], or when there are none `otherwise` and its number from 1, made in `space`. */
 const char *columns_name(char *const *names, uint32_t i, const char *otherwise, char *space, size_t bytes);
 
+/* Has the data a column for every target of the model? False when it cannot be read. */
+bool columns_have_targets(const struct ebm_config *config, const struct columns_files *files);
+
 #endif

@@ -18,12 +18,14 @@
 #include "core/clock.h"
 #include "models/target.h"
 #include "trainer/files.h"
+#include "trainer/next.h"
 #include "trainer/progress.h"
 #include "trainer/score.h"
 
 #define WATCHED_ROWS 256u   /* training rows whose mixtures are looked at after an epoch */
 #define WATCHED_WEIGHT 0.01 /* components below this weight may do as they like */
 #define RUNAWAY_LOG_VARIANCE 40.0
+#define COMMAND_BYTES 16384u
 
 static volatile sig_atomic_t stop_asked;
 
@@ -160,9 +162,12 @@ static enum ebm_status stop(struct run *run, struct ebm_error *reterr)
     enum ebm_status status = save(run, reterr);
     if (status != EBM_OK)
         return status;
-    return ebm_error_set(reterr, EBM_CANCELLED, "training",
-                         "stopped in epoch %u; to go on: ebm-trainer train --resume %s", (unsigned)run->at->epoch + 1,
-                         run->loop->output);
+    EBM_AUTO(ebm_buf_done) struct ebm_buf command;
+    ebm_buf_init(&command, COMMAND_BYTES);
+    next_put_resume(&command, run->loop->output);
+    return ebm_error_set(reterr, EBM_CANCELLED, "training", "stopped in epoch %u; to go on: %s",
+                         (unsigned)run->at->epoch + 1,
+                         command.status == EBM_OK ? command.bytes : "ebm-trainer train --resume DIR");
 }
 
 /* ---- the proposal ---- */

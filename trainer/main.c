@@ -12,6 +12,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
 #include "trainer/inspect.h"
+#include "trainer/next.h"
 #include "trainer/predict.h"
 #include "trainer/publish.h"
 #include "trainer/refine.h"
@@ -77,7 +78,9 @@ static const struct args_option evaluate_options[] = {
 static const struct args_option predict_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
     {.name = "input", .value = "X1,X2,...", .help = "one input, its numbers in the model's order"},
-    {.name = "data", .value = "FILE", .help = "a CSV with the model's input columns, or an .npy; a prediction a row"},
+    {.name = "data",
+     .value = "FILE",
+     .help = "a CSV with the model's input columns, or an .npy; a prediction a row, beside the truth if it is there"},
     {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
     {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
@@ -203,6 +206,7 @@ int main(int argc, char **argv)
         args_print_help(command);
         return 0;
     }
+    next_init(argv[0]);
     error.status = command->run(&args, &error);
     return error.status == EBM_OK ? 0 : report(&error);
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/log.h"
 #include "models/estimate.h"
 #include "trainer/columns.h"
 #include "trainer/draw.h"
@@ -38,7 +39,7 @@ struct oracle {
     struct ebm_arena arena;
     struct ebm_query query;
     struct ebm_resolved_query resolved;
-    struct dataset *data; /* inputs alone */
+    struct dataset *data; /* inputs, and targets where the file has them: data->y */
     FILE *output;         /* NULL: none */
     bool draws;
 };
@@ -86,14 +87,27 @@ static enum ebm_status parse_input(const char *text, const struct ebm_config *co
     return EBM_OK;
 }
 
+/* With the targets, where they are all there: what came true stands beside what was predicted. */
+static enum ebm_status load_table(struct oracle *o, const char *file, struct ebm_error *reterr)
+{
+    const struct columns_files files = {.data = file};
+    struct ebm_error error = {.status = EBM_OK};
+    if (columns_have_targets(o->config, &files) &&
+        columns_load(o->config, &files, true, false, &o->data, &error) == EBM_OK)
+        return EBM_OK;
+    enum ebm_status status = columns_load(o->config, &files, false, false, &o->data, reterr);
+    if (status == EBM_OK && error.status != EBM_OK)
+        ebm_log_warning("true values are not shown: %s: %s", error.where, error.text);
+    return status;
+}
+
 static enum ebm_status read_inputs(struct oracle *o, const struct args *args, struct ebm_error *reterr)
 {
     const char *input = args_get(args, "input"), *file = args_get(args, "data");
     if ((input == NULL) == (file == NULL))
         return ebm_error_set(reterr, EBM_INVALID, "predict", "give either --input 'x1,x2,...' or --data FILE");
     enum ebm_status status = input != NULL ? parse_input(input, o->config, &o->data, reterr)
-                                           : columns_load(o->config, &(struct columns_files){.data = file}, false,
-                                                          false, &o->data, reterr);
+                                           : load_table(o, file, reterr);
     if (status != EBM_OK || !o->draws)
         return status;
     if (o->config->target.dim != 1)
@@ -116,31 +130,38 @@ static void tell_row(const struct oracle *o, uint32_t row, const struct ebm_pred
                      columns_name(o->config->input.names, i, "x", space, sizeof space),
                      o->data->x[(size_t)row * X + i]);
     (void)printf("%s:\n", told < X ? ", ..." : "");
-    for (uint32_t d = 0; d < D; d++)
-        (void)printf("  %s  mean %.4g  std %.4g  quantiles 5 %%: %.4g  50 %%: %.4g  95 %%: %.4g\n",
-                     columns_name(o->config->target.names, d, "y", space, sizeof space), p->mean[d], p->std[d],
+    for (uint32_t d = 0; d < D; d++) {
+        (void)printf("  %s", columns_name(o->config->target.names, d, "y", space, sizeof space));
+        if (o->data->D > 0)
+            (void)printf("  true %.4g", o->data->y[(size_t)row * D + d]);
+        (void)printf("  mean %.4g  std %.4g  quantiles 5 %%: %.4g  50 %%: %.4g  95 %%: %.4g\n", p->mean[d], p->std[d],
                      p->quantiles[AT_LOW * D + d], p->quantiles[AT_MEDIAN * D + d], p->quantiles[AT_HIGH * D + d]);
+    }
     if (!p->reliable)
         (void)printf("  not reliable (%s): is the input far from the training data?\n", p->reason);
 }
 
 static void write_header(const struct oracle *o)
 {
-    static const char *const columns[] = {"mean", "std", "q05", "q50", "q95"};
+    static const char *const columns[] = {"mean", "std", "q05", "q50", "q95", "true"};
+    size_t n = o->data->D > 0 ? EBM_COUNT_OF(columns) : EBM_COUNT_OF(columns) - 1;
     char space[32];
     for (uint32_t d = 0; d < o->config->target.dim; d++)
-        for (size_t i = 0; i < EBM_COUNT_OF(columns); i++)
+        for (size_t i = 0; i < n; i++)
             (void)fprintf(o->output, "%s_%s,", columns_name(o->config->target.names, d, "y", space, sizeof space),
                           columns[i]);
     (void)fputs("reliable\n", o->output);
 }
 
-static void write_row(const struct oracle *o, const struct ebm_prediction *p)
+static void write_row(const struct oracle *o, uint32_t row, const struct ebm_prediction *p)
 {
     uint32_t D = o->config->target.dim;
-    for (uint32_t d = 0; d < D; d++)
+    for (uint32_t d = 0; d < D; d++) {
         (void)fprintf(o->output, "%.9g,%.9g,%.9g,%.9g,%.9g,", p->mean[d], p->std[d], p->quantiles[AT_LOW * D + d],
                       p->quantiles[AT_MEDIAN * D + d], p->quantiles[AT_HIGH * D + d]);
+        if (o->data->D > 0)
+            (void)fprintf(o->output, "%.9g,", o->data->y[(size_t)row * D + d]);
+    }
     (void)fprintf(o->output, "%d\n", p->reliable);
 }
 
@@ -216,7 +237,7 @@ static enum ebm_status predict_block(struct oracle *o, uint32_t first, uint32_t 
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the rows");
     for (uint32_t i = 0; i < n; i++) {
         if (o->output != NULL)
-            write_row(o, &predictions[i]);
+            write_row(o, first + i, &predictions[i]);
         if (first + i < TOLD_ROWS)
             tell_row(o, first + i, &predictions[i]);
         enum ebm_status status = o->draws ? draw_row(o, first + i, &predictions[i], reterr) : EBM_OK;

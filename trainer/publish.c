@@ -19,8 +19,10 @@
 #include "core/limits.h"
 #include "trainer/model_file.h"
 #include "trainer/files.h"
+#include "trainer/next.h"
 
 #define ATTEMPTS 1000u
+#define PLACE_BYTES 16384u
 #define VERSION_DIGITS 15u /* the server reads no longer number */
 #define VERSION_LAST 999999999999999u
 
@@ -134,8 +136,11 @@ enum ebm_status publish_model(const char *path, const char *destination, uint64_
         return status;
     }
     EBM_AUTO(ebm_freep) char *repository = files_folder(destination);
-    (void)printf("published %s as version %" PRIu64 "\nserve it: ebm-server --model-repository %s\n", destination,
-                 *ret_version, repository != NULL ? repository : ".");
+    EBM_AUTO(ebm_buf_done) struct ebm_buf place;
+    ebm_buf_init(&place, PLACE_BYTES);
+    next_put_word(&place, repository != NULL ? repository : ".");
+    (void)printf("published %s as version %" PRIu64 "\nserve it:\n  %s --model-repository%s\n", destination,
+                 *ret_version, next_server(), place.status == EBM_OK ? place.bytes : " .");
     return EBM_OK;
 }
 

@@ -27,6 +27,7 @@
 #include "core/log.h"
 #include "trainer/checkpoint.h"
 #include "trainer/files.h"
+#include "trainer/next.h"
 #include "trainer/pool.h"
 #include "trainer/publish.h"
 #include "trainer/setup.h"
@@ -40,7 +41,8 @@ struct seeds {
     const char *output;
     struct seeds_run *runs;
     uint32_t n, n_running, n_over, n_jobs, n_threads;
-    uint64_t split_seed; /* one for all: they are compared on the same rows */
+    uint64_t split_seed;             /* one for all: they are compared on the same rows */
+    char name[LIMIT_NAME_BYTES + 1]; /* the model's, when it can be published under it; "" otherwise */
     bool is_stopped;
     sigset_t signals, before; /* those waited for; the mask that children get back */
 };
@@ -179,7 +181,7 @@ static void make_words(const struct seeds *s, const struct seeds_run *run, struc
     (void)snprintf(words->seed, sizeof words->seed, "training.seed=%" PRIu64, run->seed);
     (void)snprintf(words->split, sizeof words->split, "data.split_seed=%" PRIu64, s->split_seed);
     (void)snprintf(words->threads, sizeof words->threads, "%u", s->n_threads);
-    add_words(words, "ebm-trainer", "train");
+    add_words(words, next_called(), "train");
     add_words(words, "--config", args_get(args, "config"));
     if (args_get(args, "data") != NULL)
         add_words(words, "--data", args_get(args, "data"));
@@ -353,6 +355,8 @@ static enum ebm_status check_setup(struct seeds *s, struct ebm_error *reterr)
                                "as in 0.1");
     if (status == EBM_OK)
         s->split_seed = setup.options->data.split_seed;
+    if (status == EBM_OK && ebm_name_is_valid(setup.config->name))
+        (void)snprintf(s->name, sizeof s->name, "%s", setup.config->name);
     return status;
 }
 
@@ -388,21 +392,19 @@ static enum ebm_status conclude(struct seeds *s, struct ebm_error *reterr)
         n_done += s->runs[i].state == SEEDS_DONE;
     if (s->is_stopped)
         return ebm_error_set(reterr, EBM_CANCELLED, s->output,
-                             "stopped; to go on with a seed: ebm-trainer train --resume %s/seed-N", s->output);
+                             "stopped; to go on with a seed: %s train --resume %s/seed-N", next_trainer(), s->output);
     if (n_done < s->n)
         return ebm_error_set(reterr, EBM_INVALID, s->output, "%u of %u seeds failed; each seed-N/" LOG_FILE " says why",
                              s->n - n_done, s->n);
     if (best == s->n)
         return EBM_OK;
-    if (destination == NULL) {
-        (void)printf("next:\n  ebm-trainer publish %s/model.safetensors repository/NAME\n"
-                     "  ebm-server --model-repository repository\n",
-                     s->runs[best].folder);
-        return EBM_OK;
-    }
     EBM_AUTO(ebm_freep) char *model = files_join(s->runs[best].folder, "model.safetensors");
     if (model == NULL)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "--publish", "no memory");
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "--seeds", "no memory");
+    if (destination == NULL) {
+        next_after_training(model, s->name[0] != 0 ? s->name : NULL, false);
+        return EBM_OK;
+    }
     return publish_model(model, destination, &version, reterr);
 }
 

@@ -21,6 +21,7 @@
 #include "trainer/forecast.h"
 #include "trainer/loop.h"
 #include "trainer/model_file.h"
+#include "trainer/next.h"
 #include "trainer/publish.h"
 #include "trainer/report.h"
 #include "trainer/seeds.h"
@@ -36,6 +37,7 @@ struct training {
     struct ebm_plan *plan;
     struct pool *pool;
     char *output, *checkpoint_path, *model_path;
+    const struct args *args; /* NULL: resumed */
     bool publishes, overwrites;
 };
 
@@ -114,16 +116,6 @@ static enum ebm_status make_device(struct training *t, uint32_t n_threads, struc
     return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
 }
 
-/* The commands that usually follow; a run that publishes says the last ones itself. */
-static void tell_next(const struct training *t, const char *name)
-{
-    (void)printf("next:\n  ebm-trainer evaluate --model %s --data TEST.csv   (rows that training has not seen)\n",
-                 t->model_path);
-    if (!t->publishes)
-        (void)printf("  ebm-trainer publish %s repository/%s\n  ebm-server --model-repository repository\n",
-                     t->model_path, ebm_name_is_valid(name) ? name : "NAME");
-}
-
 static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
@@ -146,7 +138,10 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
         (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
                      (unsigned)t->state.position.best_epoch);
     (void)printf("model written to %s\n", t->model_path);
-    tell_next(t, ebm_model_config(written)->name);
+    if (t->state.position.epoch == t->setup.options->epochs)
+        next_train_longer(t->args, t->output, (uint32_t)t->state.position.best_epoch, t->setup.options->epochs);
+    const char *name = ebm_model_config(written)->name;
+    next_after_training(t->model_path, ebm_name_is_valid(name) ? name : NULL, t->publishes);
     return EBM_OK;
 }
 
@@ -303,7 +298,9 @@ enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
 {
     const char *destination = args_get(args, "publish"), *resume = args_get(args, "resume");
     EBM_AUTO(training_done)
-    struct training t = {.publishes = destination != NULL, .overwrites = args_get(args, "overwrite") != NULL};
+    struct training t = {.args = resume == NULL ? args : NULL,
+                         .publishes = destination != NULL,
+                         .overwrites = args_get(args, "overwrite") != NULL};
     uint64_t n_threads = pool_default_threads();
     if (args_get(args, "seeds") != NULL)
         return seeds_command(args, reterr);

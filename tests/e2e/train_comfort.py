@@ -77,6 +77,50 @@ def after_a_run():
     check("inspect refuses what is no model", "toy1.csv" in run("inspect", path("toy1.csv"), expect=1).stderr)
 
 
+def true_values():
+    """A table with targets shows them beside what was predicted; one without, or with gaps, does not."""
+    with open(path("toy1.csv"), encoding="utf-8") as file:
+        header, *rows = [line.split(",") for line in file.read().splitlines()[:4]]
+    at = header.index("y")
+    tables = {"with": [header] + rows, "without": [[line[1 - at]] for line in [header] + rows],
+              "gaps": [header] + [[row[0], ""] if at == 1 else ["", row[1]] for row in rows]}
+    told = {}
+    for name, lines in tables.items():
+        with open(path(f"{name}.csv"), "w", encoding="utf-8") as file:
+            file.writelines(",".join(line) + "\n" for line in lines)
+        told[name] = run("predict", "--model", path("given/model.safetensors"), "--data", path(f"{name}.csv"), "--output",
+                         path(f"{name}-out.csv"))
+    truth = [float(line.split("true ")[1].split()[0]) for line in told["with"].stdout.splitlines() if " true " in line]
+    check("predict shows the targets that a table has", [float(f"{float(row[at]):.4g}") for row in rows] == truth, truth)
+    with open(path("with-out.csv"), encoding="utf-8") as file:
+        lines = [line.split(",") for line in file.read().splitlines()]
+    check("and writes them", lines[0][5:] == ["y_true", "reliable"] and
+          [float(line[5]) for line in lines[1:]] == [float(f"{float(row[at]):.9g}") for row in rows], lines[1])
+    check("not where there are none", " true " not in told["without"].stdout and not told["without"].stderr)
+    check("with gaps it says why", " true " not in told["gaps"].stdout and "'y' has no value" in told["gaps"].stderr,
+          told["gaps"].stderr.strip())
+
+
+def next_commands():
+    """What is printed can be pasted: into a shell, from where the training ran."""
+    told = run(*training("--output", "a run", "--set", "training.epochs=2")).stdout.splitlines()
+    longer = [line for line in told if " train " in line]
+    check("a best epoch among the last ones: train longer", longer and "epoch 2 of 2" in told[told.index(longer[0]) - 1], longer)
+    if longer:
+        done = subprocess.run(["sh", "-c", longer[0] + " --dry-run"], capture_output=True, text=True, cwd=work, timeout=60)
+        check("with a command that works", done.returncode == 0 and "epochs 2 to 4" in done.stdout and "a run-4-epochs" in
+              done.stdout, done.stderr or longer[0])
+    commands = told[told.index("next:") + 1:]
+    check("then evaluate, publish, serve", [line.split()[1] for line in commands] == ["evaluate", "publish", "--model-repository"],
+          commands)
+    for command in commands[:2]:
+        done = subprocess.run(["sh", "-c", command.replace("TEST.csv", "toy1.csv")], capture_output=True, text=True, cwd=work,
+                              timeout=60)
+        check("which work as printed", done.returncode == 0, done.stderr or command.strip())
+    check("and a version is there", os.path.exists(path("repository/toy1/1/model.safetensors")))
+    shutil.rmtree(path("repository"))
+
+
 OPTIMISER = [word for setting in ("schedule.kind=cosine", "schedule.warmup_steps=20", "schedule.final_share=0.05",
                                   "weight_decay=0.01", "gradient_clip=0.5", "checkpoint_epochs=1")
              for word in ("--set", "training." + setting)]
@@ -246,10 +290,14 @@ def arrays():
         with open(path("n.json"), encoding="utf-8") as file:
             nll[model + " on " + data[0]] = json.load(file)["nll"]
     check("CSV and arrays give the same model and the same figures", len(set(nll.values())) == 1, nll)
-    run("predict", "--model", path("given/model.safetensors"), "--data", path("x.npy"), "--output", path("n.csv"))
-    run("predict", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--output", path("c.csv"))
-    with open(path("n.csv"), "rb") as one, open(path("c.csv"), "rb") as two:
-        check("predict reads them as well", one.read() == two.read())
+    written = {}
+    for name in ("toy1.csv", "both.npy", "x.npy"):
+        run("predict", "--model", path("given/model.safetensors"), "--data", path(name), "--output", path("n.csv"))
+        with open(path("n.csv"), encoding="ascii") as file:
+            written[name] = file.read()
+    check("predict reads them as well", written["both.npy"] == written["toy1.csv"])
+    check("and inputs alone", written["x.npy"].splitlines() == [
+        ",".join(line.split(",")[:5] + line.split(",")[6:]) for line in written["toy1.csv"].splitlines()])
     refused = run(*words, "--data", path("toy1.csv"), "--targets", path("y.npy"), "--output", path("no"), expect=1)
     check("a CSV does not go with a file of targets", "no .npy file" in refused.stderr, refused.stderr.strip()[-80:])
 
@@ -307,13 +355,15 @@ def on_a_terminal():
     check("the same model", digest("seen") == digest("given"))
     told = run(*training("--output", path("unseen"))).stdout
     check("other output gets a line an epoch, and no bar", told.count("\nepoch ") == 8 and "\r" not in told)
-    check("and at the end what to do next", "ebm-trainer publish" in told and "ebm-server --model-repository" in told,
+    check("and at the end what to do next", f"{TRAINER} publish" in told and "ebm-server --model-repository" in told,
           told.splitlines()[-2].strip())
 
 
 run("generate", "toy1", "--rows", "300", "--seed", "3", "--output", path("toy1.csv"))
 before_a_run()
 after_a_run()
+true_values()
+next_commands()
 optimiser()
 patience()
 figures()
