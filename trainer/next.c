@@ -166,9 +166,9 @@ void next_train_longer(const struct args *args, const char *output, uint32_t bes
     ebm_buf_init(&buf, COMMAND_BYTES);
     if (best_epoch == 0 || best_epoch + last <= epochs)
         return;
-    (void)ebm_buf_printf(&buf,
-                         "epoch %" PRIu32 " of %" PRIu32 " is among the last ones: a longer training may be better",
-                         best_epoch, epochs);
+    (void)ebm_buf_printf(
+        &buf, "the best epoch, %" PRIu32 " of %" PRIu32 ", is among the last ones: a longer training may be better",
+        best_epoch, epochs);
     if (args != NULL) {
         (void)ebm_buf_printf(&buf, ":\n  %s train", words.trainer);
         put_given(&buf, args);

@@ -105,7 +105,7 @@ def next_commands():
     """What is printed can be pasted: into a shell, from where the training ran."""
     told = run(*training("--output", "a run", "--set", "training.epochs=2")).stdout.splitlines()
     longer = [line for line in told if " train " in line]
-    check("a best epoch among the last ones: train longer", longer and "epoch 2 of 2" in told[told.index(longer[0]) - 1], longer)
+    check("a best epoch among the last ones: train longer", longer and "best epoch, 2 of 2" in told[told.index(longer[0]) - 1], longer)
     if longer:
         done = subprocess.run(["sh", "-c", longer[0] + " --dry-run"], capture_output=True, text=True, cwd=work, timeout=60)
         check("with a command that works", done.returncode == 0 and "epochs 2 to 4" in done.stdout and "a run-4-epochs" in

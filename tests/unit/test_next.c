@@ -93,7 +93,7 @@ Test(next, proposes_a_longer_training_with_what_was_given, .init = cr_redirect_s
     next_train_longer(&args, "out/", 36, 40); /* not among the last tenth */
     next_train_longer(&args, "out/", 0, 40);  /* none */
     next_train_longer(&args, "out/", 37, 40);
-    expect_printed("epoch 37 of 40 is among the last ones: a longer training may be better:\n"
+    expect_printed("the best epoch, 37 of 40, is among the last ones: a longer training may be better:\n"
                    "  ebm-trainer train --config 'my config.json' --set data.validation=0.2 --set training.epochs=80 "
                    "--output out-80-epochs\n");
 }
@@ -102,7 +102,7 @@ Test(next, a_resumed_training_is_told_what_to_change, .init = cr_redirect_stdout
 {
     next_train_longer(NULL, "out", 3, 3);
     expect_printed(
-        "epoch 3 of 3 is among the last ones: a longer training may be better. A finished run cannot be resumed: "
+        "the best epoch, 3 of 3, is among the last ones: a longer training may be better. A finished run cannot be resumed: "
         "train again with --set training.epochs=6\n");
 }
 
