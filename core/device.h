@@ -159,6 +159,7 @@ enum ebm_noise { EBM_NOISE_NONE, EBM_NOISE_FIXED, EBM_NOISE_PROPOSAL };
     X(ML_MCMC, "ml_mcmc", NONE)                                                                                        \
     X(SM, "sm", NONE)                                                                                                  \
     X(DSM, "dsm", FIXED)                                                                                               \
+    X(ML_EXACT, "ml_exact", NONE)                                                                                      \
     X(NCE_KL, "nce_kl", PROPOSAL)                                                                                      \
     X(JOINT, "joint", PROPOSAL)                                                                                        \
     X(KL_PROPOSAL, "kl_proposal", PROPOSAL)                                                                            \
@@ -174,7 +175,7 @@ enum ebm_loss {
 /* Borrows its arrays. All standardised; what a loss does not read may be anything. */
 struct ebm_loss_spec {
     enum ebm_loss loss;
-    uint32_t samples;           /* M draws a row; ignored by sm and mdn_nll */
+    uint32_t samples;           /* M draws a row; ignored by sm, ml_exact and mdn_nll */
     uint32_t n_sigmas;          /* fixed noise: components; of dsm one */
     const float *sigmas;        /* (n_sigmas, D) */
     const float *label_sigma;   /* (D), of kld_is: width of the density that the true target is taken for */
@@ -238,6 +239,9 @@ struct ebm_device_ops {
     /* Copies a result of row b (targets and what belongs to them: of the row last proposed, b ignored). */
     enum ebm_status (*fetch)(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t b, float *h_dst);
 
+    /* Makes anew what is derived of the weights (the kinks of EXACT and ml_exact), after update or params_write; nobody
+     * else uses the plan meanwhile. Until it is called EXACT and ml_exact go by quadrature: right, but slower. */
+    enum ebm_status (*refresh)(struct ebm_plan *plan);
     /* Training; NULL where a device does not train. Losses (B) of the rows, and their gradient times spec->scale added
      * into gradient buffer `slot`. Several ctx may run this at once on one plan, each with a slot of its own. */
     enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,

@@ -101,6 +101,7 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
         free(slabs[i]->p);
     ebm_train_done(&ctx->train);
     ebm_panels_done(&ctx->panels);
+    (void)ebm_exact_space_free(ctx->exact);
     free(ctx->pairs);
     free(ctx);
     return NULL;
@@ -559,9 +560,9 @@ static enum ebm_status ref_ctx_new(const struct ebm_ctx_limits *limits, struct e
         .abi = EBM_DEVICE_ABI, .bytes = sizeof(struct ebm_device_ops), .name = device_name,                            \
         .plan_new = plan_new_entry, .plan_ref = ebm_plan_ref, .plan_unref = ebm_plan_unref, .ctx_new = ctx_new_entry,  \
         .ctx_prepare = ctx_prepare, .ctx_free = ctx_free, .sync = ctx_sync, .features = features, .propose = propose,  \
-        .score = score, .estimate = estimate, .predict = predict, .fetch = fetch, .backward = ebm_train_backward,      \
-        .reduce = ebm_plan_reduce, .update = ebm_plan_update, .params_read = ebm_plan_params_read,                     \
-        .params_write = ebm_plan_params_write,                                                                         \
+        .score = score, .estimate = estimate, .predict = predict, .fetch = fetch, .refresh = ebm_plan_refresh,         \
+        .backward = ebm_train_backward, .reduce = ebm_plan_reduce, .update = ebm_plan_update,                          \
+        .params_read = ebm_plan_params_read, .params_write = ebm_plan_params_write,                                    \
     }
 
 const struct ebm_device_ops *ebm_device_cpu(void)

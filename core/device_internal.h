@@ -17,10 +17,12 @@
 
 #include "core/device.h"
 #include "core/kernels.h"
+#include "core/exact.h"
 #include "core/panels.h"
 #include "core/quantile.h"
 
 #define EBM_TANGENT_BUFFERS 9u /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
+#define EBM_PLAN_KNOTS 8192u   /* of f(x, .): with more of them quadrature answers */
 #define EBM_TILE 128u          /* 512 x 128 floats of a wide layer stay in L2 */
 
 struct ebm_plan {
@@ -33,6 +35,8 @@ struct ebm_plan {
     uint32_t x_tile;     /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
     uint32_t energy_out; /* outputs of the first energy layer, 0 without an energy net */
     uint32_t widest_x, widest_y;       /* numbers a lane of the largest input or output on each side */
+    struct ebm_exact_table *exact;     /* f piecewise linear; NULL: it is not, or has too many pieces */
+    _Atomic bool is_stale;             /* the table is of older weights */
     bool is_bounded;                   /* f stays bounded however far y goes: improper on the whole line */
     uint32_t n_slots;                  /* 0: not for training */
     float *slots;                      /* (n_slots, P) gradients of chunks */
@@ -84,11 +88,12 @@ struct ebm_ctx {
     struct ebm_slab y, grad_y;                                        /* (D, stride) */
     struct ebm_slab log_q, f, s, w;                                   /* (stride) */
     struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
-    struct ebm_slab walk;        /* (3 D + 1, EBM_TILE): where moving targets are */
-    uint64_t *pairs;             /* (2, stride) for sorting */
-    const struct ebm_task *task; /* that predict works on; NULL when its steps are called one by one */
-    struct ebm_panels panels;    /* of D = 1 */
-    struct ebm_slab wide;        /* the parameters of a mixture with one component more */
+    struct ebm_slab walk;          /* (3 D + 1, EBM_TILE): where moving targets are */
+    uint64_t *pairs;               /* (2, stride) for sorting */
+    const struct ebm_task *task;   /* that predict works on; NULL when its steps are called one by one */
+    struct ebm_panels panels;      /* of D = 1 */
+    struct ebm_exact_space *exact; /* of plans with a table */
+    struct ebm_slab wide;          /* the parameters of a mixture with one component more */
     struct ebm_sobol sobol;
     uint32_t words[EBM_SOBOL_DIMS * EBM_TILE]; /* (D + 1, EBM_TILE) */
 
@@ -184,6 +189,8 @@ void ebm_mixture_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *s
 /* Scalar targets. Memory, once a plan; the answer for the row last begun, status CANCELLED when it is no longer wanted;
  * of the row's mixture what has no closed form: mode, entropy, region, cdf, crps. */
 enum ebm_status ebm_scalar_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan) EBM_MUST_USE;
+/* Panels of the row last begun: of ctx->b of the last features. Status as ebm_quadrature_run. */
+enum ebm_status ebm_scalar_bind_quadrature(struct ebm_ctx *ctx) EBM_MUST_USE;
 void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);
 enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
     EBM_MUST_USE;
@@ -197,6 +204,9 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
                                   struct ebm_plan **ret_plan, struct ebm_error *reterr);
 struct ebm_plan *ebm_plan_ref(struct ebm_plan *plan);
 struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan);
+enum ebm_status ebm_plan_refresh(struct ebm_plan *plan);
+/* The table of the weights as they are now, or NULL. Borrow. */
+const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan);
 enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
 enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);
 enum ebm_status ebm_plan_params_read(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst);

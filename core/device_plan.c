@@ -142,6 +142,30 @@ static enum ebm_status choose_tile(const struct ebm_device_ops *ops, struct ebm_
     return status;
 }
 
+/* The table of kinks, where f is piecewise linear. Too many of them: there is none, quadrature answers. */
+static enum ebm_status make_exact(struct ebm_plan *plan, struct ebm_error *reterr)
+{
+    if (!ebm_exact_applies(&plan->net))
+        return EBM_OK;
+    enum ebm_status status = ebm_exact_table_new(&plan->net, plan->params, EBM_PLAN_KNOTS, &plan->exact, reterr);
+    return status == EBM_TOO_LARGE ? EBM_OK : status;
+}
+
+enum ebm_status ebm_plan_refresh(struct ebm_plan *plan)
+{
+    if (plan->exact == NULL || !atomic_load(&plan->is_stale))
+        return EBM_OK;
+    enum ebm_status status = ebm_exact_table_update(plan->exact, plan->params);
+    if (status == EBM_OK)
+        atomic_store(&plan->is_stale, false);
+    return status == EBM_TOO_LARGE ? EBM_OK : status;
+}
+
+const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan)
+{
+    return plan->exact != NULL && !atomic_load_explicit(&plan->is_stale, memory_order_relaxed) ? plan->exact : NULL;
+}
+
 enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struct ebm_device_ops *ops,
                                   const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
                                   struct ebm_plan **ret_plan, struct ebm_error *reterr)
@@ -159,6 +183,8 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
     }
     memcpy(plan->params, h_params, net->n_params * sizeof(float));
     enum ebm_status status = n_slots == 0 ? choose_tile(ops, plan, reterr) : EBM_OK;
+    if (status == EBM_OK)
+        status = make_exact(plan, reterr);
     if (status != EBM_OK) {
         (void)ebm_plan_unref(plan);
         return status;
@@ -177,6 +203,7 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
 {
     if (plan == NULL || atomic_fetch_sub_explicit(&plan->references, 1, memory_order_acq_rel) != 1)
         return NULL;
+    (void)ebm_exact_table_free(plan->exact);
     free(plan->layers);
     free(plan->support);
     free(plan->params);
@@ -219,6 +246,7 @@ static void update_part(struct ebm_plan *plan, const struct ebm_adam *adam, enum
 enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
 {
     EBM_ASSERT(plan->n_slots > 0 && range.first + range.count <= plan->net.n_params);
+    atomic_store_explicit(&plan->is_stale, true, memory_order_relaxed);
     for (enum ebm_part part = 0; part < EBM_PARTS; part++) {
         const struct ebm_range *own = &plan->net.part[part];
         size_t first = own->first > range.first ? own->first : range.first;
@@ -258,5 +286,6 @@ enum ebm_status ebm_plan_params_write(struct ebm_plan *plan, enum ebm_train_stat
     float *to = state_of(plan, what);
     EBM_ASSERT(to != NULL);
     memcpy(to, h_src, plan->net.n_params * sizeof *to);
+    atomic_store(&plan->is_stale, true);
     return EBM_OK;
 }

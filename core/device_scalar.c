@@ -1,6 +1,7 @@
 /* device_scalar.c - answers for a scalar target without draws of the proposal: a density of core/scalar.h is bound for
  * the row, and every question is put to it.
  *
+ *   exact        f piecewise linear: its kinks are found from the plan's table of them (exact.h)
  *   quadrature   f in whole tiles through the target and energy nets, as ebm_row_score_lanes does; panels are split at
  *                the means of the row's own proposal, where there is one, and around its narrow components
  *   mixture      log q by the kernels: what has no closed form for a mixture (device_mixture.c)
@@ -23,7 +24,12 @@ _Static_assert(EBM_QUADRATURE_POINTS % EBM_LANES == 0, "whole lanes");
 
 enum ebm_status ebm_scalar_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan)
 {
-    return plan->net.D != 1 || ctx->panels.panel != NULL ? EBM_OK : ebm_panels_init(&ctx->panels);
+    enum ebm_status status = plan->net.D != 1 || ctx->panels.panel != NULL ? EBM_OK : ebm_panels_init(&ctx->panels);
+    if (status != EBM_OK || plan->exact == NULL)
+        return status;
+    if (ctx->exact == NULL)
+        ctx->exact = ebm_exact_space_new();
+    return ctx->exact != NULL ? ebm_exact_space_reserve(ctx->exact, plan->exact) : EBM_NO_MEMORY;
 }
 
 /* ---- f and log q at points ---- */
@@ -79,7 +85,18 @@ static uint32_t proposal_splits(const struct ebm_mixture *q, double *ret_splits)
     return n;
 }
 
-static enum ebm_status bind_quadrature(struct ebm_ctx *ctx)
+/* TOO_LARGE: there is no table of kinks, or the row has too many. */
+static enum ebm_status bind_exact(struct ebm_ctx *ctx, struct ebm_scalar *ret_scalar)
+{
+    const struct ebm_plan *plan = ctx->plan;
+    const struct ebm_exact_table *table = ebm_plan_exact(plan);
+    if (table == NULL)
+        return EBM_TOO_LARGE;
+    return ebm_exact_bind(table, ctx->hx.p + (size_t)ctx->b * plan->energy_out, ctx->h.p + (size_t)ctx->b * plan->net.H,
+                          ctx->exact, ret_scalar);
+}
+
+enum ebm_status ebm_scalar_bind_quadrature(struct ebm_ctx *ctx)
 {
     double splits[3 * MOST_COMPONENTS];
     struct ebm_quadrature quadrature = {
@@ -170,16 +187,18 @@ static bool asks_shape(const struct ebm_ctx *ctx, const struct ebm_estimate_spec
 void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     struct ebm_scalar scalar = {&ebm_panels_ops, &ctx->panels};
-    enum ebm_status status = bind_quadrature(ctx);
+    enum ebm_status status = spec->estimator == EBM_ESTIMATE_EXACT ? bind_exact(ctx, &scalar) : EBM_TOO_LARGE;
+    out->used = status == EBM_TOO_LARGE ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_EXACT;
+    if (status == EBM_TOO_LARGE)
+        status = ebm_scalar_bind_quadrature(ctx);
     out->status = status;
     if (status == EBM_INVALID)
         ebm_estimate_invalid(ctx, spec, out);
     if (status != EBM_OK)
         return;
-    if (asks_shape(ctx, spec, out))
+    if (out->used == EBM_ESTIMATE_QUADRATURE && asks_shape(ctx, spec, out))
         ebm_panels_lay_cells(&ctx->panels);
-    out->used = EBM_ESTIMATE_QUADRATURE;
-    out->log_z_std_error = ctx->panels.error;
+    out->log_z_std_error = out->used == EBM_ESTIMATE_QUADRATURE ? ctx->panels.error : 0.0;
     answer(ctx, spec, &scalar, out);
 }
 

@@ -265,7 +265,8 @@ static bool is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, 
         return false;
     if (draws && (spec->samples == 0 || spec->samples > ctx->limits.max_samples))
         return false;
-    if (spec->loss == EBM_LOSS_SM && !ebm_score_is_smooth(&plan->net))
+    if ((spec->loss == EBM_LOSS_SM && !ebm_score_is_smooth(&plan->net)) ||
+        (spec->loss == EBM_LOSS_ML_EXACT && plan->net.D != 1))
         return false;
     return ctx->limits.training && slot < plan->n_slots && rows->B >= 1 && rows->B <= ctx->limits.max_rows;
 }

@@ -32,7 +32,7 @@ enum ebm_noise ebm_loss_noise(enum ebm_loss loss)
 
 bool ebm_loss_draws(enum ebm_loss loss)
 {
-    return loss != EBM_LOSS_MDN_NLL && loss != EBM_LOSS_SM;
+    return loss != EBM_LOSS_MDN_NLL && loss != EBM_LOSS_SM && loss != EBM_LOSS_ML_EXACT;
 }
 
 bool ebm_loss_uses_energy(enum ebm_loss loss)

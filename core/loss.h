@@ -16,7 +16,8 @@ struct ebm_loss_row {
     float *scratch;         /* as long as the others */
 };
 
-/* The row's loss; NaN when f or log_q hold no finite weights. Not of sm and dsm, which see grad f: train_score.c. */
+/* The row's loss; NaN when f or log_q hold no finite weights. Not of sm and dsm, which see grad f: train_score.c; not
+ * of ml_exact, whose candidates are its own: train_exact.c. */
 double ebm_loss_row(enum ebm_loss loss, const struct ebm_kernels *kernels, const struct ebm_loss_row *row,
                     double scale);
 

@@ -4,6 +4,7 @@
  *   train_row.c        one row: noise, candidates, sample side forward and backward
  *   train_langevin.c   candidates by a Langevin chain                              (ml_mcmc)
  *   train_score.c      losses of the gradient of f in y                            (sm, dsm)
+ *   train_exact.c      likelihood of a scalar target, its normaliser integrated     (ml_exact)
  *   tangents.c         layers with derivatives carried along a direction, and back */
 #ifndef EBM_CORE_TRAIN_INTERNAL_H
 #define EBM_CORE_TRAIN_INTERNAL_H
@@ -63,6 +64,9 @@ void ebm_langevin_run(struct ebm_chunk *c, uint32_t b);
 
 /* sm and dsm: as ebm_train_row. */
 double ebm_score_row(struct ebm_chunk *c, uint32_t b);
+/* ml_exact: as ebm_train_row. */
+double ebm_exact_row(struct ebm_chunk *c, uint32_t b);
+
 /* Has f a second derivative in y almost everywhere that says something: no relu on the target's way? */
 bool ebm_score_is_smooth(const struct ebm_net_desc *net);
 

@@ -218,6 +218,8 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b)
     struct ebm_mixture noise;
     if (c->loss == EBM_LOSS_SM || c->loss == EBM_LOSS_DSM)
         return ebm_score_row(c, b);
+    if (c->loss == EBM_LOSS_ML_EXACT)
+        return ebm_exact_row(c, b);
     if (!ebm_train_candidates(c, b, &noise) || !label_density(c, b))
         return (double)NAN;
     if (c->loss == EBM_LOSS_ML_MCMC && c->rows->h_samples == NULL)
