@@ -286,6 +286,7 @@ enum ebm_status ebm_plan_params_write(struct ebm_plan *plan, enum ebm_train_stat
     float *to = state_of(plan, what);
     EBM_ASSERT(to != NULL);
     memcpy(to, h_src, plan->net.n_params * sizeof *to);
-    atomic_store(&plan->is_stale, true);
+    if (what == EBM_TRAIN_PARAMS)
+        atomic_store(&plan->is_stale, true);
     return EBM_OK;
 }

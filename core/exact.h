@@ -6,8 +6,8 @@
  *           the density of this row in the space of this thread
  *
  * On an open side the table has a row of slopes instead of a last knot. Those never see x: whether f falls towards
- * infinity is a property of the weights. Parameters and rows are float, knots, f and integrals double. Private to core.
- * Method: docs/MATHEMATICS.md. */
+ * infinity is a property of the weights. Parameters and rows are float, knots, f and integrals double. Private to core,
+ * but for ebm_exact_applies. Method: docs/MATHEMATICS.md. */
 #ifndef EBM_CORE_EXACT_H
 #define EBM_CORE_EXACT_H
 

@@ -295,7 +295,8 @@ static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_err
     double nll = (double)NAN, error;
     if (data->n_validation > 0) {
         const struct score_rows out = {.nll = run->nll};
-        if (score_rows(loop->step.pool, &spec, data, data->validation, data->n_validation, &out) != EBM_OK)
+        if (loop->step.ops->refresh(loop->step.plan) != EBM_OK ||
+            score_rows(loop->step.pool, &spec, data, data->validation, data->n_validation, &out) != EBM_OK)
             return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to score the validation rows");
         score_mean(run->nll, data->n_validation, &nll, &error);
     }

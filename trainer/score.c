@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "core/exact.h"
 #include "core/rng.h"
 #include "core/sobol.h"
 #include "models/target.h"
@@ -66,6 +67,8 @@ enum ebm_estimator score_estimator(const struct ebm_net_desc *net)
 {
     if (!net->has_energy)
         return EBM_ESTIMATE_MIXTURE;
+    if (ebm_exact_applies(net))
+        return EBM_ESTIMATE_EXACT;
     return net->D == 1 ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_IMPORTANCE;
 }
 

@@ -1,5 +1,6 @@
 /* step.c - a batch in fixed chunks:
  *
+ *   for ml_exact: the device's table of kinks is made anew
  *   chunk c of the batch -> backward on some thread -> gradient buffer c           (pool_run over chunks)
  *   range r of the parameters: sum of the buffers in order 0, 1, ... -> Adam       (pool_run over ranges)
  *
@@ -145,6 +146,8 @@ enum ebm_status step_run(struct step *step, const struct method_phase *phase, co
     for (uint32_t part = 0; part < EBM_PARTS; part++)
         if (phase->trains[part])
             job.adam.step[part] = ++step->taken[part];
+    if (job.loss.loss == EBM_LOSS_ML_EXACT && step->ops->refresh(step->plan) != EBM_OK)
+        return EBM_DEVICE;
     pool_run(step->pool, backward_chunk, &job, job.n_chunks);
     uint32_t n_ranges = (uint32_t)((step->net->n_params + RANGE_PARAMETERS - 1) / RANGE_PARAMETERS);
     if (regularize(&job, n_ranges) != EBM_OK)
