@@ -23,6 +23,8 @@ struct evaluation {
 uint32_t evaluation_draws(const struct evaluation *e);
 /* The estimator's word. Static. */
 const char *evaluation_estimator(const struct evaluation *e);
+/* What may be done about the rows that are not reliable: a sentence. Static; NULL: all are. */
+const char *evaluation_hint(const struct evaluation *e);
 /* A target's name as text that is valid UTF-8 without control characters, at most EVALUATION_NAME_BYTES with its 0. */
 #define EVALUATION_NAME_BYTES 132u
 const char *evaluation_name(const struct evaluation *e, uint32_t d, char *space);

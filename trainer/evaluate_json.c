@@ -2,6 +2,7 @@
  * changes its meaning under one format_version. Numbers read back the same; what is no number is null. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/sobol.h"
 #include "trainer/evaluate.h"
@@ -19,6 +20,24 @@ const char *evaluation_estimator(const struct evaluation *e)
                                         [EBM_ESTIMATE_EXACT] = "exact",
                                         [EBM_ESTIMATE_QUADRATURE] = "quadrature"};
     return words[score_chosen(e->spec)];
+}
+
+const char *evaluation_hint(const struct evaluation *e)
+{
+    static const struct {
+        const char *reason, *hint;
+    } hints[] = {
+        {"improper",
+         "The energy does not fall off on both sides: train longer, or state target.lower and target.upper."},
+        {"not_finite", "The network gives no usable numbers there: are these rows far from the training data?"},
+        {"low_ess", "The proposal does not fit the energy there; more --num-samples rarely help."},
+    };
+    if (e->figures->n_reasons == 0)
+        return NULL;
+    for (size_t i = 0; i < EBM_COUNT_OF(hints); i++)
+        if (strcmp(e->figures->reasons[0].word, hints[i].reason) == 0)
+            return hints[i].hint;
+    return evaluation_draws(e) > 0 ? "More --num-samples may help." : "docs/diagnostics.md has the reasons.";
 }
 
 const char *evaluation_name(const struct evaluation *e, uint32_t d, char *space)

@@ -67,15 +67,16 @@ static void put_target(const struct evaluation *e, uint32_t d, struct ebm_buf *t
                          figures_ks_usual(e->figures->n));
 }
 
-static void put_doubts(const struct figures *f, struct ebm_buf *text)
+static void put_doubts(const struct evaluation *e, struct ebm_buf *text)
 {
+    const struct figures *f = e->figures;
     if (f->n_unreliable == 0)
         return;
     (void)ebm_buf_printf(text, "\nnot reliable: %u row%s (%.2g %%)", f->n_unreliable, f->n_unreliable == 1 ? "" : "s",
                          100.0 * f->n_unreliable / f->n);
     for (uint32_t i = 0; i < f->n_reasons; i++)
         (void)ebm_buf_printf(text, "%s %s %u", i == 0 ? ":" : ",", f->reasons[i].word, f->reasons[i].n_rows);
-    (void)ebm_buf_text(text, "; --num-samples may help\n");
+    (void)ebm_buf_printf(text, ". %s\n", evaluation_hint(e));
 }
 
 static void put_worst(const struct evaluation *e, struct ebm_buf *text)
@@ -107,7 +108,7 @@ enum ebm_status evaluate_tell(const struct evaluation *e, struct ebm_buf *text)
         put_target(e, d, text);
     if (f->D > TOLD_TARGETS)
         (void)ebm_buf_printf(text, "\n... %u targets in all; --output FILE.json has every one\n", f->D);
-    put_doubts(f, text);
+    put_doubts(e, text);
     put_worst(e, text);
     if (e->spec->jitter->step > 0.0)
         (void)ebm_buf_printf(text, "rounded targets are scored by the mean density of their bin of %g\n",

@@ -148,7 +148,7 @@ static void put_tiles(const struct evaluation *e, struct ebm_buf *html)
     if (f->D == 1)
         put_target_tiles(e, 0, html);
     put_share_tile(html, "Reliable rows", 1.0 - (double)f->n_unreliable / f->n, "",
-                   "Rows whose numbers had draws enough. It says nothing of the model.");
+                   "Rows whose numbers can be relied on as numbers. It says nothing of the model.");
     (void)ebm_buf_text(html, "</div>\n");
 }
 
@@ -202,14 +202,17 @@ static void put_targets(const struct evaluation *e, struct ebm_buf *html)
 
 /* ---- rows ---- */
 
-static void put_doubts(const struct figures *f, struct ebm_buf *html)
+static void put_doubts(const struct evaluation *e, struct ebm_buf *html)
 {
+    const struct figures *f = e->figures;
     if (f->n_unreliable == 0)
         return;
     (void)ebm_buf_printf(html, "<p>The numbers of %u rows are not reliable:", f->n_unreliable);
     for (uint32_t i = 0; i < f->n_reasons; i++)
         (void)ebm_buf_printf(html, "%s %s (%u)", i > 0 ? "," : "", f->reasons[i].word, f->reasons[i].n_rows);
-    (void)ebm_buf_text(html, ". More --num-samples may help; of low_ess they rarely do.</p>\n");
+    (void)ebm_buf_text(html, ". ");
+    (void)html_text(html, evaluation_hint(e), 200);
+    (void)ebm_buf_text(html, "</p>\n");
 }
 
 static void put_worst_row(const struct evaluation *e, uint32_t row, struct ebm_buf *html)
@@ -235,7 +238,7 @@ static void put_worst(const struct evaluation *e, struct ebm_buf *html)
 {
     (void)ebm_buf_text(html, "<h2>Rows it understood least</h2>\n<p class=\"sub\">The highest NLL first; 1 is the "
                              "file's first row below its names. A typing error in the data is often among them.</p>\n");
-    put_doubts(e->figures, html);
+    put_doubts(e, html);
     (void)ebm_buf_printf(
         html,
         "<div class=\"card\"><div class=\"scroll\"><table><thead><tr><th>row</th><th>NLL</th>%s<th>"

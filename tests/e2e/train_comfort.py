@@ -222,7 +222,7 @@ def figures():
     target = found["targets"][0]
     shares = [interval["coverage"] for interval in target["intervals"]]
     check("evaluate gives CRPS and coverage", 0 < target["crps"] < target["rmse"] and
-          0 < shares[0] < shares[2] <= 1 and "CRPS" in told, shares)
+          0 < shares[0] <= shares[2] <= 1 and "CRPS" in told, shares)
     check("the same for any number of threads", found == again)
 
 
