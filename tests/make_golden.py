@@ -252,7 +252,7 @@ def forward_values(model, x, y, samples, sigmas):
         f = model.f(h, asked)
         values["f"], values["f_samples"] = model.f(h, y0).squeeze(1), f
         values["grad_y_f_samples"] = torch.autograd.grad(f.sum(), asked)[0]
-        if is_smooth(model.config):
+        if is_smooth(model.config) and "support" not in model.config["target"]:
             values["laplacian_y_f"] = laplacian(model, h, y)[0]
         values["fixed_noise.log_q"] = fixed_noise(y0, y, sigmas, target).squeeze(1)
         values["fixed_noise.log_q_samples"] = fixed_noise(samples, y, sigmas, target)

@@ -62,7 +62,7 @@ static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_c
     uint64_t by_sobol = ebm_sobol_count(limits->max_samples), with_true = (uint64_t)limits->max_samples + 1;
     uint64_t stride = ebm_round_up(by_sobol > with_true ? by_sobol : with_true, TILE);
     uint64_t widest_x = net->X, widest_y = net->D, none = 0;
-    uint64_t x_side = kept(&net->feature, &widest_x) + kept(&net->mean, &widest_x) +
+    uint64_t x_side = kept(&net->feature, &widest_x) + kept(&net->own, &widest_x) + kept(&net->mean, &widest_x) +
                       kept(&net->log_variance, &widest_x) + kept(&net->weight, &widest_x);
     uint64_t y_side = kept(&net->target, &widest_y) + kept(&net->energy, &widest_y) + net->D;
     uint64_t first = net->has_energy ? net->energy.layers[0].out : 0, mixture = 2ull * net->D * net->K + net->K;
@@ -80,7 +80,7 @@ static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_c
 struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_threads)
 {
     const struct dataset *data = setup->data;
-    const struct ebm_net_desc *net = &setup->config->net;
+    const struct ebm_net_desc *net = setup_net(setup);
     struct ebm_ctx_limits limits = forecast_limits(setup);
     uint64_t columns = (uint64_t)data->X + data->D, P = net->n_params;
     bool has_space = setup->options->weight_decay > 0.0 || setup->options->gradient_clip > 0.0;
@@ -126,13 +126,38 @@ static void put_phases(struct ebm_buf *buf, const struct setup *setup)
         if (phase->loss.samples > 0)
             (void)ebm_buf_printf(buf, ", %u draws a row,", phase->loss.samples);
         for (uint32_t part = 0; part < EBM_PARTS; part++) {
-            if (!phase->trains[part] || setup->config->net.part[part].count == 0)
+            if (!phase->trains[part] || setup_net(setup)->part[part].count == 0)
                 continue;
             (void)ebm_buf_printf(buf, "%s%s", between, parts[part]);
             between = ", ";
         }
         (void)ebm_buf_text(buf, "\n");
     }
+}
+
+static void put_numbers(struct ebm_buf *buf, const double *numbers, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        (void)ebm_buf_printf(buf, "%s%.6g", i == 0 ? "" : ", ", numbers[i]);
+}
+
+/* The method's parameters, in the target's unit where they have one. */
+static void put_parameters(struct ebm_buf *buf, const struct options *o)
+{
+    if (o->n_values == 0)
+        return;
+    (void)ebm_buf_printf(buf, "method   %s:", o->method);
+    for (uint32_t i = 0; i < o->n_values; i++) {
+        const struct method_value *v = &o->values[i];
+        (void)ebm_buf_printf(buf, "%s %s ", i > 0 ? ";" : "", v->name);
+        if (v->object != NULL)
+            (void)ebm_buf_text(buf, v->is_published ? "of the usual networks" : "as described");
+        for (uint32_t row = 0; v->object == NULL && row < (v->dims == 2 ? v->rows : 1u); row++) {
+            (void)ebm_buf_text(buf, row > 0 ? " | " : "");
+            put_numbers(buf, v->numbers + (size_t)row * v->columns, v->dims == 2 ? v->columns : v->rows);
+        }
+    }
+    (void)ebm_buf_text(buf, "\n");
 }
 
 static void put_optimizer(struct ebm_buf *buf, const struct options *o)
@@ -179,12 +204,13 @@ static void put_memory(struct ebm_buf *buf, const struct setup *setup, uint32_t 
 static void put_files(struct ebm_buf *buf, const struct setup *setup, const char *output)
 {
     uint64_t parameters = setup->config->net.n_params * sizeof(float);
+    uint64_t all = setup_net(setup)->n_params * sizeof(float);
     (void)ebm_buf_printf(buf, "files    %s/model.safetensors, about ", output);
     put_bytes(buf, parameters + HEADER_BYTES);
     (void)ebm_buf_printf(buf, "\n         %s/training.jsonl, about ", output);
     put_bytes(buf, (uint64_t)LINE_BYTES * setup->options->epochs);
     (void)ebm_buf_printf(buf, "\n         %s/" CHECKPOINT_FILE ", about ", output);
-    put_bytes(buf, CHECKPOINT_COPIES * parameters + HEADER_BYTES);
+    put_bytes(buf, CHECKPOINT_COPIES * all + HEADER_BYTES);
     (void)ebm_buf_text(buf, ", while it trains\n");
 }
 
@@ -194,10 +220,13 @@ void forecast_text(const struct setup *setup, uint32_t n_threads, const char *ou
     const struct options *o = setup->options;
     uint64_t steps = (data->n_train + (uint64_t)o->batch_size - 1) / o->batch_size;
     (void)ebm_buf_printf(buf, "model    %s, %" PRIu64 " parameters\n", setup->config->name, learned(setup->config));
+    if (setup->teacher.config != NULL)
+        (void)ebm_buf_printf(buf, "teacher  %" PRIu64 " parameters, not kept\n", learned(setup->teacher.config));
     (void)ebm_buf_printf(buf,
                          "steps    %" PRIu64 " of %u rows an epoch, %u epochs: %" PRIu64 " in all; seed %" PRIu64 "\n",
                          steps, o->batch_size, o->epochs, steps * o->epochs, o->seed);
     put_optimizer(buf, o);
+    put_parameters(buf, o);
     put_phases(buf, setup);
     put_memory(buf, setup, n_threads);
     if (output != NULL)

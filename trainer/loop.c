@@ -365,7 +365,7 @@ static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_e
     run->losses = calloc(B, sizeof *run->losses);
     run->nll = calloc((size_t)loop->data->n_validation + 1, sizeof *run->nll);
     bool needs_space = loop->options->weight_decay > 0.0 || loop->options->gradient_clip > 0.0;
-    run->space = needs_space ? ebm_alloc_aligned(loop->config->net.n_params * sizeof *run->space) : NULL;
+    run->space = needs_space ? ebm_alloc_aligned(loop->step.net->n_params * sizeof *run->space) : NULL;
     loop->step.space = run->space;
     if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll || (needs_space && !run->space))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");

@@ -12,6 +12,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
 #include "trainer/inspect.h"
+#include "trainer/methods.h"
 #include "trainer/next.h"
 #include "trainer/predict.h"
 #include "trainer/publish.h"
@@ -51,6 +52,10 @@ static const struct args_option validate_options[] = {
      .value = "KEY=VALUE",
      .help = "changes the configuration, as in training.epochs=10; may repeat",
      .repeats = true},
+};
+
+static const struct args_option methods_options[] = {
+    {.name = "method", .value = "NAME", .help = "tells of this one alone"},
 };
 
 static const struct args_option evaluate_options[] = {
@@ -122,6 +127,10 @@ static const struct args_command commands[] = {
      .positional = {"CONFIG"},
      OPTIONS(validate_options),
      .run = validate_command},
+    {.name = "methods",
+     .summary = "Lists the methods of training with their parameters and what those are when nothing is said.",
+     OPTIONS(methods_options),
+     .run = methods_command},
     {.name = "inspect",
      .summary = "Shows what a model file holds: columns and units, layers, how it was trained.",
      .positional = {"FILE"},

@@ -4,12 +4,10 @@
  * its energy would stay as random as it started, and yet be served. */
 #include "trainer/method.h"
 
-static enum ebm_status plan(const struct ebm_net_desc *net, const struct method_settings *settings,
-                            struct method_plan *ret_plan, struct ebm_error *reterr)
+static enum ebm_status plan(const struct method *method, const struct ebm_net_desc *net,
+                            const struct method_settings *settings, struct method_plan *plan, struct ebm_error *reterr)
 {
-    enum ebm_status status = method_no_parameters("mdn_nll", settings, reterr);
-    if (status != EBM_OK)
-        return status;
+    (void)method, (void)settings;
     if (net->K == 0)
         return ebm_error_set(reterr, EBM_INVALID, "training.method",
                              "mdn_nll trains a mixture density, and model.proposal is missing");
@@ -18,11 +16,10 @@ static enum ebm_status plan(const struct ebm_net_desc *net, const struct method_
             reterr, EBM_INVALID, "training.method",
             "mdn_nll does not train an energy net: leave out model.energy_net and model.target_net, or "
             "use nce_kl");
-    *ret_plan = (struct method_plan){
-        .n_phases = 1,
-        .phases = {{.word = "",
-                    .loss = {.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = true},
-                    .trains = {[EBM_PART_FEATURE] = true, [EBM_PART_PROPOSAL] = true}}},
+    plan->phases[plan->n_phases++] = (struct method_phase){
+        .word = "",
+        .loss = {.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = true},
+        .trains = {[EBM_PART_FEATURE] = true, [EBM_PART_PROPOSAL] = true},
     };
     return EBM_OK;
 }

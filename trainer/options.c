@@ -1,4 +1,5 @@
-/* options.c - reads the training configuration; with options_text.c the only trainer files that know jansson.
+/* options.c - reads the training configuration; with options_text.c and options_parameters.c the only trainer files
+ * that know jansson.
  *
  *   file or checkpoint text -> JSON tree -> "--set" edits -> each object by its table of fields -> struct options
  *                                                        \-> options_text.c: effective JSON
@@ -19,7 +20,6 @@
 
 #define NAMES_MAX 65536u
 #define VALUES_MAX 4096u
-#define PARAMETERS_MAX 64u
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: exact in JSON */
 #define SPLIT_BY_SEED UINT64_MAX    /* no split_seed was said */
 
@@ -277,30 +277,6 @@ static enum ebm_status read_data(const json_t *json, struct options *options, st
     return status;
 }
 
-static enum ebm_status read_parameters(const json_t *json, struct options *options, struct ebm_error *reterr)
-{
-    const char *key;
-    json_t *value;
-    if (!json_is_object(json) || json_object_size(json) > PARAMETERS_MAX)
-        return wants("training.parameters", "an object of at most 64 numbers", reterr);
-    options->parameters = calloc(json_object_size(json) + 1, sizeof *options->parameters);
-    if (options->parameters == NULL)
-        return options_no_memory(reterr);
-    json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
-        struct method_parameter *p = &options->parameters[options->n_parameters];
-        char path[96];
-        join_path(path, sizeof path, "training.parameters", key);
-        if (!json_is_number(value))
-            return wants(path, "a number", reterr);
-        p->value = json_number_value(value);
-        p->name = strdup(key);
-        if (p->name == NULL)
-            return options_no_memory(reterr);
-        options->n_parameters++;
-    }
-    return EBM_OK;
-}
-
 static enum ebm_status read_schedule(const json_t *json, struct schedule *schedule, struct ebm_error *reterr)
 {
     const char *words[SCHEDULE_KINDS], *word = json_string_value(json_object_get(json, "kind"));
@@ -324,7 +300,7 @@ static enum ebm_status read_training(const json_t *json, struct options *options
 {
     enum ebm_status status = read_object(json, "training", &options_training_table, options, reterr);
     const json_t *optimizer = json_object_get(json, "optimizer"), *support = json_object_get(json, "support");
-    const json_t *parameters = json_object_get(json, "parameters"), *schedule = json_object_get(json, "schedule");
+    const json_t *schedule = json_object_get(json, "schedule");
     if (status == EBM_OK && schedule != NULL && !json_is_null(schedule))
         status = read_schedule(schedule, &options->schedule, reterr);
     if (status == EBM_OK && optimizer != NULL &&
@@ -332,8 +308,6 @@ static enum ebm_status read_training(const json_t *json, struct options *options
         status = wants("training.optimizer", "\"adam\": no other optimizer is available in this version", reterr);
     if (status == EBM_OK && support != NULL && !json_is_null(support))
         status = ebm_error_set(reterr, EBM_INVALID, "training.support", "not available in this version: leave it out");
-    if (status == EBM_OK && parameters != NULL)
-        status = read_parameters(parameters, options, reterr);
     return status;
 }
 
@@ -450,6 +424,8 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
         status = read_data(data, options, reterr);
     if (status == EBM_OK && training != NULL)
         status = read_training(training, options, reterr);
+    if (status == EBM_OK)
+        status = options_read_parameters(json_object_get(training, "parameters"), options, reterr);
     if (options->data.split_seed == SPLIT_BY_SEED)
         options->data.split_seed = options->seed;
     if (status == EBM_OK) {
@@ -509,9 +485,7 @@ struct options *options_free(struct options *options)
     free(options->data.targets_file);
     free(options->data.split_file);
     free(options->data.jitter.values);
-    for (uint32_t i = 0; i < options->n_parameters; i++)
-        free(options->parameters[i].name);
-    free(options->parameters);
+    options_free_parameters(options);
     free(options->model);
     free(options->method);
     free(options->recorded);

@@ -23,8 +23,8 @@ struct options {
     uint32_t checkpoint_epochs;  /* a checkpoint every so many epochs, 0: never because of epochs */
     uint32_t checkpoint_seconds; /* and every so many seconds, 0: never because of time */
     double collapse_std;         /* stop when a component's std falls below this share of the target's; 0: never */
-    struct method_parameter *parameters; /* (n_parameters) */
-    uint32_t n_parameters;
+    struct method_value *values; /* (n_values) parameters of the method, all that it has */
+    uint32_t n_values;
     char *recorded; /* JSON for the model's "training": effective values, files without their folders */
     char *run;      /* JSON of the whole effective configuration, files with absolute paths: for a checkpoint */
 };

@@ -109,14 +109,13 @@ static json_t *data_json(const struct options *options, bool whole_paths)
 static json_t *training_json(const struct options *options)
 {
     json_t *json = object_json(&options_training_table, options);
-    json_t *parameters = json_object();
+    json_t *parameters = options_parameters_json(options);
     json_t *schedule = object_json(&options_schedule_table, &options->schedule);
     int failed = json_object_set_new(json, "optimizer", json_string("adam"));
     failed |= json_object_set_new(schedule, "kind", json_string(schedule_word(options->schedule.kind)));
     failed |= json_object_set_new(json, "schedule", schedule);
-    for (uint32_t i = 0; i < options->n_parameters; i++)
-        failed |= json_object_set_new(parameters, options->parameters[i].name, json_real(options->parameters[i].value));
-    if (options->n_parameters > 0)
+    failed |= parameters == NULL;
+    if (options->n_values > 0)
         failed |= json_object_set(json, "parameters", parameters);
     json_decref(parameters);
     if (failed != 0)

@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "core/log.h"
-#include "core/support.h"
 #include "trainer/bounds.h"
 #include "trainer/files.h"
+#include "trainer/score.h"
 
 void setup_done(struct setup *setup)
 {
+    method_plan_done(&setup->method);
+    teacher_done(&setup->teacher);
     (void)options_free(setup->options);
     (void)dataset_free(setup->data);
     (void)ebm_config_free(setup->config);
@@ -86,19 +88,21 @@ static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
     return status == EBM_OK ? EBM_OK : ebm_error_prefix(reterr, "model");
 }
 
-/* Score matching integrates by parts over the whole line: at a bound or a seam something would be left over. */
-static enum ebm_status check_line(const struct setup *s, struct ebm_error *reterr)
+const struct ebm_net_desc *setup_net(const struct setup *setup)
 {
-    const struct ebm_net_desc *net = &s->config->net;
-    for (uint32_t i = 0; i < s->method.n_phases; i++) {
-        enum ebm_loss loss = s->method.phases[i].loss.loss;
-        if ((loss == EBM_LOSS_SM || loss == EBM_LOSS_DSM) && ebm_support_is_confined(net->support, net->D))
-            return ebm_error_set(reterr, EBM_INVALID, "training.method",
-                                 "'%.32s' needs targets on the whole line, and model.target.support has bounds or a "
-                                 "period: use nce_kl",
-                                 s->options->method);
-    }
-    return EBM_OK;
+    return setup->teacher.config != NULL ? &setup->teacher.net : &setup->config->net;
+}
+
+size_t setup_model_first(const struct setup *setup)
+{
+    return setup->teacher.config != NULL ? setup->teacher.mixture.first : 0;
+}
+
+static enum ebm_status make_teacher(struct setup *s, const struct method *method, struct ebm_error *reterr)
+{
+    const struct method_value *said = method_said(s->options->values, s->options->n_values, "teacher");
+    const char *nets = said != NULL ? said->object : method_parameter_of(method, "teacher")->nets;
+    return teacher_make(s->config, nets, &s->teacher, reterr);
 }
 
 static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
@@ -108,12 +112,13 @@ static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
     const struct method_settings settings = {.epochs = o->epochs,
                                              .warmup_epochs = o->warmup_epochs,
                                              .samples = o->samples,
-                                             .parameters = o->parameters,
-                                             .n_parameters = o->n_parameters};
+                                             .values = o->values,
+                                             .n_values = o->n_values,
+                                             .target_std = s->config->target.std};
     enum ebm_status status = method_find(o->method, &method, reterr);
-    if (status == EBM_OK)
-        status = method->plan(&s->config->net, &settings, &s->method, reterr);
-    return status == EBM_OK ? check_line(s, reterr) : status;
+    if (status == EBM_OK && method->has_teacher)
+        status = make_teacher(s, method, reterr);
+    return status == EBM_OK ? method_lay(method, setup_net(s), &settings, &s->method, reterr) : status;
 }
 
 /* What concerns the rows and no method in particular. */
@@ -126,6 +131,16 @@ static enum ebm_status check_patience(const struct setup *s, struct ebm_error *r
         "it waits for a better validation NLL, and no rows are held out: set data.validation, as in 0.1");
 }
 
+static enum ebm_status check_validation(const struct setup *s, struct ebm_error *reterr)
+{
+    if (s->data->n_validation == 0 || score_is_possible(&s->config->net))
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, "data.validation",
+                         "the NLL of held out rows needs log Z, which an energy over %u targets has only by a "
+                         "proposal: add model.proposal, or set data.validation to 0",
+                         s->config->net.D);
+}
+
 enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
 {
     enum ebm_status status = dataset_load(&setup->options->data, &setup->data, reterr);
@@ -133,5 +148,7 @@ enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
         status = check_patience(setup, reterr);
     if (status == EBM_OK)
         status = make_config(setup, reterr);
+    if (status == EBM_OK)
+        status = check_validation(setup, reterr);
     return status == EBM_OK ? make_method(setup, reterr) : status;
 }

@@ -72,7 +72,7 @@ static void initialize_layers(const struct ebm_net *net, uint64_t seed, float *p
 
 void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_params)
 {
-    const struct ebm_net *nets[] = {&net->feature, &net->target,       &net->energy,
+    const struct ebm_net *nets[] = {&net->feature, &net->target,       &net->energy, &net->own,
                                     &net->mean,    &net->log_variance, &net->weight};
     memset(ret_params, 0, net->n_params * sizeof *ret_params);
     for (size_t i = 0; i < EBM_COUNT_OF(nets); i++)
@@ -83,7 +83,7 @@ void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_
 
 static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
 {
-    size_t P = t->setup.config->net.n_params;
+    size_t P = setup_net(&t->setup)->n_params;
     uint64_t fingerprint = dataset_fingerprint(t->setup.data);
     if (resumes && t->state.position.fingerprint != fingerprint)
         return ebm_error_set(reterr, EBM_INVALID, t->setup.options->data.file,
@@ -98,7 +98,7 @@ static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_e
     enum ebm_status status = checkpoint_init(&t->state, P, t->setup.options->run, reterr);
     if (status == EBM_OK) {
         t->state.position.fingerprint = fingerprint;
-        train_initialize(&t->setup.config->net, t->setup.options->seed, t->state.params);
+        train_initialize(setup_net(&t->setup), t->setup.options->seed, t->state.params);
     }
     return status;
 }
@@ -106,7 +106,7 @@ static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_e
 static enum ebm_status make_device(struct training *t, uint32_t n_threads, struct ebm_error *reterr)
 {
     t->ops = ebm_device_cpu();
-    enum ebm_status status = t->ops->plan_new(&t->setup.config->net, t->state.params, STEP_CHUNKS, &t->plan, reterr);
+    enum ebm_status status = t->ops->plan_new(setup_net(&t->setup), t->state.params, STEP_CHUNKS, &t->plan, reterr);
     if (status != EBM_OK)
         return status;
     if (t->ops->params_write(t->plan, EBM_TRAIN_ADAM_M, t->state.adam_m) != EBM_OK ||
@@ -121,7 +121,8 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *written = NULL;
     bool has_best = t->state.position.best_epoch > 0;
-    enum ebm_status status = ebm_model_new(t->setup.config, has_best ? t->state.best : t->state.params, &model, reterr);
+    const float *params = (has_best ? t->state.best : t->state.params) + setup_model_first(&t->setup);
+    enum ebm_status status = ebm_model_new(t->setup.config, params, &model, reterr);
     if (status != EBM_OK)
         return status;
     t->setup.config = NULL; /* the model's now */
@@ -173,7 +174,7 @@ static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads,
                         .step = {.ops = t->ops,
                                  .pool = t->pool,
                                  .plan = t->plan,
-                                 .net = &t->setup.config->net,
+                                 .net = setup_net(&t->setup),
                                  .weight_decay = t->setup.options->weight_decay,
                                  .gradient_clip = t->setup.options->gradient_clip},
                         .state = &t->state,

@@ -39,12 +39,12 @@ Test(trainer_options, reads_every_key)
         "{\"data\": {\"file\": \"d.csv\", \"targets\": [\"y\"], \"inputs\": [\"a\", \"b\"], \"validation\": 0.25, "
         "\"split_file\": \"s.txt\", \"split_index\": 3, \"standardize\": false, \"missing\": \"drop\", "
         "\"dequantize\": {\"step\": 0.5, \"values\": [2, 4.5]}}, \"model\": {\"name\": \"m\"}, "
-        "\"training\": {\"method\": \"mdn_nll\", \"epochs\": 9, \"batch_size\": 8, \"samples\": 16, "
+        "\"training\": {\"method\": \"nce_plus\", \"epochs\": 9, \"batch_size\": 8, \"samples\": 16, "
         "\"optimizer\": \"adam\", \"learning_rate\": 0.25, \"warmup_epochs\": 2, \"support\": null, "
         "\"seed\": 9007199254740991, \"validation_samples\": 5, \"checkpoint_epochs\": 6, \"checkpoint_seconds\": 7, "
-        "\"collapse_std\": 0.01, \"parameters\": {\"p\": 1.5}, \"weight_decay\": 0.125, \"gradient_clip\": 2.5, "
-        "\"patience\": 11, \"schedule\": {\"kind\": \"step\", \"warmup_steps\": 21, \"final_share\": 0.5, "
-        "\"every_epochs\": 4, \"factor\": 0.25}}}",
+        "\"collapse_std\": 0.01, \"parameters\": {\"sigmas\": [[1, 2], [3, 4.5]]}, \"weight_decay\": 0.125, "
+        "\"gradient_clip\": 2.5, \"patience\": 11, \"schedule\": {\"kind\": \"step\", \"warmup_steps\": 21, "
+        "\"final_share\": 0.5, \"every_epochs\": 4, \"factor\": 0.25}}}",
         NULL, 0, &error);
     cr_assert_not_null(o, "%s: %s", error.where, error.text);
     cr_assert(strstr(o->data.file, "/folder/d.csv") != NULL, "%s", o->data.file);
@@ -67,9 +67,17 @@ Test(trainer_options, reads_every_key)
     cr_assert_eq(o->schedule.final_share, 0.5);
     cr_assert_eq(o->schedule.every_epochs, 4);
     cr_assert_eq(o->schedule.factor, 0.25);
-    cr_assert_eq(o->n_parameters, 1);
-    cr_assert_str_eq(o->parameters[0].name, "p");
-    cr_assert_eq(o->parameters[0].value, 1.5);
+    cr_assert_eq(o->n_values, 2);
+    cr_assert_str_eq(o->values[0].name, "sigmas");
+    cr_assert_eq(o->values[0].dims, 2);
+    cr_assert_eq(o->values[0].rows, 2);
+    cr_assert_eq(o->values[0].columns, 2);
+    cr_assert_eq(o->values[0].numbers[3], 4.5);
+    cr_assert_not(o->values[0].is_published);
+    cr_assert_str_eq(o->values[1].name, "beta", "what the method has and nobody said");
+    cr_assert_eq(o->values[1].numbers[0], 0.025);
+    cr_assert(o->values[1].is_published);
+    cr_assert_not_null(strstr(o->recorded, "{\"sigmas\":[[1.0,2.0],[3.0,4.5]],\"beta\":0.025"), "%s", o->recorded);
     cr_assert_str_eq(o->model, "{\"name\":\"m\"}");
     (void)options_free(o);
 }
@@ -133,7 +141,13 @@ Test(trainer_options, errors_name_the_path)
         {"training.gradient_clip=x", "training.gradient_clip", "expected a number"},
         {"training.patience=1.5", "training.patience", "whole number"},
         {"training.support=[0, 1]", "training.support", "not available in this version"},
-        {"training.parameters={\"beta\": \"x\"}", "training.parameters.beta", "a number"},
+        {"training.parameters={\"beta\": \"x\"}", "training.parameters.beta", "a list of numbers"},
+        {"training.parameters={\"beta\": [1, [2]]}", "training.parameters.beta", "a list of numbers"},
+        {"training.parameters={\"beta\": [[1, 2], [3]]}", "training.parameters.beta", "lists of one length"},
+        {"training.parameters={\"beta\": []}", "training.parameters.beta", "a list of numbers"},
+        {"training.parameters={\"beta\": 1}", "training.parameters.beta", "unknown parameter"},
+        {"training.parameters=[1]", "training.parameters", "an object"},
+        {"training.method=zzzzzzzz", "training.method", "there are nce_kl"},
         {"data.validation=1", "data.validation", "from 0 to 0.99"},
         {"data.standardize=1", "data.standardize", "true or false"},
         {"data.missing=skip", "data.missing", "\"error\" or \"drop\""},
@@ -167,10 +181,15 @@ Test(trainer_options, malformed_text_names_line_and_column)
 /* What a checkpoint keeps is a configuration again, with the same effect. */
 Test(trainer_options, the_run_reads_back_to_itself)
 {
-    const char *sets[] = {"training.learning_rate=0.1", "data.dequantize={\"step\": 0.1}", "training.seed=12345678901",
-                          "training.schedule.kind=cosine", "training.patience=3"};
+    const char *sets[] = {"training.learning_rate=0.1",
+                          "data.dequantize={\"step\": 0.1}",
+                          "training.seed=12345678901",
+                          "training.schedule.kind=cosine",
+                          "training.patience=3",
+                          "training.method=mdn_kl_teacher",
+                          "training.parameters.teacher.energy_net=[{\"out\": 1}]"};
     struct ebm_error error;
-    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 5,
+    struct options *first = parse("{\"data\": {\"file\": \"d.csv\"}, \"model\": {\"b\": 1, \"a\": 0.1}}", sets, 7,
                                   &error);
     cr_assert_not_null(first, "%s: %s", error.where, error.text);
     struct options *second = parse(first->run, NULL, 0, &error);
