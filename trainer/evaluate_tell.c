@@ -63,7 +63,8 @@ static void put_target(const struct evaluation *e, uint32_t d, struct ebm_buf *t
     put_shares(text, "by chance +-", chance);
     put_numbers(text, "mean width", t->mean_width);
     put_numbers(text, "without x", t->own_width);
-    (void)ebm_buf_printf(text, "  %s (PIT: KS %.3f, by chance below %.3f)\n", verdicts[t->verdict], t->ks,
+    (void)ebm_buf_printf(text, "  %s%s (PIT: KS %.3f, by chance below %.3f)\n",
+                         figures_is_slight(t) ? "slightly: " : "", verdicts[t->verdict], t->ks,
                          figures_ks_usual(e->figures->n));
 }
 

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SURE 2.6 /* standard errors: 1 in 100 by chance */
+#define SURE 2.6    /* standard errors: 1 in 100 by chance */
+#define SLIGHT 0.05 /* Kolmogorov-Smirnov distance */
 
 /* A number and the row that it belongs to. */
 struct entry {
@@ -29,6 +30,11 @@ static int ascending_number(const void *a, const void *b)
 {
     double left = *(const double *)a, right = *(const double *)b;
     return (left > right) - (left < right);
+}
+
+bool figures_is_slight(const struct figures_target *t)
+{
+    return t->verdict != FIGURES_CALIBRATED && t->ks < SLIGHT;
 }
 
 double figures_share_error(double share, uint32_t n)

@@ -63,6 +63,9 @@ struct figures {
 /* Of all n rows of data, n >= 1. New: free(). NULL: no memory. */
 struct figures *figures_new(const struct dataset *data, const struct score_rows *rows) EBM_MUST_USE;
 
+/* More than chance, and yet small: many rows make anything more than chance. */
+bool figures_is_slight(const struct figures_target *target);
+
 /* By how much chance alone moves a share of n rows: one standard error. */
 double figures_share_error(double share, uint32_t n);
 

@@ -15,7 +15,6 @@
 
 #define NAME_BYTES 120u
 #define COMMAND_BYTES 2000u
-#define SLIGHT_KS 0.05 /* of a distance that is more than chance, and yet small */
 
 static void put_name(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
 {
@@ -45,7 +44,7 @@ static const struct {
 
 static const char *verdict_mark(const struct figures_target *t)
 {
-    return t->ks < SLIGHT_KS ? verdicts[t->verdict].slight : verdicts[t->verdict].mark;
+    return figures_is_slight(t) ? verdicts[t->verdict].slight : verdicts[t->verdict].mark;
 }
 
 /* Beside the words how large it is: with many rows the smallest distance is more than chance. */

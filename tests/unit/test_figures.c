@@ -108,14 +108,16 @@ Test(figures, verdicts)
     static const struct {
         double spread, shift;
         enum figures_verdict verdict;
-    } cases[] = {
-        {1.3, 0.0, FIGURES_NARROW}, {0.8, 0.0, FIGURES_WIDE}, {1.0, 0.3, FIGURES_LOW}, {1.0, -0.3, FIGURES_HIGH}};
+        bool is_slight;
+    } cases[] = {{1.3, 0.0, FIGURES_NARROW, false}, {0.8, 0.0, FIGURES_WIDE, false}, {1.0, 0.3, FIGURES_LOW, false},
+                 {1.0, -0.3, FIGURES_HIGH, false},  {1.0, 0.05, FIGURES_LOW, true},  {1.05, 0.0, FIGURES_NARROW, true}};
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         struct sample s;
         sample_open(&s, cases[c].spread, cases[c].shift);
         struct figures *f = figures_new(&s.data, &s.rows);
         const struct figures_target *t = &f->targets[0];
         cr_assert_eq(t->verdict, cases[c].verdict, "case %zu: %d", c, (int)t->verdict);
+        cr_assert_eq(figures_is_slight(t), cases[c].is_slight, "case %zu: KS %.4f", c, t->ks);
         for (uint32_t k = 0; cases[c].shift == 0.0 && k < SCORE_LEVELS; k++)
             cr_assert_float_eq(t->coverage[k], 2.0 * phi(ends[k] / cases[c].spread) - 1.0, 1e-3, "%.5f",
                                t->coverage[k]);
