@@ -142,7 +142,7 @@ static const struct field predict_fields[] = {
 static const struct field moves_fields[] = {
     {"method", FIELD_WORD, AT(moves), UNLIMITED, STANDARD(REQUEST_MOVES_LANGEVIN), WORDS(moves),
      .help = "a Metropolis-adjusted Langevin chain, which leaves p(y given x) as it is"},
-    {"steps", FIELD_WHOLE, AT(steps), .min = 1, .max = LIMIT_STEPS, UNLIMITED, STANDARD(DEFAULT_STEPS),
+    {"steps", FIELD_WHOLE, AT(steps), .min = 1, .max = LIMIT_STEPS, LIMITED(max_steps), STANDARD(DEFAULT_STEPS),
      .help = STEPS_HELP},
     {"step_length", FIELD_LENGTHS, AT(step_length), .max = LIMIT_TARGET_DIM, UNLIMITED,
      .help = LENGTH_HELP "0.05 when left out"},
@@ -186,7 +186,7 @@ static const struct field refine_fields[] = {
              "the best draws of the proposal"},
     {"starts", FIELD_WHOLE, AT(starts), .min = 1, .max = LIMIT_STARTS, LIMITED(max_samples), STANDARD(4),
      .help = "how many of the draws, those of highest f; not together with initial"},
-    {"steps", FIELD_WHOLE, AT(steps), .min = 1, .max = LIMIT_STEPS, UNLIMITED, STANDARD(DEFAULT_STEPS),
+    {"steps", FIELD_WHOLE, AT(steps), .min = 1, .max = LIMIT_STEPS, LIMITED(max_steps), STANDARD(DEFAULT_STEPS),
      .help = STEPS_HELP},
     {"step_length", FIELD_LENGTHS, AT(step_length), .max = LIMIT_TARGET_DIM, UNLIMITED,
      .help = LENGTH_HELP "0.01 when left out"},

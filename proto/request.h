@@ -81,7 +81,7 @@ enum request_kind { REQUEST_KIND_MAP(X) REQUEST_KINDS };
 
 /* What the server allows; within the hard limits. */
 struct request_limits {
-    uint64_t max_rows, max_samples, max_timeout_ms;
+    uint64_t max_rows, max_samples, max_steps, max_timeout_ms;
 };
 
 /* A body that was understood. Texts and arrays lie in the arena. Members of other kinds are 0. */

@@ -45,8 +45,8 @@ rm -rf "$folder/models"
 model=${MODEL:-relu_1d}
 mkdir -p "$folder/models/$model/1"
 cp "$root/tests/golden/$model/model.safetensors" "$folder/models/$model/1/"
-# A schema bounds fields, not their product: with few samples no answer can be too large.
-start_server "$server" "$folder/server.log" --model-repository "$folder/models" --max-samples 4096
+# A schema bounds fields, not their product: with few samples and steps nothing can be too large or slow.
+start_server "$server" "$folder/server.log" --model-repository "$folder/models" --max-samples 4096 --max-steps 50
 url=http://127.0.0.1:$port
 
 if [ -n "${SCHEMA:-}" ]; then

@@ -26,6 +26,7 @@
     WHOLE(max_inflight_bytes, 256 << 20, 1 << 20, 1ll << 40, "Bodies and answers held at a time; more: 429")           \
     WHOLE(max_response_bytes, 64 << 20, 4096, 1 << 30, "Largest answer; requests for more are refused with 400")       \
     WHOLE(max_samples, LIMIT_SAMPLES, 1, LIMIT_SAMPLES, "Most samples that a request may ask for")                     \
+    WHOLE(max_steps, 1000, 1, LIMIT_STEPS, "Most steps of one ascent or chain that a request may ask for")             \
     WHOLE(max_request_numbers, 1 << 28, 1, 1ull << 40,                                                                 \
           "Most rows x draws x target numbers of a request; more are refused with 400")                                \
     WHOLE(pre_stop_ms, 0, 0, 3600000, "Time between a signal to stop, when /readyz turns 503, and the stop")           \

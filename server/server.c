@@ -347,6 +347,7 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
     server.service.limits = (struct request_limits){
         .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
         .max_samples = options->max_samples,
+        .max_steps = options->max_steps,
         .max_timeout_ms = options->timeout_ms,
     };
     server.service.max_work = options->max_request_numbers;

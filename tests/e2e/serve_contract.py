@@ -142,7 +142,7 @@ def test_what_an_ascent_cannot_do_is_refused(binary):
         for body, words in (({"initial": [[[1, 2]]]}, ["initial[0][0]:", "expected a list of 1"]),
                             ({"step_length": [1, 2]}, ["step_length:", "expected one number"]),
                             ({"initial": [[1], [2]]}, ["initial:", "expected 1 rows"]),
-                            ({"steps": 10000}, ["steps: at most 100000"]),
+                            ({"steps": 1000, "starts": 128}, ["steps: at most 100000"]), ({"steps": 1001}, ["steps:", "from 1 to 1000"]),
                             ({"quantiles": [0.5]}, ["quantiles:", "unknown field"])):
             expect_error(server.ask("POST", "/refine", dict(body, inputs=[ROW])), 400, "invalid", *words)
     with serving(binary, Repository().golden("no_proposal")) as server:

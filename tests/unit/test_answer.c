@@ -196,7 +196,7 @@ Test(answer, samples_and_densities_as_documented)
 
 Test(answer, the_description_of_the_interface_is_json)
 {
-    struct request_limits limits = {.max_rows = 10, .max_samples = 20, .max_timeout_ms = 30};
+    struct request_limits limits = {.max_rows = 10, .max_samples = 20, .max_steps = 20, .max_timeout_ms = 30};
     struct openapi_route route = {"/v2/models/*", "A model's page", "Model"};
     struct openapi_model models[] = {{3, 1, true}, {1, 2, false}};
     for (size_t i = 0; i <= EBM_COUNT_OF(models); i++) {

@@ -35,6 +35,7 @@ Test(options, defaults)
     cr_assert_eq(options.timeout_ms, 30000);
     cr_assert_eq(options.max_body_bytes, 4 << 20);
     cr_assert_eq(options.max_samples, 65536);
+    cr_assert_eq(options.max_steps, 1000);
     cr_assert_eq(options.body_timeout_ms, 30000);
     cr_assert_eq(options.max_inflight_bytes, 256 << 20);
     cr_assert_eq(options.max_connections_per_address, 0);

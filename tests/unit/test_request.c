@@ -7,7 +7,8 @@
 #include "core/limits.h"
 #include "proto/request.h"
 
-static const struct request_limits limits = {.max_rows = 4096, .max_samples = 65536, .max_timeout_ms = 30000};
+static const struct request_limits limits = {
+    .max_rows = 4096, .max_samples = 65536, .max_steps = 10000, .max_timeout_ms = 30000};
 
 static struct ebm_arena arena;
 
