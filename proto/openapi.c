@@ -204,6 +204,8 @@ static const char *kind_name(enum request_kind kind)
 static void write_rules(struct ebm_buf *buf, enum request_kind kind, const struct openapi_model *model)
 {
     bool climbs = !model || model->has_energy;
+    if (kind == REQUEST_PREDICT || kind == REQUEST_DENSITY)
+        say(buf, ",'dependentRequired':{'max_samples':['target_ess']}");
     if (kind == REQUEST_DENSITY)
         say(buf, ",'oneOf':[{'required':['targets']},{'required':['grid']}]%s",
             model && model->D > 1 ? ",'not':{'required':['grid']}" : "");
