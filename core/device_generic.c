@@ -39,15 +39,15 @@ static enum ebm_status ctx_new_with(const struct ebm_kernels *kernels, const str
 static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan, struct ebm_error *reterr)
 {
     const struct ebm_net_desc *net = &plan->net;
-    size_t B = ctx->limits.max_rows, DK = (size_t)net->D * net->K;
+    size_t n = plan->n_members > 0 ? plan->n_members : 1, B = ctx->limits.max_rows, DK = (size_t)net->D * net->K;
     size_t x_tile = (size_t)plan->widest_x * EBM_LANES, y_tile = (size_t)plan->widest_y * EBM_TILE;
     size_t tape = (ebm_tape_count(&net->target) + ebm_tape_count(&net->energy)) * EBM_TILE;
     const struct {
         struct ebm_slab *slab;
         size_t count;
     } wants[] = {
-        {&ctx->h, B * net->H},
-        {&ctx->hx, B * plan->energy_out},
+        {&ctx->h, n * B * net->H},
+        {&ctx->hx, n * B * plan->energy_out},
         {&ctx->mean, B * DK},
         {&ctx->log_variance, B * DK},
         {&ctx->log_weight, B * net->K},
@@ -57,6 +57,8 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
         {&ctx->x_b, x_tile},
         {&ctx->mixture_space, ebm_mixture_count(net->D, net->K + 1)},
         {&ctx->wide, ((size_t)2 * net->D + 1) * (net->K + 1)},
+        {&ctx->joined, plan->n_members > 0 ? ((size_t)2 * net->D + 1) * net->K : 0},
+        {&ctx->member_f, plan->n_members * ctx->stride},
         {&ctx->y, net->D * ctx->stride},
         {&ctx->grad_y, net->D * ctx->stride},
         {&ctx->log_q, ctx->stride},
@@ -96,11 +98,13 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
                                 &ctx->tile_y,     &ctx->tile_a,
                                 &ctx->tile_b,     &ctx->tile_residual,
                                 &ctx->tile_tape,  &ctx->walk,
-                                &ctx->wide};
+                                &ctx->wide,       &ctx->joined,
+                                &ctx->member_f};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     ebm_train_done(&ctx->train);
     ebm_panels_done(&ctx->panels);
+    free(ctx->lines);
     (void)ebm_exact_space_free(ctx->exact);
     free(ctx->pairs);
     free(ctx);
@@ -141,13 +145,14 @@ static void proposal_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, u
         ebm_log_softmax(ctx->log_weight.p + (size_t)(first + b) * net->K, out + b, EBM_LANES, net->K);
 }
 
+/* Rows of h_x (count, X), kept as the rows from `first` on. */
 static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t first,
                              uint32_t count)
 {
     const struct ebm_net_desc *net = &plan->net;
     for (uint32_t i = 0; i < net->X; i++)
         for (uint32_t b = 0; b < EBM_LANES; b++)
-            ctx->x_lanes.p[i * EBM_LANES + b] = b < count ? h_x[(size_t)(first + b) * net->X + i] : 0.0f;
+            ctx->x_lanes.p[i * EBM_LANES + b] = b < count ? h_x[(size_t)b * net->X + i] : 0.0f;
     const float *h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     memcpy(ctx->h_lanes.p, h, (size_t)net->H * EBM_LANES * sizeof *h);
     lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count);
@@ -161,25 +166,45 @@ static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, c
         proposal_of_tile(ctx, plan, first, count);
 }
 
+static void features_of_net(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B,
+                            uint32_t base)
+{
+    for (uint32_t first = 0; first < B; first += plan->x_tile)
+        features_of_tile(ctx, plan, h_x + (size_t)first * plan->net.X, base + first,
+                         B - first < plan->x_tile ? B - first : plan->x_tile);
+}
+
 static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B)
 {
     EBM_ASSERT(B <= ctx->limits.max_rows && ctx->x_lanes.count >= (size_t)plan->widest_x * EBM_LANES);
     ctx->plan = plan;
     ctx->B = B;
     ctx->M = 0;
-    for (uint32_t first = 0; first < B; first += plan->x_tile)
-        features_of_tile(ctx, plan, h_x, first, B - first < plan->x_tile ? B - first : plan->x_tile);
+    for (uint32_t i = 0; i < plan->n_members; i++)
+        features_of_net(ctx, plan->members[i], h_x, B, ebm_ensemble_row(ctx, i, 0));
+    if (plan->n_members == 0)
+        features_of_net(ctx, plan, h_x, B, 0);
     return EBM_OK;
 }
 
 /* ---- sample side ---- */
 
-static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
+struct ebm_row_mixture ebm_row_mixture(struct ebm_ctx *ctx, uint32_t b)
 {
     const struct ebm_net_desc *net = &ctx->plan->net;
     size_t DK = (size_t)net->D * net->K;
-    return ebm_mixture_bind(&ctx->mixture, ctx->mixture_space.p, ctx->mean.p + b * DK, ctx->log_variance.p + b * DK,
-                            ctx->log_weight.p + (size_t)b * net->K, net->support, net->D, net->K);
+    if (ctx->plan->n_members > 0)
+        return ebm_ensemble_mixture(ctx, b);
+    return (struct ebm_row_mixture){ctx->mean.p + b * DK, ctx->log_variance.p + b * DK,
+                                    ctx->log_weight.p + (size_t)b * net->K};
+}
+
+static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
+{
+    const struct ebm_net_desc *net = &ctx->plan->net;
+    struct ebm_row_mixture row = ebm_row_mixture(ctx, b);
+    return ebm_mixture_bind(&ctx->mixture, ctx->mixture_space.p, row.mean, row.log_variance, row.log_weight,
+                            net->support, net->D, net->K);
 }
 
 /* Starts the targets of row b: `propose` without the draws. */
@@ -196,10 +221,9 @@ void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
 bool ebm_row_defend(struct ebm_ctx *ctx, double share)
 {
     const struct ebm_net_desc *net = &ctx->plan->net;
-    size_t DK = (size_t)net->D * net->K;
-    return ebm_mixture_defend(&ctx->mixture, ctx->mixture_space.p, ctx->wide.p, ctx->mean.p + ctx->b * DK,
-                              ctx->log_variance.p + ctx->b * DK, ctx->log_weight.p + (size_t)ctx->b * net->K,
-                              net->support, net->D, net->K, share);
+    struct ebm_row_mixture row = ebm_row_mixture(ctx, ctx->b);
+    return ebm_mixture_defend(&ctx->mixture, ctx->mixture_space.p, ctx->wide.p, row.mean, row.log_variance,
+                              row.log_weight, net->support, net->D, net->K, share);
 }
 
 void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at)
@@ -257,6 +281,10 @@ void ebm_row_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes, bool wa
     const struct ebm_net_desc *net = &ctx->plan->net;
     struct ebm_tape target, energy;
     const float *g;
+    if (ctx->plan->n_members > 0) {
+        ebm_ensemble_score_lanes(ctx, at, lanes);
+        return;
+    }
     if (want_grad_y) {
         float *end = ebm_tape_lay(&target, &net->target, ctx->tile_tape.p, lanes);
         (void)ebm_tape_lay(&energy, &net->energy, end, lanes);
@@ -277,7 +305,7 @@ void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
 static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
 {
     EBM_ASSERT(ctx->M > 0);
-    if (!ctx->plan->net.has_energy)
+    if (!ctx->plan->net.has_energy || ctx->plan->n_members > 0)
         return EBM_INVALID;
     for (size_t at = 0; at < ctx->M; at += EBM_TILE)
         ebm_row_score_tile(ctx, at, want_grad_y);
@@ -429,6 +457,8 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
             ebm_row_score_tile(ctx, at, false);
         wanted = ebm_task_is_wanted(task);
     }
+    if (by_energy && ctx->plan->n_members > 0)
+        ebm_ensemble_blend(ctx);
     for (uint32_t m = 0; m < task->n_y; m++) {
         task->h_log_q[m] = ctx->has_density && ctx->plan->net.K > 0 ? ctx->log_q.p[m] : NAN;
         if (by_energy)
@@ -473,8 +503,8 @@ static void predict_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32
 static bool can_do(const struct ebm_net_desc *net, const struct ebm_task *task)
 {
     if (task->ascent != NULL)
-        return net->has_energy && (net->K > 0 || task->n_y > 0);
-    return applies(net, task->spec) && (net->has_energy || task->spec->langevin == NULL);
+        return net->has_energy && net->members <= 1 && (net->K > 0 || task->n_y > 0);
+    return applies(net, task->spec) && ((net->has_energy && net->members <= 1) || task->spec->langevin == NULL);
 }
 
 static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,

@@ -58,6 +58,8 @@ struct weights {
 static bool weigh(struct ebm_ctx *ctx, bool smooth, struct weights *ret)
 {
     uint32_t padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
+    if (ctx->plan->n_members > 0)
+        ebm_ensemble_settle(ctx);
     for (uint32_t m = 0; m < padded; m++)
         ctx->s.p[m] = m < ctx->M ? ctx->f.p[m] - ctx->log_q.p[m] : -INFINITY;
     ctx->kernels->softmax(ctx->w.p, ctx->s.p, padded, &ret->max, &ret->sum, &ret->squares);

@@ -5,6 +5,7 @@
  *   mixture.c          a row's mixture, ready for the kernels
  *   device_generic.c   the context: x side, draws, scores; the table
  *   device_importance.c   estimates by weighted draws
+ *   device_ensemble.c  several networks of one shape answer as one density
  *   device_refine.c    targets that climb or wander on f
  *   device_train.c     the backward pass of a chunk of rows; its other files: train_internal.h
  *
@@ -18,7 +19,7 @@
 #include "core/device.h"
 #include "core/kernels.h"
 #include "core/exact.h"
-#include "core/panels.h"
+#include "core/quadrature.h"
 #include "core/quantile.h"
 
 #define EBM_TANGENT_BUFFERS 9u /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
@@ -41,6 +42,9 @@ struct ebm_plan {
     uint32_t n_slots;                  /* 0: not for training */
     float *slots;                      /* (n_slots, P) gradients of chunks */
     float *gradient, *adam_m, *adam_v; /* (P) */
+    uint32_t n_members;                /* of an ensemble; 0: a single network */
+    struct ebm_plan **members;         /* (n_members): plans of one network each. The ensemble has no params of its own,
+                                          and net.K counts the components of all members */
 };
 
 /* A buffer of floats that only ctx_prepare grows. */
@@ -67,6 +71,13 @@ struct ebm_train_space {
     size_t n_sums;
 };
 
+/* A piecewise linear log density of a member: knots ascending, slopes beyond them. */
+struct ebm_line {
+    uint32_t n; /* 0: the network is asked */
+    double left, right;
+    double y[EBM_PLAN_KNOTS], f[EBM_PLAN_KNOTS];
+};
+
 struct ebm_ctx {
     const struct ebm_kernels *kernels;
     struct ebm_ctx_limits limits;
@@ -88,12 +99,17 @@ struct ebm_ctx {
     struct ebm_slab y, grad_y;                                        /* (D, stride) */
     struct ebm_slab log_q, f, s, w;                                   /* (stride) */
     struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
-    struct ebm_slab walk;          /* (3 D + 1, EBM_TILE): where moving targets are */
-    uint64_t *pairs;               /* (2, stride) for sorting */
-    const struct ebm_task *task;   /* that predict works on; NULL when its steps are called one by one */
-    struct ebm_panels panels;      /* of D = 1 */
-    struct ebm_exact_space *exact; /* of plans with a table */
-    struct ebm_slab wide;          /* the parameters of a mixture with one component more */
+    struct ebm_slab walk;               /* (3 D + 1, EBM_TILE): where moving targets are */
+    uint64_t *pairs;                    /* (2, stride) for sorting */
+    const struct ebm_task *task;        /* that predict works on; NULL when its steps are called one by one */
+    struct ebm_panels panels;           /* of D = 1 */
+    struct ebm_exact_space *exact;      /* of plans with a table */
+    struct ebm_slab wide;               /* the parameters of a mixture with one component more */
+    struct ebm_slab joined;             /* the parameters of a row's mixture of all members of an ensemble */
+    struct ebm_slab member_f;           /* (members, stride) f of each */
+    double member_log_z[LIMIT_MEMBERS]; /* of the row last settled */
+    struct ebm_line *lines;             /* (n_lines): piecewise linear f of each, D = 1 */
+    uint32_t n_lines;
     struct ebm_sobol sobol;
     uint32_t words[EBM_SOBOL_DIMS * EBM_TILE]; /* (D + 1, EBM_TILE) */
 
@@ -145,6 +161,39 @@ void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, ui
  * layer is residual, dh (H) +=, both unless NULL. Leaves dg (G, lanes) in space->da. */
 void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t lanes, const struct ebm_tape *tape,
                          float *grads, float *dhx, float *dh, struct ebm_backward_space *space);
+
+/* A row's mixture parameters: (D, K) twice and (K). Of an ensemble those of all members. Borrow: of the context. */
+struct ebm_row_mixture {
+    const float *mean, *log_variance, *log_weight;
+};
+struct ebm_row_mixture ebm_row_mixture(struct ebm_ctx *ctx, uint32_t b);
+
+/* device_ensemble.c. Plans of the members; the mixture of row b over all of them. */
+enum ebm_status ebm_ensemble_plan(struct ebm_plan *plan, const struct ebm_kernels *kernels,
+                                  const struct ebm_device_ops *ops, const struct ebm_net_desc *net,
+                                  const float *h_params, struct ebm_error *reterr) EBM_MUST_USE;
+struct ebm_row_mixture ebm_ensemble_mixture(struct ebm_ctx *ctx, uint32_t b);
+/* Where row b of member i lies among the rows of the x side. */
+uint32_t ebm_ensemble_row(const struct ebm_ctx *ctx, uint32_t i, uint32_t b);
+/* f of every member at targets at .. at + lanes - 1 of the row begun, into member_f. */
+void ebm_ensemble_score_lanes(struct ebm_ctx *ctx, size_t at, uint32_t lanes);
+/* From member_f and log q of the M draws: every member's log Z, then ctx->f as below. */
+void ebm_ensemble_settle(struct ebm_ctx *ctx);
+/* ctx->f = log of the mean of the members' densities at the M targets, by member_f and member_log_z. */
+void ebm_ensemble_blend(struct ebm_ctx *ctx);
+/* Memory that a scalar target of an ensemble takes. */
+enum ebm_status ebm_ensemble_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan) EBM_MUST_USE;
+/* A scalar target: panels of the members' mean density for the row begun. OK, CANCELLED or INVALID. */
+enum ebm_status ebm_ensemble_bind(struct ebm_ctx *ctx) EBM_MUST_USE;
+/* Panels of the row begun for f at points given by the caller, split as the row's proposal says and at further points
+ * (n, at most EBM_SCALAR_SPLITS). */
+#define EBM_SCALAR_SPLITS 448u
+enum ebm_status ebm_scalar_bind_fn(struct ebm_ctx *ctx, ebm_quadrature_fn *f, const double *more, uint32_t n)
+    EBM_MUST_USE;
+/* f at y (n) of the row begun, through the network. */
+void ebm_scalar_f(struct ebm_ctx *ctx, const double *y, uint32_t n, double *ret_f);
+/* log of the mean of exp of n numbers; NaN when one is. */
+double ebm_ensemble_log_mean(const double *values, uint32_t n);
 
 /* to (n) += sums over lanes of (n, lanes). */
 void ebm_add_lane_sums(float *to, const float *lanes_of, uint32_t n, uint32_t lanes);

@@ -177,13 +177,21 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
     atomic_init(&plan->references, 1);
     plan->kernels = kernels;
     plan->x_tile = EBM_LANES;
-    if (!copy_net(plan, net) || !allocate(plan, n_slots)) {
+    bool is_single = net->members <= 1;
+    if (!copy_net(plan, net) || (is_single && !allocate(plan, n_slots))) {
         (void)ebm_plan_unref(plan);
         return ebm_error_set(reterr, EBM_NO_MEMORY, "plan", "no memory for %zu parameters", net->n_params);
     }
-    memcpy(plan->params, h_params, net->n_params * sizeof(float));
-    enum ebm_status status = n_slots == 0 ? choose_tile(ops, plan, reterr) : EBM_OK;
-    if (status == EBM_OK)
+    enum ebm_status status = EBM_OK;
+    if (is_single)
+        memcpy(plan->params, h_params, net->n_params * sizeof(float));
+    if (is_single && n_slots == 0)
+        status = choose_tile(ops, plan, reterr);
+    else if (!is_single && n_slots == 0)
+        status = ebm_ensemble_plan(plan, kernels, ops, net, h_params, reterr);
+    else if (!is_single)
+        status = ebm_error_set(reterr, EBM_INVALID, "members", "members of an ensemble are trained one by one");
+    if (status == EBM_OK && is_single)
         status = make_exact(plan, reterr);
     if (status != EBM_OK) {
         (void)ebm_plan_unref(plan);
@@ -204,6 +212,9 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
     if (plan == NULL || atomic_fetch_sub_explicit(&plan->references, 1, memory_order_acq_rel) != 1)
         return NULL;
     (void)ebm_exact_table_free(plan->exact);
+    for (uint32_t i = 0; i < plan->n_members; i++)
+        (void)ebm_plan_unref(plan->members[i]);
+    free(plan->members);
     free(plan->layers);
     free(plan->support);
     free(plan->params);

@@ -25,6 +25,8 @@ _Static_assert(EBM_QUADRATURE_POINTS % EBM_LANES == 0, "whole lanes");
 enum ebm_status ebm_scalar_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan)
 {
     enum ebm_status status = plan->net.D != 1 || ctx->panels.panel != NULL ? EBM_OK : ebm_panels_init(&ctx->panels);
+    if (status == EBM_OK && plan->n_members > 0 && plan->net.D == 1)
+        return ebm_ensemble_prepare(ctx, plan);
     if (status != EBM_OK || plan->exact == NULL)
         return status;
     if (ctx->exact == NULL)
@@ -45,13 +47,18 @@ static void stage_points(struct ebm_ctx *ctx, const double *y, uint32_t n)
         ctx->tile_y.p[l] = (float)y[l < n ? l : n - 1];
 }
 
-static bool f_at(void *user, const double *y, uint32_t n, double *ret_f)
+void ebm_scalar_f(struct ebm_ctx *ctx, const double *y, uint32_t n, double *ret_f)
 {
-    struct ebm_ctx *ctx = user;
     stage_points(ctx, y, n);
     const float *f = ebm_row_run_lanes(ctx, EBM_TILE, NULL, NULL, NULL);
     for (uint32_t i = 0; i < n; i++)
         ret_f[i] = (double)f[i];
+}
+
+static bool f_at(void *user, const double *y, uint32_t n, double *ret_f)
+{
+    struct ebm_ctx *ctx = user;
+    ebm_scalar_f(ctx, y, n, ret_f);
     return is_wanted(ctx);
 }
 
@@ -96,19 +103,27 @@ static enum ebm_status bind_exact(struct ebm_ctx *ctx, struct ebm_scalar *ret_sc
                           ctx->exact, ret_scalar);
 }
 
-enum ebm_status ebm_scalar_bind_quadrature(struct ebm_ctx *ctx)
+enum ebm_status ebm_scalar_bind_fn(struct ebm_ctx *ctx, ebm_quadrature_fn *f, const double *more, uint32_t n)
 {
-    double splits[3 * MOST_COMPONENTS];
+    double splits[3 * MOST_COMPONENTS + EBM_SCALAR_SPLITS];
+    uint32_t n_splits = ctx->plan->net.K > 0 && ctx->has_density ? proposal_splits(&ctx->mixture, splits) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        splits[n_splits++] = more[i];
     struct ebm_quadrature quadrature = {
-        .f = f_at,
+        .f = f,
         .user = ctx,
         .epsilon = EPSILON,
         .support = ctx->plan->support[0],
         .is_bounded = ctx->plan->is_bounded,
         .splits = splits,
-        .n_splits = ctx->plan->net.K > 0 && ctx->has_density ? proposal_splits(&ctx->mixture, splits) : 0,
+        .n_splits = n_splits,
     };
     return ebm_quadrature_run(&quadrature, &ctx->panels);
+}
+
+enum ebm_status ebm_scalar_bind_quadrature(struct ebm_ctx *ctx)
+{
+    return ebm_scalar_bind_fn(ctx, f_at, NULL, 0);
 }
 
 static enum ebm_status bind_mixture(struct ebm_ctx *ctx)
@@ -190,7 +205,7 @@ void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *sp
     enum ebm_status status = spec->estimator == EBM_ESTIMATE_EXACT ? bind_exact(ctx, &scalar) : EBM_TOO_LARGE;
     out->used = status == EBM_TOO_LARGE ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_EXACT;
     if (status == EBM_TOO_LARGE)
-        status = ebm_scalar_bind_quadrature(ctx);
+        status = ctx->plan->n_members > 0 ? ebm_ensemble_bind(ctx) : ebm_scalar_bind_quadrature(ctx);
     out->status = status;
     if (status == EBM_INVALID)
         ebm_estimate_invalid(ctx, spec, out);

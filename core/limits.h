@@ -20,6 +20,7 @@
 #define LIMIT_TARGET_DIM 64u
 #define LIMIT_COMPONENTS 256u
 #define LIMIT_NAME_BYTES 128u /* a model's name */
+#define LIMIT_MEMBERS 64u     /* networks of one ensemble */
 
 /* requests */
 #define LIMIT_ROWS 4096u

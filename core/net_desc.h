@@ -2,7 +2,9 @@
  *
  * All parameters of a model lie in one flat block of floats, `params` (P), each tensor 64-byte aligned within it
  * (offsets are multiples of 16 floats; the gaps are zero and stay zero).  Tensors are ordered by part, so that a part
- * (enum ebm_part) is one contiguous range.  Everything here is standardised: units are models' business. */
+ * (enum ebm_part) is one contiguous range.  Everything here is standardised: units are models' business.
+ * An ensemble is several networks of one shape, whose density is the mean of the members' densities; their parameters
+ * lie one member after the other. */
 #ifndef EBM_CORE_NET_DESC_H
 #define EBM_CORE_NET_DESC_H
 
@@ -64,19 +66,26 @@ struct ebm_support {
  * Mixture over y: mean(h) and log_variance(h) are (D, K), K inner; weight(h) gives K logits; diagonal. With features of
  * its own the mixture reads own(x) (own_H) in place of h. */
 struct ebm_net_desc {
-    uint32_t X;     /* numbers of one input */
-    uint32_t D;     /* target dimensions */
-    uint32_t H, G;  /* features of x (X without a feature net), of y (D without a target net) */
-    uint32_t K;     /* components, 0 without a proposal */
-    uint32_t own_H; /* 0: the proposal reads h; else so many features of its own, made of x by `own` */
+    uint32_t members; /* networks of an ensemble, all of this shape; 0 and 1: a single one */
+    uint32_t X;       /* numbers of one input */
+    uint32_t D;       /* target dimensions */
+    uint32_t H, G;    /* features of x (X without a feature net), of y (D without a target net) */
+    uint32_t K;       /* components, 0 without a proposal */
+    uint32_t own_H;   /* 0: the proposal reads h; else so many features of its own, made of x by `own` */
     bool has_energy;
     bool trains_features;                   /* the proposal's gradient reaches the feature net */
     const struct ebm_support *support;      /* (D); NULL: the whole line in every dimension */
     struct ebm_net feature, target, energy; /* energy.n_layers 0 exactly when !has_energy */
     struct ebm_net own; /* in training alone, where a mixture learns beside a teacher: part of the proposal */
     struct ebm_net mean, log_variance, weight;
-    size_t n_params;
+    size_t n_params; /* P, of one member */
     struct ebm_range part[EBM_PARTS];
 };
+
+/* Parameters of all members: member i's lie at i * P. */
+static inline size_t ebm_net_all_params(const struct ebm_net_desc *net)
+{
+    return net->n_params * (net->members > 1 ? net->members : 1);
+}
 
 #endif

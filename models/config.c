@@ -749,13 +749,13 @@ static enum ebm_status read_about(const struct reader *r, const json_t *root)
 static enum ebm_status read_members(const struct reader *r, const json_t *root)
 {
     const json_t *members = json_object_get(root, "members");
+    r->config->net.members = 1;
     if (!members)
         return EBM_OK;
-    if (!json_is_integer(members) || json_integer_value(members) < 1)
-        return ebm_error_set(r->reterr, EBM_INVALID, "members", "expected the integer 1");
-    if (json_integer_value(members) > 1)
+    if (!json_is_integer(members) || json_integer_value(members) < 1 || json_integer_value(members) > LIMIT_MEMBERS)
         return ebm_error_set(r->reterr, EBM_INVALID, "members",
-                             "an ensemble of %" JSON_INTEGER_FORMAT " is " NOT_AVAILABLE, json_integer_value(members));
+                             "expected a whole number from 1 to %u: how many networks of an ensemble", LIMIT_MEMBERS);
+    r->config->net.members = (uint32_t)json_integer_value(members);
     return EBM_OK;
 }
 

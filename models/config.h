@@ -1,7 +1,7 @@
 /* config.h - the architecture of a model: JSON text <-> plain structs (docs/MODEL_FORMAT.md).
  *
- * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (members >
- * 1, images, layers other than linear) is refused by name. */
+ * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (images,
+ * layers other than linear) is refused by name. */
 #ifndef EBM_MODELS_CONFIG_H
 #define EBM_MODELS_CONFIG_H
 
@@ -39,9 +39,9 @@ enum ebm_net_index {
         EBM_NETS
 };
 
-/* A tensor: where its numbers lie in params, and what it is called in a file. */
+/* A tensor: where its numbers lie in the parameters of all members, and what it is called in a file. */
 struct ebm_param {
-    char name[64]; /* "energy_net.0.weight" */
+    char name[64]; /* "energy_net.0.weight", of an ensemble "member.1.energy_net.0.weight" */
     enum ebm_part part;
     uint32_t rows, columns; /* columns 0 for a bias: shape (rows) */
     size_t offset;
@@ -58,7 +58,7 @@ struct ebm_config {
     struct ebm_net_desc net;     /* its nets point to `layers`, its support to `support` */
     struct ebm_support *support; /* (D), standardised */
     struct ebm_layer *layers[EBM_NETS];
-    struct ebm_param *params; /* (n_params): the tensors, in the order of their offsets */
+    struct ebm_param *params; /* (n_params): the tensors of all members, in the order of their offsets */
     size_t n_params;
 };
 

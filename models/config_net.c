@@ -149,13 +149,36 @@ static enum ebm_status place_net(struct ebm_config *config, enum ebm_net_index i
     return EBM_OK;
 }
 
+/* Further members of an ensemble have the first one's tensors, P numbers on each. */
+static enum ebm_status place_members(struct ebm_config *config, struct ebm_error *reterr)
+{
+    size_t n = config->n_params, P = config->net.n_params;
+    uint32_t members = config->net.members;
+    if (members <= 1)
+        return EBM_OK;
+    if (P > LIMIT_PARAMETERS / members)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, "members", "%u of %zu parameters are more than %u", members, P,
+                             LIMIT_PARAMETERS);
+    for (size_t i = 0; i < n; i++) {
+        const struct ebm_param first = config->params[i];
+        for (uint32_t m = 0; m < members; m++) {
+            struct ebm_param *param = &config->params[m * n + i];
+            *param = first;
+            param->offset += m * P;
+            (void)snprintf(param->name, sizeof param->name, "member.%u.%.44s", m, first.name);
+        }
+    }
+    config->n_params = members * n;
+    return EBM_OK;
+}
+
 static enum ebm_status place_nets(struct ebm_config *config, struct ebm_error *reterr)
 {
     struct ebm_net_desc *desc = &config->net;
     size_t n_layers = 0, at = 0;
     for (int i = 0; i < EBM_NETS; i++)
         n_layers += ebm_net_of(desc, (enum ebm_net_index)i)->n_layers;
-    config->params = calloc(2 * n_layers + 1, sizeof *config->params);
+    config->params = calloc(2 * n_layers * (desc->members > 1 ? desc->members : 1) + 1, sizeof *config->params);
     if (!config->params)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory for the list of tensors");
     for (int i = 0; i < EBM_NETS; i++) {
@@ -168,7 +191,7 @@ static enum ebm_status place_nets(struct ebm_config *config, struct ebm_error *r
         part->count = at - part->first;
     }
     desc->n_params = at;
-    return EBM_OK;
+    return place_members(config, reterr);
 }
 
 enum ebm_status ebm_config_connect(struct ebm_config *config, bool may_fill, struct ebm_error *reterr)

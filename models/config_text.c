@@ -141,6 +141,8 @@ enum ebm_status ebm_config_text(const struct ebm_config *config, char **ret_text
     }
     put_input(&buf, &config->input);
     put_target(&buf, &config->target);
+    if (config->net.members > 1)
+        (void)ebm_buf_printf(&buf, ",\n  \"members\": %u", config->net.members);
     put_layers(&buf, "  ", "feature_net", &config->net.feature);
     put_layers(&buf, "  ", "target_net", &config->net.target);
     put_layers(&buf, "  ", "energy_net", &config->net.energy);

@@ -21,7 +21,7 @@
 struct ebm_model {
     _Atomic uint32_t references;
     struct ebm_config *config;
-    float *params; /* (config->net.n_params) */
+    float *params; /* (ebm_net_all_params(&config->net)) */
 };
 
 /* ---- making ---- */
@@ -47,11 +47,12 @@ static enum ebm_status copy_finite(float *to, const float *from, const struct eb
 static enum ebm_status new_empty(struct ebm_config *config, struct ebm_model **ret_model, struct ebm_error *reterr)
 {
     struct ebm_model *model = calloc(1, sizeof *model);
-    float *params = ebm_alloc_aligned(config->net.n_params * sizeof *params);
+    size_t n_params = ebm_net_all_params(&config->net);
+    float *params = ebm_alloc_aligned(n_params * sizeof *params);
     if (!model || !params) {
         free(model);
         free(params);
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory for %zu parameters", config->net.n_params);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory for %zu parameters", n_params);
     }
     atomic_init(&model->references, 1);
     model->config = config;

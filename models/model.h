@@ -15,7 +15,7 @@ struct ebm_model;
 enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_model **ret_model,
                                struct ebm_error *reterr) EBM_MUST_USE;
 
-/* A model from parts. Takes config on EBM_OK; copies params (config->net.n_params). New: unref. */
+/* A model from parts. Takes config on EBM_OK; copies params (of all members). New: unref. */
 enum ebm_status ebm_model_new(struct ebm_config *config, const float *params, struct ebm_model **ret_model,
                               struct ebm_error *reterr) EBM_MUST_USE;
 

@@ -158,6 +158,9 @@ enum ebm_status ebm_parity_check(const struct ebm_safetensors *file, const struc
     };
     if (!p.x && !p.y && !p.f && !p.log_q)
         return EBM_OK;
+    if (net->members > 1)
+        return ebm_error_set(reterr, EBM_INVALID, "parity",
+                             "values of single models cannot stand in the file of an ensemble: leave parity.* out");
     enum ebm_status status = settle(&p);
     if (status == EBM_OK)
         status = prepare(&p, params);

@@ -5,7 +5,8 @@
  *   parity.f      (n) or (n, m)       f(x, y); without an energy net log q
  *   parity.log_q  (n) or (n, m)       the proposal's log density, standardised
  *
- * All F32. f and log_q may each be absent; x and y stand together. Other names under parity. are not looked at. */
+ * All F32. f and log_q may each be absent; x and y stand together. Other names under parity. are not looked at. They
+ * belong to single models: an ensemble with them is refused. */
 #ifndef EBM_MODELS_PARITY_H
 #define EBM_MODELS_PARITY_H
 

@@ -71,6 +71,9 @@ enum ebm_status ebm_refine_resolve(const struct ebm_refine_query *query, uint32_
         return ebm_error_set(reterr, EBM_INVALID, climbs ? "model" : "refine",
                              climbs ? "this model has no energy net to climb on: ask /predict"
                                     : "this model has no energy net: its samples are independent draws as they are");
+    if (net->members > 1)
+        return ebm_error_set(reterr, EBM_INVALID, climbs ? "model" : "refine",
+                             "not available in this version for an ensemble: this model has %u members", net->members);
     struct ebm_refine *refine = EBM_ARENA_NEW(arena, struct ebm_refine, 1);
     if (refine == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "refine", "no memory");

@@ -77,12 +77,14 @@ static void put_layers(struct ebm_buf *buf, const struct ebm_net_desc *net)
 #define X(name, member, word, part) total += put_net(buf, word, &net->member);
     EBM_NET_MAP(X)
 #undef X
-    (void)ebm_buf_printf(buf, "%-8s  %-69s  %12" PRIu64 "\n", "", "in all", total);
+    (void)ebm_buf_printf(buf, "%-8s  %-69s  %12" PRIu64 "\n", "", net->members > 1 ? "each member" : "in all", total);
 }
 
 static void put_kind(struct ebm_buf *buf, const struct ebm_net_desc *net)
 {
     (void)ebm_buf_text(buf, "kind      ");
+    if (net->members > 1)
+        (void)ebm_buf_printf(buf, "ensemble of %u members, each: ", net->members);
     if (net->has_energy)
         (void)ebm_buf_text(buf, "energy-based model");
     if (net->K > 0)

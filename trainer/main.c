@@ -9,6 +9,7 @@
 #include "core/suggest.h"
 #include "core/version.h"
 #include "trainer/args.h"
+#include "trainer/ensemble.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
 #include "trainer/inspect.h"
@@ -39,7 +40,7 @@ static const struct args_option train_options[] = {
     {.name = "seeds",
      .value = "LIST",
      .help = "trains once for each seed, as in 0..9 or 1,5,7, into DIR/seed-N, and compares them"},
-    {.name = "jobs", .value = "N", .help = "of --seeds: how many at once (default: the cores)"},
+    {.name = "jobs", .value = "N", .help = "of --seeds and ensembles: how many at once (default: the cores)"},
     {.name = "overwrite", .help = "replaces the run that lies in --output already"},
     {.name = "dry-run", .help = "checks configuration, data and memory, says what would be done, and writes nothing"},
     {.name = "print-config", .help = "prints the configuration with all defaults as JSON, and trains nothing"},
@@ -111,6 +112,11 @@ static const struct args_option refine_options[] = {
     {.name = "output", .value = "FILE", .help = "the CSV to write (default: to standard output)"},
 };
 
+static const struct args_option join_options[] = {
+    {.name = "model", .value = "FILE", .help = "a member's model file; stands once for each", .repeats = true},
+    {.name = "output", .value = "FILE", .help = "the ensemble's model file"},
+};
+
 static const struct args_option generate_options[] = {
     {.name = "rows", .value = "N", .help = "how many (default: 2000)"},
     {.name = "seed", .value = "S", .help = "default: 0"},
@@ -152,6 +158,10 @@ static const struct args_command commands[] = {
      .positional = {"NAME"},
      OPTIONS(generate_options),
      .run = generate_command},
+    {.name = "join",
+     .summary = "Joins models of one shape into an ensemble: its density is the mean of theirs.",
+     OPTIONS(join_options),
+     .run = ensemble_command},
     {.name = "publish",
      .summary = "Puts a model file into a repository as the next version; never overwrites.",
      .positional = {"FILE", "REPOSITORY/NAME"},

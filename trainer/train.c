@@ -17,6 +17,7 @@
 
 #include "core/log.h"
 #include "models/model.h"
+#include "trainer/ensemble.h"
 #include "trainer/files.h"
 #include "trainer/forecast.h"
 #include "trainer/loop.h"
@@ -146,6 +147,15 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     return EBM_OK;
 }
 
+static enum ebm_status train_members(struct training *t, const struct args *args, struct ebm_error *reterr)
+{
+    enum ebm_status status = ensemble_train(args, &t->setup, t->output, reterr);
+    if (status == EBM_OK)
+        next_after_training(t->model_path, ebm_name_is_valid(t->setup.config->name) ? t->setup.config->name : NULL,
+                            t->publishes);
+    return status;
+}
+
 /* The error says which settings to change; this says with which command. */
 static void tell_way_on(const struct training *t)
 {
@@ -158,9 +168,16 @@ static void tell_way_on(const struct training *t)
         ebm_log_warning("no checkpoint was saved: start again, --output %s is free", t->output);
 }
 
-static enum ebm_status run(struct training *t, bool resumes, uint32_t n_threads, struct ebm_error *reterr)
+/* A single network, or each member of an ensemble in a process that comes here again for it alone. */
+static enum ebm_status run(struct training *t, const struct args *args, uint32_t n_threads, struct ebm_error *reterr)
 {
+    bool resumes = args_get(args, "resume") != NULL;
     enum ebm_status status = setup_make(&t->setup, reterr);
+    if (status == EBM_OK && t->setup.config->net.members > 1)
+        return train_members(t, args, reterr);
+    if (status == EBM_OK && args_get(args, "jobs") != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "train",
+                             "--jobs is for --seeds and for ensembles (model.members); threads of one run: --threads");
     if (status == EBM_OK)
         status = make_state(t, resumes, reterr);
     if (status == EBM_OK)
@@ -305,8 +322,6 @@ enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
     uint64_t n_threads = pool_default_threads();
     if (args_get(args, "seeds") != NULL)
         return seeds_command(args, reterr);
-    if (args_get(args, "jobs") != NULL)
-        return ebm_error_set(reterr, EBM_INVALID, "train", "--jobs is for --seeds; threads of one run: --threads");
     enum ebm_status status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
     if (status == EBM_OK && destination != NULL)
         status = publish_check(destination, reterr);
@@ -315,7 +330,7 @@ enum ebm_status train_command(const struct args *args, struct ebm_error *reterr)
     if (status == EBM_OK)
         status = resume != NULL ? open_resumed(&t, args, resume, reterr) : open_new(&t, args, reterr);
     if (status == EBM_OK)
-        status = run(&t, resume != NULL, (uint32_t)n_threads, reterr);
+        status = run(&t, args, (uint32_t)n_threads, reterr);
     uint64_t version = 0;
     if (status == EBM_OK && destination != NULL)
         status = publish_model(t.model_path, destination, &version, reterr);

@@ -330,9 +330,9 @@ static const struct {
     {"'name': 'cells'", "'name': 'c\\u0000d'", EBM_INVALID, "", "\\u0000"},
     {"'description': 'a \\u00e9 test'", "'description': 7", EBM_INVALID, "description", "expected a string"},
     {"'members'", "'standardize': true, 'members'", EBM_INVALID, "standardize", "unknown key"},
-    {"'members': 1", "'members': 3", EBM_INVALID, "members", "ensemble of 3 is not available in this version"},
-    {"'members': 1", "'members': 0", EBM_INVALID, "members", "expected the integer 1"},
-    {"'members': 1", "'members': 1.0", EBM_INVALID, "members", "expected the integer 1"},
+    {"'members': 1", "'members': 65", EBM_INVALID, "members", "expected a whole number from 1 to 64"},
+    {"'members': 1", "'members': 0", EBM_INVALID, "members", "expected a whole number from 1 to 64"},
+    {"'members': 1", "'members': 1.0", EBM_INVALID, "members", "expected a whole number from 1 to 64"},
     {"'extensions': {", "'extensions': [], 'x': {", EBM_INVALID, "x", "unknown key"},
     {"'extensions': {'anything': {'goes': [1]}}", "'extensions': []", EBM_INVALID, "extensions", "got an array"},
     {"'training': {", "'training': true, 'extension': {", EBM_INVALID, "extension", "unknown key"},
@@ -608,4 +608,28 @@ Test(config, names_of_a_repository)
     name[128] = 'n';
     name[129] = 0;
     cr_assert_not(ebm_name_is_valid(name));
+}
+
+Test(config, an_ensemble_has_every_tensor_once_a_member)
+{
+    struct ebm_config *one = parse_good(full, NULL, NULL, NULL);
+    struct ebm_config *three = parse_good(full, "'members': 1", "'members': 3", NULL);
+    size_t n = one->n_params, P = one->net.n_params;
+    cr_assert_eq(three->net.members, 3);
+    cr_assert_eq(three->net.n_params, P);
+    cr_assert_eq(ebm_net_all_params(&three->net), 3 * P);
+    cr_assert_eq(three->n_params, 3 * n);
+    for (size_t i = 0; i < 3 * n; i++) {
+        char name[96];
+        (void)snprintf(name, sizeof name, "member.%zu.%.44s", i / n, one->params[i % n].name);
+        cr_expect_str_eq(three->params[i].name, name);
+        cr_expect_eq(three->params[i].offset, one->params[i % n].offset + i / n * P, "%s", name);
+    }
+    char *text = NULL;
+    struct ebm_error error;
+    cr_assert_eq(ebm_config_text(three, &text, &error), EBM_OK);
+    cr_assert_not_null(strstr(text, "\"members\": 3"));
+    free(text);
+    (void)ebm_config_free(one);
+    (void)ebm_config_free(three);
 }

@@ -53,17 +53,17 @@ Test(seeds, refuses_other_lists)
     }
 }
 
-static struct seeds_run done(uint64_t seed, double nll, uint32_t best_epoch)
+static struct child done(uint64_t seed, double nll, uint32_t best_epoch)
 {
-    return (struct seeds_run){.seed = seed,
-                              .folder = (char *)(uintptr_t) "out/seed",
-                              .state = SEEDS_DONE,
-                              .summary = {.epochs = 9, .best_epoch = best_epoch, .best_nll = nll, .seconds = 1.5}};
+    return (struct child){.seed = seed,
+                          .folder = (char *)(uintptr_t) "out/seed",
+                          .state = CHILD_DONE,
+                          .summary = {.epochs = 9, .best_epoch = best_epoch, .best_nll = nll, .seconds = 1.5}};
 }
 
 Test(seeds, the_table_has_mean_spread_and_best)
 {
-    struct seeds_run runs[] = {done(4, 1.0, 3), done(5, -2.0, 8), {.seed = 6, .state = SEEDS_FAILED}, done(7, 4.0, 2)};
+    struct child runs[] = {done(4, 1.0, 3), done(5, -2.0, 8), {.seed = 6, .state = CHILD_FAILED}, done(7, 4.0, 2)};
     static const char *const says[] = {
         "       4          1.0000           3       9      1.5\n",
         "       6  failed: see train.log\n",
@@ -79,7 +79,7 @@ Test(seeds, the_table_has_mean_spread_and_best)
 
 Test(seeds, without_validation_there_is_no_best)
 {
-    struct seeds_run runs[] = {done(0, 0.0, 0), {.seed = 1, .state = SEEDS_STOPPED}};
+    struct child runs[] = {done(0, 0.0, 0), {.seed = 1, .state = CHILD_STOPPED}};
     EBM_AUTO(ebm_buf_done) struct ebm_buf buf;
     ebm_buf_init(&buf, 65536);
     cr_assert_eq(seeds_table(runs, 2, &buf), 2);
