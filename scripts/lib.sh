@@ -50,6 +50,13 @@ build_in() {
     rm -f "$directory.log"
 }
 
+# find_clients DIR: a folder that was configured before libcurl was there looks again.
+find_clients() {
+    if [ -f "$1/build.ninja" ] && ! grep -q '^build clients/ebm-client:' "$1/build.ninja"; then
+        meson setup --reconfigure "$1" "$root" >/dev/null
+    fi
+}
+
 # start_server SERVER LOG OPTION ...: starts one on a free port of 127.0.0.1 and waits for it; sets server_pid and port.
 start_server() {
     server=$1 log=$2

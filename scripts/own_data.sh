@@ -21,6 +21,7 @@ trap 'exit 130' INT TERM
 # shellcheck disable=SC2086
 install_packages $BUILD_PACKAGES libcurl4-openssl-dev python3
 say "building in build/"
+find_clients build
 build_in build
 
 say "a training and a test table, and a configuration, in $work"
@@ -47,6 +48,7 @@ say "ebm-trainer train"
 build/trainer/ebm-trainer train --config "$work/config.json" --output "$work/run" --publish "$work/models/$name" \
     >"$work/train.log" 2>&1 || { tail -n 20 "$work/train.log" >&2; exit 1; }
 grep -E '^epoch' "$work/train.log" | tail -n 2
+grep -A 1 '^the best epoch' "$work/train.log" || true
 
 say "ebm-trainer evaluate, on rows that it has not seen"
 build/trainer/ebm-trainer evaluate --model "$work/run/model.safetensors" --data "$work/test.csv"

@@ -12,9 +12,10 @@ trap "stop_server || true" EXIT
 trap 'exit 130' INT TERM
 
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES curl
+install_packages $BUILD_PACKAGES libcurl4-openssl-dev curl
 
 say "building in build/"
+find_clients build
 build_in build
 
 say "training: how long will Old Faithful erupt, given how long we waited?"
