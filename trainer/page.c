@@ -63,7 +63,8 @@ static void put_verdict(const struct evaluation *e, uint32_t d, struct ebm_buf *
     if (!good)
         (void)ebm_buf_printf(html,
                              " The largest gap between how many targets should lie below a point of the distribution "
-                             "and how many do is %.1f %%; chance leaves up to %.1f %%.",
+                             "and how many do is %.1f&#160;%%; chance leaves up to "
+                             "%.1f&#160;%%.",
                              100.0 * t->ks, 100.0 * figures_ks_usual(e->figures->n));
     (void)ebm_buf_text(html, "</p></div>\n");
 }
@@ -127,9 +128,9 @@ static void put_target_tiles(const struct evaluation *e, uint32_t d, struct ebm_
     put_tile(html, "MAE", t->mae, beside, "Mean absolute error of the predicted mean.");
     (void)snprintf(beside, sizeof beside, " <small>&#177; %.1f</small>",
                    100.0 * figures_share_error(0.9, e->figures->n));
-    put_share_tile(html, "Within the middle 90 %", t->coverage[2], beside,
+    put_share_tile(html, "Within the middle 90&#160;%", t->coverage[2], beside,
                    "Targets that the 90 % intervals hold; beside it how far chance alone moves it.");
-    put_tile(html, "Width of the middle 90 %", t->mean_width[2], "",
+    put_tile(html, "Width of the middle 90&#160;%", t->mean_width[2], "",
              "On average. Narrow is good, as long as it holds what it promises.");
     (void)snprintf(beside, sizeof beside, " <small>&lt; %.1f %%</small>", 100.0 * figures_ks_usual(e->figures->n));
     put_share_tile(html, "Largest gap of the PIT", t->ks, beside,

@@ -153,7 +153,7 @@ void page_density(const struct evaluation *e, struct ebm_buf *html)
         return;
     (void)ebm_buf_text(html, "<h2>What the model says</h2>\n<figure class=\"card wide\"><figcaption><p>The predicted "
                              "distribution of the target at every input, and the rows it was judged on. Where the dots "
-                             "are, it should be dark.</p></figcaption>\n");
+                             "are, the colour should be strong.</p></figcaption>\n");
     plot_begin(&plot);
     for (uint32_t level = 1; level <= LEVELS; level++)
         put_level(&plot, s, level, top);

@@ -49,7 +49,9 @@ const char *const page_style[] = {
     "td:first-child,th:first-child{padding-left:0}.name-cell{white-space:normal;overflow-wrap:anywhere;"
     "min-width:7em}\n",
     "pre{overflow-x:auto;background:var(--page);border:1px solid var(--line);border-radius:6px;padding:10px 12px;"
-    "font-size:13px;margin:6px 0;color:var(--ink);max-width:100%}code{font-family:ui-monospace,Menlo,Consolas,"
+    "font-size:13px;margin:6px 0;color:var(--ink);max-width:100%}"
+    "dd pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0}"
+    "code{font-family:ui-monospace,Menlo,Consolas,"
     "monospace}dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 18px;margin:0;font-size:14px}"
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}footer{padding-top:24px;padding-bottom:40px;"
     "color:var(--soft);font-size:14px}\n",

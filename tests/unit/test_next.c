@@ -102,8 +102,8 @@ Test(next, a_resumed_training_is_told_what_to_change, .init = cr_redirect_stdout
 {
     next_train_longer(NULL, "out", 3, 3);
     expect_printed(
-        "the best epoch, 3 of 3, is among the last ones: a longer training may be better. A finished run cannot be resumed: "
-        "train again with --set training.epochs=6\n");
+        "the best epoch, 3 of 3, is among the last ones: a longer training may be better. A finished run cannot be "
+        "resumed: train again with --set training.epochs=6\n");
 }
 
 Test(next, commands_after_a_training, .init = cr_redirect_stdout)
