@@ -250,6 +250,8 @@ void ebm_prediction_finish(struct ebm_prediction *p, const struct ebm_resolved_q
 {
     if (climbs(&resolved->query)) {
         ebm_refinement_finish(&p->refinement, target);
+        p->reason = isnan(p->refinement.mode[0]) ? "not_finite" : NULL;
+        p->reliable = p->reason == NULL;
         return;
     }
     bool drew = p->estimator == EBM_ESTIMATE_IMPORTANCE;

@@ -13,6 +13,9 @@ REQUESTS = [{"model": "relu_1d", "inputs": [[0.1 * i, -0.2 * i, 0.05 * i] for i 
             for rows, samples in ((1, 1024), (3, 500), (17, 128), (70, 64), (1, 4096))]
 REQUESTS += [{"model": "smooth_2d", "inputs": [[0.3, -0.4]], "seed": 5, "outputs": ["mean", "variance", "median"]},
              {"model": "mixture_only", "inputs": [[1, 2, 3, 4]] * 5, "seed": 6}]
+REQUESTS = [("/predict", request) for request in REQUESTS]
+REQUESTS += [("/refine", {"model": "relu_1d", "inputs": [[0.1, 0.2, 0.3]] * 3, "steps": 20, "trajectory": True, "seed": 7}),
+             ("/sample", {"model": "smooth_2d", "inputs": [[0.3, -0.4]] * 2, "refine": {"steps": 3}, "seed": 8})]
 CONNECTIONS, ROUNDS = 64, 12
 
 
@@ -22,8 +25,8 @@ def repository():
 
 def alone(server):
     answers = []
-    for request in REQUESTS:
-        status, _, body = server.ask("POST", "/predict", request)
+    for path, request in REQUESTS:
+        status, _, body = server.ask("POST", path, request)
         assert status == 200, f"{status}: {body[:300]}"
         answers.append(body)
     return answers
@@ -37,7 +40,7 @@ def crowd(server, expected):
         connection = server.connect(120)
         for turn in range(ROUNDS):
             which = (number * 5 + turn * 3) % len(REQUESTS)
-            status, _, body = server.ask("POST", "/predict", REQUESTS[which], connection=connection)
+            status, _, body = server.ask("POST", *REQUESTS[which], connection=connection)
             if status != 200 or body != expected[which]:
                 wrong.append((which, status, body[:200]))
         connection.close()
