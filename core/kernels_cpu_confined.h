@@ -9,6 +9,9 @@
 #include "core/limits.h"
 #include "core/vecmath.h"
 
+/* Never inlined: what mixtures of lines run through keeps its registers. */
+#define EBM_APART __attribute__((noinline))
+
 /* The component of each lane, by its uniform number. */
 static inline void choose_components(uint32_t *k, const struct ebm_mixture *q, const float *u)
 {
@@ -71,7 +74,8 @@ static void draw_periodic(float *y, const struct ebm_mixture *q, uint32_t d, con
     }
 }
 
-static void draw_confined(float *y, const struct ebm_mixture *q, uint32_t d, const float *u, const uint32_t *words)
+static EBM_APART void draw_confined(float *y, const struct ebm_mixture *q, uint32_t d, const float *u,
+                                    const uint32_t *words)
 {
     uint32_t k[EBM_LANES];
     choose_components(k, q, u);
@@ -107,16 +111,18 @@ static inline float nearest(float y, const struct lane_terms *t)
 /* Log densities, but for constants, times -2: sum (EBM_LANES) +=. */
 static inline void add_images(float *sum, const float *y, const struct lane_terms *t)
 {
-    float ratio = t->c->ratio;
-    uint32_t images = t->c->images;
+    float z[EBM_LANES], all[EBM_LANES];
     for (uint32_t l = 0; l < EBM_LANES; l++) {
-        float z = nearest(y[l], t) * t->inv_std, all = 1.0f;
-        for (uint32_t j = 1; j <= images; j++) {
-            float p = (float)j * ratio;
-            all += vec_exp(-0.5f * p * (p + 2.0f * z)) + vec_exp(-0.5f * p * (p - 2.0f * z));
-        }
-        sum[l] += z * z - 2.0f * vec_log(all);
+        z[l] = nearest(y[l], t) * t->inv_std;
+        all[l] = 1.0f;
     }
+    for (uint32_t j = 1; j <= t->c->images; j++) {
+        float p = (float)j * t->c->ratio;
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            all[l] += vec_exp(-0.5f * p * (p + 2.0f * z[l])) + vec_exp(-0.5f * p * (p - 2.0f * z[l]));
+    }
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        sum[l] += z[l] * z[l] - 2.0f * vec_log(all[l]);
 }
 
 static inline void add_harmonic(float *sum, const float *y, const struct lane_terms *t)
@@ -147,8 +153,8 @@ static inline void add_coordinate(float *sum, const struct ebm_mixture *q, const
     }
 }
 
-static inline void components_confined(float out[][EBM_LANES], const struct ebm_mixture *q, const float *y,
-                                       size_t stride)
+static EBM_APART void components_confined(float out[][EBM_LANES], const struct ebm_mixture *q, const float *y,
+                                          size_t stride)
 {
     for (uint32_t k = 0; k < q->K; k++) {
         float sum[EBM_LANES];
@@ -165,20 +171,26 @@ static inline void components_confined(float out[][EBM_LANES], const struct ebm_
  * above. */
 static inline void image_scores(float *sum, float *mean, float *spread, const float *y, const struct lane_terms *t)
 {
-    float ratio = t->c->ratio;
-    uint32_t images = t->c->images;
+    float z[EBM_LANES], all[EBM_LANES];
     for (uint32_t l = 0; l < EBM_LANES; l++) {
-        float z = nearest(y[l], t) * t->inv_std, all = 1.0f, first = z, second = z * z;
-        for (uint32_t j = 1; j <= images; j++) {
-            float p = (float)j * ratio;
-            float up = vec_exp(-0.5f * p * (p + 2.0f * z)), down = vec_exp(-0.5f * p * (p - 2.0f * z));
-            all += up + down;
-            first += up * (z + p) + down * (z - p);
-            second += up * (z + p) * (z + p) + down * (z - p) * (z - p);
+        z[l] = nearest(y[l], t) * t->inv_std;
+        all[l] = 1.0f;
+        mean[l] = z[l];
+        spread[l] = z[l] * z[l];
+    }
+    for (uint32_t j = 1; j <= t->c->images; j++) {
+        float p = (float)j * t->c->ratio;
+        for (uint32_t l = 0; l < EBM_LANES; l++) {
+            float up = vec_exp(-0.5f * p * (p + 2.0f * z[l])), down = vec_exp(-0.5f * p * (p - 2.0f * z[l]));
+            all[l] += up + down;
+            mean[l] += up * (z[l] + p) + down * (z[l] - p);
+            spread[l] += up * (z[l] + p) * (z[l] + p) + down * (z[l] - p) * (z[l] - p);
         }
-        sum[l] += z * z - 2.0f * vec_log(all);
-        mean[l] = first / all;
-        spread[l] = second / all - 1.0f;
+    }
+    for (uint32_t l = 0; l < EBM_LANES; l++) {
+        sum[l] += z[l] * z[l] - 2.0f * vec_log(all[l]);
+        mean[l] = mean[l] / all[l];
+        spread[l] = spread[l] / all[l] - 1.0f;
     }
 }
 

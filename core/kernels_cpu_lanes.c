@@ -271,13 +271,9 @@ static void philox_lanes(uint32_t words[4][EBM_LANES], uint64_t seed, uint32_t r
     }
 }
 
-/* Coordinate d of 16 draws: mean and std of each lane's component, plus its normal number. */
-static void draw_coordinate(float *y, const struct ebm_mixture *q, uint32_t d, const float *u, const uint32_t *words)
+/* Coordinate d of 16 draws on the line: mean and std of each lane's component, plus its normal number. */
+static inline void draw_line(float *y, const struct ebm_mixture *q, uint32_t d, const float *u, const uint32_t *words)
 {
-    if (q->confined != NULL && q->support[d].kind != EBM_SUPPORT_REAL) {
-        draw_confined(y, q, d, u, words);
-        return;
-    }
     float mean[EBM_LANES], std[EBM_LANES];
     const float *means = q->mean + (size_t)d * q->K, *stds = q->std + (size_t)d * q->K;
     for (uint32_t l = 0; l < EBM_LANES; l++) {
@@ -295,27 +291,41 @@ static void draw_coordinate(float *y, const struct ebm_mixture *q, uint32_t d, c
         y[l] = mean[l] + std[l] * vec_normal(words[l]);
 }
 
-/* The uniform numbers of 16 words. */
-static inline void uniforms(float *u, const uint32_t *words)
+static inline void draw_coordinate(float *y, const struct ebm_mixture *q, uint32_t d, const float *u,
+                                   const uint32_t *words, bool is_confined)
 {
-    for (uint32_t l = 0; l < EBM_LANES; l++)
-        u[l] = (float)(((double)words[l] + 0.5) * 0x1p-32);
+    if (is_confined && q->support[d].kind != EBM_SUPPORT_REAL)
+        draw_confined(y, q, d, u, words);
+    else
+        draw_line(y, q, d, u, words);
 }
 
-static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
-                 uint32_t L)
+/* Compiled twice: is_confined is a constant where this is used. */
+static inline __attribute__((always_inline)) void draw_samples(float *y, size_t stride, const struct ebm_mixture *q,
+                                                               uint64_t seed, uint32_t row, uint32_t first, uint32_t L,
+                                                               bool is_confined)
 {
     for (uint32_t at = 0; at < L; at += EBM_LANES) {
         uint32_t words[4][EBM_LANES];
         float u[EBM_LANES];
         philox_lanes(words, seed, row, first + at, 0);
-        uniforms(u, words[0]);
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            u[l] = (float)(((double)words[0][l] + 0.5) * 0x1p-32);
         for (uint32_t d = 0; d < q->D; d++) {
             if ((d + 1) % 4 == 0)
                 philox_lanes(words, seed, row, first + at, (d + 1) / 4);
-            draw_coordinate(y + d * stride + at, q, d, u, words[(d + 1) % 4]);
+            draw_coordinate(y + d * stride + at, q, d, u, words[(d + 1) % 4], is_confined);
         }
     }
+}
+
+static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
+                 uint32_t L)
+{
+    if (q->confined != NULL)
+        draw_samples(y, stride, q, seed, row, first, L, true);
+    else
+        draw_samples(y, stride, q, seed, row, first, L, false);
 }
 
 static void place(float *y, size_t stride, const struct ebm_mixture *q, const uint32_t *words, size_t word_stride,
@@ -323,9 +333,10 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
 {
     for (uint32_t at = 0; at < L; at += EBM_LANES) {
         float u[EBM_LANES];
-        uniforms(u, words + at);
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            u[l] = (float)(((double)words[at + l] + 0.5) * 0x1p-32);
         for (uint32_t d = 0; d < q->D; d++)
-            draw_coordinate(y + d * stride + at, q, d, u, words + (d + 1) * word_stride + at);
+            draw_coordinate(y + d * stride + at, q, d, u, words + (d + 1) * word_stride + at, q->confined != NULL);
     }
 }
 
@@ -433,8 +444,8 @@ static inline void component_backward(struct component_sums *sums, const struct 
 }
 
 /* The same where coordinates are no lines: z and z^2 - 1 become the scores of each coordinate. */
-static inline void confined_backward(struct component_sums *sums, const struct ebm_mixture *q, const float *y,
-                                     size_t stride, uint32_t k, const float *log_q, const float *dlog_q)
+static EBM_APART void confined_backward(struct component_sums *sums, const struct ebm_mixture *q, const float *y,
+                                        size_t stride, uint32_t k, const float *log_q, const float *dlog_q)
 {
     float mean[LIMIT_TARGET_DIM][EBM_LANES], spread[LIMIT_TARGET_DIM][EBM_LANES], g[EBM_LANES];
     for (uint32_t l = 0; l < EBM_LANES; l++)
