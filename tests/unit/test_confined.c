@@ -276,3 +276,105 @@ Test(confined, bounded_draws_invert_the_distribution_function)
         }
     }
 }
+
+/* ---- through the device ---- */
+
+/* The mixture of make() for whatever input: three layers of weight 0. */
+static void make_net(const struct parts *p, struct ebm_net_desc *net, struct ebm_layer layers[3], float *params)
+{
+    const float *biases[3] = {p->mean, p->log_variance, p->log_weight};
+    size_t at = 0;
+    for (int i = 0; i < 3; i++) {
+        uint32_t out = i < 2 ? DK : K;
+        layers[i] = (struct ebm_layer){.in = 1, .out = out, .weight = at, .bias = at + 16};
+        memcpy(params + at + 16, biases[i], out * sizeof *params);
+        at += 32;
+    }
+    *net = (struct ebm_net_desc){.X = 1,
+                                 .D = D,
+                                 .H = 1,
+                                 .G = D,
+                                 .K = K,
+                                 .support = support,
+                                 .mean = {1, &layers[0]},
+                                 .log_variance = {1, &layers[1]},
+                                 .weight = {1, &layers[2]},
+                                 .n_params = at,
+                                 .part[EBM_PART_PROPOSAL] = {0, at}};
+}
+
+/* Mean and variance of a coordinate by a sum over its density, which is the mixture's of that coordinate alone. */
+static void sum_moments(const struct parts *p, int d, double *ret_mean, double *ret_variance)
+{
+    enum { L = 32768 };
+    float *y = calloc(L, sizeof *y), *log_q = calloc(L, sizeof *log_q), space[1024];
+    struct ebm_mixture q;
+    double lower = d == 0 ? -12.0 : support[d].lower, width = d == 0 ? 24.0 : support[d].upper - lower, sum[3] = {0.0};
+    cr_assert(ebm_mixture_bind(&q, space, p->mean + d * K, p->log_variance + d * K, p->log_weight, &support[d], 1, K));
+    for (uint32_t l = 0; l < L; l++)
+        y[l] = (float)(lower + width * (l + 0.5) / L);
+    ebm_kernels_ref()->mixture_log_density(log_q, &q, y, L, L);
+    for (uint32_t l = 0; l < L; l++) {
+        double mass = exp((double)log_q[l]) * width / L;
+        sum[0] += mass, sum[1] += mass * (double)y[l], sum[2] += mass * (double)y[l] * (double)y[l];
+    }
+    *ret_mean = sum[1];
+    *ret_variance = sum[2] - sum[1] * sum[1];
+    free(y), free(log_q);
+}
+
+Test(confined, a_device_answers_by_the_mixture_inside_its_support)
+{
+    enum { M = 4096 };
+    static const double probabilities[] = {1e-6, 0.05, 0.5, 0.95, 1.0 - 1e-6};
+    const struct ebm_device_ops *ops = ebm_device_cpu();
+    struct ebm_ctx_limits limits = {.max_rows = 1, .max_samples = M};
+    struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_MIXTURE,
+                                     .n_probabilities = 5,
+                                     .probabilities = probabilities,
+                                     .draws = EBM_DRAWS_FAIR,
+                                     .n_draws = M};
+    float params[96] = {0.0f}, x = 0.5f, *draws = calloc((size_t)M * D, sizeof *draws), log_q[M];
+    double mean[D], variance[D], covariance[D * D], quantiles[5 * D], mode[D];
+    float y[D + 1][M];
+    struct ebm_estimate out = {.mean = mean,
+                               .variance = variance,
+                               .covariance = covariance,
+                               .quantiles = quantiles,
+                               .mode = mode,
+                               .draws = draws};
+    struct ebm_task task = {.row = {.seed = 3, .samples = 1}, .spec = &spec, .out = &out};
+    struct ebm_layer layers[3];
+    struct ebm_net_desc net;
+    struct ebm_plan *plan = NULL;
+    struct ebm_ctx *ctx = NULL;
+    struct parts p;
+    make(&p);
+    make_net(&p, &net, layers, params);
+    cr_assert_eq(ops->plan_new(&net, params, 0, &plan, NULL), EBM_OK);
+    cr_assert_eq(ops->ctx_new(&limits, &ctx, NULL), EBM_OK);
+    cr_assert_eq(ops->ctx_prepare(ctx, plan, NULL), EBM_OK);
+    cr_assert_eq(ops->predict(ctx, plan, &x, &task, 1), EBM_OK);
+    cr_assert_eq(out.status, EBM_OK);
+    for (int d = 0; d < D; d++) {
+        double want_mean, want_variance;
+        sum_moments(&p, d, &want_mean, &want_variance);
+        cr_assert_float_eq(mean[d], want_mean, 1e-4, "mean %d: %g, not %g", d, mean[d], want_mean);
+        cr_assert_float_eq(variance[d], want_variance, 3e-4, "variance %d: %g, not %g", d, variance[d], want_variance);
+        cr_assert_float_eq(covariance[d * D + d], variance[d], 1e-12);
+        for (int i = 0; d > 0 && i < 5; i++)
+            cr_assert_float_eq(share_below(&p, d, quantiles[i * D + d]), probabilities[i], 1e-8,
+                               "coordinate %d at %g: %g", d, probabilities[i], quantiles[i * D + d]);
+        cr_assert(ebm_support_holds(&support[d], mode[d]) && ebm_support_holds(&support[d], mean[d]));
+    }
+    for (uint32_t m = 0; m < M; m++) /* no draw is likelier than the mode, which is the last of them here */
+        for (int d = 0; d < D; d++)
+            y[d][m] = m + 1 < M ? draws[(size_t)m * D + (size_t)d] : (float)mode[d];
+    ebm_kernels_ref()->mixture_log_density(log_q, &p.q, y[0], M, M);
+    for (uint32_t m = 0; m < M; m++)
+        cr_assert_leq(log_q[m], log_q[M - 1] + 1e-3f, "draw %u: %g, at the mode %g", m, (double)log_q[m],
+                      (double)log_q[M - 1]);
+    ctx = ops->ctx_free(ctx);
+    plan = ops->plan_unref(plan);
+    free(draws);
+}
