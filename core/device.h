@@ -38,7 +38,8 @@ struct ebm_ctx_limits {
 enum ebm_estimator { EBM_ESTIMATE_IMPORTANCE, EBM_ESTIMATE_MIXTURE, EBM_ESTIMATE_EXACT, EBM_ESTIMATE_QUADRATURE };
 
 /* How importance sampling draws: words of Philox, or one scrambled Sobol set in D + 1 dimensions, whose first
- * coordinate picks the component: 8 scrambles of M / 8 points, whose spread is the error estimate. */
+ * coordinate picks the component; M is rounded up to 8, 16, 32, ..., and the spread of 8 parts is the error estimate.
+ */
 enum ebm_draw_scheme { EBM_SCHEME_INDEPENDENT, EBM_SCHEME_SOBOL };
 
 /* Draws to give out. FAIR: n_draws independent draws of p: importance chooses among its own by their weights, with
@@ -62,13 +63,13 @@ struct ebm_estimate_spec {
     uint32_t n_probabilities;     /* at most EBM_MAX_PROBABILITIES */
     const double *probabilities;  /* each in (0, 1) */
     enum ebm_draws draws;
-    uint32_t n_draws;            /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
-    enum ebm_draw_scheme scheme; /* of importance */
-    double defensive;            /* of importance: share of a wide Gaussian mixed into the proposal, 0: none */
-    double target_ess;           /* of importance: blocks of `samples` are added until ess reaches it; 0: one block */
-    uint32_t max_samples;        /* then at most so many draws */
-    bool smooth_weights;         /* of importance: PSIS replaces the largest weights */
-    double region_level;         /* in (0, 1): mass of a highest-density region, D = 1; 0: not wanted */
+    uint32_t n_draws;                 /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
+    enum ebm_draw_scheme scheme;      /* of importance */
+    double defensive;                 /* of importance: share of a wide Gaussian mixed into the proposal, 0: none */
+    double target_ess;                /* of importance: `samples` are doubled until ess reaches it; 0: they are not */
+    uint32_t max_samples;             /* then at most so many draws */
+    bool smooth_weights;              /* of importance: PSIS replaces the largest weights */
+    double region_level;              /* in (0, 1): mass of a highest-density region, D = 1; 0: not wanted */
     const struct ebm_moves *langevin; /* of EBM_DRAWS_FAIR, with an energy net: the draws then take these many
                                        * Metropolis-adjusted Langevin steps on p; NULL: none */
 };

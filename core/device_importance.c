@@ -7,7 +7,7 @@
  *
  * With a target_ess, draw and weigh are repeated with twice the draws, of which the first half are those that are
  * there, until the effective samples suffice. Errors of independent draws are the usual ones; those of Sobol points
- * come from the spread of the scrambles' estimates: sample m belongs to scramble m % EBM_SOBOL_SCRAMBLES. */
+ * come from the spread of the scrambles' estimates: sample m belongs to scramble m % EBM_SOBOL_PARTS. */
 #include <math.h>
 
 #include "core/device_internal.h"
@@ -103,24 +103,25 @@ static void give_draws(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec
         ebm_importance_log_weights(out->log_weights, ctx);
 }
 
-/* The standard error of the sum of the scrambles' parts, which are independent of each other. */
-static double spread(const double parts[EBM_SOBOL_SCRAMBLES])
+/* The standard error of the sum of parts, as if they were independent of each other. */
+static double spread(const double parts[EBM_SOBOL_PARTS])
 {
     double mean = 0.0, squares = 0.0;
-    for (uint32_t i = 0; i < EBM_SOBOL_SCRAMBLES; i++)
-        mean += parts[i] / EBM_SOBOL_SCRAMBLES;
-    for (uint32_t i = 0; i < EBM_SOBOL_SCRAMBLES; i++)
+    for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
+        mean += parts[i] / EBM_SOBOL_PARTS;
+    for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
         squares += (parts[i] - mean) * (parts[i] - mean);
-    return sqrt(squares * EBM_SOBOL_SCRAMBLES / (EBM_SOBOL_SCRAMBLES - 1.0));
+    return sqrt(squares * EBM_SOBOL_PARTS / (EBM_SOBOL_PARTS - 1.0));
 }
 
 /* Of the weighted mean of y (M), to first order. */
-static double scrambled_mean_error(const struct ebm_ctx *ctx, const float *y, double mean, double sum)
+static double spread_of_mean(const struct ebm_ctx *ctx, const float *y, double mean, double sum)
 {
-    double parts[EBM_SOBOL_SCRAMBLES] = {0};
-    for (uint32_t m = 0; m < ctx->M; m += EBM_SOBOL_SCRAMBLES)
-        for (uint32_t i = 0; i < EBM_SOBOL_SCRAMBLES; i++)
-            parts[i] += (double)ctx->w.p[m + i] * ((double)y[m + i] - mean);
+    double parts[EBM_SOBOL_PARTS] = {0};
+    uint32_t n = ctx->M / EBM_SOBOL_PARTS;
+    for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
+        for (uint32_t m = i * n; m < (i + 1) * n; m++)
+            parts[i] += (double)ctx->w.p[m] * ((double)y[m] - mean);
     return spread(parts) / sum;
 }
 
@@ -132,9 +133,9 @@ static double log_z_error(const struct ebm_ctx *ctx, const struct ebm_estimate_s
         double excess = ctx->M * weights->squares / (weights->sum * weights->sum) - 1.0;
         return ctx->M > 1 ? sqrt(fmax(excess, 0.0) / (ctx->M - 1.0)) : (double)NAN;
     }
-    double parts[EBM_SOBOL_SCRAMBLES] = {0};
+    double parts[EBM_SOBOL_PARTS] = {0};
     for (uint32_t m = 0; m < ctx->M; m++)
-        parts[m % EBM_SOBOL_SCRAMBLES] += (double)ctx->w.p[m];
+        parts[m / (ctx->M / EBM_SOBOL_PARTS)] += (double)ctx->w.p[m];
     return spread(parts) / weights->sum;
 }
 
@@ -151,8 +152,7 @@ static void answer_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spe
         if (out->variance != NULL)
             out->variance[d] = variance;
         if (out->mcse_mean != NULL)
-            out->mcse_mean[d] = spec->scheme == EBM_SCHEME_SOBOL ? scrambled_mean_error(ctx, y, mean, sum)
-                                                                 : sqrt(error);
+            out->mcse_mean[d] = spec->scheme == EBM_SCHEME_SOBOL ? spread_of_mean(ctx, y, mean, sum) : sqrt(error);
     }
     if (out->quantiles != NULL)
         ebm_quantile_weighted(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, y, ctx->w.p, ctx->M,
@@ -177,7 +177,7 @@ static void answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, co
 void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     struct weights weights;
-    EBM_ASSERT(spec->scheme != EBM_SCHEME_SOBOL || ctx->M % EBM_SOBOL_SCRAMBLES == 0);
+    EBM_ASSERT(spec->scheme != EBM_SCHEME_SOBOL || ctx->M % EBM_SOBOL_PARTS == 0);
     if (weigh(ctx, spec->smooth_weights, &weights))
         answer(ctx, spec, &weights, out);
     else

@@ -340,24 +340,19 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
     }
 }
 
-/* Dimension d of 16 samples from `first` on: two points of each scramble, which differ in the lowest bit of their
- * index. */
+/* Dimension d of 16 samples from `first` on, whose indices differ in the lowest four bits. */
 static inline void sobol_lanes(uint32_t *words, const struct ebm_sobol *set, uint32_t d, uint32_t first)
 {
-    uint32_t digits[EBM_LANES], shift[EBM_LANES], factor[EBM_LANES];
-    uint32_t even = 0, index = first / EBM_SOBOL_SCRAMBLES;
-    for (uint32_t bit = 1; index >> bit != 0; bit++)
-        even ^= index >> bit & 1u ? ebm_sobol_directions[d][bit] : 0u;
-    for (uint32_t l = 0; l < EBM_SOBOL_SCRAMBLES; l++) {
-        digits[l] = even;
-        digits[l + EBM_SOBOL_SCRAMBLES] = even ^ ebm_sobol_directions[d][0];
-        shift[l] = shift[l + EBM_SOBOL_SCRAMBLES] = set->shift[d][l];
-        factor[l] = factor[l + EBM_SOBOL_SCRAMBLES] = set->factor[d][l];
-    }
+    const uint16_t *v = ebm_sobol_directions[d];
+    uint32_t digits[EBM_LANES], high = 0;
+    for (uint32_t bit = 4; first >> bit != 0; bit++)
+        high ^= first >> bit & 1u ? v[bit] : 0u;
     for (uint32_t l = 0; l < EBM_LANES; l++)
-        words[l] = ebm_sobol_scramble(digits[l], shift[l], factor[l]);
+        digits[l] = high ^ (l & 1 ? v[0] : 0u) ^ (l & 2 ? v[1] : 0u) ^ (l & 4 ? v[2] : 0u) ^ (l & 8 ? v[3] : 0u);
+    for (uint32_t l = 0; l < EBM_LANES; l++)
+        words[l] = ebm_sobol_scramble(digits[l], set->shift[d], set->factor[d]);
 }
-_Static_assert(EBM_LANES == 2 * EBM_SOBOL_SCRAMBLES, "two points of each scramble");
+_Static_assert(EBM_LANES == 16, "four bits of an index");
 
 static void sobol_words(uint32_t *words, size_t word_stride, const struct ebm_sobol *set, uint32_t first, uint32_t L)
 {

@@ -1,4 +1,4 @@
-/* sobol.c - the keys of a row's scrambles, and points one by one. The fast way along lanes is in
+/* sobol.c - the keys of a row's scramble, and points one by one. The fast way along lanes is in
  * kernels_cpu_lanes.c. */
 #include "core/sobol.h"
 
@@ -7,15 +7,13 @@ void ebm_sobol_bind(struct ebm_sobol *set, uint64_t seed, uint32_t row, uint32_t
     EBM_ASSERT(dims <= EBM_SOBOL_DIMS);
     set->dims = dims;
     for (uint32_t d = 0; d < dims; d += 2) { /* four words of a block: two dimensions */
-        for (uint32_t s = 0; s < EBM_SOBOL_SCRAMBLES; s++) {
-            uint32_t words[4];
-            ebm_philox(seed, row, s, EBM_STREAM_SCRAMBLE, d / 2, words);
-            set->shift[d][s] = words[0];
-            set->factor[d][s] = words[1] | 1u;
-            if (d + 1 < dims) {
-                set->shift[d + 1][s] = words[2];
-                set->factor[d + 1][s] = words[3] | 1u;
-            }
+        uint32_t words[4];
+        ebm_philox(seed, row, 0, EBM_STREAM_SCRAMBLE, d / 2, words);
+        set->shift[d] = words[0];
+        set->factor[d] = words[1] | 1u;
+        if (d + 1 < dims) {
+            set->shift[d + 1] = words[2];
+            set->factor[d + 1] = words[3] | 1u;
         }
     }
 }
@@ -30,13 +28,12 @@ uint32_t ebm_sobol_digits(uint32_t d, uint32_t index)
 
 uint32_t ebm_sobol_word(const struct ebm_sobol *set, uint32_t d, uint32_t m)
 {
-    uint32_t s = m % EBM_SOBOL_SCRAMBLES;
-    return ebm_sobol_scramble(ebm_sobol_digits(d, m / EBM_SOBOL_SCRAMBLES), set->shift[d][s], set->factor[d][s]);
+    return ebm_sobol_scramble(ebm_sobol_digits(d, m), set->shift[d], set->factor[d]);
 }
 
 uint32_t ebm_sobol_count(uint32_t samples)
 {
-    uint32_t count = EBM_SOBOL_SCRAMBLES;
+    uint32_t count = EBM_SOBOL_PARTS;
     while (count < samples)
         count *= 2;
     return count;

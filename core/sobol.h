@@ -1,31 +1,34 @@
 /* sobol.h - scrambled Sobol points: draws that fill the unit cube evenly. Private to core, but for ebm_sobol_count.
  *
- * Sobol's sequence with direction numbers of Joe and Kuo (2008), in as many dimensions as a draw has words. Eight
- * independent scrambles of it are interleaved: sample m is point m / 8 of scramble m % 8. So the first samples of a
- * larger set are the smaller set, and the spread of the eight scrambles' estimates tells the error.
+ * Sobol's sequence with direction numbers of Joe and Kuo (2008), in as many dimensions as a draw has words. Sample m is
+ * point m: the first samples of a larger set are the smaller set. The scramble is Owen's (1995) nested one by a hash
+ * (Laine and Karras 2011; constants of N. Vegdahl 2021; Burley 2020): each binary digit of a coordinate is flipped as a
+ * hash of the digits before it says, keyed by two words of Philox of (seed, row, dimension). A point alone is uniform,
+ * so that averages are unbiased; 2^k points from a multiple of 2^k on keep the net property. Owen's, and not a linear
+ * scramble: it costs a few multiplications a coordinate and no matrix for each row.
  *
- * A scramble is Owen's (1995) nested one by a hash (Laine and Karras 2011; constants of N. Vegdahl 2021; Burley 2020):
- * each binary digit of a coordinate is flipped as a hash of the digits before it says, keyed by two words of Philox of
- * (seed, row, scramble, dimension). A point alone is uniform; 2^m points of a scramble keep the net property. Owen's,
- * and not a linear scramble: it costs a few multiplications a coordinate and no matrix for each row. */
+ * One scramble, and not eight of an eighth of the points each: those make 1.4 to 2.7 times the error (bench/draws.c).
+ * The error is told by the spread of the EBM_SOBOL_PARTS consecutive parts, each a net as well. They are spread around
+ * the whole more than independent sets would be, since they complement each other: so the error is rather over than
+ * understated. */
 #ifndef EBM_CORE_SOBOL_H
 #define EBM_CORE_SOBOL_H
 
 #include "core/limits.h"
 #include "core/rng.h"
 
-#define EBM_SOBOL_SCRAMBLES 8u
+#define EBM_SOBOL_PARTS 8u
 #define EBM_SOBOL_DIMS (LIMIT_TARGET_DIM + 1u) /* the component and the target's coordinates */
-#define EBM_SOBOL_BITS 16u                     /* points of a scramble: at most 2^16 */
+#define EBM_SOBOL_BITS 16u                     /* at most 2^16 points */
 
 /* Row d holds the direction numbers of dimension d, bits reversed: the first binary digit is bit 0. sobol_table.c. */
 extern const uint16_t ebm_sobol_directions[EBM_SOBOL_DIMS][EBM_SOBOL_BITS];
 
-/* The scrambles of one row. */
+/* The scramble of one row. */
 struct ebm_sobol {
     uint32_t dims;
-    uint32_t shift[EBM_SOBOL_DIMS][EBM_SOBOL_SCRAMBLES];  /* added to the reversed digits */
-    uint32_t factor[EBM_SOBOL_DIMS][EBM_SOBOL_SCRAMBLES]; /* odd, multiplied with them */
+    uint32_t shift[EBM_SOBOL_DIMS];  /* added to the reversed digits */
+    uint32_t factor[EBM_SOBOL_DIMS]; /* odd, multiplied with them */
 };
 
 /* Pure; any thread. dims at most EBM_SOBOL_DIMS. */
@@ -40,7 +43,7 @@ uint32_t ebm_sobol_word(const struct ebm_sobol *set, uint32_t d, uint32_t m);
 /* The number of samples that stands for `samples` (1 .. LIMIT_SAMPLES): the next of 8, 16, 32, ... */
 uint32_t ebm_sobol_count(uint32_t samples);
 
-/* x: reversed digits -> the word of one scramble. Inline: the kernels run it along lanes. */
+/* x: reversed digits -> the scrambled word. Inline: the kernels run it along lanes. */
 static inline uint32_t ebm_sobol_scramble(uint32_t x, uint32_t shift, uint32_t factor)
 {
     x ^= x * 0x3d20adeau;

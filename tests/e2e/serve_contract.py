@@ -41,7 +41,7 @@ def test_an_answer_has_the_documented_shape(binary):
         about = first["diagnostics"]
         assert set(about) == {"estimator", "num_samples", "ess", "ess_ratio", "max_weight", "mcse_mean", "pareto_k", "reliable",
                               "reason"}
-        assert about["estimator"] == "importance" and about["num_samples"] == 512  # whole scrambles of Sobol points
+        assert about["estimator"] == "importance" and about["num_samples"] == 512  # a power of two of Sobol points
         assert abs(about["ess_ratio"] - about["ess"] / 512) < 1e-6
         assert first != second, "rows share their draws"
 

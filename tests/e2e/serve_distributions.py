@@ -61,7 +61,7 @@ def check_density(server):
         for f, p in zip(row["unnormalized_log_prob"][::97], row["log_prob"][::97]):
             assert abs(f - row["log_normalizer"] - p) < 1e-4 * max(1, abs(p)), (f, row["log_normalizer"], p)
     worst("|mass - 1| of the density", off, 0.01)
-    worst("log mass in its standard errors", unsaid, 9)  # of eight scrambles: Student-t with 7 degrees of freedom
+    worst("log mass in its standard errors", unsaid, 9)  # of eight parts: Student-t with 7 degrees of freedom
     return rows
 
 

@@ -139,7 +139,7 @@ Test(importance, converges_to_the_exact_answer)
     static const char *const names[] = {"independent", "sobol", "defended"};
     static struct logistic l;
     for (uint32_t D = 1; D <= MOST_D; D++) {
-        start(&l, ebm_device_cpu(), D, 0.5, 16384);
+        start(&l, ebm_device_cpu(), D, 0.6, 16384);
         for (uint32_t i = 0; i < EBM_COUNT_OF(specs); i++) {
             struct errors few = errors_of(&l, specs[i], 1024), many = errors_of(&l, specs[i], 16384);
             say(names[i], D, 1024, few);
@@ -160,25 +160,26 @@ Test(importance, errors_are_what_it_says)
     for (uint32_t D = 1; D <= 2; D++) {
         start(&l, ebm_device_cpu(), D, 0.5, 512);
         for (uint32_t i = 0; i < 2; i++) {
-            struct errors e = errors_of(&l, i ? &sobol : &independent, 512);
-            say(i ? "sobol" : "independent", D, 512, e);
-            cr_assert(e.said_mean / e.mean > 0.7 && e.said_mean / e.mean < 1.4);
-            cr_assert(e.said_log_z / e.log_z > 0.7 && e.said_log_z / e.log_z < 1.4);
+            struct errors e = errors_of(&l, i ? &defended : &independent, 512);
+            say(i ? "defended" : "independent", D, 512, e);
+            double most = i ? 6.0 : 1.4; /* Sobol points do better than their parts tell */
+            cr_assert(e.said_mean / e.mean > 0.7 && e.said_mean / e.mean < most);
+            cr_assert(e.said_log_z / e.log_z > 0.7 && e.said_log_z / e.log_z < most);
         }
         stop(&l);
     }
 }
 
-Test(importance, a_quarter_of_the_draws_suffices_by_sobol)
+Test(importance, an_eighth_of_the_draws_suffices_by_sobol)
 {
     static struct logistic l;
     for (uint32_t D = 1; D <= MOST_D; D++) {
         start(&l, ebm_device_cpu(), D, 0.5, 1024);
-        struct errors all = errors_of(&l, &independent, 1024), quarter = errors_of(&l, &defended, 256);
+        struct errors all = errors_of(&l, &independent, 1024), eighth = errors_of(&l, &defended, 128);
         say("independent", D, 1024, all);
-        say("defended", D, 256, quarter);
-        cr_assert_lt(quarter.mean, all.mean);
-        cr_assert_lt(quarter.log_z, all.log_z);
+        say("defended", D, 128, eighth);
+        cr_assert_lt(eighth.mean, all.mean);
+        cr_assert_lt(eighth.log_z, all.log_z);
         stop(&l);
     }
 }
