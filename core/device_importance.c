@@ -7,7 +7,7 @@
  *
  * With a target_ess, draw and weigh are repeated with twice the draws, of which the first half are those that are
  * there, until the effective samples suffice. Errors of independent draws are the usual ones; those of Sobol points
- * come from the spread of the scrambles' estimates: sample m belongs to scramble m % EBM_SOBOL_PARTS. */
+ * come from the spread of EBM_SOBOL_PARTS parts of consecutive points (sobol.h). */
 #include <math.h>
 
 #include "core/device_internal.h"
