@@ -2,7 +2,7 @@
  *
  *   w -> cutoff: the largest weight that is not of the tail -> excesses over it, ascending -> k, sigma
  *
- * Sums of logarithms are logarithms of products, a few factors each: a fit takes 4000 factors at 1024 draws. */
+ * Sums of logarithms are logarithms of products: a fit takes 4000 factors at 1024 draws, and 100 logarithms. */
 #include "core/psis.h"
 
 #include <math.h>
@@ -13,27 +13,32 @@
 #define PRIOR_SCALE 3.0  /* Zhang and Stephens' prior: in quartiles of the excesses */
 #define PRIOR_COUNT 10.0 /* observations of shape 1/2 that the prior on k stands for */
 #define PRIOR_SHAPE 0.5
-#define FACTORS 6u                /* of a product: excesses differ by 1e45 at most */
+#define MOST_FACTORS 64u          /* of a product: none is below 1e-3, so that it stays a normal number */
 #define MAX_TAIL (3u * 256u + 1u) /* 3 sqrt(LIMIT_SAMPLES), rounded up */
 #define MAX_GRID (30u + 28u)      /* 30 + sqrt(MAX_TAIL) */
 
 #define DIGIT_BITS 8
 #define DIGITS (1u << DIGIT_BITS)
 
-/* The weight with exactly `above` before it in descending order, as bits: of positive floats these order alike. */
-static uint32_t select_bits(const float *w, uint32_t n, uint32_t above)
+/* The weight with exactly `above` before it in descending order, as bits: of positive floats these order alike. Digit
+ * by digit; `left` (n) holds those that may still be it. */
+static uint32_t select_bits(const float *w, uint32_t n, uint32_t above, uint32_t *left)
 {
     uint32_t found = 0;
+    memcpy(left, w, n * sizeof *left);
     for (int shift = 32 - DIGIT_BITS; shift >= 0; shift -= DIGIT_BITS) {
-        uint32_t counts[DIGITS] = {0}, digit = DIGITS - 1;
-        uint64_t prefix = (uint64_t)found >> (shift + DIGIT_BITS);
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t bits = vec_to_bits(w[i]);
-            counts[bits >> shift & (DIGITS - 1)] += (uint64_t)bits >> (shift + DIGIT_BITS) == prefix;
-        }
+        uint32_t counts[DIGITS] = {0}, digit = DIGITS - 1, kept = 0;
+        for (uint32_t i = 0; i < n; i++)
+            counts[left[i] >> shift & (DIGITS - 1)]++;
         for (; counts[digit] <= above; digit--)
             above -= counts[digit];
         found |= digit << shift;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t bits = left[i];
+            left[kept] = bits;
+            kept += (bits >> shift & (DIGITS - 1)) == digit;
+        }
+        n = kept;
     }
     return found;
 }
@@ -53,13 +58,21 @@ static void sort(uint64_t *pairs, uint32_t n)
     }
 }
 
-/* means (n_b): for each b the mean over x (n) of log(1 - b x), every factor > 0 */
+/* So many factors 1 - b x that their product is finite, whichever they are; b[0] makes the largest. */
+static uint32_t factors_of(double b, double largest_x)
+{
+    double most = 700.0 / log(fmax(1.0 - b * largest_x, 2.0));
+    return most < MOST_FACTORS ? (uint32_t)most : MOST_FACTORS;
+}
+
+/* means (n_b): for each b the mean over x (n), ascending, of log(1 - b x), every factor > 0 */
 static void mean_logs(double *means, const double *b, uint32_t n_b, const double *x, uint32_t n)
 {
     double product[MAX_GRID];
+    uint32_t factors = factors_of(b[0], x[n - 1]);
     memset(means, 0, n_b * sizeof *means);
-    for (uint32_t i = 0; i < n; i += FACTORS) {
-        uint32_t end = n - i < FACTORS ? n : i + FACTORS;
+    for (uint32_t i = 0; i < n; i += factors) {
+        uint32_t end = n - i < factors ? n : i + factors;
         for (uint32_t j = 0; j < n_b; j++)
             product[j] = 1.0;
         for (uint32_t f = i; f < end; f++)
@@ -115,7 +128,9 @@ double ebm_psis(float *w, uint32_t n, bool smooth, struct ebm_sort_scratch scrat
 {
     if (n < EBM_PSIS_MIN_DRAWS)
         return (double)NAN;
-    uint32_t cutoff_bits = select_bits(w, n, (uint32_t)ceil(fmin(n / 5.0, 3.0 * sqrt(n)))), n_tail = 0;
+    uint32_t cutoff_bits = select_bits(w, n, (uint32_t)ceil(fmin(n / 5.0, 3.0 * sqrt(n))),
+                                       (uint32_t *)(void *)scratch.other),
+             n_tail = 0;
     for (uint32_t i = 0; i < n; i++)
         if (vec_to_bits(w[i]) > cutoff_bits)
             scratch.pairs[n_tail++] = (uint64_t)vec_to_bits(w[i]) << 32 | i;

@@ -7,10 +7,10 @@
  * so that averages are unbiased; 2^k points from a multiple of 2^k on keep the net property. Owen's, and not a linear
  * scramble: it costs a few multiplications a coordinate and no matrix for each row.
  *
- * One scramble, and not eight of an eighth of the points each: those make 1.4 to 2.7 times the error (bench/draws.c).
- * The error is told by the spread of the EBM_SOBOL_PARTS consecutive parts, each a net as well. They are spread around
- * the whole more than independent sets would be, since they complement each other: so the error is rather over than
- * understated. */
+ * One scramble, and not eight of an eighth of the points each: those made 1.4 to 2.5 times the error at D = 1 to 3
+ * (bench/draws.c). The error is told by the spread of the EBM_SOBOL_PARTS consecutive parts, each a net as well. They
+ * are spread around the whole more than independent sets would be, since they complement each other: so the error is
+ * rather over than understated. */
 #ifndef EBM_CORE_SOBOL_H
 #define EBM_CORE_SOBOL_H
 
