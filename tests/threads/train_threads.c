@@ -26,8 +26,19 @@ static const char model_text[] =
     " \"weight_net\": " NET(LINEAR("2", "identity")) "}}";
 /* clang-format on */
 
-static const struct method_phase phase = {
-    .word = "", .trains = {true, true, true, true}, .loss = {.loss = EBM_LOSS_NCE_KL, .samples = 40}};
+static const float widths[] = {0.2f, 1.0f};
+
+#define PHASE(...)                                                                                                     \
+    {                                                                                                                  \
+        .word = "", .trains = {true, true, true, true}, .loss = {.samples = 40, __VA_ARGS__ }                          \
+    }
+static const struct method_phase phases[] = {
+    PHASE(.loss = EBM_LOSS_NCE_KL),
+    PHASE(.loss = EBM_LOSS_NCE_PLUS, .n_sigmas = 2, .sigmas = widths, .beta = 0.5, .proposal_beside = true),
+    PHASE(.loss = EBM_LOSS_ML_MCMC, .langevin_steps = 3, .langevin_step = widths),
+    PHASE(.loss = EBM_LOSS_SM),
+    PHASE(.loss = EBM_LOSS_DSM, .n_sigmas = 1, .sigmas = widths),
+};
 
 static void fail(const char *what)
 {
@@ -44,7 +55,8 @@ static float number(uint32_t row, uint32_t column)
 }
 
 /* Trains on n_threads and leaves the parameters and the losses of all rows. */
-static void train(const struct ebm_config *config, uint32_t n_threads, float *ret_params, double *ret_losses)
+static void train(const struct ebm_config *config, const struct method_phase *phase, uint32_t n_threads,
+                  float *ret_params, double *ret_losses)
 {
     const struct ebm_device_ops *ops = ebm_device_cpu();
     const struct ebm_net_desc *net = &config->net;
@@ -69,7 +81,7 @@ static void train(const struct ebm_config *config, uint32_t n_threads, float *re
         uint32_t first = i % 3 * BATCH, B = ROWS - first < BATCH ? ROWS - first : BATCH;
         struct step_batch batch = {
             .B = B, .x = x + (size_t)first * 2, .y = y + first, .rows = rows + first, .losses = ret_losses + first};
-        if (step_run(&step, &phase, &batch) != EBM_OK)
+        if (step_run(&step, phase, &batch) != EBM_OK)
             fail("step_run");
     }
     if (ops->params_read(plan, EBM_TRAIN_PARAMS, ret_params) != EBM_OK)
@@ -78,7 +90,7 @@ static void train(const struct ebm_config *config, uint32_t n_threads, float *re
     (void)ops->plan_unref(plan);
 }
 
-static void compare_threads(const struct ebm_config *config)
+static void compare_threads(const struct ebm_config *config, const struct method_phase *phase)
 {
     static const uint32_t threads[] = {1, 2, 3, 8};
     size_t P = config->net.n_params;
@@ -86,16 +98,16 @@ static void compare_threads(const struct ebm_config *config)
     double first_losses[ROWS], other_losses[ROWS];
     if (first == NULL || other == NULL || initial == NULL)
         fail("no memory");
-    train(config, 1, first, first_losses);
+    train(config, phase, 1, first, first_losses);
     train_initialize(&config->net, 1, initial);
     if (memcmp(first, initial, P * sizeof *first) == 0)
         fail("training changes nothing");
     for (size_t i = 0; i < EBM_COUNT_OF(threads); i++) {
-        train(config, threads[i], other, other_losses);
+        train(config, phase, threads[i], other, other_losses);
         bool same = memcmp(first, other, P * sizeof *first) == 0 &&
                     memcmp(first_losses, other_losses, sizeof first_losses) == 0;
-        (void)printf("%u threads: loss of the last row %.17g, first weight %.9g\n", threads[i], other_losses[ROWS - 1],
-                     (double)other[0]);
+        (void)printf("loss %d, %u threads: loss of the last row %.17g, first weight %.9g\n", (int)phase->loss.loss,
+                     threads[i], other_losses[ROWS - 1], (double)other[0]);
         if (!same)
             fail("other bytes than on one thread");
     }
@@ -144,7 +156,8 @@ int main(void)
     struct ebm_error error;
     if (ebm_config_parse(model_text, sizeof model_text - 1, &as_in_training, &config, &error) != EBM_OK)
         fail(error.text);
-    compare_threads(config);
+    for (size_t i = 0; i < EBM_COUNT_OF(phases); i++)
+        compare_threads(config, &phases[i]);
     many_rounds(config);
     (void)ebm_config_free(config);
     (void)printf("ok\n");
