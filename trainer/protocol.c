@@ -55,17 +55,47 @@ struct job {
     _Atomic bool failed;
 };
 
-/* f at n standardised targets, of row b of the last features. */
-static enum ebm_status energies(const struct score_spec *spec, struct ebm_ctx *ctx, uint32_t b, const float *targets,
-                                uint32_t n, float *ret_f)
+/* f of an ensemble is normalised member by member, which takes more than f on a grid. */
+static enum ebm_status ensemble_energies(const struct score_spec *spec, struct ebm_ctx *ctx, const float *x,
+                                         const float *targets, uint32_t n, float *ret_f)
+{
+    const struct ebm_estimate_spec how = {.estimator = score_estimator(&spec->config->net)};
+    struct ebm_estimate estimate = {.status = EBM_OK};
+    EBM_AUTO(ebm_freep) float *log_q = calloc(n, sizeof *log_q);
+    if (log_q == NULL)
+        return EBM_NO_MEMORY;
+    const struct ebm_task task = {.row = {.samples = 1},
+                                  .spec = &how,
+                                  .out = &estimate,
+                                  .n_y = n,
+                                  .h_y = targets,
+                                  .h_f = ret_f,
+                                  .h_log_q = log_q};
+    enum ebm_status status = spec->ops->predict(ctx, spec->plan, x, &task, 1);
+    if (status == EBM_OK)
+        status = spec->ops->sync(ctx);
+    return status == EBM_OK ? estimate.status : status;
+}
+
+/* A row of a block: its place among the last features, and its input, standardised. */
+struct place {
+    uint32_t b;
+    const float *x;
+};
+
+/* f at n standardised targets. */
+static enum ebm_status energies(const struct score_spec *spec, struct ebm_ctx *ctx, const struct place *at,
+                                const float *targets, uint32_t n, float *ret_f)
 {
     struct ebm_row row = {.samples = n};
     bool by_energy = spec->config->net.has_energy;
-    enum ebm_status status = spec->ops->propose(ctx, b, &row, targets);
+    if (by_energy && spec->config->net.members > 1)
+        return ensemble_energies(spec, ctx, at->x, targets, n, ret_f);
+    enum ebm_status status = spec->ops->propose(ctx, at->b, &row, targets);
     if (status == EBM_OK && by_energy)
         status = spec->ops->score(ctx, false);
     if (status == EBM_OK)
-        status = spec->ops->fetch(ctx, by_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, b, ret_f);
+        status = spec->ops->fetch(ctx, by_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, at->b, ret_f);
     return status == EBM_OK ? spec->ops->sync(ctx) : status;
 }
 
@@ -87,25 +117,27 @@ static double divergence(const struct job *job, double x, const float *f)
     return kl;
 }
 
-static enum ebm_status row_nll(const struct job *job, struct ebm_ctx *ctx, uint32_t b, uint32_t i, const float *f)
+static enum ebm_status row_nll(const struct job *job, struct ebm_ctx *ctx, const struct place *place, uint32_t i,
+                               const float *f)
 {
     float points[SCORE_TARGETS], at[SCORE_TARGETS];
     double step = (job->grid->upper - job->grid->lower) / (job->grid->points - 1.0);
     double log_z = score_log_mean_exp(f, job->grid->points) + log(job->grid->points * step);
     uint32_t n = score_points(job->spec, &job->y[i], points);
-    enum ebm_status status = energies(job->spec, ctx, b, points, n, at);
+    enum ebm_status status = energies(job->spec, ctx, place, points, n, at);
     if (status == EBM_OK)
         job->out[i] = log_z - score_log_mean_exp(at, n);
     return status;
 }
 
-static enum ebm_status run_row(const struct job *job, struct ebm_ctx *ctx, uint32_t b, uint32_t i, float *f)
+static enum ebm_status run_row(const struct job *job, struct ebm_ctx *ctx, const struct place *place, uint32_t i,
+                               float *f)
 {
-    enum ebm_status status = energies(job->spec, ctx, b, job->targets, job->grid->points, f);
+    enum ebm_status status = energies(job->spec, ctx, place, job->targets, job->grid->points, f);
     if (status != EBM_OK)
         return status;
     if (job->set == NULL)
-        return row_nll(job, ctx, b, i, f);
+        return row_nll(job, ctx, place, i, f);
     job->out[i] = divergence(job, (double)(float)job->x[i], f);
     return EBM_OK;
 }
@@ -124,7 +156,7 @@ static void run_block(void *user, uint32_t task, struct ebm_ctx *ctx)
     if (status == EBM_OK)
         status = job->spec->ops->features(ctx, job->spec->plan, x, B);
     for (uint32_t b = 0; status == EBM_OK && b < B; b++)
-        status = run_row(job, ctx, b, first + b, f);
+        status = run_row(job, ctx, &(struct place){b, x + b * X}, first + b, f);
     if (status != EBM_OK)
         atomic_store(&job->failed, true);
 }

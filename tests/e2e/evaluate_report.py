@@ -218,8 +218,22 @@ def protocols(words):
     check("a refused page is not written", not os.path.exists(path("x.html")))
 
 
+def ensemble():
+    """Members are normalised one by one: on a grid and by integration the NLL is the same."""
+    run("train", "--config", os.path.join(ROOT, "examples", "toy1", "config.json"), "--data", path("train.csv"), "--set",
+        "training.samples=32", "--set", "training.epochs=10", "--set", "data.validation=0.1", "--set", "model.members=2",
+        "--set", 'model.target={"lower": [-2], "upper": [2.5]}', "--output", path("members"))
+    words = ("evaluate", "--model", "members/model.safetensors", "--data", "test.csv")
+    run(*words, "--output", "members.json", "--report", "members.html")
+    run(*words, "--grid", "-2,2.5,4001", "--output", "members.grid.json")
+    plain, grid = json.loads(read("members.json"))["nll"], json.loads(read("members.grid.json"))["nll"]
+    check("an ensemble by integration and on a grid", abs(plain - grid) < 2e-3, (plain, grid))
+    look("members.html")
+
+
 words = scalar()
 figures(words)
+ensemble()
 several_targets()
 protocols(words)
 shutil.rmtree(work)
