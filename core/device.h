@@ -97,7 +97,7 @@ struct ebm_estimate {
     double acceptance; /* share of Langevin steps that were accepted */
     uint32_t pieces;   /* of exact: pieces of f; of quadrature: panels */
     bool proper;       /* false: only the recorded support makes the integral finite */
-    double support[2]; /* of exact and quadrature: the ends of what was integrated, maybe infinite */
+    double support[2]; /* D = 1: where the density lives; of exact and quadrature what was integrated. Maybe infinite */
     enum ebm_estimator used;
     float *draws;       /* (n_draws, D) fair, (M, D) weighted */
     float *log_weights; /* (M), normalised; of weighted draws */

@@ -334,8 +334,9 @@ void ebm_estimate_begin(const struct ebm_ctx *ctx, const struct ebm_estimate_spe
     out->n_intervals = out->samples = out->pieces = 0;
     out->log_z = out->log_z_std_error = out->ess = out->max_weight = 0.0;
     out->pareto_k = (double)NAN;
-    out->support[0] = -INFINITY;
-    out->support[1] = INFINITY;
+    bool is_line = plan->net.D > 1 || plan->support[0].kind == EBM_SUPPORT_REAL;
+    out->support[0] = is_line ? -INFINITY : plan->support[0].lower;
+    out->support[1] = is_line ? INFINITY : plan->support[0].upper;
     for (uint32_t d = 0; out->mcse_mean != NULL && d < plan->net.D; d++)
         out->mcse_mean[d] = 0.0;
 }

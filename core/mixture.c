@@ -199,6 +199,11 @@ bool ebm_mixture_defend(struct ebm_mixture *q, float *space, float *raw, const f
     for (uint32_t d = 0; d < D; d++) {
         double center, variance;
         moments(mean, log_variance, log_weight, d, K, &center, &variance);
+        if (support != NULL && support[d].kind != EBM_SUPPORT_REAL) { /* about uniform over what there is */
+            double width = (support[d].upper - support[d].lower) / EBM_DEFENSIVE_WIDTH;
+            center = 0.5 * (support[d].lower + support[d].upper);
+            variance = width * width;
+        }
         memcpy(means + d * wider, mean + d * K, K * sizeof *means);
         memcpy(log_variances + d * wider, log_variance + d * K, K * sizeof *log_variances);
         means[d * wider + K] = (float)center;

@@ -8,11 +8,12 @@ import json
 import math
 import os
 import random
+import struct
 import subprocess
 import sys
 import tempfile
 
-from harness import SLOW, Repository, run_all, serving
+from harness import GOLDEN, SLOW, Repository, run_all, serving
 
 TRAINER = os.path.abspath(sys.argv[2])
 WORK = tempfile.mkdtemp(prefix="ebm-support-")
@@ -152,6 +153,48 @@ def test_rows_beyond_the_bounds_are_refused(_):
     assert "data row 3" in told and "'y' is 1.5" in told and "0 to 1" in told, told
     told = run("evaluate", "--model", trained("share", "mdn_nll"), "--data", path("beyond.csv"), expect=1).stderr
     assert "data row 3" in told and "1.5" in told, told
+
+
+def tensors_of(file):
+    """name -> (shape, numbers), and the metadata"""
+    with open(file, "rb") as source:
+        data = source.read()
+    length = struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8:8 + length]), data[8 + length:]
+    metadata, tensors = header.pop("__metadata__"), {}
+    for name, entry in header.items():
+        first, end = entry["data_offsets"]
+        letter, size = {"F32": ("f", 4), "F64": ("d", 8)}[entry["dtype"]]
+        tensors[name] = (entry["shape"], struct.unpack(f"<{(end - first) // size}{letter}", body[first:end]))
+    return tensors, metadata
+
+
+def write_tensors(file, tensors, metadata):
+    header, blobs, at = {"__metadata__": metadata}, [], 0
+    for name, (shape, numbers) in tensors.items():
+        blobs.append(struct.pack(f"<{len(numbers)}f", *numbers))
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(blobs[-1])]}
+        at += len(blobs[-1])
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(file, "wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def test_parity_values_of_bounded_and_periodic_models(_):
+    """Those of another program: the golden case's own."""
+    folder = os.path.join(GOLDEN, "periodic_2d")
+    model, metadata = tensors_of(os.path.join(folder, "model.safetensors"))
+    expected, _ = tensors_of(os.path.join(folder, "expected.safetensors"))
+    for parity, name in (("x", "x"), ("y", "y_samples"), ("f", "f_samples"), ("log_q", "log_q_samples")):
+        model["parity." + parity] = expected[name]
+    write_tensors(path("parity.safetensors"), model, metadata)
+    run("inspect", path("parity.safetensors"))
+    shape, numbers = model["parity.log_q"]
+    model["parity.log_q"] = (shape, [numbers[0] + 0.01, *numbers[1:]])
+    write_tensors(path("wrong.safetensors"), model, metadata)
+    told = run("inspect", path("wrong.safetensors"), expect=1).stderr
+    assert "parity.log_q" in told and "row 0, target 0" in told, told
 
 
 def test_what_is_served_stays_inside(binary):
