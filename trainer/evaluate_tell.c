@@ -20,13 +20,16 @@
 #define TOLD_TARGETS 8u /* that get their table */
 #define TOLD_WORST 3u
 
-static const char *const verdicts[] = {
-    [FIGURES_CALIBRATED] = "calibrated, as far as these rows can tell",
-    [FIGURES_NARROW] = "too sure: its intervals hold fewer targets than they promise",
-    [FIGURES_WIDE] = "too unsure: its intervals hold more targets than they promise",
-    [FIGURES_HIGH] = "predicts too high: targets lie low in its distributions",
-    [FIGURES_LOW] = "predicts too low: targets lie high in its distributions",
-    [FIGURES_SHAPE] = "its distributions have another shape than the targets': look at the histogram of --report",
+/* Between both parts stands how much. */
+static const struct {
+    const char *before, *text;
+} verdicts[] = {
+    [FIGURES_CALIBRATED] = {"", "calibrated, as far as these rows can tell"},
+    [FIGURES_NARROW] = {"", "too sure: its intervals hold fewer targets than they promise"},
+    [FIGURES_WIDE] = {"", "too unsure: its intervals hold more targets than they promise"},
+    [FIGURES_HIGH] = {"predicts ", "too high: targets lie low in its distributions"},
+    [FIGURES_LOW] = {"predicts ", "too low: targets lie high in its distributions"},
+    [FIGURES_SHAPE] = {"", "another shape than the targets have: look at the histogram of --report"},
 };
 
 static void put_numbers(struct ebm_buf *text, const char *word, const double *values)
@@ -63,8 +66,8 @@ static void put_target(const struct evaluation *e, uint32_t d, struct ebm_buf *t
     put_shares(text, "by chance +-", chance);
     put_numbers(text, "mean width", t->mean_width);
     put_numbers(text, "without x", t->own_width);
-    (void)ebm_buf_printf(text, "  %s%s (PIT: KS %.3f, by chance below %.3f)\n",
-                         figures_is_slight(t) ? "slightly: " : "", verdicts[t->verdict], t->ks,
+    (void)ebm_buf_printf(text, "  %s%s%s (PIT: KS %.3f, by chance below %.3f)\n", verdicts[t->verdict].before,
+                         figures_is_slight(t) ? "slightly " : "", verdicts[t->verdict].text, t->ks,
                          figures_ks_usual(e->figures->n));
 }
 

@@ -171,6 +171,23 @@ void page_spread(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
 
 /* ---- sharpness ---- */
 
+#define LINE_PIXELS 14.0 /* of a text */
+
+/* Names left of both lines' first points, moved apart where they would cover each other. */
+static void put_two_labels(const struct plot *plot, double own, double model)
+{
+    double middle = 0.5 * (own + model), gap = plot_y(plot, model) - plot_y(plot, own);
+    double half = 0.5 * LINE_PIXELS * (plot->y_upper - plot->y_lower) /
+                  (plot_y(plot, plot->y_lower) - plot_y(plot, plot->y_upper));
+    double side = own >= model ? 1.0 : -1.0;
+    if (fabs(gap) < LINE_PIXELS) {
+        own = middle + side * half;
+        model = middle - side * half;
+    }
+    plot_label(plot, score_levels[0] - 0.015, own, "end", "no inputs");
+    plot_label(plot, score_levels[0] - 0.015, model, "end", "model");
+}
+
 void page_sharpness(const struct evaluation *e, uint32_t d, struct ebm_buf *html)
 {
     const struct figures_target *t = &e->figures->targets[d];
@@ -200,8 +217,7 @@ void page_sharpness(const struct evaluation *e, uint32_t d, struct ebm_buf *html
     plot_dots(&plot, "dot other", score_levels, t->own_width, SCORE_LEVELS);
     plot_line(&plot, "line", score_levels, t->mean_width, SCORE_LEVELS);
     plot_dots(&plot, "dot", score_levels, t->mean_width, SCORE_LEVELS);
-    plot_label(&plot, score_levels[0] - 0.012, t->own_width[0], "end", "no inputs");
-    plot_label(&plot, score_levels[0] - 0.012, t->mean_width[0], "end", "model");
+    put_two_labels(&plot, t->own_width[0], t->mean_width[0]);
     plot_end(&plot);
     (void)ebm_buf_text(html, "<div class=\"scroll\"><table><thead><tr><th>interval</th><th>holds</th><th>by chance "
                              "&#177;</th><th>mean width</th><th>without inputs</th></tr></thead><tbody>\n");
