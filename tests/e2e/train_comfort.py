@@ -103,12 +103,12 @@ def true_values():
 
 def next_commands():
     """What is printed can be pasted: into a shell, from where the training ran."""
-    told = run(*training("--output", "a run", "--set", "training.epochs=2")).stdout.splitlines()
+    told = run(*training("--output", "a run")).stdout.splitlines()
     longer = [line for line in told if " train " in line]
-    check("a best epoch among the last ones: train longer", longer and "best epoch, 2 of 2" in told[told.index(longer[0]) - 1], longer)
+    check("a best epoch among the last ones: train longer", longer and "best epoch, 8 of 8" in told[told.index(longer[0]) - 1], longer)
     if longer:
         done = subprocess.run(["sh", "-c", longer[0] + " --dry-run"], capture_output=True, text=True, cwd=work, timeout=60)
-        check("with a command that works", done.returncode == 0 and "epochs 2 to 4" in done.stdout and "a run-4-epochs" in
+        check("with a command that works", done.returncode == 0 and "epochs 2 to 16" in done.stdout and "a run-16-epochs" in
               done.stdout, done.stderr or longer[0])
     commands = told[told.index("next:") + 1:]
     check("then evaluate, publish, serve", [line.split()[1] for line in commands] == ["evaluate", "publish", "--model-repository"],
@@ -181,7 +181,8 @@ def seeds():
                                                                             encoding="utf-8") as two:
         check("all hold out the same rows", [line for line in one if line.startswith("target")] ==
               [line for line in two if line.startswith("target")])
-    best = min((min(logged(f"many/seed-{seed}", "validation_nll")[1:]), seed) for seed in (0, 1, 2, 7))
+    best = min((min(nll for nll in logged(f"many/seed-{seed}", "validation_nll")[1:] if nll is not None), seed)
+               for seed in (0, 1, 2, 7))  # null: the density has no integral yet
     check("the best one has the lowest validation NLL", f"seed {best[1]}: " in told, best)
     run(*training("--seeds", "3,4", "--output", path("shown"), "--publish", path("repository/toy1")))
     check("--publish publishes the best one", os.path.exists(path("repository/toy1/1/model.safetensors")))
@@ -213,10 +214,11 @@ def seeds_through_signal():
 
 
 def figures():
+    """By draws: after so few epochs the density has tails far beyond the data, which integration takes in."""
     told = run("evaluate", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--num-samples", "2048",
-               "--threads", "1", "--output", path("f.json")).stdout
+               "--estimator", "importance", "--threads", "1", "--output", path("f.json")).stdout
     run("evaluate", "--model", path("given/model.safetensors"), "--data", path("toy1.csv"), "--num-samples", "2048",
-        "--threads", "3", "--output", path("f3.json"))
+        "--estimator", "importance", "--threads", "3", "--output", path("f3.json"))
     with open(path("f.json"), encoding="utf-8") as one, open(path("f3.json"), encoding="utf-8") as three:
         found, again = json.load(one), json.load(three)
     target = found["targets"][0]
