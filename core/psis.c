@@ -89,7 +89,7 @@ static void mean_logs(double *means, const double *b, uint32_t n_b, const double
  * ascending. */
 static double fit(const double *x, uint32_t n, double *ret_sigma)
 {
-    double b[MAX_GRID], k[MAX_GRID], fitness[MAX_GRID], best = -INFINITY, sum = 0.0, mean_b = 0.0, shape;
+    double b[MAX_GRID] = {0}, k[MAX_GRID], fitness[MAX_GRID], best = -INFINITY, sum = 0.0, mean_b = 0.0, shape;
     uint32_t grid = 30 + (uint32_t)sqrt(n), quartile = (uint32_t)(n / 4.0 + 0.5) - 1;
     for (uint32_t j = 0; j < grid; j++)
         b[j] = 1.0 / x[n - 1] + (1.0 - sqrt(grid / (j + 0.5))) / (PRIOR_SCALE * x[quartile]);

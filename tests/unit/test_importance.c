@@ -340,3 +340,27 @@ Test(importance, an_unwanted_row_stops_between_tiles)
     cr_assert_eq(a.out.status, EBM_CANCELLED);
     stop(&l);
 }
+
+/* Quadrature knows nothing of the proposal: its draws, truncated or wrapped, and the wide component with them. */
+Test(importance, agrees_with_quadrature_within_bounds_and_on_a_circle)
+{
+    static const struct ebm_estimate_spec by_quadrature = {.estimator = EBM_ESTIMATE_QUADRATURE};
+    static struct ebm_support supports[] = {{EBM_SUPPORT_BOUNDED, -0.4, 0.9}, {EBM_SUPPORT_PERIODIC, -1.0, 1.0}};
+    for (uint32_t i = 0; i < EBM_COUNT_OF(supports); i++) {
+        static struct logistic l;
+        struct answer drawn, exact;
+        start(&l, ebm_device_cpu(), 1, 0.5, 8192);
+        l.net.support = &supports[i];
+        l.plan = l.ops->plan_unref(l.plan);
+        cr_assert_eq(l.ops->plan_new(&l.net, l.params, 0, &l.plan, NULL), EBM_OK);
+        cr_assert_eq(l.ops->ctx_prepare(l.ctx, l.plan, NULL), EBM_OK);
+        ask(&l, &drawn, &defended, 3, 8192);
+        ask(&l, &exact, &by_quadrature, 3, 1);
+        cr_log_info("log Z %.6f, %.6f; mean %.6f, %.6f; ess %.0f\n", drawn.out.log_z, exact.out.log_z, drawn.mean[0],
+                    exact.mean[0], drawn.out.ess);
+        cr_assert_float_eq(drawn.out.log_z, exact.out.log_z, 2e-3);
+        if (i == 0)
+            cr_assert_float_eq(drawn.mean[0], exact.mean[0], 2e-3);
+        stop(&l);
+    }
+}
