@@ -47,7 +47,7 @@ enum ebm_draw_scheme { EBM_SCHEME_INDEPENDENT, EBM_SCHEME_SOBOL };
 enum ebm_draws { EBM_DRAWS_NONE, EBM_DRAWS_FAIR, EBM_DRAWS_WEIGHTED };
 
 #define EBM_MAX_PROBABILITIES (LIMIT_QUANTILES + 3u) /* quantiles, the median, two ends of an interval */
-#define EBM_MAX_INTERVALS 32u                        /* of one highest-density region */
+#define EBM_MAX_INTERVALS LIMIT_INTERVALS            /* of one highest-density region */
 
 /* Moves of targets on f(x, .), each target by itself, one forward and one backward pass in y a step. Bounded targets
  * stay inside, periodic ones are wrapped. Borrows the lengths until the call returns. */
@@ -63,13 +63,15 @@ struct ebm_estimate_spec {
     uint32_t n_probabilities;     /* at most EBM_MAX_PROBABILITIES */
     const double *probabilities;  /* each in (0, 1) */
     enum ebm_draws draws;
-    uint32_t n_draws;                 /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
-    enum ebm_draw_scheme scheme;      /* of importance */
-    double defensive;                 /* of importance: share of a wide Gaussian mixed into the proposal, 0: none */
-    double target_ess;                /* of importance: `samples` are doubled until ess reaches it; 0: they are not */
-    uint32_t max_samples;             /* then at most so many draws */
-    bool smooth_weights;              /* of importance: PSIS replaces the largest weights */
-    double region_level;              /* in (0, 1): mass of a highest-density region, D = 1; 0: not wanted */
+    uint32_t n_draws;            /* of EBM_DRAWS_FAIR; with mixture at most the context's max_samples */
+    enum ebm_draw_scheme scheme; /* of importance */
+    double defensive;            /* of importance: share of a wide Gaussian mixed into the proposal, 0: none */
+    double target_ess;           /* of importance: `samples` are doubled until ess reaches it; 0: they are not */
+    uint32_t max_samples;        /* then at most so many draws */
+    bool smooth_weights;         /* of importance: PSIS replaces the largest weights */
+    bool or_importance;          /* of exact and quadrature: predict answers by importance, where there is a proposal
+                                  * and the integral over a side without a recorded end is infinite */
+    double region_level;         /* in (0, 1): mass of a highest-density region, D = 1; 0: not wanted */
     const struct ebm_moves *langevin; /* of EBM_DRAWS_FAIR, with an energy net: the draws then take these many
                                        * Metropolis-adjusted Langevin steps on p; NULL: none */
 };

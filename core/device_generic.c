@@ -76,7 +76,7 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
     for (size_t i = 0; i < EBM_COUNT_OF(wants); i++)
         ok = ok && ebm_slab_reserve(wants[i].slab, wants[i].count);
     if (ok && ctx->pairs == NULL)
-        ctx->pairs = ebm_alloc_aligned(2 * ctx->stride * sizeof *ctx->pairs);
+        ctx->pairs = ebm_alloc_aligned(4 * ctx->stride * sizeof *ctx->pairs);
     ok = ok && ctx->pairs != NULL && ebm_scalar_prepare(ctx, plan) == EBM_OK && ebm_train_prepare(ctx, plan) == EBM_OK;
     return ok ? EBM_OK
               : ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for %zu rows of %u samples", B,
@@ -473,13 +473,35 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
     return wanted;
 }
 
+/* Does the recorded support end where the density is asked for? */
+static bool is_open(const struct ebm_support *support)
+{
+    return support->kind == EBM_SUPPORT_REAL && !(isfinite(support->lower) && isfinite(support->upper));
+}
+
+/* Of a density that has no integral the draws of the proposal still say what it is like where it was trained. */
+static bool draw_improper(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    if (!ebm_importance_row(ctx, task, b))
+        return false;
+    task->out->used = EBM_ESTIMATE_IMPORTANCE;
+    task->out->proper = false;
+    return true;
+}
+
 static bool answer_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
+    const struct ebm_plan *plan = ctx->plan;
+    bool may_draw = task->spec->or_importance && plan->net.K > 0 && is_open(&plan->support[0]);
     if (task->spec->estimator == EBM_ESTIMATE_IMPORTANCE)
         return ebm_importance_row(ctx, task, b);
+    if (is_scalar(task->spec->estimator) && may_draw && plan->is_bounded)
+        return draw_improper(ctx, task, b);
     if (!draw_mixture(ctx, task, b))
         return false;
     (void)estimate(ctx, task->spec, task->out);
+    if (is_scalar(task->spec->estimator) && may_draw && !task->out->proper && task->out->status == EBM_OK)
+        return draw_improper(ctx, task, b);
     return task->out->status != EBM_CANCELLED;
 }
 

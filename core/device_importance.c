@@ -66,7 +66,8 @@ static bool weigh(struct ebm_ctx *ctx, bool smooth, struct weights *ret)
     if (isnan(ret->max))
         return false;
     ret->largest = 1.0;
-    ret->pareto_k = ebm_psis(ctx->w.p, ctx->M, smooth, (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride});
+    ret->pareto_k = ebm_psis(ctx->w.p, ctx->M, smooth,
+                             (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride, NULL});
     if (!smooth)
         return true;
     ret->sum = ret->squares = ret->largest = 0.0;
@@ -142,7 +143,7 @@ static double log_z_error(const struct ebm_ctx *ctx, const struct ebm_estimate_s
 static void answer_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
                               uint32_t d, double sum)
 {
-    uint32_t D = ctx->plan->net.D, padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
+    uint32_t padded = (uint32_t)ebm_round_up(ctx->M, EBM_LANES);
     const float *y = ctx->y.p + d * ctx->stride;
     double mean, variance, error;
     if (out->mean != NULL || out->variance != NULL || out->mcse_mean != NULL) {
@@ -154,9 +155,6 @@ static void answer_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spe
         if (out->mcse_mean != NULL)
             out->mcse_mean[d] = spec->scheme == EBM_SCHEME_SOBOL ? spread_of_mean(ctx, y, mean, sum) : sqrt(error);
     }
-    if (out->quantiles != NULL)
-        ebm_quantile_weighted(out->quantiles + d, D, spec->probabilities, spec->n_probabilities, y, ctx->w.p, ctx->M,
-                              (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride});
 }
 
 static void answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct weights *weights,
@@ -170,6 +168,7 @@ static void answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, co
     out->max_weight = weights->largest / weights->sum;
     out->pareto_k = weights->pareto_k;
     out->samples = ctx->M;
+    ebm_weighted_answer(ctx, spec, weights->sum, out);
     give_draws(ctx, spec, weights, out);
     out->status = EBM_OK;
 }

@@ -21,6 +21,7 @@
 #include "core/exact.h"
 #include "core/quadrature.h"
 #include "core/quantile.h"
+#include "core/weighted.h"
 
 #define EBM_TANGENT_BUFFERS 9u /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
 #define EBM_PLAN_KNOTS 8192u   /* of f(x, .): with more of them quadrature answers */
@@ -100,7 +101,7 @@ struct ebm_ctx {
     struct ebm_slab log_q, f, s, w;                                   /* (stride) */
     struct ebm_slab tile_y, tile_a, tile_b, tile_tape, tile_residual; /* one tile */
     struct ebm_slab walk;               /* (3 D + 1, EBM_TILE): where moving targets are */
-    uint64_t *pairs;                    /* (2, stride) for sorting */
+    uint64_t *pairs;                    /* (4, stride) for sorting */
     const struct ebm_task *task;        /* that predict works on; NULL when its steps are called one by one */
     struct ebm_panels panels;           /* of D = 1 */
     struct ebm_exact_space *exact;      /* of plans with a table */
@@ -231,6 +232,10 @@ void ebm_importance_log_weights(float *h_dst, const struct ebm_ctx *ctx);
 bool ebm_ascent_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b);
 /* Moves the fair draws of the row last estimated; sets out->acceptance. False: no longer wanted. */
 bool ebm_langevin_draws(struct ebm_ctx *ctx, const struct ebm_task *task);
+
+/* Of the row's draws under the weights ctx->w, which sum to `sum`, after out->log_z: all but moments of coordinates. */
+void ebm_weighted_answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, double sum,
+                         struct ebm_estimate *out);
 
 /* By the mixture of the row last begun, which is finite; its draws where they are asked for. */
 void ebm_mixture_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out);

@@ -26,6 +26,7 @@
 #define LIMIT_ROWS 4096u
 #define LIMIT_SAMPLES 65536u
 #define LIMIT_QUANTILES 64u
+#define LIMIT_INTERVALS 32u /* of one highest-density region */
 #define LIMIT_STARTS 128u /* of an ascent, chosen among draws */
 #define LIMIT_STEPS 10000u
 #define LIMIT_JSON_DEPTH 100u

@@ -7,7 +7,7 @@
 #ifndef EBM_CORE_PSIS_H
 #define EBM_CORE_PSIS_H
 
-#include "core/quantile.h"
+#include "core/weighted.h"
 
 #define EBM_PSIS_MIN_DRAWS 25u
 

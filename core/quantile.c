@@ -1,85 +1,9 @@
-/* quantile.c - weighted draws are sorted by radix (three passes of 11 bits over an order-preserving image of the float,
- * the weight carried along), then cumulated in double. A mixture's distribution function is monotone and cheap:
- * bisection needs no safeguards. */
+/* quantile.c - a mixture's distribution function is monotone and cheap: bisection needs no safeguards. */
 #include "core/quantile.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "core/support.h"
-#include "core/vecmath.h"
-
-#define DIGIT_BITS 11
-#define DIGITS (1u << DIGIT_BITS)
-#define DIGIT_MASK (DIGITS - 1)
-#define PASSES 3
-
-/* Floats compare as their images do: negative ones are flipped, positive ones get the top bit. */
-static uint32_t image(float value)
-{
-    uint32_t bits = vec_to_bits(value);
-    return bits ^ ((uint32_t)((int32_t)bits >> 31) | 0x80000000u);
-}
-
-static float preimage(uint32_t bits)
-{
-    return vec_from_bits(bits ^ ((bits & 0x80000000u) ? 0x80000000u : 0xffffffffu));
-}
-
-static void count_digits(uint32_t counts[PASSES][DIGITS], const uint64_t *pairs, uint32_t n)
-{
-    memset(counts, 0, sizeof(uint32_t[PASSES][DIGITS]));
-    for (uint32_t i = 0; i < n; i++)
-        for (int pass = 0; pass < PASSES; pass++)
-            counts[pass][(pairs[i] >> (32 + pass * DIGIT_BITS)) & DIGIT_MASK]++;
-}
-
-/* Sorts by the upper half of each pair; returns where the result lies. */
-static const uint64_t *sort_pairs(struct ebm_sort_scratch scratch, uint32_t n)
-{
-    uint32_t counts[PASSES][DIGITS];
-    uint64_t *from = scratch.pairs, *to = scratch.other;
-    count_digits(counts, from, n);
-    for (int pass = 0; pass < PASSES; pass++) {
-        uint32_t at = 0;
-        for (uint32_t digit = 0; digit < DIGITS; digit++) {
-            uint32_t count = counts[pass][digit];
-            counts[pass][digit] = at;
-            at += count;
-        }
-        for (uint32_t i = 0; i < n; i++)
-            to[counts[pass][(from[i] >> (32 + pass * DIGIT_BITS)) & DIGIT_MASK]++] = from[i];
-        uint64_t *swap = from;
-        from = to;
-        to = swap;
-    }
-    return from;
-}
-
-static double weight_of(uint64_t pair)
-{
-    return (double)vec_from_bits((uint32_t)pair);
-}
-
-void ebm_quantile_weighted(double *ret, size_t stride, const double *probabilities, uint32_t n_p, const float *y,
-                           const float *w, uint32_t n, struct ebm_sort_scratch scratch)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (w[i] > 0.0f)
-            scratch.pairs[kept++] = (uint64_t)image(y[i]) << 32 | vec_to_bits(w[i]);
-    const uint64_t *sorted = sort_pairs(scratch, kept);
-    double total = 0.0;
-    for (uint32_t i = 0; i < kept; i++)
-        total += weight_of(sorted[i]);
-    for (uint32_t p = 0; p < n_p; p++) {
-        double below = 0.0, wanted = probabilities[p] * total;
-        uint32_t i = 0;
-        while (i + 1 < kept && below + weight_of(sorted[i]) < wanted)
-            below += weight_of(sorted[i++]);
-        ret[p * stride] = (double)preimage((uint32_t)(sorted[i] >> 32));
-    }
-}
 
 /* A component's mass below y (side -1) or above (side 1) within the support. */
 static double confined_tail(const struct ebm_mixture *q, uint32_t d, uint32_t k, double y, double side)
@@ -146,4 +70,12 @@ void ebm_quantile_mixture(double *ret, size_t stride, const double *probabilitie
     }
     for (uint32_t p = 0; p < n_p; p++)
         ret[p * stride] = mixture_quantile(q, d, probabilities[p], low, high, total);
+}
+
+double ebm_mixture_cdf(const struct ebm_mixture *q, uint32_t d, double y)
+{
+    double total = 0.0;
+    for (uint32_t k = 0; k < q->K; k++)
+        total += exp((double)q->log_weight[k]);
+    return fmin(mixture_tail(q, d, y, -1.0, total), 1.0);
 }

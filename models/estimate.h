@@ -20,6 +20,9 @@
     X(MEDIAN, "median")                                                                                                \
     X(QUANTILES, "quantiles")                                                                                          \
     X(INTERVAL, "interval")                                                                                            \
+    X(COVARIANCE, "covariance")                                                                                        \
+    X(MODE, "mode")                                                                                                    \
+    X(ENTROPY, "entropy")                                                                                              \
     X(SAMPLES, "samples")                                                                                              \
     X(UNNORMALIZED_LOG_PROB, "unnormalized_log_prob")                                                                  \
     X(LOG_PROB, "log_prob")                                                                                            \
@@ -34,7 +37,13 @@ enum ebm_output {
 };
 #define EBM_OUTPUT(name) (1u << EBM_OUTPUT_BIT_##name)
 
-enum ebm_choice { EBM_CHOICE_AUTO, EBM_CHOICE_IMPORTANCE, EBM_CHOICE_MIXTURE };
+enum ebm_choice {
+    EBM_CHOICE_AUTO, /* the first that applies of exact, quadrature, importance; mixture for a model without energy */
+    EBM_CHOICE_EXACT,
+    EBM_CHOICE_QUADRATURE,
+    EBM_CHOICE_IMPORTANCE,
+    EBM_CHOICE_MIXTURE
+};
 
 /* What a request asks of every one of its rows; user's words, checked for bounds already. */
 struct ebm_query {
@@ -44,14 +53,16 @@ struct ebm_query {
     uint64_t seed;
     uint32_t n_quantiles;
     const double *quantiles; /* (n_quantiles), in (0, 1); borrow: as long as the query */
-    double interval_level;   /* in (0, 1): the mass of the equal-tailed interval */
+    double interval_level;   /* in (0, 1): the mass of the interval */
+    bool highest_density;    /* the interval is that of highest density, maybe several: D = 1; else equal-tailed */
     uint32_t n_fair;         /* independent draws of p to return as samples */
     enum ebm_draw_scheme scheme;
-    double target_ess;    /* draws are doubled until ess reaches it; 0: num_samples draws */
-    uint32_t max_samples; /* then at most so many */
-    bool smooth_weights;  /* by PSIS */
-    bool weighted;        /* return the num_samples weighted draws as samples instead: needs importance */
-    uint32_t n_targets;   /* at which densities are asked for, in every row; 0: none */
+    double target_ess;      /* draws are doubled until ess reaches it; 0: num_samples draws */
+    uint32_t max_samples;   /* then at most so many */
+    bool smooth_weights;    /* by PSIS */
+    bool weighted;          /* return the num_samples weighted draws as samples instead: needs importance */
+    uint32_t n_targets;     /* at which densities are asked for, in every row; 0: none */
+    uint32_t n_cdf, n_crps; /* targets at which the cdf and the CRPS are asked for, in every row; D = 1 */
     const struct ebm_refine_query *refine; /* NULL: none; by ascent: nothing else is answered */
 };
 
@@ -66,16 +77,24 @@ struct ebm_resolved_query {
 
 /* One row's answer in the user's units. Arrays in the arena given to ebm_prediction_init; NULL where not asked for. */
 struct ebm_prediction {
-    double *mean, *std, *variance, *median;                       /* (D) */
-    double *quantiles;                                            /* (n_quantiles, D) */
-    double *interval;                                             /* (2, D): lower, upper */
-    double *samples;                                              /* (n_samples, D) */
-    double *log_weights;                                          /* (n_samples), normalised, of weighted samples */
+    double *mean, *std, *variance, *median; /* (D) */
+    double *quantiles;                      /* (n_quantiles, D) */
+    double *intervals;                      /* (n_intervals, 2, D): lower, upper, ascending */
+    uint32_t n_intervals;                   /* 1 unless by highest density, where a row that is not finite has none */
+    double *covariance;                     /* (D, D) */
+    double *mode;                           /* (D) */
+    double *entropy;                        /* 1 number, nats, of the density per unit of the target */
+    double *cdf, *crps;                     /* (n_cdf), (n_crps) */
+    double *samples;                        /* (n_samples, D) */
+    double *log_weights;                    /* (n_samples), normalised, of weighted samples */
     double *unnormalized_log_prob, *log_prob, *proposal_log_prob; /* (n_targets) */
     double log_normalizer;                                        /* log Z of the standardised density */
-    double log_normalizer_std_error;                              /* Monte Carlo; 0 for mixture */
-    enum ebm_estimator estimator;
-    uint32_t num_samples;             /* 0 for mixture */
+    double log_normalizer_std_error;  /* Monte Carlo; of quadrature a bound of its error; else 0 */
+    enum ebm_estimator estimator;     /* that answered: exact may have left it to quadrature, auto to importance */
+    uint32_t num_samples;             /* 0 without draws */
+    uint32_t pieces;                  /* of exact: of f; of quadrature: panels */
+    bool proper;                      /* false: only the recorded support, or range, makes the integral finite */
+    double support[2];                /* of exact and quadrature: what was integrated, maybe infinite */
     double ess, max_weight, pareto_k; /* pareto_k may be NaN or infinite */
     double *mcse_mean;                /* (D) */
     bool reliable;
@@ -88,13 +107,21 @@ struct ebm_prediction {
     /* between ebm_prediction_init and ebm_engine_predict */
     struct ebm_estimate raw;
     float *y, *f, *log_q; /* (n_targets, D), (n_targets) twice; NULL without targets */
+    double *at;           /* (n_cdf + n_crps), standardised */
 };
 
 /* v -> float((v - mean) / std), n numbers: what networks see. */
 void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n);
 
-/* Chooses; INVALID with where = "estimator" or "resample" and a sentence when the model cannot do what is asked
- * (importance without energy or proposal). Memory from `arena`; borrows query->quantiles. */
+/* As users write it. Borrow: static. */
+const char *ebm_estimator_word(enum ebm_estimator estimator);
+/* Can this network be asked that way? */
+bool ebm_estimator_applies(const struct ebm_net_desc *net, enum ebm_estimator estimator);
+/* What `auto` is for this network. Without a proposal and with D > 1 nothing applies: importance, which is refused. */
+enum ebm_estimator ebm_estimator_auto(const struct ebm_net_desc *net);
+
+/* Chooses; INVALID with where = "estimator", "resample", or a field that needs a scalar target, and a sentence when the
+ * model cannot do what is asked. Memory from `arena`; borrows query->quantiles. */
 enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct ebm_model *model, struct ebm_arena *arena,
                                   struct ebm_resolved_query *ret_resolved, struct ebm_error *reterr) EBM_MUST_USE;
 
@@ -110,8 +137,9 @@ void ebm_prediction_finish(struct ebm_prediction *p, const struct ebm_resolved_q
 
 /* One row of a batch. */
 struct ebm_item {
-    const double *x;       /* (X), user's units */
-    const double *targets; /* (n_targets, D), or an ascent's starts (n_initial, D), user's units; NULL without */
+    const double *x;          /* (X), user's units */
+    const double *targets;    /* (n_targets, D), or an ascent's starts (n_initial, D), user's units; NULL without */
+    const double *cdf, *crps; /* (n_cdf), (n_crps), user's units */
     uint32_t row_in_request;
     const struct ebm_resolved_query *resolved;
     struct ebm_prediction *out;

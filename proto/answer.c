@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/limits.h"
 #include "proto/json_write.h"
 
 #define PREDICT (1u << REQUEST_PREDICT)
@@ -24,7 +25,12 @@ static const struct answer_member members[] = {
     ROW(variance, ANSWER_VECTOR, PREDICT, "variance")
     ROW(median, ANSWER_VECTOR, PREDICT, "median of each coordinate")
     ROW(quantiles, ANSWER_QUANTILES, PREDICT, "quantiles of each coordinate, in the order of the request")
-    ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate that holds the level's mass")
+    ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate, or the intervals of highest density, that "
+        "hold the level's mass")
+    ROW(covariance, ANSWER_MATRIX, PREDICT, "covariances of the coordinates")
+    ROW(entropy, ANSWER_VALUE, PREDICT, "differential entropy in nats, of the density in the target's units")
+    ROW(cdf, ANSWER_CDF, PREDICT, "probability of a target up to each of those asked for")
+    ROW(crps, ANSWER_CRPS, PREDICT, "continuous ranked probability score at each of the targets asked for")
     ROW(samples, ANSWER_SAMPLES, SAMPLE, "samples")
     ROW(log_weights, ANSWER_SAMPLE_VALUES, SAMPLE, "normalised log weight of every sample, when not resampled")
     ROW(targets, ANSWER_TARGETS, DENSITY, "where the densities are taken")
@@ -32,8 +38,8 @@ static const struct answer_member members[] = {
     ROW(log_prob, ANSWER_TARGET_VALUES, DENSITY, "log p(y given x)")
     ROW(proposal_log_prob, ANSWER_TARGET_VALUES, DENSITY, "log q(y given x)")
     ROW(log_normalizer, ANSWER_VALUE, PREDICT | DENSITY, "log Z of the standardised density")
-    ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY, "Monte Carlo standard error of log_normalizer")
-    ROW(mode, ANSWER_VECTOR, REFINE, "the most likely target that the ascents reached")
+    ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY, "Monte Carlo standard error of log_normalizer; by quadrature a bound of its error")
+    ROW(mode, ANSWER_VECTOR, PREDICT | REFINE, "the most likely target; of /refine that which the ascents reached")
     {"unnormalized_log_prob", ANSWER_VALUE, offsetof(struct answer_row, mode_log_prob), REFINE,
      "f(x, y) in the target's units, at the mode"},
     ROW(converged, ANSWER_FLAG, REFINE, "did the ascent end at a maximum, or were its steps used up?")
@@ -83,15 +89,19 @@ static void write_quantiles(struct ebm_buf *buf, const struct answer *answer, co
     (void)ebm_buf_append(buf, "]", 1);
 }
 
-static void write_interval(struct ebm_buf *buf, const struct answer *answer, const double *ends)
+static void write_interval(struct ebm_buf *buf, const struct answer *answer, const double *ends, uint32_t n)
 {
     (void)ebm_buf_printf(buf, "{\"kind\":\"%s\",\"level\":", answer->interval_kind);
     (void)ebm_buf_json_number(buf, answer->interval_level);
-    (void)ebm_buf_text(buf, ",\"intervals\":[{\"lower\":");
-    json_write_numbers(buf, ends, answer->D, answer->digits);
-    (void)ebm_buf_text(buf, ",\"upper\":");
-    json_write_numbers(buf, ends + answer->D, answer->D, answer->digits);
-    (void)ebm_buf_text(buf, "}]}");
+    (void)ebm_buf_text(buf, ",\"intervals\":[");
+    for (uint32_t i = 0; i < n; i++, ends += (size_t)2 * answer->D) {
+        (void)ebm_buf_text(buf, i ? ",{\"lower\":" : "{\"lower\":");
+        json_write_numbers(buf, ends, answer->D, answer->digits);
+        (void)ebm_buf_text(buf, ",\"upper\":");
+        json_write_numbers(buf, ends + answer->D, answer->D, answer->digits);
+        (void)ebm_buf_append(buf, "}", 1);
+    }
+    (void)ebm_buf_text(buf, "]}");
 }
 
 static void write_member(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row,
@@ -105,7 +115,7 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         write_quantiles(buf, answer, value);
         return;
     case ANSWER_INTERVAL:
-        write_interval(buf, answer, value);
+        write_interval(buf, answer, value, row->n_intervals);
         return;
     case ANSWER_SAMPLES:
         write_vectors(buf, value, answer->n_samples, answer->D, answer->digits);
@@ -118,6 +128,15 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         return;
     case ANSWER_TARGET_VALUES:
         json_write_numbers(buf, value, answer->n_targets, JSON_WRITE_FLOAT_DIGITS);
+        return;
+    case ANSWER_MATRIX:
+        write_vectors(buf, value, answer->D, answer->D, answer->digits);
+        return;
+    case ANSWER_CDF:
+        json_write_numbers(buf, value, answer->n_cdf, JSON_WRITE_FLOAT_DIGITS);
+        return;
+    case ANSWER_CRPS:
+        json_write_numbers(buf, value, answer->n_crps, JSON_WRITE_FLOAT_DIGITS);
         return;
     case ANSWER_VALUE:
         json_write_number(buf, *(const double *)value, JSON_WRITE_FLOAT_DIGITS);
@@ -144,7 +163,7 @@ static void write_number(struct ebm_buf *buf, const char *name, double value)
 
 static void write_draws(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
 {
-    (void)ebm_buf_printf(buf, "\"importance\",\"num_samples\":%" PRIu32, row->num_samples);
+    (void)ebm_buf_printf(buf, ",\"num_samples\":%" PRIu32, row->num_samples);
     write_number(buf, ",\"ess\":", row->ess);
     write_number(buf, ",\"ess_ratio\":", row->ess / row->num_samples);
     write_number(buf, ",\"max_weight\":", row->max_weight);
@@ -153,15 +172,23 @@ static void write_draws(struct ebm_buf *buf, const struct answer *answer, const 
     write_number(buf, ",\"pareto_k\":", row->pareto_k);
 }
 
+static void write_integral(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
+{
+    (void)ebm_buf_printf(buf, ",\"pieces\":%" PRIu32 ",\"support\":", row->pieces);
+    json_write_numbers(buf, row->support, 2, answer->digits);
+}
+
 static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
 {
-    (void)ebm_buf_text(buf, "\"diagnostics\":{\"estimator\":");
+    (void)ebm_buf_printf(buf, "\"diagnostics\":{\"estimator\":\"%s\"", row->estimator);
     if (row->drew)
         write_draws(buf, answer, row);
-    else
-        (void)ebm_buf_text(buf, "\"mixture\"");
-    if (!row->drew && answer->ignored)
+    else if (answer->ignored)
         (void)ebm_buf_printf(buf, ",\"%s_ignored\":true", answer->ignored);
+    if (row->integrated)
+        write_integral(buf, answer, row);
+    if (row->drew || row->integrated)
+        (void)ebm_buf_text(buf, row->proper ? ",\"proper\":true" : ",\"proper\":false");
     if (row->acceptance_rate)
         write_number(buf, ",\"acceptance_rate\":", *row->acceptance_rate);
     if (row->targets_outside > 0)
@@ -223,8 +250,12 @@ size_t answer_bound(const struct request *request, uint32_t D, int digits)
                        : request->resample             ? request->num_samples
                                                        : request_draws(request);
     size_t vector = D * number + brackets_bytes;
-    size_t row = row_bytes + 7 * vector +
-                 D * small; /* mean std variance median interval and what is to come, mcse_mean */
+    size_t row = row_bytes + 8 * vector + D * small; /* mean std variance median interval mode support, mcse_mean */
+    if (request->outputs >> REQUEST_PREDICT_COVARIANCE & 1u && request->kind == REQUEST_PREDICT)
+        row += D * (vector + 1) + brackets_bytes;
+    if (request->interval_kind == REQUEST_INTERVAL_HIGHEST_DENSITY)
+        row += LIMIT_INTERVALS * (quantile_bytes + 2 * vector);
+    row += (request->cdf.n + request->crps_at.n) * small;
     row += request->quantiles.n * (quantile_bytes + vector);
     row += n_samples * (vector + (request->resample ? 0 : small));
     row += request->targets.n * (D * given + brackets_bytes + 3 * small);

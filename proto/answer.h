@@ -13,9 +13,9 @@ struct answer {
     uint64_t version;
     const char *id; /* NULL: none */
     uint64_t seed;
-    uint32_t D, n_samples, n_targets; /* sizes of a row's arrays */
-    struct field_numbers quantiles;   /* the probabilities */
-    const char *interval_kind;        /* a word */
+    uint32_t D, n_samples, n_targets, n_cdf, n_crps; /* sizes of a row's arrays */
+    struct field_numbers quantiles;                  /* the probabilities */
+    const char *interval_kind;                       /* a word */
     double interval_level;
     int digits;          /* significant digits of numbers in the target's unit */
     const char *ignored; /* a field that the client gave and the estimator does not use; NULL: none */
@@ -23,9 +23,13 @@ struct answer {
 
 /* One row, in the target's unit; NULL: not asked for. */
 struct answer_row {
-    const double *mean, *std, *variance, *median;                       /* (D) */
-    const double *quantiles;                                            /* (quantiles.n, D) */
-    const double *interval;                                             /* (2, D): lower, upper */
+    const double *mean, *std, *variance, *median; /* (D) */
+    const double *quantiles;                      /* (quantiles.n, D) */
+    const double *interval;                       /* (n_intervals, 2, D): lower, upper */
+    uint32_t n_intervals;
+    const double *covariance;                                           /* (D, D) */
+    const double *entropy;                                              /* one number */
+    const double *cdf, *crps;                                           /* (n_cdf), (n_crps) */
     const double *samples;                                              /* (n_samples, D) */
     const double *log_weights;                                          /* (n_samples) */
     const double *targets;                                              /* (n_targets, D) */
@@ -38,7 +42,12 @@ struct answer_row {
     const double *trajectory; /* (*steps + 1, D) */
 
     /* diagnostics */
-    bool drew; /* importance: num_samples to pareto_k stand */
+    const char *estimator; /* a word */
+    bool drew;             /* importance: num_samples to pareto_k stand */
+    bool integrated;       /* exact, quadrature: pieces, support stand */
+    bool proper;           /* of both */
+    uint32_t pieces;
+    double support[2]; /* in the target's unit, maybe infinite */
     uint32_t num_samples;
     double ess, max_weight, pareto_k;
     const double *mcse_mean;       /* (D) */
@@ -64,6 +73,9 @@ enum answer_shape {
     ANSWER_SAMPLE_VALUES, /* numbers, one a sample */
     ANSWER_TARGETS,       /* vectors, one a target */
     ANSWER_TARGET_VALUES, /* numbers, one a target */
+    ANSWER_MATRIX,        /* D vectors */
+    ANSWER_CDF,           /* probabilities, one a point */
+    ANSWER_CRPS,          /* numbers, one a point */
     ANSWER_VALUE,         /* one number */
     ANSWER_FLAG,          /* true or false */
     ANSWER_WHOLE,         /* a whole number */

@@ -262,7 +262,7 @@ static enum ebm_status read_vectors(const struct reader *reader, const struct js
     enum ebm_status status = EBM_OK;
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char at[WHERE_BYTES];
-        (void)snprintf(at, sizeof at, "%s[%zu]", where, i);
+        (void)snprintf(at, sizeof at, "%.60s[%zu]", where, i);
         status = read_vector(reader, json_read_at(list, i), at, first, X, ret_numbers ? ret_numbers + i * X : NULL);
     }
     return status;
@@ -337,13 +337,58 @@ static enum ebm_status read_targets(const struct reader *reader, struct json_t *
     return status;
 }
 
+/* A list of numbers, or lists of numbers that are equally long. */
+static enum ebm_status points_shape(const struct reader *reader, const struct json_t *value,
+                                    struct field_targets *ret_shape)
+{
+    size_t rows, n;
+    uint64_t max = field_max(reader->field, reader->limits);
+    enum ebm_status status = json_read_list(value, reader->where, 1, max > LIMIT_ROWS ? max : LIMIT_ROWS, "targets", &n,
+                                            reader->reterr);
+    if (status != EBM_OK)
+        return status;
+    bool is_shared = !json_read_is_list(json_read_at(value, 0));
+    rows = is_shared ? 0 : n;
+    if (!is_shared) {
+        char first[WHERE_BYTES];
+        (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+        status = json_read_list(json_read_at(value, 0), first, 1, max, "targets", &n, reader->reterr);
+    } else {
+        status = json_read_list(value, reader->where, 1, max, "targets", &n, reader->reterr);
+    }
+    if (status == EBM_OK)
+        *ret_shape = (struct field_targets){(uint32_t)rows, (uint32_t)n, 1, NULL};
+    return status;
+}
+
+static enum ebm_status read_points(const struct reader *reader, struct json_t *value)
+{
+    struct field_targets shape;
+    char first[WHERE_BYTES];
+    enum ebm_status status = points_shape(reader, value, &shape);
+    if (status != EBM_OK)
+        return status;
+    size_t rows = shape.rows > 0 ? shape.rows : 1, n = shape.n;
+    bool is_even = rows * n <= LIMIT_JSON_VALUES;
+    double *numbers = is_even ? ebm_arena_alloc(reader->arena, rows * n, sizeof *numbers) : NULL;
+    if (is_even && !numbers)
+        return fail_no_memory(reader);
+    (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+    status = shape.rows > 0 ? read_vectors(reader, value, reader->where, first, rows, n, numbers)
+                            : read_vector(reader, value, reader->where, reader->where, n, numbers);
+    EBM_ASSERT(is_even || status != EBM_OK);
+    shape.numbers = numbers;
+    memcpy(reader->target, &shape, sizeof shape);
+    return status;
+}
+
 /* ---- the table ---- */
 
 static read_fn *const readers[] = {
-    [FIELD_ROWS] = read_rows,           [FIELD_TARGETS] = read_targets, [FIELD_TEXT] = read_text,
-    [FIELD_WHOLE] = read_whole,         [FIELD_NUMBER] = read_number,   [FIELD_FRACTION] = read_fraction,
-    [FIELD_FRACTIONS] = read_fractions, [FIELD_LENGTHS] = read_lengths, [FIELD_FLAG] = read_flag,
-    [FIELD_WORD] = read_word,           [FIELD_WORDS] = read_words,
+    [FIELD_ROWS] = read_rows,         [FIELD_TARGETS] = read_targets,     [FIELD_POINTS] = read_points,
+    [FIELD_TEXT] = read_text,         [FIELD_WHOLE] = read_whole,         [FIELD_NUMBER] = read_number,
+    [FIELD_FRACTION] = read_fraction, [FIELD_FRACTIONS] = read_fractions, [FIELD_LENGTHS] = read_lengths,
+    [FIELD_FLAG] = read_flag,         [FIELD_WORD] = read_word,           [FIELD_WORDS] = read_words,
 };
 
 static void set_standard(const struct field *field, const void *limits, char *target)

@@ -19,7 +19,7 @@ struct field_rows {
 
 /* For every row of a request equally many targets. */
 struct field_targets {
-    uint32_t rows, n, D;
+    uint32_t rows, n, D;   /* of FIELD_POINTS rows may be 0: (n) numbers for all rows */
     const double *numbers; /* (rows, n, D), finite */
 };
 
@@ -32,6 +32,7 @@ struct field_numbers {
 enum field_kind {
     FIELD_ROWS,      /* struct field_rows: 1 .. max rows of the same size; bare numbers are rows of one */
     FIELD_TARGETS,   /* struct field_targets: 1 .. max a row */
+    FIELD_POINTS,    /* struct field_targets of D = 1: 1 .. max numbers, rows 0; or 1 .. max a row */
     FIELD_TEXT,      /* const char *: at most max characters, copied into the arena */
     FIELD_WHOLE,     /* uint64_t: min .. max */
     FIELD_NUMBER,    /* double: finite */

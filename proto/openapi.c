@@ -62,13 +62,28 @@ static void write_lengths(struct ebm_buf *buf, uint32_t D, uint64_t max)
     say(buf, "]");
 }
 
+/* Does the model of the description have what this word asks for? */
+static bool has_word(const struct field *field, uint32_t i, const struct openapi_info *info)
+{
+    const struct openapi_model *model = info->model;
+    const char *word = field->words[i].word;
+    if (!field->words[i].available)
+        return false;
+    if (!model)
+        return true;
+    if (strcmp(field->name, "estimator") == 0)
+        return (model->estimators >> i & 1u) != 0;
+    if (model->D > 1 && (strcmp(word, "cdf") == 0 || strcmp(word, "crps") == 0 || strcmp(word, "highest_density") == 0))
+        return false;
+    return strcmp(word, "proposal_log_prob") != 0 || model->has_proposal;
+}
+
 static void write_words(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
 {
-    bool weighs = !info->model || info->model->has_energy, first = true;
+    bool first = true;
     say(buf, "'enum':[");
     for (uint32_t i = 0; i < field->n_words; i++) {
-        bool needs_weights = strcmp(field->words[i].word, "importance") == 0;
-        if (!field->words[i].available || (needs_weights && !weighs))
+        if (!has_word(field, i, info))
             continue;
         say(buf, "%s'%s'", first ? "" : ",", field->words[i].word);
         first = false;
@@ -88,7 +103,7 @@ static void write_default(struct ebm_buf *buf, const struct field *field, const 
     } else {
         bool first = true;
         for (uint32_t i = 0; i < field->n_words; i++)
-            if (field->standard >> i & 1u) {
+            if (field->standard >> i & 1u && has_word(field, i, info)) {
                 say(buf, first ? ",'default':['%s'" : ",'%s'", field->words[i].word);
                 first = false;
             }
@@ -116,6 +131,13 @@ static void write_kind(struct ebm_buf *buf, const struct field *field, const str
         write_vector(buf, model ? model->D : 0);
         say(buf, "}");
         return;
+    case FIELD_POINTS:
+        say(buf,
+            "'anyOf':[{'type':'array','minItems':1,'maxItems':%" PRIu64
+            ",'items':{'type':'number'}},{'type':'array','minItems':1,'maxItems':%u,'items':{'type':'array',"
+            "'minItems':1,'maxItems':%" PRIu64 ",'items':{'type':'number'}}}]",
+            max, LIMIT_ROWS, max);
+        return;
     case FIELD_TEXT:
         say(buf, "'type':'string','maxLength':%" PRIu64 ",'pattern':'^[^\\\\u0000]*$'", max);
         return;
@@ -137,9 +159,10 @@ static void write_kind(struct ebm_buf *buf, const struct field *field, const str
     case FIELD_LENGTHS:
         write_lengths(buf, model ? model->D : 0, max);
         return;
-    case FIELD_FLAG: /* without an energy net draws have no weights */
-        say(buf,
-            model && !model->has_energy && strcmp(field->name, "resample") == 0 ? "'const':true" : "'type':'boolean'");
+    case FIELD_FLAG: /* without an energy net or a proposal draws have no weights */
+        say(buf, model && !(model->has_energy && model->has_proposal) && strcmp(field->name, "resample") == 0
+                     ? "'const':true"
+                     : "'type':'boolean'");
         return;
     case FIELD_WORD:
         write_words(buf, field, info);
@@ -200,19 +223,34 @@ static const char *kind_name(enum request_kind kind)
     return names[kind];
 }
 
+/* The outputs cdf and crps come with their fields; both, and the entropy of a mixture, are those of one number. */
+static void write_predict_rules(struct ebm_buf *buf, const struct openapi_model *model)
+{
+    if (model && model->D > 1)
+        say(buf, ",'not':{'anyOf':[{'required':['cdf']},{'required':['crps_at']},{'required':['outputs','estimator'],"
+                 "'properties':{'outputs':{'contains':{'const':'entropy'}},'estimator':{'const':'mixture'}}}]}");
+    else
+        say(buf, ",'allOf':[{'if':{'required':['outputs'],'properties':{'outputs':{'contains':{'const':'cdf'}}}},"
+                 "'then':{'required':['cdf']}},"
+                 "{'if':{'required':['outputs'],'properties':{'outputs':{'contains':{'const':'crps'}}}},"
+                 "'then':{'required':['crps_at']}}]");
+}
+
 /* What must hold between fields, as keywords with a comma in front. */
 static void write_rules(struct ebm_buf *buf, enum request_kind kind, const struct openapi_model *model)
 {
     bool climbs = !model || model->has_energy;
     if (kind == REQUEST_PREDICT || kind == REQUEST_DENSITY)
         say(buf, ",'dependentRequired':{'max_samples':['target_ess']}");
-    if (kind == REQUEST_DENSITY)
+    if (kind == REQUEST_PREDICT)
+        write_predict_rules(buf, model);
+    else if (kind == REQUEST_DENSITY)
         say(buf, ",'oneOf':[{'required':['targets']},{'required':['grid']}]%s",
             model && model->D > 1 ? ",'not':{'required':['grid']}" : "");
     else if (kind == REQUEST_SAMPLE)
         say(buf,
             ",'not':{'anyOf':[%s{'required':['resample','estimator'],"
-            "'properties':{'resample':{'const':false},'estimator':{'const':'mixture'}}},"
+            "'properties':{'resample':{'const':false},'estimator':{'enum':['exact','quadrature','mixture']}}},"
             "{'required':['resample','refine'],'properties':{'resample':{'const':false}}},"
             "{'required':['estimator','refine'],'properties':{'estimator':{'const':'mixture'}}}]}",
             climbs ? "" : "{'required':['refine']},");
@@ -242,6 +280,8 @@ static const char *shape_schema(enum answer_shape shape)
     case ANSWER_VECTOR:
     case ANSWER_SAMPLE_VALUES:
     case ANSWER_TARGET_VALUES:
+    case ANSWER_CDF:
+    case ANSWER_CRPS:
         return NUMBERS;
     case ANSWER_QUANTILES:
         return "{'type':'array','items':{'type':'object','additionalProperties':false,"
@@ -249,11 +289,12 @@ static const char *shape_schema(enum answer_shape shape)
                "'properties':{'probability':{'type':'number'},'value':" NUMBERS "}}}";
     case ANSWER_INTERVAL:
         return "{'type':'object','additionalProperties':false,'required':['kind','level','intervals'],'properties':{"
-               "'kind':{'const':'equal_tailed'},'level':{'type':'number'},'intervals':{'type':'array','items':{"
-               "'type':'object','additionalProperties':false,'required':['lower','upper'],'properties':{"
+               "'kind':{'enum':['equal_tailed','highest_density']},'level':{'type':'number'},"
+               "'intervals':{'type':'array','items':{'type':'object','additionalProperties':false,'required':['lower','upper'],'properties':{"
                "'lower':" NUMBERS ",'upper':" NUMBERS "}}}}}";
     case ANSWER_SAMPLES:
     case ANSWER_TARGETS:
+    case ANSWER_MATRIX:
     case ANSWER_PATH:
         return VECTORS;
     case ANSWER_VALUE:
@@ -293,12 +334,15 @@ static void write_answer(struct ebm_buf *buf, enum request_kind kind)
 
 static const char fixed_schemas[] =
     "'Diagnostics':{'type':'object','additionalProperties':false,'required':['estimator','reliable','reason'],"
-    "'properties':{'estimator':{'enum':['importance','mixture']},'num_samples':{'type':'integer'},'ess':" NUMBER ","
+    "'properties':{'estimator':{'enum':['exact','quadrature','importance','mixture']},'pieces':{'type':'integer'},"
+    "'support':{'type':'array','minItems':2,'maxItems':2,'items':" NUMBER
+    "},'proper':{'type':'boolean'},'num_samples':{'type':'integer'},'ess':" NUMBER ","
     "'ess_ratio':" NUMBER ",'max_weight':" NUMBER ",'acceptance_rate':" NUMBER ",'mcse_mean':" NUMBERS
     ",'pareto_k':" NUMBER ",'num_samples_ignored':{'const':true},"
     "'num_proposals_ignored':{'const':true},'targets_outside':{'type':'integer','minimum':1},"
     "'reliable':{'type':'boolean'},"
-    "'reason':{'enum':[null,'low_ess','dominant_weight','no_spread','noisy_mean','coarse_energies','not_finite']}}},";
+    "'reason':{'enum':[null,'low_ess','dominant_weight','no_spread','noisy_mean','coarse_energies','not_finite',"
+    "'improper','not_converged']}}},";
 
 static const char fixed_schemas_2[] =
     "'Error':{'type':'object','additionalProperties':false,'required':['error','code','request_id'],'properties':{"

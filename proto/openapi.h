@@ -13,10 +13,11 @@ struct openapi_route {
     const char *schema; /* of the answer: Index, Live, Ready, Model, Anything; Text: text/plain */
 };
 
-/* The one model that requests are about; sizes of rows are described exactly then. */
+/* The one model that requests are about; sizes of rows and what applies are described exactly then. */
 struct openapi_model {
     uint32_t X, D;
-    bool has_energy;
+    bool has_energy, has_proposal;
+    uint32_t estimators; /* bits 1 << REQUEST_ESTIMATOR_x: those that apply */
 };
 
 struct openapi_info {

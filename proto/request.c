@@ -86,7 +86,8 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
      UNLIMITED,                                                                                                        \
      STANDARD(REQUEST_ESTIMATOR_AUTO),                                                                                 \
      WORDS(estimators),                                                                                                \
-     .help = "how to normalise: importance weighs draws of the proposal by the energy, mixture takes the proposal "    \
+     .help = "how to normalise: exact integrates a piecewise linear energy of a scalar target, quadrature any energy " \
+             "of a scalar target, importance weighs draws of the proposal by the energy, mixture takes the proposal "  \
              "itself, auto takes the first that the model allows"},                                                    \
         NUM_DRAWS_FIELD(draws_name, draws_help),                                                                       \
         {"draws",                                                                                                      \
@@ -119,7 +120,8 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
 
 static const struct field interval_fields[] = {
     {"kind", FIELD_WORD, AT(interval_kind), UNLIMITED, STANDARD(REQUEST_INTERVAL_EQUAL_TAILED), WORDS(intervals),
-     .help = "equal_tailed leaves the same mass on both sides"},
+     .help = "equal_tailed leaves the same mass on both sides; highest_density is the smallest set, maybe of several "
+             "intervals, when the target is one number"},
     {"level", FIELD_FRACTION, AT(interval_level), UNLIMITED, .help = "mass inside, 0.9 when left out"},
 };
 
@@ -127,13 +129,17 @@ static const struct field predict_fields[] = {
     COMMON_FIELDS,
     ESTIMATOR_FIELDS("num_samples", DRAWS_HELP),
     {"outputs", FIELD_WORDS, AT(outputs), UNLIMITED, STANDARD(1u << REQUEST_PREDICT_MEAN | 1u << REQUEST_PREDICT_STD),
-     WORDS(predict_outputs), .help = "what to answer; quantiles and interval also come when their own field is given"},
+     WORDS(predict_outputs),
+     .help = "what to answer; quantiles, interval, cdf and crps also come when their own field is given"},
     {"quantiles", FIELD_FRACTIONS, AT(quantiles), .max = LIMIT_QUANTILES, UNLIMITED,
      .help = "probabilities; 0.05, 0.5 and 0.95 when asked for by name"},
     {"interval", FIELD_OBJECT, UNLIMITED, MEMBERS(interval_fields), .help = "an interval that holds a given mass"},
     ADAPTIVE_FIELDS,
-    LATER("cdf"),
-    LATER("crps_at"),
+    {"cdf", FIELD_POINTS, AT(cdf), .max = LIMIT_SAMPLES, LIMITED(max_samples),
+     .help = "targets at which to give the cumulative probability, when the target is one number: a list for all rows, "
+             "or one list for each"},
+    {"crps_at", FIELD_POINTS, AT(crps_at), .max = LIMIT_SAMPLES, LIMITED(max_samples),
+     .help = "targets at which to give the continuous ranked probability score, likewise"},
 };
 
 #define STEPS_HELP "a forward and a backward pass through the network each"
@@ -248,7 +254,25 @@ static bool has_seen(const struct request *request, field_seen seen, const char 
     return false;
 }
 
-static void finish_predict(struct request *request, field_seen seen)
+/* Output `bit` comes with its field, and not without it. */
+static enum ebm_status finish_points(struct request *request, const char *name, struct field_targets *points,
+                                     uint32_t bit, struct ebm_error *reterr)
+{
+    if (points->n == 0 && request->outputs >> bit & 1u)
+        return ebm_error_set(reterr, EBM_INVALID, name, "missing, expected the targets at which '%s' is asked for",
+                             predict_outputs[bit].word);
+    if (points->n > 0)
+        request->outputs |= 1u << bit;
+    if (points->rows == 0 || points->rows == request->inputs.n)
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, name,
+                         "expected a list of numbers for all rows, or %" PRIu32
+                         " lists, one for each row of inputs; got "
+                         "%" PRIu32 " lists",
+                         request->inputs.n, points->rows);
+}
+
+static enum ebm_status finish_predict(struct request *request, field_seen seen, struct ebm_error *reterr)
 {
     static const double default_quantiles[] = {0.05, 0.5, 0.95};
     if (has_seen(request, seen, "interval"))
@@ -257,6 +281,10 @@ static void finish_predict(struct request *request, field_seen seen)
         request->outputs |= 1u << REQUEST_PREDICT_QUANTILES;
     else if (request->outputs & 1u << REQUEST_PREDICT_QUANTILES)
         request->quantiles = (struct field_numbers){EBM_COUNT_OF(default_quantiles), default_quantiles};
+    enum ebm_status status = finish_points(request, "cdf", &request->cdf, REQUEST_PREDICT_CDF, reterr);
+    if (status == EBM_OK)
+        status = finish_points(request, "crps_at", &request->crps_at, REQUEST_PREDICT_CRPS, reterr);
+    return status;
 }
 
 /* As numpy.linspace, and without overflow between far ends. */
@@ -320,14 +348,14 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
                               struct ebm_error *reterr)
 {
     request->has_seed = has_seen(request, seen, "seed");
+    request->has_outputs = has_seen(request, seen, "outputs");
     request->has_num_draws = has_seen(request, seen, request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples");
     if (request->target_ess == 0 && request->kind != REQUEST_SAMPLE && has_seen(request, seen, "max_samples"))
         return ebm_error_set(reterr, EBM_INVALID, "max_samples",
                              "says where target_ess stops: give target_ess too, or num_samples instead");
     switch (request->kind) {
     case REQUEST_PREDICT:
-        finish_predict(request, seen);
-        return EBM_OK;
+        return finish_predict(request, seen, reterr);
     case REQUEST_SAMPLE:
         finish_sample(request, seen);
         return EBM_OK;
@@ -382,4 +410,9 @@ const double *request_targets(const struct request *request, uint32_t row)
 const double *request_initial(const struct request *request, uint32_t row)
 {
     return row_of_targets(&request->initial, row);
+}
+
+const double *request_points(const struct field_targets *points, uint32_t row)
+{
+    return points->numbers ? points->numbers + (size_t)(points->rows > 0 ? row : 0) * points->n : NULL;
 }

@@ -16,11 +16,11 @@
     X(QUANTILES, "quantiles", true)                                                                                    \
     X(INTERVAL, "interval", true)                                                                                      \
     X(LOG_NORMALIZER, "log_normalizer", true)                                                                          \
-    X(COVARIANCE, "covariance", false)                                                                                 \
-    X(MODE, "mode", false)                                                                                             \
-    X(ENTROPY, "entropy", false)                                                                                       \
-    X(CDF, "cdf", false)                                                                                               \
-    X(CRPS, "crps", false)
+    X(COVARIANCE, "covariance", true)                                                                                  \
+    X(MODE, "mode", true)                                                                                              \
+    X(ENTROPY, "entropy", true)                                                                                        \
+    X(CDF, "cdf", true)                                                                                                \
+    X(CRPS, "crps", true)
 
 #define REQUEST_DENSITY_OUTPUT_MAP(X)                                                                                  \
     X(UNNORMALIZED_LOG_PROB, "unnormalized_log_prob", true)                                                            \
@@ -32,8 +32,8 @@
     X(AUTO, "auto", true)                                                                                              \
     X(IMPORTANCE, "importance", true)                                                                                  \
     X(MIXTURE, "mixture", true)                                                                                        \
-    X(EXACT, "exact", false)                                                                                           \
-    X(QUADRATURE, "quadrature", false)
+    X(EXACT, "exact", true)                                                                                            \
+    X(QUADRATURE, "quadrature", true)
 
 #define REQUEST_MOVES_MAP(X) X(LANGEVIN, "langevin", true)
 
@@ -41,7 +41,7 @@
 
 #define REQUEST_WEIGHTS_MAP(X) X(RAW, "raw", true) X(SMOOTHED, "smoothed", true)
 
-#define REQUEST_INTERVAL_MAP(X) X(EQUAL_TAILED, "equal_tailed", true) X(HIGHEST_DENSITY, "highest_density", false)
+#define REQUEST_INTERVAL_MAP(X) X(EQUAL_TAILED, "equal_tailed", true) X(HIGHEST_DENSITY, "highest_density", true)
 
 #define X(name, word, available) REQUEST_PREDICT_##name,
 enum request_predict_output { REQUEST_PREDICT_OUTPUT_MAP(X) REQUEST_PREDICT_OUTPUTS };
@@ -96,12 +96,13 @@ struct request {
     uint64_t max_samples; /* then at most so many */
     uint64_t seed;        /* meaningless unless has_seed */
     uint64_t timeout_ms;  /* 0: the server's */
-    bool has_num_draws, has_seed;
+    bool has_num_draws, has_seed, has_outputs;
     uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x or REQUEST_DENSITY_x */
 
     struct field_numbers quantiles; /* predict */
     uint32_t interval_kind;
     double interval_level;
+    struct field_targets cdf, crps_at; /* n 0: not asked for; rows 0: the same for all rows of inputs */
 
     uint64_t num_samples; /* sample: to return */
     bool resample;
@@ -132,6 +133,8 @@ uint64_t request_draws(const struct request *request);
 
 /* The targets of row `row` (targets.n, D); NULL when the request has none. */
 const double *request_targets(const struct request *request, uint32_t row);
+/* Those of request->cdf or request->crps_at (points->n); NULL: none. */
+const double *request_points(const struct field_targets *points, uint32_t row);
 /* The starts of row `row` (initial.n, D); NULL when the request has none. */
 const double *request_initial(const struct request *request, uint32_t row);
 

@@ -31,9 +31,11 @@ static enum ebm_choice choice_of(uint32_t estimator)
         return EBM_CHOICE_IMPORTANCE;
     case REQUEST_ESTIMATOR_MIXTURE:
         return EBM_CHOICE_MIXTURE;
+    case REQUEST_ESTIMATOR_EXACT:
+        return EBM_CHOICE_EXACT;
+    case REQUEST_ESTIMATOR_QUADRATURE:
+        return EBM_CHOICE_QUADRATURE;
     case REQUEST_ESTIMATOR_AUTO:
-    case REQUEST_ESTIMATOR_EXACT:      /* refused by proto */
-    case REQUEST_ESTIMATOR_QUADRATURE: /* refused by proto */
     case REQUEST_ESTIMATORS:
         break;
     }
@@ -41,10 +43,12 @@ static enum ebm_choice choice_of(uint32_t estimator)
 }
 
 /* What a kind of request may ask for, in the words of models/. */
-#define PREDICT_OUTPUTS(X) X(MEAN) X(STD) X(VARIANCE) X(MEDIAN) X(QUANTILES) X(INTERVAL) X(LOG_NORMALIZER)
+#define PREDICT_OUTPUTS(X)                                                                                             \
+    X(MEAN)                                                                                                            \
+    X(STD) X(VARIANCE) X(MEDIAN) X(QUANTILES) X(INTERVAL) X(LOG_NORMALIZER) X(COVARIANCE) X(MODE) X(ENTROPY)
 #define DENSITY_OUTPUTS(X) X(UNNORMALIZED_LOG_PROB) X(LOG_PROB) X(PROPOSAL_LOG_PROB) X(LOG_NORMALIZER)
 
-static uint32_t outputs_of(const struct request *request)
+static uint32_t outputs_of(const struct request *request, bool has_proposal)
 {
     uint32_t outputs = 0;
     switch (request->kind) {
@@ -59,6 +63,8 @@ static uint32_t outputs_of(const struct request *request)
 #define X(name) outputs |= request->outputs & 1u << REQUEST_DENSITY_##name ? EBM_OUTPUT(name) : 0;
         DENSITY_OUTPUTS(X)
 #undef X
+        if (!request->has_outputs && !has_proposal)
+            outputs &= ~EBM_OUTPUT(PROPOSAL_LOG_PROB); /* all that there are */
         break;
     case REQUEST_REFINE: /* answered whole */
     case REQUEST_KINDS:
@@ -86,11 +92,11 @@ static const struct ebm_refine_query *refine_of(const struct request *request, s
     return refine;
 }
 
-static struct ebm_query query_of(const struct request *request)
+static struct ebm_query query_of(const struct request *request, const struct ebm_net_desc *net)
 {
     return (struct ebm_query){
         .choice = choice_of(request->estimator),
-        .outputs = outputs_of(request),
+        .outputs = outputs_of(request, net->K > 0),
         .num_samples = (uint32_t)request->num_draws,
         .scheme = request->draws == REQUEST_DRAWS_SOBOL ? EBM_SCHEME_SOBOL : EBM_SCHEME_INDEPENDENT,
         .target_ess = (double)request->target_ess,
@@ -100,6 +106,9 @@ static struct ebm_query query_of(const struct request *request)
         .n_quantiles = request->quantiles.n,
         .quantiles = request->quantiles.numbers,
         .interval_level = request->interval_level,
+        .highest_density = request->interval_kind == REQUEST_INTERVAL_HIGHEST_DENSITY,
+        .n_cdf = request->cdf.n,
+        .n_crps = request->crps_at.n,
         .n_fair = (uint32_t)request->num_samples,
         .weighted = request->kind == REQUEST_SAMPLE && !request->resample,
         .n_targets = request->targets.n,
@@ -148,15 +157,33 @@ static uint64_t work_of_moves(const struct job *job)
     return n * passes * refine->steps;
 }
 
-/* Numbers of a row that cost time: coordinates of draws, of samples and of targets, and of their moves; a mixture's
- * quantiles are searched for over its components. */
+/* Points at which an estimator evaluates the network for one row, or does as much work otherwise. */
+static uint64_t work_of_estimator(const struct job *job)
+{
+    const struct ebm_estimate_spec *spec = &job->resolved.spec;
+    const uint64_t exact_points = 128, quadrature_points = 1024;
+    if (job->request.initial.n > 0)
+        return 0;
+    switch (spec->estimator) {
+    case EBM_ESTIMATE_EXACT:
+        return exact_points;
+    case EBM_ESTIMATE_QUADRATURE:
+        return quadrature_points;
+    case EBM_ESTIMATE_MIXTURE:
+        return (uint64_t)spec->n_probabilities * ebm_model_net(job->model->model)->K; /* quantiles are searched for */
+    case EBM_ESTIMATE_IMPORTANCE:
+        break;
+    }
+    return request_draws(&job->request);
+}
+
+/* Numbers of a row that cost time: coordinates of draws, of samples and of targets, and of their moves. */
 static uint64_t work_of_row(const struct job *job)
 {
-    const struct ebm_net_desc *net = ebm_model_net(job->model->model);
-    const struct ebm_estimate_spec *spec = &job->resolved.spec;
-    bool draws = spec->estimator == EBM_ESTIMATE_IMPORTANCE && job->request.initial.n == 0;
-    uint64_t n = work_of_moves(job) + job->resolved.n_samples + job->request.targets.n;
-    return (n + (draws ? request_draws(&job->request) : (uint64_t)spec->n_probabilities * net->K)) * net->D;
+    const struct request *request = &job->request;
+    uint64_t n = work_of_moves(job) + work_of_estimator(job) + job->resolved.n_samples + request->targets.n +
+                 request->cdf.n + request->crps_at.n;
+    return n * ebm_model_net(job->model->model)->D;
 }
 
 /* All starts keep theirs until it is known which came highest. */
@@ -214,7 +241,7 @@ enum ebm_status operation_admit(const struct operation_service *service, struct 
         return status;
     if (!request->has_seed)
         request->seed = ebm_seed_random();
-    struct ebm_query query = query_of(request);
+    struct ebm_query query = query_of(request, ebm_model_net(job->model->model));
     if (request->kind == REQUEST_REFINE || request->moves_samples) {
         query.refine = refine_of(request, &job->arena);
         if (!query.refine)
@@ -240,6 +267,8 @@ struct ebm_item operation_item(struct job *job, uint32_t row)
         .x = inputs->numbers + (size_t)row * inputs->X,
         .targets = job->kind == REQUEST_REFINE ? request_initial(&job->request, row)
                                                : request_targets(&job->request, row),
+        .cdf = request_points(&job->request.cdf, row),
+        .crps = request_points(&job->request.crps_at, row),
         .row_in_request = row,
         .resolved = &job->resolved,
         .out = &job->predictions[row],
@@ -273,7 +302,13 @@ static struct answer_row row_of(const struct job *job, uint32_t row)
         .variance = p->variance,
         .median = p->median,
         .quantiles = p->quantiles,
-        .interval = p->interval,
+        .interval = p->intervals,
+        .n_intervals = p->n_intervals,
+        .covariance = p->covariance,
+        .entropy = p->entropy,
+        .mode = p->mode,
+        .cdf = p->cdf,
+        .crps = p->crps,
         .samples = p->samples,
         .log_weights = p->log_weights,
         .targets = request_targets(&job->request, row),
@@ -284,7 +319,12 @@ static struct answer_row row_of(const struct job *job, uint32_t row)
         .log_normalizer_std_error = job->kind == REQUEST_DENSITY && outputs & EBM_OUTPUT(LOG_NORMALIZER)
                                         ? &p->log_normalizer_std_error
                                         : NULL,
+        .estimator = ebm_estimator_word(p->estimator),
         .drew = p->estimator == EBM_ESTIMATE_IMPORTANCE,
+        .integrated = p->estimator == EBM_ESTIMATE_EXACT || p->estimator == EBM_ESTIMATE_QUADRATURE,
+        .proper = p->proper,
+        .pieces = p->pieces,
+        .support = {p->support[0], p->support[1]},
         .num_samples = p->num_samples,
         .ess = p->ess,
         .max_weight = p->max_weight,
@@ -315,6 +355,8 @@ void operation_encode(const struct operation_service *service, struct job *job)
         .D = ebm_model_net(job->model->model)->D,
         .n_samples = job->resolved.n_samples,
         .n_targets = request->targets.n,
+        .n_cdf = request->cdf.n,
+        .n_crps = request->crps_at.n,
         .quantiles = request->quantiles,
         .interval_kind = request_interval_word(request->interval_kind),
         .interval_level = request->interval_level,

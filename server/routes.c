@@ -15,6 +15,7 @@
 
 #include "core/version.h"
 #include "proto/json_write.h"
+#include "models/estimate.h"
 #include "proto/openapi.h"
 #include "server/access_log.h"
 #include "server/metrics_text.h"
@@ -314,6 +315,28 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
 
 /* ---- GET /openapi.json ---- */
 
+static struct openapi_model describe_net(const struct ebm_net_desc *net)
+{
+    static const struct {
+        enum request_estimator word;
+        enum ebm_estimator estimator;
+    } estimators[] = {{REQUEST_ESTIMATOR_EXACT, EBM_ESTIMATE_EXACT},
+                      {REQUEST_ESTIMATOR_QUADRATURE, EBM_ESTIMATE_QUADRATURE},
+                      {REQUEST_ESTIMATOR_IMPORTANCE, EBM_ESTIMATE_IMPORTANCE},
+                      {REQUEST_ESTIMATOR_MIXTURE, EBM_ESTIMATE_MIXTURE}};
+    uint32_t bits = 0;
+    for (size_t i = 0; i < EBM_COUNT_OF(estimators); i++)
+        if (ebm_estimator_applies(net, estimators[i].estimator))
+            bits |= 1u << estimators[i].word | 1u << REQUEST_ESTIMATOR_AUTO;
+    return (struct openapi_model){net->X, net->D, net->has_energy, net->K > 0, bits};
+}
+
+static bool is_same_model(const struct openapi_model *a, const struct openapi_model *b)
+{
+    return a->X == b->X && a->D == b->D && a->has_energy == b->has_energy && a->has_proposal == b->has_proposal &&
+           a->estimators == b->estimators;
+}
+
 /* The only available model; NULL when there are several, or versions of it that differ in what is described. */
 static const struct openapi_model *describe_model(const struct routes *routes, struct openapi_model *ret_model)
 {
@@ -321,13 +344,12 @@ static const struct openapi_model *describe_model(const struct routes *routes, s
     struct ebm_error error;
     if (!routes->store || model_store_find(routes->store, NULL, 0, &entry, &error) != EBM_OK)
         return NULL;
-    const struct ebm_net_desc *net = ebm_model_net(entry->model);
-    *ret_model = (struct openapi_model){net->X, net->D, net->has_energy};
+    *ret_model = describe_net(ebm_model_net(entry->model));
     (void)model_store_entry_unref(entry);
     for (size_t i = 0; i < model_store_count(routes->store); i++) {
         const struct model_store_entry *other = model_store_at(routes->store, i);
-        net = other->model ? ebm_model_net(other->model) : NULL;
-        if (net && (net->X != ret_model->X || net->D != ret_model->D || net->has_energy != ret_model->has_energy))
+        struct openapi_model described = other->model ? describe_net(ebm_model_net(other->model)) : *ret_model;
+        if (!is_same_model(&described, ret_model))
             return NULL;
     }
     return ret_model;
@@ -381,7 +403,7 @@ static void write_versions(struct ebm_buf *body, const struct model_store *store
 static void write_metadata(struct ebm_buf *body, const struct model_store *store, const struct model_store_entry *entry)
 {
     const struct ebm_config *config = ebm_model_config(entry->model);
-    static const char *const outputs[] = {"mean", "std", "variance", "median"};
+    static const char *const outputs[] = {"mean", "std", "variance", "median", "mode"};
     (void)ebm_buf_text(body, "{\"name\":");
     (void)ebm_buf_json_text(body, entry->name);
     write_versions(body, store, entry->name);
@@ -394,6 +416,14 @@ static void write_metadata(struct ebm_buf *body, const struct model_store *store
                              config->target.dim);
     (void)ebm_buf_printf(body, "{\"name\":\"quantiles\",\"datatype\":\"FP32\",\"shape\":[-1,-1,%" PRIu32 "]},",
                          config->target.dim);
+    (void)ebm_buf_printf(body,
+                         "{\"name\":\"covariance\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 ",%" PRIu32 "]},",
+                         config->target.dim, config->target.dim);
+    if (config->target.dim == 1)
+        (void)ebm_buf_text(body, "{\"name\":\"cdf\",\"datatype\":\"FP32\",\"shape\":[-1,-1]},"
+                                 "{\"name\":\"crps\",\"datatype\":\"FP32\",\"shape\":[-1,-1]},");
+    if (config->target.dim == 1 || config->net.has_energy)
+        (void)ebm_buf_text(body, "{\"name\":\"entropy\",\"datatype\":\"FP32\",\"shape\":[-1]},");
     (void)ebm_buf_text(body, "{\"name\":\"log_normalizer\",\"datatype\":\"FP32\",\"shape\":[-1]}]");
     write_names(body, "input_names", config->input.names, config->input.size);
     write_names(body, "target_names", config->target.names, config->target.dim);

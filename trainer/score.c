@@ -15,8 +15,8 @@
 #include "core/exact.h"
 #include "core/rng.h"
 #include "core/sobol.h"
+#include "core/weighted.h"
 #include "models/target.h"
-#include "trainer/crps.h"
 
 #define DRAW_BYTES (16u << 20) /* of a block's draws, about: fewer rows where they would take more */
 
@@ -65,11 +65,7 @@ double score_log_mean_exp(const float *values, uint32_t n)
 
 enum ebm_estimator score_estimator(const struct ebm_net_desc *net)
 {
-    if (!net->has_energy)
-        return EBM_ESTIMATE_MIXTURE;
-    if (ebm_exact_applies(net))
-        return EBM_ESTIMATE_EXACT;
-    return net->D == 1 ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_IMPORTANCE;
+    return ebm_estimator_auto(net);
 }
 
 bool score_is_possible(const struct ebm_net_desc *net)
@@ -93,7 +89,9 @@ struct block {
     float f[SCORE_ROWS][SCORE_TARGETS], log_q[SCORE_ROWS][SCORE_TARGETS];
     double at[SCORE_ROWS][PLACES], cdf[SCORE_ROWS][PLACES], crps[SCORE_ROWS][PLACES]; /* standardised; D = 1 */
     double *numbers;                                                                  /* (B, NUMBERS, D) */
-    struct crps_draw *sorted;  /* (M); NULL: no draws are needed */
+    float *sorted;             /* (2, M) values and weights; NULL: no draws are needed */
+    uint64_t *pairs;           /* (2, M) */
+    double *sums;              /* (2, M) */
     float *draws, *log_weight; /* (B, M, D), (B, M) */
     float *x;                  /* (B, X) */
 };
@@ -104,6 +102,8 @@ static void block_free(struct block *block)
         return;
     free(block->numbers);
     free(block->sorted);
+    free(block->pairs);
+    free(block->sums);
     free(block->draws);
     free(block->log_weight);
     free(block->x);
@@ -115,11 +115,10 @@ static bool wants_targets(const struct job *job)
     return job->out->targets != NULL;
 }
 
-/* Distribution function and CRPS by draws: the device has both for a scalar target, unless it draws itself. */
+/* Distribution function and CRPS of coordinates by draws: the device has both for a scalar target. */
 static bool needs_draws(const struct job *job)
 {
-    bool by_draws = job->spec->config->target.dim > 1 || score_chosen(job->spec) == EBM_ESTIMATE_IMPORTANCE;
-    return wants_targets(job) && by_draws;
+    return wants_targets(job) && job->spec->config->target.dim > 1;
 }
 
 static struct block *block_new(const struct job *job, uint32_t B)
@@ -132,11 +131,13 @@ static struct block *block_new(const struct job *job, uint32_t B)
     block->x = calloc((size_t)B * config->input.size, sizeof *block->x);
     block->numbers = calloc(B * NUMBERS * D, sizeof *block->numbers);
     if (draws > 0) {
-        block->sorted = calloc(M, sizeof *block->sorted);
+        block->sorted = calloc(2 * M, sizeof *block->sorted);
+        block->pairs = calloc(2 * M, sizeof *block->pairs);
+        block->sums = calloc(2 * M, sizeof *block->sums);
         block->draws = calloc(draws * D, sizeof *block->draws);
         block->log_weight = calloc(draws, sizeof *block->log_weight);
     }
-    bool whole = draws == 0 || (block->sorted && block->draws && block->log_weight);
+    bool whole = draws == 0 || (block->sorted && block->pairs && block->sums && block->draws && block->log_weight);
     if (block->x == NULL || block->numbers == NULL || !whole) {
         block_free(block);
         return NULL;
@@ -206,15 +207,6 @@ static void stage_row(const struct job *job, struct block *block, uint32_t first
 
 /* ---- one target of one row ---- */
 
-/* The weight of the draws up to y: the distribution function. */
-static double weight_below(const struct crps_draw *draws, uint32_t n, double y)
-{
-    double below = 0.0;
-    for (uint32_t m = 0; m < n; m++)
-        below += draws[m].y <= y ? draws[m].weight : 0.0;
-    return fmin(below, 1.0);
-}
-
 /* A point between F at the ends of the bin, by (seed, row). */
 static double within_bin(const struct score_spec *spec, uint32_t number, double low, double high)
 {
@@ -223,21 +215,21 @@ static double within_bin(const struct score_spec *spec, uint32_t number, double 
     return low + (high - low) * ebm_uniform(words[0]);
 }
 
-/* CRPS and PIT of target d by the row's draws, which are standardised as y and half are. */
-static void finish_by_draws(const struct job *job, struct block *block, uint32_t b, uint32_t d, double y, double half,
+/* CRPS and PIT of target d by the row's draws, which are standardised as y is. */
+static void finish_by_draws(const struct job *job, struct block *block, uint32_t b, uint32_t d, double y,
                             struct score_target *out)
 {
     const struct ebm_estimate *raw = &block->predictions[b].raw;
     uint32_t D = job->spec->config->target.dim, M = job->spec->samples;
-    for (uint32_t m = 0; m < M; m++)
-        block->sorted[m] = (struct crps_draw){.y = (double)raw->draws[(size_t)m * D + d],
-                                              .weight = raw->log_weights != NULL ? exp((double)raw->log_weights[m])
-                                                                                 : 1.0 / M};
-    out->crps = crps_of_draws(block->sorted, M, y);
-    out->pit = weight_below(block->sorted, M, y);
-    if (half > 0.0)
-        out->pit = within_bin(job->spec, block->tasks[b].row.row_in_request, weight_below(block->sorted, M, y - half),
-                              weight_below(block->sorted, M, y + half));
+    float *values = block->sorted, *weights = block->sorted + M;
+    for (uint32_t m = 0; m < M; m++) {
+        values[m] = raw->draws[(size_t)m * D + d];
+        weights[m] = raw->log_weights != NULL ? expf(raw->log_weights[m]) : 1.0f;
+    }
+    struct ebm_sort_scratch scratch = {block->pairs, block->pairs + M, block->sums};
+    struct ebm_weighted draws = ebm_weighted_sort(values, weights, M, scratch);
+    out->crps = ebm_weighted_crps(&draws, y);
+    out->pit = ebm_weighted_cdf(&draws, y);
 }
 
 static void finish_by_device(const struct job *job, const struct block *block, uint32_t b, struct score_target *out)
@@ -259,7 +251,7 @@ static void finish_target(const struct job *job, struct block *block, uint32_t f
     *out = (struct score_target){
         .mean = p->raw.mean[d], .std = p->std[d], .mode = p->raw.mode[d] * target->std[d] + target->mean[d]};
     if (needs_draws(job))
-        finish_by_draws(job, block, b, d, (y - target->mean[d]) / target->std[d], half_bin(job->spec, y), out);
+        finish_by_draws(job, block, b, d, (y - target->mean[d]) / target->std[d], out);
     else
         finish_by_device(job, block, b, out);
     out->crps *= target->std[d];
@@ -293,6 +285,7 @@ static struct ebm_resolved_query query_of(const struct job *job)
 {
     struct ebm_resolved_query query = {.query = {.num_samples = job->spec->samples, .seed = job->spec->seed}};
     query.spec.estimator = score_chosen(job->spec);
+    query.spec.or_importance = job->spec->choice == EBM_CHOICE_AUTO && job->spec->config->net.K > 0;
     query.spec.scheme = EBM_SCHEME_SOBOL;
     query.spec.defensive = EBM_DEFENSIVE_SHARE;
     if (!wants_targets(job))

@@ -53,6 +53,8 @@ static void run_block(void *user, uint32_t task, struct ebm_ctx *ctx)
     struct surface *s = job->surface;
     const struct ebm_input_config *input = &job->spec->config->input;
     const struct ebm_estimate_spec how = {.estimator = score_chosen(job->spec),
+                                          .or_importance = job->spec->choice == EBM_CHOICE_AUTO &&
+                                                           job->spec->config->net.K > 0,
                                           .n_probabilities = SURFACE_QUANTILES,
                                           .probabilities = probabilities,
                                           .scheme = EBM_SCHEME_SOBOL,

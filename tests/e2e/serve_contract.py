@@ -29,7 +29,8 @@ def test_an_answer_has_the_documented_shape(binary):
     with serving(binary, one()) as server:
         outputs = ["mean", "std", "variance", "median", "quantiles", "log_normalizer"]
         status, answer = server.predict({"model": "relu_1d", "version": 1, "inputs": [ROW, ROW], "outputs": outputs,
-                                         "quantiles": [0.1, 0.9], "num_samples": 500, "seed": 9, "id": "g\u00fc\"\n"})
+                                         "quantiles": [0.1, 0.9], "num_samples": 500, "seed": 9,
+                                         "estimator": "importance", "id": "g\u00fc\"\n"})
         assert status == 200, answer
         assert list(answer) == ["model", "version", "id", "seed", "predictions"], list(answer)
         assert (answer["model"], answer["version"], answer["id"], answer["seed"]) == ("relu_1d", 1, "g\u00fc\"\n", 9)
@@ -39,8 +40,8 @@ def test_an_answer_has_the_documented_shape(binary):
         assert [q["probability"] for q in first["quantiles"]] == [0.1, 0.9]
         assert first["quantiles"][0]["value"][0] <= first["median"][0] <= first["quantiles"][1]["value"][0]
         about = first["diagnostics"]
-        assert set(about) == {"estimator", "num_samples", "ess", "ess_ratio", "max_weight", "mcse_mean", "pareto_k", "reliable",
-                              "reason"}
+        assert set(about) == {"estimator", "num_samples", "ess", "ess_ratio", "max_weight", "mcse_mean", "pareto_k",
+                              "proper", "reliable", "reason"}
         assert about["estimator"] == "importance" and about["num_samples"] == 512  # a power of two of Sobol points
         assert abs(about["ess_ratio"] - about["ess"] / 512) < 1e-6
         assert first != second, "rows share their draws"
@@ -55,6 +56,64 @@ def test_mixture_says_that_it_ignored_the_samples(binary):
         assert "num_samples_ignored" not in answer["predictions"][0]["diagnostics"]
         expect_error(server.ask("POST", "/predict", {"inputs": [[1, 2, 3, 4]], "estimator": "importance"}), 400, "invalid",
                      "estimator:", "no energy net")
+
+
+SCALAR = {"outputs": ["mean", "std", "variance", "median", "covariance", "mode", "entropy", "log_normalizer"],
+          "quantiles": [0.05, 0.95], "cdf": [[-2, 3, 9], [0, 5, 20]], "crps_at": [4.5]}
+
+
+def test_a_scalar_target_is_integrated(binary):
+    with serving(binary, one()) as server:
+        rows = {}
+        for words in ({}, {"estimator": "quadrature"}):
+            status, answer = server.predict({"inputs": [ROW, ROW], **SCALAR, **words, "seed": 1})
+            assert status == 200, answer
+            rows[words.get("estimator", "auto")] = answer["predictions"]
+        about = rows["auto"][0]["diagnostics"]
+        assert set(about) == {"estimator", "pieces", "support", "proper", "reliable", "reason"}, about
+        assert about["estimator"] in ("exact", "quadrature") and about["proper"] and about["reliable"], about
+        for one_row, other in zip(rows["auto"], rows["quadrature"]):
+            std = one_row["std"][0]
+            for name in ("mean", "std", "median", "mode"):
+                assert abs(one_row[name][0] - other[name][0]) < 1e-4 * std, (name, one_row[name], other[name])
+            assert abs(one_row["covariance"][0][0] / other["covariance"][0][0] - 1) < 1e-4
+            for name in ("entropy", "log_normalizer"):
+                assert abs(one_row[name] - other[name]) < 1e-5, (name, one_row[name], other[name])
+            for a, b in zip(one_row["cdf"], other["cdf"]):
+                assert abs(a - b) < 1e-5, (one_row["cdf"], other["cdf"])
+            assert abs(one_row["crps"][0] - other["crps"][0]) < 1e-5 * std
+        assert len(rows["auto"][0]["cdf"]) == 3 and rows["auto"][0]["cdf"] != rows["auto"][1]["cdf"], "a list for each row"
+
+
+def test_highest_density_intervals_have_their_mass(binary):
+    with serving(binary, one()) as server:
+        for words in ({}, {"estimator": "quadrature"}, {"estimator": "importance", "num_samples": 65536}, {"estimator": "mixture"}):
+            body = {"inputs": [ROW], "interval": {"kind": "highest_density", "level": 0.8}, "seed": 2, **words}
+            _, answer = server.predict(body)
+            interval = answer["predictions"][0]["interval"]
+            assert (interval["kind"], interval["level"]) == ("highest_density", 0.8)
+            ends = [end for one_of in interval["intervals"] for end in (one_of["lower"][0], one_of["upper"][0])]
+            assert ends == sorted(ends) and len(ends) >= 2, ends
+            _, answer = server.predict({"inputs": [ROW], "cdf": ends, "seed": 2, **words})
+            cdf = answer["predictions"][0]["cdf"]
+            mass = sum(b - a for a, b in zip(cdf[::2], cdf[1::2]))
+            assert abs(mass - 0.8) < (0.01 if words.get("estimator") == "importance" else 1e-3), (words, mass, ends)
+
+
+def test_samples_without_a_proposal(binary):
+    with serving(binary, Repository().golden("no_proposal")) as server:
+        X = json.loads(server.ask("GET", "/v2/models/no_proposal")[2])["inputs"][0]["shape"][1]
+        body = {"inputs": [[0.5] * X], "seed": 4}
+        status, _, data = server.ask("POST", "/sample", {**body, "num_samples": 4000, "num_proposals": 10})
+        assert status == 200, data
+        row = json.loads(data)["predictions"][0]
+        assert row["diagnostics"]["num_proposals_ignored"] is True, row["diagnostics"]
+        values = sorted(sample[0] for sample in row["samples"])
+        _, answer = server.predict({**body, "cdf": values[::400]})
+        for i, below in enumerate(answer["predictions"][0]["cdf"]):
+            assert abs(below - (400 * i + 1) / 4000) < 0.04, (i, below)  # Kolmogorov-Smirnov: 1 in 1e5
+        status, _, data = server.ask("POST", "/density", {**body, "targets": [values[:3]]})
+        assert status == 200 and "proposal_log_prob" not in json.loads(data)["predictions"][0], data
 
 
 def test_bodies_read_by_workers_give_the_same_answers(binary):
@@ -155,7 +214,7 @@ def test_what_an_ascent_cannot_do_is_refused(binary):
 def test_samples_move_by_langevin(binary):
     with serving(binary, one()) as server:
         def sample(**body):
-            status, _, data = server.ask("POST", "/sample", dict(body, inputs=[ROW], num_samples=2000, seed=8))
+            status, _, data = server.ask("POST", "/sample", dict(body, inputs=[ROW], num_samples=2000, seed=8, estimator="importance"))
             assert status == 200, data
             return json.loads(data)["predictions"][0]
         still, moved = sample(), sample(refine={"steps": 20, "step_length": 0.5})
@@ -170,10 +229,26 @@ def test_samples_move_by_langevin(binary):
 # ---- refusals ----
 
 
-def test_what_a_later_version_has_is_refused_by_name(binary):
-    with serving(binary, one()) as server:
-        expect_error(server.ask("POST", "/predict", {"inputs": [ROW], "cdf": [1]}), 400, "invalid",
-                     "cdf: not available in this version")
+def test_what_a_model_cannot_answer_is_refused_with_a_sentence(binary):
+    repository = one().golden("smooth_2d").golden("mixture_only").golden("no_proposal")
+    refused = [
+        ("smooth_2d", {"inputs": [[1, 2]], "cdf": [1]}, "cdf:", "target of one number"),
+        ("smooth_2d", {"inputs": [[1, 2]], "crps_at": [1]}, "crps_at:", "target of one number"),
+        ("smooth_2d", {"inputs": [[1, 2]], "interval": {"kind": "highest_density"}}, "interval.kind:", "target of one number"),
+        ("smooth_2d", {"inputs": [[1, 2]], "estimator": "exact"}, "estimator:", "use 'importance'"),
+        ("smooth_2d", {"inputs": [[1, 2]], "estimator": "quadrature"}, "estimator:", "use 'importance'"),
+        ("mixture_only", {"inputs": [[1, 2, 3, 4]], "estimator": "quadrature"}, "estimator:", "ask for 'mixture' or 'auto'"),
+        ("mixture_only", {"inputs": [[1, 2, 3, 4]], "outputs": ["entropy"]}, "outputs:", "entropy of a mixture"),
+        ("no_proposal", {"inputs": [[1, 2]], "estimator": "importance"}, "estimator:", "no proposal to draw from"),
+        ("no_proposal", {"inputs": [[1, 2]], "estimator": "mixture"}, "estimator:", "this model has none"),
+        ("relu_1d", {"inputs": [ROW], "outputs": ["cdf"]}, "cdf: missing"),
+        ("relu_1d", {"inputs": [ROW, ROW], "cdf": [[1], [2], [3]]}, "cdf:", "2 lists, one for each row"),
+    ]
+    with serving(binary, repository) as server:
+        X = {m: json.loads(server.ask("GET", f"/v2/models/{m}")[2])["inputs"][0]["shape"][1] for m, *_ in refused}
+        for model, body, *words in refused:
+            body["inputs"] = [(row * X[model])[:X[model]] for row in body["inputs"]]
+            expect_error(server.ask("POST", "/predict", dict(body, model=model)), 400, "invalid", *words)
 
 
 def test_paths_methods_and_types(binary):
@@ -299,7 +374,8 @@ def test_what_was_accepted_is_answered_before_the_end(binary):
         repository = one()
         server = Server(binary, repository, "--workers", 2)
         results = []
-        slow = {"inputs": [ROW] * (256 if SLOWER == 1 else 16), "num_samples": 65536}
+        slow = {"inputs": [ROW] * (256 if SLOWER == 1 else 16),
+                "estimator": "importance", "num_samples": 65536}
 
         def client():
             results.append(server.ask("POST", "/predict", slow))

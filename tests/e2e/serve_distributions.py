@@ -34,7 +34,7 @@ def ask(server, path, members):
     rows = []
     connection = server.connect(120)
     for first in range(0, ROWS, BLOCK):
-        body = {"inputs": INPUTS[first:first + BLOCK], **members}
+        body = {"inputs": INPUTS[first:first + BLOCK], "estimator": "importance", **members}
         status, _, data = server.ask("POST", path, body, connection=connection)
         assert status == 200, data[:300]
         rows += json.loads(data)["predictions"]
@@ -111,6 +111,26 @@ def check_weighted(server):
     worst("mean of resampled beside weighted samples, in standard errors", off, 5)
 
 
+def check_integrals(server):
+    """Draws agree with the integral, which has no Monte Carlo error, to what they say of their own."""
+    body = {"outputs": ["mean", "std", "entropy", "log_normalizer"], "cdf": [-0.5, 0, 0.5], "crps_at": [0.2], "seed": 6}
+    drawn = ask(server, "/predict", {**body, "num_samples": DRAWS, "draws": "independent"})
+    off, nats, shares, scores = [], [], [], []
+    for a, b in zip(drawn, ask(server, "/predict", {**body, "estimator": "quadrature"})):
+        if not b["diagnostics"]["reliable"]:
+            continue  # no integral
+        off.append(abs(a["mean"][0] - b["mean"][0]) / math.hypot(a["diagnostics"]["mcse_mean"][0], 1e-5 * b["std"][0]))
+        nats.append(max(abs(a[name] - b[name]) for name in ("entropy", "log_normalizer")))
+        shares.append(max(abs(x - y) for x, y in zip(a["cdf"], b["cdf"])))
+        scores.append(abs(a["crps"][0] - b["crps"][0]) / b["std"][0])
+    print(f"      {len(off)} of {len(drawn)} rows have an integral")
+    if off:
+        worst("mean by draws beside that by quadrature, in standard errors", off, 6)
+        worst("entropy and log Z by draws beside quadrature, in nats", nats, 0.05)
+        worst("distribution function by draws beside quadrature", shares, 0.02)
+        worst("CRPS by draws beside quadrature, in std", scores, 0.02)
+
+
 def check_intervals(server):
     rows = ask(server, "/predict", {"quantiles": [0.1, 0.9], "interval": {"level": 0.8}, "seed": 5})
     for row in rows:
@@ -128,6 +148,7 @@ def test_answers_of_a_trained_model_agree(binary):
             check_samples(server)
             check_weighted(server)
             check_intervals(server)
+            check_integrals(server)
 
 
 def test_the_mixture_answers_for_itself(binary):

@@ -14,9 +14,9 @@ from harness import request_bytes, SLOW as SLOWER
 from harness import Repository, Server, run_all, serving, wait_until
 
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
-SMALL = {"inputs": [ROW], "num_samples": 16, "seed": 1}
-LONG = {"inputs": [ROW] * 4000, "num_samples": 65536, "seed": 1}  # many seconds
-BATCH = {"inputs": [ROW] * 64, "num_samples": 65536, "seed": 1}  # a good part of a second, one batch
+SMALL = {"inputs": [ROW], "estimator": "importance", "num_samples": 16, "seed": 1}
+LONG = {"inputs": [ROW] * 4000, "estimator": "importance", "num_samples": 65536, "seed": 1}  # many seconds
+BATCH = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "seed": 1}  # a good part of a second, one batch
 
 
 def one():
@@ -352,7 +352,7 @@ def test_bodies_in_flight_have_a_budget(binary):
 def test_answers_have_their_room_before_they_are_computed(binary):
     """Many small requests for large answers, and no client reads: they do not add up beyond the budget."""
     budget = 8 << 20
-    body = {"inputs": [[0.1, 0.2, 0.3, 0.4]] * 4, "num_samples": 60000, "seed": 1}
+    body = {"inputs": [[0.1, 0.2, 0.3, 0.4]] * 4, "estimator": "importance", "num_samples": 60000, "seed": 1}
     with serving(binary, Repository().golden("mixture_only"), "--max-inflight-bytes", budget) as server:
         before, links = server.rss_kib(), []
         for _ in range(24):
@@ -371,7 +371,7 @@ def test_answers_have_their_room_before_they_are_computed(binary):
 def test_answers_that_nobody_reads_take_room(binary):
     with serving(binary, one(), "--max-inflight-bytes", 1 << 20) as server:
         outputs = ["mean", "std", "median", "quantiles"]
-        large = {"inputs": [ROW] * 4096, "num_samples": 16, "outputs": outputs, "quantiles": [i / 65 for i in range(1, 65)]}
+        large = {"inputs": [ROW] * 4096, "estimator": "importance", "num_samples": 16, "outputs": outputs, "quantiles": [i / 65 for i in range(1, 65)]}
         link = connect(server)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
         link.sendall(request(large))
@@ -482,7 +482,7 @@ class Load:
         self.run(talk)
 
     def slow_reader(self):
-        large = {"inputs": [ROW] * 1000, "num_samples": 16, "seed": 1, "outputs": ["mean", "std", "median", "quantiles"]}
+        large = {"inputs": [ROW] * 1000, "estimator": "importance", "num_samples": 16, "seed": 1, "outputs": ["mean", "std", "median", "quantiles"]}
 
         def talk(link):
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)

@@ -68,7 +68,7 @@ def test_requests_are_counted_by_what_became_of_them(binary):
         assert server.ask("GET", "/predict")[0] == 405
         assert server.ask("GET", "/nothing/\"here\"\\")[0] == 404
         assert server.ask("GET", "/v2/models/relu_1d")[0] == 200
-        slow = {"inputs": [ROW] * 64, "num_samples": 65536, "timeout_ms": 1}
+        slow = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "timeout_ms": 1}
         assert server.predict(slow)[0] == 504
         values = until(server, lambda v: requests(v, "/predict", 504) == 1)
         for route, status, n in (("/predict", 200, 3), ("/sample", 200, 1), ("/predict", 400, 2), ("/predict", 404, 1),
@@ -82,7 +82,7 @@ def test_requests_are_counted_by_what_became_of_them(binary):
 
 def test_a_client_that_leaves_has_status_0(binary):
     with serving(binary, Repository().golden("relu_1d"), "--workers", 1) as server:
-        body = json.dumps({"inputs": [ROW] * 64, "num_samples": 65536}).encode()
+        body = json.dumps({"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536}).encode()
         with socket.create_connection(("127.0.0.1", server.port)) as link:
             link.sendall(request_bytes(body))
             until(server, lambda v: value(v, "ebm_http_requests_in_flight") == 2)
@@ -93,7 +93,7 @@ def test_a_client_that_leaves_has_status_0(binary):
 
 def test_rows_batches_and_reasons(binary):
     with serving(binary, Repository().golden("relu_1d").golden("mixture_only"), "--workers", 1, "--max-batch-size", 8) as server:
-        status, answer = server.predict({"model": "relu_1d", "inputs": [ROW] * 20, "num_samples": 2, "seed": 1})
+        status, answer = server.predict({"model": "relu_1d", "inputs": [ROW] * 20, "estimator": "importance", "num_samples": 2, "seed": 1})
         assert status == 200
         reasons = [p["diagnostics"]["reason"] for p in answer["predictions"]]
         assert server.predict({"model": "mixture_only", "inputs": [[1, 2, 3, 4]] * 3})[0] == 200
@@ -113,7 +113,7 @@ def test_nothing_goes_down_while_requests_run(binary):
         def ask():
             connection = server.connect()
             for i in range(40):
-                server.predict({"inputs": [ROW] * (1 + i % 7), "num_samples": 64}, connection)
+                server.predict({"inputs": [ROW] * (1 + i % 7), "estimator": "importance", "num_samples": 64}, connection)
             connection.close()
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
@@ -147,7 +147,7 @@ def test_promtool_has_nothing_to_say(binary):
         print("no promtool at hand: left out")
         return
     with serving(binary, Repository().golden("relu_1d")) as server:
-        server.predict({"inputs": [ROW], "num_samples": 2})
+        server.predict({"inputs": [ROW], "estimator": "importance", "num_samples": 2})
         body = server.ask("GET", "/metrics")[2]
         done = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
         assert done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr
@@ -166,7 +166,7 @@ def test_the_dashboard_asks_for_what_there_is(binary):
     asked += [v["query"] if isinstance(v["query"], str) else v["query"]["query"] for v in dashboard["templating"]["list"]
               if v["type"] == "query"]
     with serving(binary, Repository().golden("relu_1d")) as server:
-        server.predict({"inputs": [ROW], "num_samples": 2})  # not reliable
+        server.predict({"inputs": [ROW], "estimator": "importance", "num_samples": 2})  # not reliable
         values, _ = scrape(server)
     there = {name: {label for n, labels in values for label, _ in labels if n == name} for name, _ in values}
     assert len(asked) >= 10, asked

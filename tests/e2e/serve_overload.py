@@ -19,10 +19,10 @@ TIMES = (2, 4, 8)  # the capacity; more than 2 when the machine was busy with so
 GROWTH_KIB = 8 << 10
 DEADLINE_MS = 300
 SAMPLES = 8192 if SLOW == 1 else 2048
-SMALL_BODY = {"inputs": [[0.1, 0.2, 0.3]] * 16, "num_samples": SAMPLES, "seed": 1}
+SMALL_BODY = {"inputs": [[0.1, 0.2, 0.3]] * 16, "estimator": "importance", "num_samples": SAMPLES, "seed": 1}
 SMALL = request_bytes(json.dumps(SMALL_BODY).encode())
 HURRIED = request_bytes(json.dumps({**SMALL_BODY, "timeout_ms": DEADLINE_MS}).encode())
-LARGE = request_bytes(json.dumps({"inputs": [[0.1, 0.2, 0.3]] * 100, "num_samples": SAMPLES, "seed": 1}).encode() + b" " * 40000)
+LARGE = request_bytes(json.dumps({"inputs": [[0.1, 0.2, 0.3]] * 100, "estimator": "importance", "num_samples": SAMPLES, "seed": 1}).encode() + b" " * 40000)
 
 
 class Connection:

@@ -35,7 +35,9 @@ Test(answer, an_importance_answer_as_documented)
                              .median = two,
                              .quantiles = quantile_values,
                              .log_normalizer = &log_z,
+                             .estimator = "importance",
                              .drew = true,
+                             .proper = true,
                              .num_samples = 1024,
                              .ess = 512,
                              .max_weight = 0.125,
@@ -49,14 +51,14 @@ Test(answer, an_importance_answer_as_documented)
         "\"quantiles\":[{\"probability\":0.05,\"value\":[1,2]},{\"probability\":0.5,\"value\":[3,null]}],"
         "\"log_normalizer\":-0.25,\"diagnostics\":{\"estimator\":\"importance\","
         "\"num_samples\":1024,\"ess\":512,\"ess_ratio\":0.5,\"max_weight\":0.125,\"mcse_mean\":[1.5,-2],"
-        "\"pareto_k\":0.25,\"reliable\":false,\"reason\":\"low_ess\"}}]}\n";
+        "\"pareto_k\":0.25,\"proper\":true,\"reliable\":false,\"reason\":\"low_ess\"}}]}\n";
     char *text = write_one(&head_of_two, &row);
     cr_assert_str_eq(text, expected, "%s", text);
 }
 
 Test(answer, a_mixture_answer_says_what_it_ignored)
 {
-    struct answer_row row = {.mean = two, .reliable = true};
+    struct answer_row row = {.mean = two, .estimator = "mixture", .reliable = true};
     struct answer head = head_of_two;
     head.id = NULL;
     char *text = write_one(&head, &row);
@@ -72,18 +74,25 @@ Test(answer, a_mixture_answer_says_what_it_ignored)
 Test(answer, the_bound_holds_for_the_longest_numbers)
 {
     enum { ROWS = 3, D = LIMIT_TARGET_DIM, Q = LIMIT_QUANTILES };
-    static double numbers[Q * D], p[Q];
+    static double numbers[2 * Q * D], p[Q];
     for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++)
         numbers[i] = -1.2345678901234567e-300;
     for (size_t q = 0; q < Q; q++)
         p[q] = 0.12345678901234567 + 1e-9 * (double)q;
-    struct request request = {.inputs = {.n = ROWS}, .quantiles = {Q, p}};
+    struct request request = {.inputs = {.n = ROWS},
+                              .outputs = (1u << REQUEST_PREDICT_OUTPUTS) - 1,
+                              .quantiles = {Q, p},
+                              .interval_kind = REQUEST_INTERVAL_HIGHEST_DENSITY,
+                              .cdf = {.n = Q},
+                              .crps_at = {.n = Q}};
     struct answer head = {.model = "m",
                           .version = REQUEST_MAX_SEED,
                           .seed = REQUEST_MAX_SEED,
                           .D = D,
+                          .n_cdf = Q,
+                          .n_crps = Q,
                           .quantiles = {Q, p},
-                          .interval_kind = "equal_tailed",
+                          .interval_kind = "highest_density",
                           .digits = 17};
     struct answer_row row = {.mean = numbers,
                              .std = numbers,
@@ -91,8 +100,18 @@ Test(answer, the_bound_holds_for_the_longest_numbers)
                              .median = numbers,
                              .quantiles = numbers,
                              .interval = numbers,
+                             .n_intervals = LIMIT_INTERVALS,
+                             .covariance = numbers,
+                             .mode = numbers,
+                             .entropy = numbers,
+                             .cdf = numbers,
+                             .crps = numbers,
                              .log_normalizer = numbers,
+                             .estimator = "quadrature",
                              .drew = true,
+                             .integrated = true,
+                             .pieces = UINT32_MAX,
+                             .support = {-1.0 / 3, -1.0 / 3},
                              .num_samples = LIMIT_SAMPLES,
                              .ess = 1.0 / 3,
                              .max_weight = 1.0 / 3,
@@ -127,14 +146,18 @@ Test(answer, the_bound_holds_for_samples_and_densities)
                                   .targets = {.n = weighted == 2 ? N : 0}};
         struct answer head = {
             .model = "m", .D = D, .n_samples = N, .n_targets = N, .interval_kind = "equal_tailed", .digits = 17};
-        struct answer_row row = {.samples = numbers, .log_weights = weighted ? numbers : NULL, .mcse_mean = numbers};
+        struct answer_row row = {.samples = numbers,
+                                 .log_weights = weighted ? numbers : NULL,
+                                 .estimator = "importance",
+                                 .mcse_mean = numbers};
         if (weighted == 2)
             row = (struct answer_row){.targets = numbers,
                                       .unnormalized_log_prob = numbers,
                                       .log_prob = numbers,
                                       .proposal_log_prob = numbers,
                                       .log_normalizer = numbers,
-                                      .log_normalizer_std_error = numbers};
+                                      .log_normalizer_std_error = numbers,
+                                      .estimator = "mixture"};
         struct ebm_buf buf;
         ebm_buf_init(&buf, 64 << 20);
         answer_begin(&buf, &head);
@@ -177,20 +200,56 @@ Test(answer, refinements_as_documented_and_within_the_bound)
 Test(answer, samples_and_densities_as_documented)
 {
     struct answer head = {.model = "m", .version = 1, .seed = 7, .D = 1, .n_samples = 2, .n_targets = 2, .digits = 9};
-    struct answer_row row = {.samples = two, .log_weights = two, .reliable = true};
+    struct answer_row row = {.samples = two, .log_weights = two, .estimator = "importance", .reliable = true};
     char *text = write_one(&head, &row);
     cr_assert_not_null(strstr(text, "[{\"samples\":[[1.5],[-2]],\"log_weights\":[1.5,-2],\"diagnostics\":{"), "%s",
                        text);
-    row = (struct answer_row){.targets = two, .log_prob = two, .log_normalizer = &log_z, .reliable = true};
+    row = (struct answer_row){
+        .targets = two, .log_prob = two, .log_normalizer = &log_z, .estimator = "mixture", .reliable = true};
     text = write_one(&head, &row);
     cr_assert_not_null(strstr(text, "[{\"targets\":[[1.5],[-2]],\"log_prob\":[1.5,-2],\"log_normalizer\":-0.25,"), "%s",
                        text);
     head.interval_kind = "equal_tailed";
     head.interval_level = 0.9;
-    row = (struct answer_row){.interval = two, .reliable = true};
+    row = (struct answer_row){.interval = two, .n_intervals = 1, .estimator = "mixture", .reliable = true};
     text = write_one(&head, &row);
     cr_assert_not_null(strstr(text, "\"interval\":{\"kind\":\"equal_tailed\",\"level\":0.9,\"intervals\":"
                                     "[{\"lower\":[1.5],\"upper\":[-2]}]}"),
+                       "%s", text);
+}
+
+Test(answer, an_exact_answer_as_documented)
+{
+    static const double four[] = {1, 2, 3.5, 4};
+    struct answer head = {.model = "m",
+                          .version = 1,
+                          .seed = 7,
+                          .D = 1,
+                          .n_cdf = 2,
+                          .n_crps = 1,
+                          .interval_kind = "highest_density",
+                          .interval_level = 0.9,
+                          .digits = 9,
+                          .ignored = "num_samples"};
+    struct answer_row row = {.interval = four,
+                             .n_intervals = 2,
+                             .covariance = two,
+                             .entropy = &log_z,
+                             .cdf = two,
+                             .crps = two,
+                             .mode = two,
+                             .estimator = "exact",
+                             .integrated = true,
+                             .pieces = 26,
+                             .support = {-3, INFINITY},
+                             .reliable = true};
+    char *text = write_one(&head, &row);
+    cr_assert_not_null(strstr(text, "[{\"interval\":{\"kind\":\"highest_density\",\"level\":0.9,\"intervals\":"
+                                    "[{\"lower\":[1],\"upper\":[2]},{\"lower\":[3.5],\"upper\":[4]}]},"
+                                    "\"covariance\":[[1.5]],\"entropy\":-0.25,\"cdf\":[1.5,-2],\"crps\":[1.5],"
+                                    "\"mode\":[1.5],\"diagnostics\":{\"estimator\":\"exact\","
+                                    "\"num_samples_ignored\":true,\"pieces\":26,\"support\":[-3,null],"
+                                    "\"proper\":false,\"reliable\":true,\"reason\":null}}]"),
                        "%s", text);
 }
 
@@ -198,7 +257,7 @@ Test(answer, the_description_of_the_interface_is_json)
 {
     struct request_limits limits = {.max_rows = 10, .max_samples = 20, .max_steps = 20, .max_timeout_ms = 30};
     struct openapi_route route = {"/v2/models/*", "A model's page", "Model"};
-    struct openapi_model models[] = {{3, 1, true}, {1, 2, false}};
+    struct openapi_model models[] = {{3, 1, true, true, 31}, {1, 2, false, true, 5}};
     for (size_t i = 0; i <= EBM_COUNT_OF(models); i++) {
         struct openapi_info info = {"1.2.3", &limits, i < EBM_COUNT_OF(models) ? &models[i] : NULL, &route, 1};
         struct ebm_buf buf;
@@ -210,7 +269,7 @@ Test(answer, the_description_of_the_interface_is_json)
                      EBM_OK, "%s: %s", error.where, error.text);
         cr_assert_not_null(strstr(buf.bytes, "\"/v2/models/{model}\":{\"get\""));
         cr_assert_not_null(strstr(buf.bytes, "\"minItems\":1,\"maxItems\":10,\"items\":"), "limits are the server's");
-        cr_assert_eq(strstr(buf.bytes, "highest_density") != NULL, false, "a word of a later version");
+        cr_assert_eq(strstr(buf.bytes, "\"enum\":[\"auto\",\"mixture\"]") != NULL, i == 1, "what the model allows");
         json_read_freep(&root);
         ebm_buf_done(&buf);
     }

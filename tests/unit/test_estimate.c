@@ -148,7 +148,10 @@ static void log_prob_at(struct bench *b, const double x[2], const double *y, uin
 Test(estimate, auto_takes_what_the_model_can_do)
 {
     struct bench full = start(full_text), mixture = start(mixture_text);
-    cr_assert_eq(resolve(&full, query_of(EBM_CHOICE_AUTO, 100))->spec.estimator, EBM_ESTIMATE_IMPORTANCE);
+    cr_assert_eq(resolve(&full, query_of(EBM_CHOICE_AUTO, 100))->spec.estimator,
+                 ebm_estimator_auto(ebm_model_net(full.model)));
+    cr_assert_neq(ebm_estimator_auto(ebm_model_net(full.model)), EBM_ESTIMATE_IMPORTANCE, "the target is one number");
+    cr_assert_eq(resolve(&full, query_of(EBM_CHOICE_IMPORTANCE, 100))->spec.estimator, EBM_ESTIMATE_IMPORTANCE);
     cr_assert_eq(resolve(&full, query_of(EBM_CHOICE_MIXTURE, 100))->spec.estimator, EBM_ESTIMATE_MIXTURE);
     cr_assert_eq(resolve(&mixture, query_of(EBM_CHOICE_AUTO, 100))->spec.estimator, EBM_ESTIMATE_MIXTURE);
     stop(&full), stop(&mixture);
@@ -163,10 +166,16 @@ Test(estimate, what_the_model_cannot_do_is_said_in_a_sentence)
     cr_assert_eq(ebm_query_resolve(&query, mixture.model, &mixture.arena, &resolved, &error), EBM_INVALID);
     cr_assert_str_eq(error.where, "estimator");
     cr_assert_not_null(strstr(error.text, "no energy net"), "%s", error.text);
-    query.choice = EBM_CHOICE_AUTO;
     cr_assert_eq(ebm_query_resolve(&query, energy.model, &energy.arena, &resolved, &error), EBM_INVALID);
     cr_assert_not_null(strstr(error.text, "no proposal"), "%s", error.text);
-    cr_assert_not_null(strstr(error.text, "not available in this version"), "%s", error.text);
+    query.choice = EBM_CHOICE_AUTO;
+    cr_assert_eq(ebm_query_resolve(&query, energy.model, &energy.arena, &resolved, &error), EBM_INVALID);
+    cr_assert_not_null(strstr(error.text, "this model has none"), "proposal_log_prob: %s", error.text);
+    query.outputs &= ~EBM_OUTPUT(PROPOSAL_LOG_PROB);
+    cr_assert_eq(ebm_query_resolve(&query, energy.model, &energy.arena, &resolved, &error), EBM_OK);
+    query.choice = EBM_CHOICE_QUADRATURE;
+    cr_assert_eq(ebm_query_resolve(&query, mixture.model, &mixture.arena, &resolved, &error), EBM_INVALID);
+    cr_assert_not_null(strstr(error.text, "this model has none"), "%s", error.text);
     stop(&mixture), stop(&energy);
 }
 
@@ -176,7 +185,7 @@ Test(estimate, answers_are_in_the_targets_units_and_agree_with_each_other)
     double x[2] = {1e6 + 4.0, -2.7};
     uint32_t row = 0;
     struct ebm_prediction p;
-    predict(&b, resolve(&b, query_of(EBM_CHOICE_AUTO, 4096)), x, &row, 1, &p);
+    predict(&b, resolve(&b, query_of(EBM_CHOICE_IMPORTANCE, 4096)), x, &row, 1, &p);
     cr_assert(p.mean[0] > 60.0 && p.mean[0] < 140.0, "mean %g", p.mean[0]);
     cr_assert_float_eq(p.std[0] * p.std[0], p.variance[0], 1e-9 * p.variance[0]);
     cr_assert_eq(p.median[0], p.quantiles[1], "the median %g is the quantile at 0.5, %g", p.median[0], p.quantiles[1]);
@@ -263,8 +272,8 @@ Test(estimate, an_interval_is_a_pair_of_quantiles)
     uint32_t row = 0;
     struct ebm_prediction p;
     predict(&b, resolve(&b, query_of(EBM_CHOICE_AUTO, 1024)), x, &row, 1, &p);
-    cr_assert_eq(p.interval[0], p.quantiles[0], "%g, %g", p.interval[0], p.quantiles[0]);
-    cr_assert_eq(p.interval[1], p.quantiles[2], "%g, %g", p.interval[1], p.quantiles[2]);
+    cr_assert_eq(p.intervals[0], p.quantiles[0], "%g, %g", p.intervals[0], p.quantiles[0]);
+    cr_assert_eq(p.intervals[1], p.quantiles[2], "%g, %g", p.intervals[1], p.quantiles[2]);
     stop(&b);
 }
 
@@ -317,7 +326,7 @@ Test(estimate, too_few_samples_and_numbers_that_are_not_finite_are_not_reliable)
     double x[4] = {1e6, -3.0, 1e300, -3.0};
     uint32_t rows[2] = {0, 1};
     struct ebm_prediction p[2];
-    predict(&b, resolve(&b, query_of(EBM_CHOICE_AUTO, 4)), x, rows, 2, p);
+    predict(&b, resolve(&b, query_of(EBM_CHOICE_IMPORTANCE, 4)), x, rows, 2, p);
     cr_assert(!p[0].reliable);
     cr_assert_str_eq(p[0].reason, "dominant_weight");
     cr_assert(!p[1].reliable);

@@ -385,35 +385,6 @@ Test(kernels, adam_takes_the_reference_step)
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-Test(quantile, weighted_is_the_smallest_y_that_reaches_p)
-{
-    enum { N = 1000 };
-    float *y = numbers(N, 41), w[N], sorted[N];
-    uint64_t pairs[2 * N];
-    static const double p[] = {0.001, 0.05, 0.25, 0.5, 0.9, 0.999};
-    double got[EBM_COUNT_OF(p)];
-    for (size_t i = 0; i < N; i++)
-        w[i] = 1.0f;
-    y[10] = -0.0f, y[11] = 0.0f, y[12] = -1e-40f;
-    memcpy(sorted, y, sizeof sorted);
-    qsort(sorted, N, sizeof *sorted, by_value);
-    ebm_quantile_weighted(got, 1, p, EBM_COUNT_OF(p), y, w, N, (struct ebm_sort_scratch){pairs, pairs + N});
-    for (size_t i = 0; i < EBM_COUNT_OF(p); i++)
-        cr_assert_eq((float)got[i], sorted[(size_t)ceil(p[i] * N - 1e-9) - 1], "p %g: %g", p[i], got[i]);
-    memset(w, 0, sizeof w); /* all the weight on one draw */
-    w[123] = 1e-30f;
-    ebm_quantile_weighted(got, 1, p, EBM_COUNT_OF(p), y, w, N, (struct ebm_sort_scratch){pairs, pairs + N});
-    for (size_t i = 0; i < EBM_COUNT_OF(p); i++)
-        cr_assert_eq((float)got[i], y[123]);
-    free(y);
-}
-
 Test(quantile, mixture_inverts_its_distribution_function)
 {
     struct fixture f;
