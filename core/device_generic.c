@@ -330,7 +330,7 @@ void ebm_estimate_begin(const struct ebm_ctx *ctx, const struct ebm_estimate_spe
     out->used = spec->estimator;
     out->proper = true;
     for (uint32_t d = 0; spec->estimator != EBM_ESTIMATE_MIXTURE && d < plan->net.D; d++)
-        out->proper = out->proper && !(plan->is_bounded && plan->support[d].kind == EBM_SUPPORT_REAL);
+        out->proper = out->proper && (plan->support[d].kind != EBM_SUPPORT_REAL || ebm_plan_falls(plan));
     out->n_intervals = out->samples = out->pieces = 0;
     out->log_z = out->log_z_std_error = out->ess = out->max_weight = 0.0;
     out->pareto_k = (double)NAN;
@@ -473,12 +473,6 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
     return wanted;
 }
 
-/* Does the recorded support end where the density is asked for? */
-static bool is_open(const struct ebm_support *support)
-{
-    return support->kind == EBM_SUPPORT_REAL && !(isfinite(support->lower) && isfinite(support->upper));
-}
-
 /* Of a density that has no integral the draws of the proposal still say what it is like where it was trained. */
 static bool draw_improper(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
@@ -492,10 +486,10 @@ static bool draw_improper(struct ebm_ctx *ctx, const struct ebm_task *task, uint
 static bool answer_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     const struct ebm_plan *plan = ctx->plan;
-    bool may_draw = task->spec->or_importance && plan->net.K > 0 && is_open(&plan->support[0]);
+    bool may_draw = task->spec->or_importance && plan->net.K > 0 && ebm_plan_is_open(plan);
     if (task->spec->estimator == EBM_ESTIMATE_IMPORTANCE)
         return ebm_importance_row(ctx, task, b);
-    if (is_scalar(task->spec->estimator) && may_draw && plan->is_bounded)
+    if (is_scalar(task->spec->estimator) && may_draw && !ebm_plan_falls(plan))
         return draw_improper(ctx, task, b);
     if (!draw_mixture(ctx, task, b))
         return false;

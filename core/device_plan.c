@@ -166,6 +166,18 @@ const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan)
     return plan->exact != NULL && !atomic_load_explicit(&plan->is_stale, memory_order_relaxed) ? plan->exact : NULL;
 }
 
+bool ebm_plan_falls(const struct ebm_plan *plan)
+{
+    const struct ebm_exact_table *exact = ebm_plan_exact(plan);
+    return !plan->is_bounded && (exact == NULL || ebm_exact_tails(exact).is_proper);
+}
+
+bool ebm_plan_is_open(const struct ebm_plan *plan)
+{
+    const struct ebm_support *support = &plan->support[0];
+    return support->kind == EBM_SUPPORT_REAL && !(isfinite(support->lower) && isfinite(support->upper));
+}
+
 enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struct ebm_device_ops *ops,
                                   const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
                                   struct ebm_plan **ret_plan, struct ebm_error *reterr)

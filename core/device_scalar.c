@@ -92,12 +92,13 @@ static uint32_t proposal_splits(const struct ebm_mixture *q, double *ret_splits)
     return n;
 }
 
-/* TOO_LARGE: there is no table of kinks, or the row has too many. */
+/* TOO_LARGE: there is no table of kinks, the row has too many, or the integral over a ray is infinite: quadrature then
+ * says how far it went. */
 static enum ebm_status bind_exact(struct ebm_ctx *ctx, struct ebm_scalar *ret_scalar)
 {
     const struct ebm_plan *plan = ctx->plan;
     const struct ebm_exact_table *table = ebm_plan_exact(plan);
-    if (table == NULL)
+    if (table == NULL || (ebm_plan_is_open(plan) && !ebm_plan_falls(plan)))
         return EBM_TOO_LARGE;
     return ebm_exact_bind(table, ctx->hx.p + (size_t)ctx->b * plan->energy_out, ctx->h.p + (size_t)ctx->b * plan->net.H,
                           ctx->exact, ret_scalar);
