@@ -28,7 +28,8 @@
     ", \"target_net\": [" NET(2, 5, "tanh") "], \"energy_net\": [" NET(11, 7, "tanh") ", " NET(7, 1, "identity") "]"
 #define HEAD2(members) \
     "{\"format_version\": 1, \"name\": \"m\", \"members\": " members ", " \
-    "\"input\": {\"kind\": \"vector\", \"shape\": [2]}, \"target\": {\"dim\": 2}, \"feature_net\": [" NET(2, 6, "silu") "]"
+    "\"input\": {\"kind\": \"vector\", \"shape\": [2]}, \"target\": {\"dim\": 2}, " \
+    "\"feature_net\": [" NET(2, 6, "silu") "]"
 /* clang-format on */
 
 enum { TARGETS = 40, SAMPLES = 16384 };
