@@ -14,7 +14,8 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODEL = os.path.join(HERE, "..", "tests", "golden", "relu_1d", "model.safetensors")
-REQUESTS = (("predict", b'{"inputs": [[0.1, 0.2, 0.3]], "seed": 1}'), ("sample", b'{"inputs": [[0.1, 0.2, 0.3]]}'), ("openapi.json", None))
+REQUESTS = (("predict", b'{"inputs": [[0.1, 0.2, 0.3]], "seed": 1}'), ("sample", b'{"inputs": [[0.1, 0.2, 0.3]]}'), ("openapi.json", None),
+            ("metrics", None))
 MOST_EXPOSED = 1.5  # of 10
 FINDINGS = []
 
