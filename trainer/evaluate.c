@@ -50,14 +50,12 @@ static void subject_done(struct subject *s)
 static enum ebm_status check_estimator(const struct score_spec *spec, const char *path, struct ebm_error *reterr)
 {
     const struct ebm_net_desc *net = &spec->config->net;
-    enum ebm_estimator estimator = score_chosen(spec);
-    if (estimator == EBM_ESTIMATE_IMPORTANCE && !net->has_energy)
-        return ebm_error_set(reterr, EBM_INVALID, "--estimator",
-                             "'importance' needs an energy net, and the model has none: leave it out");
-    if (net->K > 0 || (estimator != EBM_ESTIMATE_MIXTURE && estimator != EBM_ESTIMATE_IMPORTANCE))
+    if (ebm_estimator_applies(net, score_chosen(spec)))
         return EBM_OK;
-    if (spec->choice != EBM_CHOICE_AUTO && score_is_possible(net))
-        return ebm_error_set(reterr, EBM_INVALID, "--estimator", "the model has no proposal: leave it out");
+    if (spec->choice != EBM_CHOICE_AUTO)
+        return ebm_error_set(reterr, EBM_INVALID, "--estimator",
+                             "this model has not what '%s' needs: leave the option out",
+                             ebm_estimator_word(score_chosen(spec)));
     return ebm_error_set(reterr, EBM_INVALID, path,
                          "the model has several targets and no proposal: nothing normalises its density");
 }
@@ -67,14 +65,19 @@ static enum ebm_status read_estimator(const struct args *args, enum ebm_choice *
     static const struct {
         const char *word;
         enum ebm_choice choice;
-    } choices[] = {{"auto", EBM_CHOICE_AUTO}, {"importance", EBM_CHOICE_IMPORTANCE}, {"mixture", EBM_CHOICE_MIXTURE}};
+    } choices[] = {{"auto", EBM_CHOICE_AUTO},
+                   {"exact", EBM_CHOICE_EXACT},
+                   {"quadrature", EBM_CHOICE_QUADRATURE},
+                   {"importance", EBM_CHOICE_IMPORTANCE},
+                   {"mixture", EBM_CHOICE_MIXTURE}};
     const char *word = args_get(args, "estimator");
     for (size_t i = 0; i < EBM_COUNT_OF(choices); i++)
         if (word == NULL || strcmp(word, choices[i].word) == 0) {
             *ret_choice = choices[i].choice;
             return EBM_OK;
         }
-    return ebm_error_set(reterr, EBM_INVALID, "--estimator", "'%.40s', expected auto, importance or mixture", word);
+    return ebm_error_set(reterr, EBM_INVALID, "--estimator",
+                         "'%.40s', expected auto, exact, quadrature, importance or mixture", word);
 }
 
 /* The model, and threads with room for max_samples targets of a row. */

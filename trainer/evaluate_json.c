@@ -15,11 +15,7 @@ uint32_t evaluation_draws(const struct evaluation *e)
 
 const char *evaluation_estimator(const struct evaluation *e)
 {
-    static const char *const words[] = {[EBM_ESTIMATE_IMPORTANCE] = "importance",
-                                        [EBM_ESTIMATE_MIXTURE] = "mixture",
-                                        [EBM_ESTIMATE_EXACT] = "exact",
-                                        [EBM_ESTIMATE_QUADRATURE] = "quadrature"};
-    return words[score_chosen(e->spec)];
+    return ebm_estimator_word(score_chosen(e->spec));
 }
 
 const char *evaluation_hint(const struct evaluation *e)

@@ -70,7 +70,7 @@ static const struct args_option evaluate_options[] = {
     {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 16384)"},
     {.name = "estimator",
      .value = "NAME",
-     .help = "auto (default): by integration for one target, by draws for several; importance; mixture: its proposal"},
+     .help = "auto (default: one target by integration, several by draws), exact, quadrature, importance, mixture"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "missing", .value = "drop|error", .help = "rows with missing values (default: error)"},
     {.name = "threads", .value = "N", .help = "default: the cores, at most 8"},

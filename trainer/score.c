@@ -75,9 +75,19 @@ bool score_is_possible(const struct ebm_net_desc *net)
 
 enum ebm_estimator score_chosen(const struct score_spec *spec)
 {
-    if (spec->choice == EBM_CHOICE_IMPORTANCE)
+    switch (spec->choice) {
+    case EBM_CHOICE_AUTO:
+        break;
+    case EBM_CHOICE_EXACT:
+        return EBM_ESTIMATE_EXACT;
+    case EBM_CHOICE_QUADRATURE:
+        return EBM_ESTIMATE_QUADRATURE;
+    case EBM_CHOICE_IMPORTANCE:
         return EBM_ESTIMATE_IMPORTANCE;
-    return spec->choice == EBM_CHOICE_MIXTURE ? EBM_ESTIMATE_MIXTURE : score_estimator(&spec->config->net);
+    case EBM_CHOICE_MIXTURE:
+        return EBM_ESTIMATE_MIXTURE;
+    }
+    return score_estimator(&spec->config->net);
 }
 
 /* What a block needs, each row its part. */

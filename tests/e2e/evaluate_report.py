@@ -208,9 +208,17 @@ def protocols(words):
     check("protocol toy2 is a grid", found["nll"] == again["nll"] and found["grid"]["points"] == 8192, found)
     check("a grid and draws agree", abs(found["nll"] - plain) < 0.05, (found["nll"], plain))
     check("--row-nll goes with a grid", len(read("grid.csv").split()) == 701)
+    nll = {}
+    for name in ("exact", "quadrature", "importance"):
+        run(*words[:5], "--estimator", name, "--output", "by.json")
+        by = json.loads(read("by.json"))
+        nll[by["estimator"]] = by["nll"]
+    check("exact, quadrature and draws agree", list(nll) == ["exact", "quadrature", "importance"] and
+          max(nll.values()) - min(nll.values()) < 0.02, nll)
     narrow = run(*words[:5], "--grid", "-0.5,0.5,100").stdout
     check("targets outside of the grid are counted", "outside of the grid" in narrow, narrow.splitlines()[-1])
     for wrong, says in ((("--grid", "1,0,10"), "LOWER,UPPER,POINTS"), (("--protocol", "toy3"), "toy1, toy2 and set2"),
+                        (("--estimator", "guess"), "exact, quadrature"),
                         (("--protocol", "toy1", "--report", "x.html"), "--report"),
                         (("--protocol", "toy2", "--grid", "0,1,10"), "--grid")):
         said = run(*words[:5], *wrong, expect=1).stderr.strip()
