@@ -291,6 +291,7 @@ static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_err
                                     .config = loop->config,
                                     .jitter = &loop->options->data.jitter,
                                     .samples = loop->options->validation_samples,
+                                    .integrates_all = true,
                                     .seed = loop->options->seed};
     double nll = (double)NAN, error;
     if (data->n_validation > 0) {

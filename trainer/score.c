@@ -295,7 +295,8 @@ static struct ebm_resolved_query query_of(const struct job *job)
 {
     struct ebm_resolved_query query = {.query = {.num_samples = job->spec->samples, .seed = job->spec->seed}};
     query.spec.estimator = score_chosen(job->spec);
-    query.spec.or_importance = job->spec->choice == EBM_CHOICE_AUTO && job->spec->config->net.K > 0;
+    query.spec.or_importance = !job->spec->integrates_all && job->spec->choice == EBM_CHOICE_AUTO &&
+                               job->spec->config->net.K > 0;
     query.spec.scheme = EBM_SCHEME_SOBOL;
     query.spec.defensive = EBM_DEFENSIVE_SHARE;
     if (!wants_targets(job))

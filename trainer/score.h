@@ -17,6 +17,8 @@ struct score_spec {
         *jitter;            /* rows that it moves are scored by the mean density of their bin; may be NULL */
     uint32_t samples;       /* draws a row, where it is by draws; rounded up as Sobol points are */
     enum ebm_choice choice; /* of the estimator */
+    bool integrates_all;    /* a density without an integral is integrated as far as its range goes, never answered by
+                             * draws, which would flatter it: figures of different weights compare */
     uint64_t seed;
 };
 
