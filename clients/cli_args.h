@@ -39,7 +39,8 @@ enum cli_command {
     X(BLOCK_ROWS, "block-rows", "N", CLI_ROWS, NULL, "rows in one request (default 256); block k has seed + k")        \
     X(MODEL, "model", "NAME", CLI_ROWS | CLI_M, NULL, "default: the only one of the server")                           \
     X(VERSION, "version", "N", CLI_ROWS, NULL, "of the model; default: the one that is loaded")                        \
-    X(ESTIMATOR, "estimator", "WORD", CLI_ESTIMATES, "auto importance mixture", "auto, importance or mixture")         \
+    X(ESTIMATOR, "estimator", "WORD", CLI_ESTIMATES, "auto exact quadrature importance mixture",                       \
+      "auto, exact, quadrature, importance or mixture")                                                                \
     X(DRAWS, "draws", "WORD", CLI_ESTIMATES, "sobol independent", "how to draw: sobol (the default) or independent")   \
     X(TARGET_ESS, "target-ess", "N", CLI_P | CLI_D, NULL, "more draws until each row has N effective ones")            \
     X(MAX_SAMPLES, "max-samples", "N", CLI_P | CLI_D, NULL, "with --target-ess: at most so many draws a row")          \
@@ -51,7 +52,10 @@ enum cli_command {
     X(OUTPUTS, "outputs", "WORD,...", CLI_P | CLI_D, NULL, "what to answer with, as in docs/API.md")                   \
     X(QUANTILES, "quantiles", "P,...", CLI_P, NULL, "probabilities above 0 and below 1")                               \
     X(INTERVAL_LEVEL, "interval-level", "P", CLI_P, NULL, "the interval that holds this mass")                         \
-    X(INTERVAL_KIND, "interval-kind", "WORD", CLI_P, "equal_tailed", "equal_tailed")                                   \
+    X(INTERVAL_KIND, "interval-kind", "WORD", CLI_P, "equal_tailed highest_density",                                   \
+      "equal_tailed or highest_density")                                                                               \
+    X(CDF, "cdf", "Y,...", CLI_P, NULL, "targets of one number: their cumulative probability")                         \
+    X(CRPS_AT, "crps-at", "Y,...", CLI_P, NULL, "the same: continuous ranked probability score")                       \
     X(TARGETS, "targets", "Y1,Y2;...", CLI_D, NULL, "targets with ; between; once for all rows, or once an --input")   \
     X(GRID, "grid", "L:U:POINTS", CLI_D, NULL, "evenly spaced targets instead; default: 4 std around the means")       \
     X(INITIAL, "initial", "Y1,Y2;...", CLI_R, NULL, "starts with ; between; once for all rows, or once an --input")    \

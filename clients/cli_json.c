@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void cli_json_number(double value, const char *missing)
 {
@@ -118,6 +119,8 @@ static void intervals(const struct ebm_client_answer *answer, size_t row)
     cli_json_number(answer->interval_level, "null");
     (void)printf(",\"intervals\":[");
     for (size_t i = 0; i < n; i++) {
+        if (n > 1 && isnan(answer->interval_lower[(row * n + i) * D]))
+            continue; /* a row with fewer than others */
         (void)printf("%s{\"lower\":", i ? "," : "");
         vector(answer->interval_lower + (row * n + i) * D, D);
         (void)printf(",\"upper\":");
@@ -139,9 +142,15 @@ static void diagnostics(const struct ebm_client_answer *answer, size_t row)
     cli_json_value("max_weight", row_of(answer->max_weight, row, 1));
     cli_json_numbers("mcse_mean", row_of(answer->mcse_mean, row, answer->D), answer->D, 0);
     cli_json_value("pareto_k", row_of(answer->pareto_k, row, 1));
-    cli_json_value("acceptance_rate", row_of(answer->acceptance_rate, row, 1));
-    if (answer->draws_ignored)
+    if (answer->draws_ignored && answer->num_samples[row] == 0)
         (void)printf("\"%s_ignored\":true,", answer->samples ? "num_proposals" : "num_samples");
+    if (answer->pieces && !isnan(answer->pieces[row])) {
+        cli_json_value("pieces", row_of(answer->pieces, row, 1));
+        cli_json_numbers("support", row_of(answer->support, row, 2), 2, 0);
+    }
+    if (strcmp(answer->estimator[row], "mixture") != 0)
+        (void)printf("\"proper\":%s,", answer->proper[row] ? "true" : "false");
+    cli_json_value("acceptance_rate", row_of(answer->acceptance_rate, row, 1));
     (void)printf("\"reliable\":%s,\"reason\":", answer->reliable[row] ? "true" : "false");
     if (answer->reason[row])
         cli_json_text(answer->reason[row]);
@@ -181,6 +190,10 @@ void cli_json_row(const struct ebm_client_answer *answer, size_t row)
     cli_json_numbers("median", row_of(answer->median, row, D), D, 0);
     quantiles(answer, row);
     intervals(answer, row);
+    cli_json_numbers("covariance", row_of(answer->covariance, row, D * D), D, D);
+    cli_json_value("entropy", row_of(answer->entropy, row, 1));
+    cli_json_numbers("cdf", row_of(answer->cdf, row, answer->n_cdf), answer->n_cdf, 0);
+    cli_json_numbers("crps", row_of(answer->crps, row, answer->n_crps), answer->n_crps, 0);
     cli_json_numbers("samples", row_of(answer->samples, row, M * D), M, D);
     cli_json_numbers("log_weights", row_of(answer->log_weights, row, M), M, 0);
     cli_json_numbers("targets", row_of(answer->targets, row, T * D), T, D);
@@ -189,6 +202,7 @@ void cli_json_row(const struct ebm_client_answer *answer, size_t row)
     cli_json_numbers("proposal_log_prob", row_of(answer->proposal_log_prob, row, T), T, 0);
     cli_json_value("log_normalizer", row_of(answer->log_normalizer, row, 1));
     cli_json_value("log_normalizer_std_error", row_of(answer->log_normalizer_std_error, row, 1));
+    cli_json_numbers("mode", row_of(answer->mode, row, D), D, 0);
     diagnostics(answer, row);
     (void)putchar('}');
 }

@@ -80,6 +80,20 @@ static void add_prediction(struct columns *columns, const struct ebm_client_answ
         (void)snprintf(name, sizeof name, "upper%s", suffix);
         add(columns, name, a->interval_upper + i * a->D, a->n_intervals * a->D, 0, a->D);
     }
+    for (size_t d = 0; a->covariance && d < a->D; d++) {
+        (void)snprintf(name, sizeof name, a->D > 1 ? "covariance[%zu]" : "covariance", d);
+        add(columns, name, a->covariance + d * a->D, a->D * a->D, 0, a->D);
+    }
+    add(columns, "mode", a->mode, a->D, 0, a->D);
+    add(columns, "entropy", a->entropy, 1, 0, 0);
+    for (size_t i = 0; i < a->n_cdf; i++) {
+        (void)snprintf(name, sizeof name, "cdf_%zu", i);
+        add(columns, name, a->cdf + i, a->n_cdf, 0, 0);
+    }
+    for (size_t i = 0; i < a->n_crps; i++) {
+        (void)snprintf(name, sizeof name, "crps_%zu", i);
+        add(columns, name, a->crps + i, a->n_crps, 0, 0);
+    }
     add(columns, "log_normalizer", a->log_normalizer, 1, 0, 0);
     add(columns, "ess_ratio", a->ess_ratio, 1, 0, 0);
 }
@@ -192,7 +206,8 @@ static enum ebm_client_status print_columns(const struct cli_output *output, con
                                             struct ebm_client_error *reterr)
 {
     struct columns columns = {.D = answer->D};
-    columns.most = 8 + answer->D * (8 + answer->n_quantiles + 2 * answer->n_intervals);
+    columns.most = 10 + answer->n_cdf + answer->n_crps +
+                   answer->D * (10 + answer->D + answer->n_quantiles + 2 * answer->n_intervals);
     columns.columns = calloc(columns.most, sizeof *columns.columns);
     if (!columns.columns)
         return client_fail(reterr, EBM_CLIENT_NO_MEMORY, "output", "no memory");

@@ -68,11 +68,18 @@ static enum ebm_client_status read_predict(const struct cli_args *args, struct c
     enum ebm_client_status status = read_outputs(args, request, &predict->n_outputs, reterr);
     if (status == EBM_CLIENT_OK && quantiles)
         status = cli_numbers(quantiles, CLI_OPTION_QUANTILES, &request->quantiles, &predict->n_quantiles, reterr);
+    if (status == EBM_CLIENT_OK && args->values[CLI_OPTION_CDF])
+        status = cli_numbers(args->values[CLI_OPTION_CDF], CLI_OPTION_CDF, &request->cdf, &predict->n_cdf, reterr);
+    if (status == EBM_CLIENT_OK && args->values[CLI_OPTION_CRPS_AT])
+        status = cli_numbers(args->values[CLI_OPTION_CRPS_AT], CLI_OPTION_CRPS_AT, &request->crps_at, &predict->n_crps,
+                             reterr);
     if (status == EBM_CLIENT_OK && level && (!cli_number(level, &predict->interval_level)))
         return client_fail(reterr, EBM_CLIENT_INVALID, "interval-level",
                            "--interval-level is '%.40s', expected a number", level);
     predict->outputs = request->outputs;
     predict->quantiles = request->quantiles;
+    predict->cdf = request->cdf;
+    predict->crps_at = request->crps_at;
     predict->interval_kind = args->values[CLI_OPTION_INTERVAL_KIND];
     return status;
 }
@@ -256,6 +263,8 @@ void cli_request_done(struct cli_request *request)
     free(request->targets);
     free(request->words);
     free(request->outputs);
+    free(request->cdf);
+    free(request->crps_at);
     free(request->quantiles);
     free(request->step_lengths);
     *request = (struct cli_request){.targets = NULL};

@@ -17,7 +17,7 @@ struct cli_request {
     size_t n_targets, D;
     char *words; /* of outputs */
     const char **outputs;
-    double *quantiles, *step_lengths;
+    double *quantiles, *cdf, *crps_at, *step_lengths;
 };
 
 enum ebm_client_status cli_request_read(const struct cli_args *args, struct cli_request *ret_request,

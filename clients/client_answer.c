@@ -31,6 +31,11 @@ static const struct member members[] = {
     {"std", AT(std), false, {AT(D), NO_DIM}},
     {"variance", AT(variance), false, {AT(D), NO_DIM}},
     {"median", AT(median), false, {AT(D), NO_DIM}},
+    {"covariance", AT(covariance), false, {AT(D), AT(D)}},
+    {"entropy", AT(entropy), false, {NO_DIM, NO_DIM}},
+    {"cdf", AT(cdf), false, {AT(n_cdf), NO_DIM}},
+    {"crps", AT(crps), false, {AT(n_crps), NO_DIM}},
+    {"mode", AT(mode), false, {AT(D), NO_DIM}},
     {"samples", AT(samples), false, {AT(n_samples), AT(D)}},
     {"log_weights", AT(log_weights), false, {AT(n_samples), NO_DIM}},
     {"targets", AT(targets), false, {AT(n_targets), AT(D)}},
@@ -44,6 +49,8 @@ static const struct member members[] = {
     {"max_weight", AT(max_weight), true, {NO_DIM, NO_DIM}},
     {"mcse_mean", AT(mcse_mean), true, {AT(D), NO_DIM}},
     {"pareto_k", AT(pareto_k), true, {NO_DIM, NO_DIM}},
+    {"pieces", AT(pieces), true, {NO_DIM, NO_DIM}},
+    {"support", AT(support), true, {AT(n_ends), NO_DIM}},
     {"acceptance_rate", AT(acceptance_rate), true, {NO_DIM, NO_DIM}},
 };
 
@@ -161,9 +168,24 @@ static const json_t *value_of(struct reader *reader, size_t row, const struct me
     return json_object_get(member->in_diagnostics ? json_object_get(object, "diagnostics") : object, member->name);
 }
 
-static void read_member(struct reader *reader, const struct member *member)
+/* The member in the first row, for diagnostics in the first that has it: rows may differ in how they were answered. */
+static const json_t *first_of(struct reader *reader, const struct member *member)
 {
     const json_t *first = value_of(reader, 0, member);
+    for (size_t row = 1; !first && member->in_diagnostics && row < reader->answer.n_rows; row++)
+        first = value_of(reader, row, member);
+    return first;
+}
+
+static void fill_nan(double *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (double)NAN;
+}
+
+static void read_member(struct reader *reader, const struct member *member)
+{
+    const json_t *first = first_of(reader, member);
     size_t sizes[2] = {1, 1};
     if (!first)
         return;
@@ -172,8 +194,13 @@ static void read_member(struct reader *reader, const struct member *member)
         if (member->dims[i] != NO_DIM)
             sizes[i] = *size_of(reader, member->dims[i]);
     double *values = take_rows(reader, sizes[0], sizes[1]);
-    for (size_t row = 0; row < reader->answer.n_rows && reader->status == EBM_CLIENT_OK; row++)
-        read_numbers(reader, member->dims, 2, value_of(reader, row, member), values + row * sizes[0] * sizes[1]);
+    for (size_t row = 0; row < reader->answer.n_rows && reader->status == EBM_CLIENT_OK; row++) {
+        const json_t *value = value_of(reader, row, member);
+        if (!value && member->in_diagnostics)
+            fill_nan(values + row * sizes[0] * sizes[1], sizes[0] * sizes[1]);
+        else
+            read_numbers(reader, member->dims, 2, value, values + row * sizes[0] * sizes[1]);
+    }
     memcpy((char *)&reader->answer + member->at, &values, sizeof values);
 }
 
@@ -283,6 +310,7 @@ static void read_words_of_row(struct reader *reader, size_t row)
         answer->reason[row] = share_text(reader, reason, row ? answer->reason[row - 1] : NULL);
     answer->num_samples[row] = (uint64_t)json_integer_value(num_samples);
     answer->reliable[row] = json_is_true(reliable);
+    answer->proper[row] = !json_is_false(json_object_get(diagnostics, "proper"));
     answer->draws_ignored |= json_is_true(json_object_get(diagnostics, "num_samples_ignored")) ||
                              json_is_true(json_object_get(diagnostics, "num_proposals_ignored"));
 }
@@ -293,6 +321,7 @@ static void read_words(struct reader *reader)
     answer->estimator = take(reader, answer->n_rows, sizeof *answer->estimator);
     answer->num_samples = take(reader, answer->n_rows, sizeof *answer->num_samples);
     answer->reliable = take(reader, answer->n_rows, sizeof *answer->reliable);
+    answer->proper = take(reader, answer->n_rows, sizeof *answer->proper);
     answer->reason = take(reader, answer->n_rows, sizeof *answer->reason);
     for (size_t row = 0; row < answer->n_rows && reader->status == EBM_CLIENT_OK; row++)
         read_words_of_row(reader, row);

@@ -154,6 +154,10 @@ enum ebm_client_status client_write_predict(const struct ebm_client_predict_requ
     set_words(&draft, "outputs", request->outputs, request->n_outputs);
     if (request->n_quantiles > 0)
         set(&draft, "quantiles", numbers(&draft, "quantiles", request->quantiles, request->n_quantiles, 0));
+    if (request->n_cdf > 0)
+        set(&draft, "cdf", numbers(&draft, "cdf", request->cdf, request->n_cdf, 0));
+    if (request->n_crps > 0)
+        set(&draft, "crps_at", numbers(&draft, "crps_at", request->crps_at, request->n_crps, 0));
     if (request->interval_kind || request->interval_level != 0.0) {
         struct draft interval = begin(NULL);
         set_text(&interval, "kind", request->interval_kind);

@@ -115,6 +115,8 @@ struct ebm_client_predict_request {
     size_t n_quantiles;
     const char *interval_kind;
     double interval_level;
+    const double *cdf, *crps_at; /* (n_cdf), (n_crps) targets of one number, the same for all rows */
+    size_t n_cdf, n_crps;
 };
 
 struct ebm_client_sample_request {
@@ -153,7 +155,7 @@ struct ebm_client_refine_request {
 struct ebm_client_answer {
     const char *model, *id; /* id NULL: none was sent */
     uint64_t version, seed;
-    size_t n_rows, D, n_quantiles, n_intervals, n_samples, n_targets;
+    size_t n_rows, D, n_quantiles, n_intervals, n_samples, n_targets, n_cdf, n_crps;
 
     double *mean, *std, *variance, *median;  /* (B, D) */
     double *probabilities;                   /* (n_quantiles) */
@@ -161,6 +163,11 @@ struct ebm_client_answer {
     const char *interval_kind;               /* NULL: no intervals */
     double interval_level;                   /* 0: no intervals */
     double *interval_lower, *interval_upper; /* (B, n_intervals, D); NAN where a row has fewer than n_intervals */
+    double *covariance;                      /* (B, D, D) */
+    double *entropy;                         /* (B) nats, of the density per unit of the target */
+    double *cdf;                             /* (B, n_cdf) */
+    double *crps;                            /* (B, n_crps) */
+    double *mode;                            /* (B, D) of a refinement too */
     double *samples;                         /* (B, n_samples, D) */
     double *log_weights;                     /* (B, n_samples) */
     double *targets;                         /* (B, n_targets, D) */
@@ -170,7 +177,6 @@ struct ebm_client_answer {
     double *log_normalizer_std_error;        /* (B) */
 
     /* of a refinement, which has no diagnostics */
-    double *mode;          /* (B, D) */
     double *mode_log_prob; /* (B) unnormalized_log_prob at the mode */
     bool *converged;       /* (B) */
     uint64_t *steps;       /* (B) */
@@ -178,12 +184,16 @@ struct ebm_client_answer {
     double *trajectory;    /* (B, n_places, D) NAN behind a row's steps + 1 places */
 
     /* diagnostics */
-    const char **estimator;               /* (B) "importance", "mixture" */
+    const char **estimator;               /* (B) "exact", "quadrature", "importance", "mixture" */
     uint64_t *num_samples;                /* (B) draws; 0: nothing was drawn */
-    double *ess, *ess_ratio, *max_weight; /* (B) NULL: nothing was drawn */
+    double *ess, *ess_ratio, *max_weight; /* (B) NULL: nothing was drawn; NaN in rows without draws */
     double *mcse_mean;                    /* (B, D) the same */
     double *acceptance_rate;              /* (B) NULL: no samples moved */
     double *pareto_k;                     /* (B) the same; NaN: the tail has no fit */
+    double *pieces;                       /* (B) that were integrated; NULL: nothing was; NaN in rows without */
+    double *support;                      /* (B, 2) ends of what was integrated, NaN: without end; NULL: nothing was */
+    size_t n_ends;                        /* 2 with support */
+    bool *proper;                         /* (B) false: only recorded bounds make the integral finite */
     bool *reliable;                       /* (B) */
     const char **reason;                  /* (B) NULL: none */
     bool draws_ignored;                   /* num_samples or num_proposals was sent, and the estimator draws nothing */

@@ -2,7 +2,10 @@
  * whatever the order in which they came. */
 #include "core/region.h"
 
+#include <math.h>
 #include <string.h>
+
+#define TOUCH 1e-12 /* relative: a gap that rounding makes */
 
 /* Interval i takes in the one after it. */
 static void join(struct ebm_region *region, uint32_t i)
@@ -15,7 +18,7 @@ static void join(struct ebm_region *region, uint32_t i)
 void ebm_region_add(struct ebm_region *region, double lower, double upper)
 {
     double *ends = region->ends, *last = region->n > 0 ? &ends[2 * region->n - 1] : NULL;
-    if (last != NULL && lower <= *last) {
+    if (last != NULL && lower <= *last + TOUCH * fmax(fabs(lower), fabs(*last))) {
         *last = upper;
         return;
     }

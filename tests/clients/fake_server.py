@@ -120,7 +120,7 @@ def odd(path, body):
     answer = good(path, body)
     answer["news"] = {"deep": [1, [2]]}
     for row in answer.get("predictions", []):
-        row["mean"], row["entropy"] = [None], [[1]]
+        row["mean"], row["surprise"] = [None], [[1]]
         row["diagnostics"] = {"estimator": "mixture", "reliable": False, "reason": "not_finite", "news": [1]}
     return answer
 

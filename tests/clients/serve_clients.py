@@ -45,6 +45,14 @@ def test_answers_equal_those_of_http(binary):
             same(server, "predict", model, ("--estimator", "mixture"), {"estimator": "mixture"})
             same(server, "sample", model, ("--num-samples", 20, "--num-proposals", 64),
                  {"num_samples": 20, "num_proposals": 64})
+        same(server, "predict", "relu_1d", ("--estimator", "importance", "--num-samples", 64),
+             {"estimator": "importance", "num_samples": 64})
+        same(server, "predict", "relu_1d", ("--interval-kind", "highest_density", "--cdf", "1,2.5", "--crps-at", "3",
+                                            "--outputs", "mean,covariance,mode,entropy"),
+             {"interval": {"kind": "highest_density"}, "cdf": [1, 2.5], "crps_at": [3],
+              "outputs": ["mean", "covariance", "mode", "entropy"]})
+        same(server, "predict", "smooth_2d", ("--outputs", "covariance,mode,entropy"),
+             {"outputs": ["covariance", "mode", "entropy"]})
         same(server, "sample", "smooth_2d", ("--resample", "false", "--num-proposals", 8),
              {"resample": False, "num_proposals": 8})
         same(server, "density", "relu_1d", ("--grid", "-1:2.5:9"), {"grid": {"lower": -1, "upper": 2.5, "points": 9}})
@@ -70,7 +78,7 @@ def test_blocks_of_a_csv(binary):
             expected += json.loads(data)["predictions"]
         assert json.loads(out)["predictions"] == expected
         lines = run(server, "predict", "--data", path, "--format", "csv").splitlines()
-        assert len(lines) == 101 and lines[0] == "row,mean,std,ess_ratio,reliable,reason", lines[0]
+        assert len(lines) == 101 and lines[0] == "row,mean,std,reliable,reason", lines[0]
 
 
 def test_models_health_refusals_and_the_example(binary):

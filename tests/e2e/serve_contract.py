@@ -331,7 +331,7 @@ def test_a_full_queue_is_refused_at_once(binary):
 def test_deadlines_while_queued_and_while_computing(binary):
     with serving(binary, one(), "--workers", 1) as server:
         start = time.monotonic()
-        long = {"inputs": [ROW] * 2000, "num_samples": 65536, "timeout_ms": 300}
+        long = {"inputs": [ROW] * 2000, "estimator": "importance", "num_samples": 65536, "timeout_ms": 300}
         others = []
 
         def client():
@@ -404,7 +404,7 @@ def test_a_stop_ends_with_its_last_deadline(binary):
     server = Server(binary, repository, "--timeout-ms", 20000)
     try:
         answers = []
-        slow = {"inputs": [ROW] * 4000, "num_samples": 65536, "timeout_ms": 700}
+        slow = {"inputs": [ROW] * 4000, "estimator": "importance", "num_samples": 65536, "timeout_ms": 700}
         asking = threading.Thread(target=lambda: answers.append(server.ask("POST", "/predict", slow)[0]))
         asking.start()
         time.sleep(0.2 * SLOWER)

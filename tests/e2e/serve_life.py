@@ -16,7 +16,8 @@ from harness import Repository, Server, run_all, serving, wait_until
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
 SMALL = {"inputs": [ROW], "estimator": "importance", "num_samples": 16, "seed": 1}
 LONG = {"inputs": [ROW] * 4000, "estimator": "importance", "num_samples": 65536, "seed": 1}  # many seconds
-BATCH = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "seed": 1}  # a good part of a second, one batch
+# a good part of a second, one batch
+BATCH = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "seed": 1}
 
 
 def one():
@@ -352,7 +353,7 @@ def test_bodies_in_flight_have_a_budget(binary):
 def test_answers_have_their_room_before_they_are_computed(binary):
     """Many small requests for large answers, and no client reads: they do not add up beyond the budget."""
     budget = 8 << 20
-    body = {"inputs": [[0.1, 0.2, 0.3, 0.4]] * 4, "estimator": "importance", "num_samples": 60000, "seed": 1}
+    body = {"inputs": [[0.1, 0.2, 0.3, 0.4]] * 4, "num_samples": 60000, "seed": 1}
     with serving(binary, Repository().golden("mixture_only"), "--max-inflight-bytes", budget) as server:
         before, links = server.rss_kib(), []
         for _ in range(24):

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Diagnostics:
-    estimator: tuple[str, ...]  # (B) "importance", "mixture"
+    estimator: tuple[str, ...]  # (B) "exact", "quadrature", "importance", "mixture"
     reliable: npt.NDArray[np.bool_]  # (B)
     reason: tuple[str | None, ...]  # (B) None: none
     num_samples: npt.NDArray[np.int64]  # (B) draws; 0: nothing was drawn, and what follows is None
@@ -27,6 +27,9 @@ class Diagnostics:
     mcse_mean: Floats | None  # (B, D)
     acceptance_rate: Floats | None  # (B) of samples that moved
     pareto_k: Floats | None  # (B) nan where the tail has no fit
+    pieces: Floats | None  # (B) that were integrated; nan in rows that were not
+    support: Floats | None  # (B, 2) ends of what was integrated; nan: without end
+    proper: npt.NDArray[np.bool_]  # (B) False: only recorded bounds make the integral finite
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Prediction(Answer):
     quantiles: Floats | None  # (B, Q, D)
     interval: Interval | None
     log_normalizer: Floats | None  # (B)
+    covariance: Floats | None  # (B, D, D)
+    mode: Floats | None  # (B, D)
+    entropy: Floats | None  # (B) nats
+    cdf: Floats | None  # (B, P)
+    crps: Floats | None  # (B, P)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,8 @@ def _diagnostics(rows: Rows) -> Diagnostics:
         num_samples=rows.counts("num_samples"), ess=rows.diagnostic("ess", 1), ess_ratio=rows.diagnostic("ess_ratio", 1),
         max_weight=rows.diagnostic("max_weight", 1), mcse_mean=rows.diagnostic("mcse_mean", 2),
         acceptance_rate=rows.diagnostic("acceptance_rate", 1),
-        pareto_k=rows.diagnostic("pareto_k", 1))
+        pareto_k=rows.diagnostic("pareto_k", 1), pieces=rows.diagnostic("pieces", 1), support=rows.diagnostic("support", 2),
+        proper=rows.flags("proper", True))
 
 
 def _identity(root: dict[str, Any]) -> dict[str, Any]:
@@ -150,8 +159,10 @@ def prediction(body: bytes, n_rows: int) -> Prediction:
     answer = Prediction(
         **head, mean=rows.floats("mean", 2), std=rows.floats("std", 2), variance=rows.floats("variance", 2),
         median=rows.floats("median", 2), probabilities=probabilities, quantiles=quantiles, interval=_interval(rows),
-        log_normalizer=rows.floats("log_normalizer", 1))
-    vectors = (answer.mean, answer.std, answer.variance, answer.median, quantiles, answer.diagnostics.mcse_mean)
+        log_normalizer=rows.floats("log_normalizer", 1), covariance=rows.floats("covariance", 3), mode=rows.floats("mode", 2),
+        entropy=rows.floats("entropy", 1), cdf=rows.floats("cdf", 2), crps=rows.floats("crps", 2))
+    vectors = (answer.mean, answer.std, answer.variance, answer.median, quantiles, answer.mode, answer.covariance,
+               answer.diagnostics.mcse_mean)
     if len({array.shape[-1] for array in vectors if array is not None}) > 1:
         raise bad("predictions", "members with one number of target dimensions")
     return answer

@@ -15,9 +15,11 @@ _DIMS = {
     "samples": ("row", "draw", "target"), "log_weights": ("row", "draw"),
     "targets": ("row", "point", "target"), "unnormalized_log_prob": ("row", "point"), "log_prob": ("row", "point"),
     "proposal_log_prob": ("row", "point"),
+    "covariance": ("row", "target", "other_target"), "mode": ("row", "target"), "entropy": ("row",),
+    "cdf": ("row", "cdf_point"), "crps": ("row", "crps_point"),
 }
 _DIAGNOSTICS = {"ess": ("row",), "ess_ratio": ("row",), "max_weight": ("row",), "mcse_mean": ("row", "target"),
-                "pareto_k": ("row",), "acceptance_rate": ("row",),
+                "pareto_k": ("row",), "pieces": ("row",), "proper": ("row",), "acceptance_rate": ("row",),
                 "reliable": ("row",), "num_samples": ("row",)}
 _ENDS = ("row", "interval", "target")
 

@@ -87,7 +87,12 @@ class Rows:
         return array
 
     def diagnostic(self, name: str, ndim: int) -> Floats | None:
-        return _stack("diagnostics", self._diagnostics, name, ndim)
+        """nan in rows that were answered another way, and have no such member."""
+        sample = next((item[name] for item in self._diagnostics if name in item), None)
+        if sample is None:
+            return None
+        nothing = [None] * len(sample) if isinstance(sample, list) else None
+        return array_of(f"diagnostics.{name}", [item.get(name, nothing) for item in self._diagnostics], ndim)
 
     def members(self, name: str, kind: type) -> list[Any]:
         found = [member(row, name, "predictions", kind) for row in self._rows]
@@ -109,8 +114,10 @@ class Rows:
             raise bad(f"diagnostics.{name}", "a text or null")
         return found
 
-    def flags(self, name: str) -> npt.NDArray[np.bool_]:
-        return np.array([member(item, name, "diagnostics", bool) for item in self._diagnostics], dtype=np.bool_)
+    def flags(self, name: str, otherwise: bool | None = None) -> npt.NDArray[np.bool_]:
+        """`otherwise` where there is none."""
+        items = self._diagnostics if otherwise is None else [{name: otherwise} | item for item in self._diagnostics]
+        return np.array([member(item, name, "diagnostics", bool) for item in items], dtype=np.bool_)
 
     def counts(self, name: str) -> npt.NDArray[np.int64]:
         """Whole numbers; 0 where there is none."""

@@ -36,7 +36,9 @@ class PredictOptions(AdaptiveOptions, total=False):
     outputs: Sequence[str] | None
     quantiles: Sequence[float] | None
     interval_level: float | None
-    interval_kind: str | None
+    interval_kind: str | None  # "equal_tailed", "highest_density"
+    cdf: npt.ArrayLike | None  # (P) targets of one number for all rows, or (B, P)
+    crps_at: npt.ArrayLike | None  # the same
 
 
 class SampleOptions(RowOptions, total=False):
