@@ -417,8 +417,34 @@ static enum ebm_status check_bounds(const struct reader *r, const struct ebm_tar
     return EBM_OK;
 }
 
-static enum ebm_status read_bounds(const struct reader *r, const json_t *object, struct ebm_target_config *target)
+/* Those of the defaults, which are finite. */
+static enum ebm_status default_bounds(const struct reader *r, const struct ebm_config_defaults *defaults,
+                                      struct ebm_target_config *target)
 {
+    target->lower = calloc(target->dim, sizeof *target->lower);
+    target->upper = calloc(target->dim, sizeof *target->upper);
+    if (!target->lower || !target->upper)
+        return no_memory(r);
+    memcpy(target->lower, defaults->target_lower, target->dim * sizeof *target->lower);
+    memcpy(target->upper, defaults->target_upper, target->dim * sizeof *target->upper);
+    return EBM_OK;
+}
+
+static bool takes_default_bounds(const json_t *object, const struct ebm_config_defaults *defaults,
+                                 const struct ebm_target_config *target)
+{
+    bool is_real = defaults->target_lower && defaults->target_upper && !json_object_get(object, "lower") &&
+                   !json_object_get(object, "upper");
+    for (uint32_t d = 0; is_real && d < target->dim; d++)
+        is_real = target->support[d] == EBM_SUPPORT_REAL;
+    return is_real;
+}
+
+static enum ebm_status read_bounds(const struct reader *r, const json_t *object,
+                                   const struct ebm_config_defaults *defaults, struct ebm_target_config *target)
+{
+    if (takes_default_bounds(object, defaults, target))
+        return default_bounds(r, defaults, target);
     enum ebm_status status = read_ends(r, object, "lower", target->dim, -INFINITY, &target->lower);
     if (status == EBM_OK)
         status = read_ends(r, object, "upper", target->dim, INFINITY, &target->upper);
@@ -485,7 +511,7 @@ static enum ebm_status read_target(const struct reader *r, json_t *object)
     if (status == EBM_OK)
         status = read_names(r, object, target->dim, defaults->target_names, &target->names);
     if (status == EBM_OK)
-        status = read_bounds(r, object, target);
+        status = read_bounds(r, object, defaults, target);
     if (status == EBM_OK)
         status = read_target_statistics(r, object, defaults, target);
     if (status == EBM_OK)

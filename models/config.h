@@ -68,6 +68,7 @@ struct ebm_config_defaults {
     uint32_t X, D;    /* 0: must stand in the text */
     char *const *input_names, *const *target_names;
     const double *input_mean, *input_std, *target_mean, *target_std;
+    const double *target_lower, *target_upper; /* (D) of real targets, where the text states none of either */
 };
 
 /* Reads `text` (length bytes of JSON). Errors: where = path of the key ("target_net[1].activation"). New: config_free.

@@ -1,7 +1,6 @@
 /* method.c - the table of methods, and what they share.
  *
- * A method is looked up by the name in the configuration. The names of the literature that this version does not train
- * are known, so that they are refused as that and not as a slip of the keyboard. */
+ * A method is looked up by the name in the configuration. */
 #include "trainer/method.h"
 
 #include <stdlib.h>
@@ -13,10 +12,8 @@
 static const struct method *const methods[] = {
     &method_nce_kl,  &method_joint,  &method_mdn_nll, &method_mdn_kl_teacher,
     &method_ml_is,   &method_kld_is, &method_nce,     &method_nce_plus,
-    &method_ml_mcmc, &method_sm,     &method_dsm,
+    &method_ml_mcmc, &method_sm,     &method_dsm,     &method_ml_exact,
 };
-
-static const char *const later[] = {"ml_exact"};
 
 size_t method_all(const struct method *const **ret_methods)
 {
@@ -39,11 +36,6 @@ static enum ebm_status unknown_method(const char *name, struct ebm_error *reterr
     put_names(&all);
     for (size_t i = 0; i < EBM_COUNT_OF(methods); i++)
         names[i] = methods[i]->name;
-    for (size_t i = 0; i < EBM_COUNT_OF(later); i++)
-        if (strcmp(later[i], name) == 0)
-            return ebm_error_set(reterr, EBM_INVALID, "training.method",
-                                 "'%s' is not available in this version; there are %s", name,
-                                 all.bytes != NULL ? all.bytes : "others");
     const char *near = ebm_suggest(name, names, EBM_COUNT_OF(names));
     if (near != NULL)
         return ebm_error_set(reterr, EBM_INVALID, "training.method", "unknown method '%.40s', did you mean '%s'?", name,

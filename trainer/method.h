@@ -78,7 +78,7 @@ struct method {
 };
 
 extern const struct method method_ml_is, method_kld_is, method_nce, method_nce_plus, method_ml_mcmc, method_sm,
-    method_dsm, method_joint, method_nce_kl, method_mdn_nll, method_mdn_kl_teacher;
+    method_dsm, method_ml_exact, method_joint, method_nce_kl, method_mdn_nll, method_mdn_kl_teacher;
 
 /* The method of that name; INVALID when there is none, or not in this version. Borrow: static. */
 enum ebm_status method_find(const char *name, const struct method **ret_method, struct ebm_error *reterr) EBM_MUST_USE;

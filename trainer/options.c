@@ -66,7 +66,7 @@ static const struct field training_fields[] = {
     {"gradient_clip", KIND_NUMBER, TRAINING(gradient_clip), 0, 0.0, 1e9, false},
     {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
     {"warmup_epochs", KIND_U32, TRAINING(warmup_epochs), 0, 0, 1e6, false},
-    {"support", KIND_OTHER, 0, 0, 0, 0, true},
+    {"support", KIND_NUMBERS, TRAINING(support), TRAINING(n_support), 0, 0, true},
     {"seed", KIND_SEED, TRAINING(seed), 0, 0, SEED_MAX, false},
     {"validation_samples", KIND_U32, TRAINING(validation_samples), 0, 1, LIMIT_SAMPLES - 1, false},
     {"checkpoint_epochs", KIND_U32, TRAINING(checkpoint_epochs), 0, 0, 1e6, false},
@@ -299,15 +299,16 @@ static enum ebm_status read_schedule(const json_t *json, struct schedule *schedu
 static enum ebm_status read_training(const json_t *json, struct options *options, struct ebm_error *reterr)
 {
     enum ebm_status status = read_object(json, "training", &options_training_table, options, reterr);
-    const json_t *optimizer = json_object_get(json, "optimizer"), *support = json_object_get(json, "support");
+    const json_t *optimizer = json_object_get(json, "optimizer");
     const json_t *schedule = json_object_get(json, "schedule");
     if (status == EBM_OK && schedule != NULL && !json_is_null(schedule))
         status = read_schedule(schedule, &options->schedule, reterr);
     if (status == EBM_OK && optimizer != NULL &&
         (!json_is_string(optimizer) || strcmp(json_string_value(optimizer), "adam") != 0))
         status = wants("training.optimizer", "\"adam\": no other optimizer is available in this version", reterr);
-    if (status == EBM_OK && support != NULL && !json_is_null(support))
-        status = ebm_error_set(reterr, EBM_INVALID, "training.support", "not available in this version: leave it out");
+    if (status == EBM_OK && options->n_support > 0 &&
+        (options->n_support != 2 || !(options->support[0] < options->support[1])))
+        status = wants("training.support", "[lower, upper] in the target's unit, or null", reterr);
     return status;
 }
 
@@ -485,6 +486,7 @@ struct options *options_free(struct options *options)
     free(options->data.targets_file);
     free(options->data.split_file);
     free(options->data.jitter.values);
+    free(options->support);
     options_free_parameters(options);
     free(options->model);
     free(options->method);

@@ -18,6 +18,8 @@ struct options {
     double weight_decay;  /* decoupled: parameters shrink by this share of the learning rate a step */
     double gradient_clip; /* longest gradient of a step, 0: any */
     uint32_t patience;    /* stop after so many epochs without a better validation NLL, 0: never */
+    double *support; /* (n_support): 0 numbers, or lower and upper end of what a scalar density is integrated over */
+    uint32_t n_support;
     uint64_t seed;
     uint32_t validation_samples; /* draws a row for log Z of the validation NLL */
     uint32_t checkpoint_epochs;  /* a checkpoint every so many epochs, 0: never because of epochs */

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "trainer/bounds.h"
 #include "trainer/files.h"
+#include "trainer/range.h"
 #include "trainer/score.h"
 
 void setup_done(struct setup *setup)
@@ -71,6 +72,11 @@ static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
         defaults.target_mean = data->target_mean;
         defaults.target_std = data->target_std;
     }
+    double ends[2];
+    if (range_choose(s->options, data, ends)) {
+        defaults.target_lower = &ends[0];
+        defaults.target_upper = &ends[1];
+    }
     enum ebm_status status = ebm_config_parse(s->options->model, strlen(s->options->model), &defaults, &s->config,
                                               reterr);
     if (status != EBM_OK)
@@ -78,6 +84,8 @@ static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
     status = check_names("model.input.names", s->config->input.names, data->input_names, data->X, reterr);
     if (status == EBM_OK)
         status = check_names("model.target.names", s->config->target.names, data->target_names, data->D, reterr);
+    if (status == EBM_OK)
+        status = range_check(s->options, data, &s->config->target, reterr);
     if (status == EBM_OK)
         status = bounds_apply(s->data, &s->config->target, s->options->data.file, reterr);
     if (status != EBM_OK)

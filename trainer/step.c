@@ -17,6 +17,7 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#define FEW_ROWS 8u             /* whose work each, in ml_exact, is a few microseconds */
 #define LANE_ROWS 16u           /* rows that the x side computes at once */
 #define RANGE_PARAMETERS 65536u /* parameters a task of the update; a multiple of 16 */
 
@@ -33,6 +34,8 @@ struct job {
 uint32_t step_chunk_rows(const struct ebm_loss_spec *loss, uint32_t B)
 {
     uint32_t rows = (B + STEP_CHUNKS - 1) / STEP_CHUNKS;
+    if (loss->loss == EBM_LOSS_ML_EXACT)
+        return rows > FEW_ROWS ? rows : FEW_ROWS;
     return loss->samples > 0 ? rows : (uint32_t)ebm_round_up(rows, LANE_ROWS);
 }
 

@@ -222,7 +222,8 @@ Test(method, refusals_say_why)
         {"ml_mcmc", &energy, value_of(steps, half, 0, 1, 1), "training.parameters.langevin_steps", "whole number"},
         {"ml_mcmc", &energy, value_of(steps, zero, 0, 1, 1), "training.parameters.langevin_steps", "from 1"},
         {"mdn_kl_teacher", &both, value_of(teacher, one, 0, 1, 1), "training.parameters.teacher", "object of networks"},
-        {"ml_exact", &both, {.name = NULL}, "training.method", "not available in this version"},
+        {"ml_exact", &mixture, {.name = NULL}, "training.method", "model.energy_net is missing"},
+        {"ml_exact", &energy_2d, {.name = NULL}, "training.method", "integrates over one target, and there are 2"},
         {"nce-kl", &both, {.name = NULL}, "training.method", "did you mean 'nce_kl'?"},
         {"zzzzzzzz", &both, {.name = NULL}, "training.method", "there are nce_kl, joint"},
     };
