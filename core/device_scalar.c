@@ -218,6 +218,16 @@ void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *sp
     answer(ctx, spec, &scalar, out);
 }
 
+/* What a mixture has in closed form. */
+static void answer_closed(const struct ebm_ctx *ctx, struct ebm_estimate *out)
+{
+    uint32_t n_at = ctx->task != NULL ? ctx->task->n_at : 0;
+    for (uint32_t i = 0; out->cdf != NULL && i < n_at; i++)
+        out->cdf[i] = ebm_mixture_cdf(&ctx->mixture, 0, ctx->task->h_at[i]);
+    for (uint32_t i = 0; ctx->plan->support[0].kind == EBM_SUPPORT_REAL && out->crps != NULL && i < n_at; i++)
+        out->crps[i] = ebm_mixture_crps(&ctx->mixture, ctx->task->h_at[i]);
+}
+
 enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     struct ebm_scalar scalar = {&ebm_panels_ops, &ctx->panels};
@@ -233,5 +243,6 @@ enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimat
     if (asks_shape(ctx, spec, out))
         ebm_panels_lay_cells(&ctx->panels);
     answer_shape(ctx, spec, &scalar, out);
+    answer_closed(ctx, out);
     return EBM_OK;
 }

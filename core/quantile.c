@@ -75,7 +75,32 @@ void ebm_quantile_mixture(double *ret, size_t stride, const double *probabilitie
 double ebm_mixture_cdf(const struct ebm_mixture *q, uint32_t d, double y)
 {
     double total = 0.0;
+    bool is_confined = q->confined != NULL && q->support[d].kind != EBM_SUPPORT_REAL;
+    if (is_confined && (y <= q->support[d].lower || y >= q->support[d].upper))
+        return y >= q->support[d].upper ? 1.0 : 0.0;
     for (uint32_t k = 0; k < q->K; k++)
         total += exp((double)q->log_weight[k]);
     return fmin(mixture_tail(q, d, y, -1.0, total), 1.0);
+}
+
+/* E|N(mean, std^2)| */
+static double mean_distance(double mean, double std)
+{
+    double z = mean / std;
+    return mean * erf(z * M_SQRT1_2) + std * sqrt(2.0 / M_PI) * exp(-0.5 * z * z);
+}
+
+double ebm_mixture_crps(const struct ebm_mixture *q, double y)
+{
+    double sum = 0.0, total = 0.0;
+    for (uint32_t k = 0; k < q->K; k++)
+        total += exp((double)q->log_weight[k]);
+    for (uint32_t k = 0; k < q->K; k++) {
+        double weight = exp((double)q->log_weight[k]) / total, mean = (double)q->mean[k], std = (double)q->std[k];
+        sum += weight * mean_distance(y - mean, std);
+        for (uint32_t l = 0; l < q->K; l++)
+            sum -= 0.5 * weight * exp((double)q->log_weight[l]) / total *
+                   mean_distance(mean - (double)q->mean[l], hypot(std, (double)q->std[l]));
+    }
+    return sum;
 }

@@ -12,4 +12,7 @@ void ebm_quantile_mixture(double *ret, size_t stride, const double *probabilitie
 /* The distribution function of coordinate d at y. */
 double ebm_mixture_cdf(const struct ebm_mixture *q, uint32_t d, double y);
 
+/* CRPS of the mixture of D = 1 at y, on the line (support REAL): closed form, Grimit et al. 2006. */
+double ebm_mixture_crps(const struct ebm_mixture *q, double y);
+
 #endif

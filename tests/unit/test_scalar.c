@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "core/weighted.h"
 
 #define MAX_LAYERS 8
 enum { ROWS = 5, POINTS = 9, DRAWS = 4000 };
@@ -366,6 +367,15 @@ static void check_draws(struct machine *m, enum ebm_estimator estimator)
         cr_assert_float_eq(mean, a->mean, 5.0 * sqrt(a->variance / DRAWS));
         cr_assert_float_eq(inside / DRAWS, 0.8, 5.0 * sqrt(0.16 / DRAWS), "row %u: %g in the region", b,
                            inside / DRAWS);
+        static float ones[DRAWS];
+        static uint64_t pairs[2 * DRAWS];
+        static double sums[2 * DRAWS];
+        for (uint32_t i = 0; i < DRAWS; i++)
+            ones[i] = 1.0f;
+        struct ebm_weighted drawn = ebm_weighted_sort(a->draws, ones, DRAWS,
+                                                      (struct ebm_sort_scratch){pairs, pairs + DRAWS, sums});
+        for (uint32_t i = 0; i < POINTS; i++)
+            cr_assert_float_eq(a->crps[i], ebm_weighted_crps(&drawn, at[i]), 0.1 * sqrt(a->variance));
         qsort(a->draws, DRAWS, sizeof *a->draws, by_value);
         for (uint32_t i = 0; i < POINTS; i++) {
             uint32_t n = 0;
