@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "core/safetensors.h"
+#include "models/estimate.h"
 #include "trainer/model_file.h"
 #include "trainer/options.h"
 
@@ -80,6 +81,23 @@ static void put_layers(struct ebm_buf *buf, const struct ebm_net_desc *net)
     (void)ebm_buf_printf(buf, "%-8s  %-69s  %12" PRIu64 "\n", "", net->members > 1 ? "each member" : "in all", total);
 }
 
+/* The estimators that a request may name; what it gets without a name comes first. */
+static void put_estimators(struct ebm_buf *buf, const struct ebm_net_desc *net)
+{
+    static const enum ebm_estimator all[] = {EBM_ESTIMATE_EXACT, EBM_ESTIMATE_QUADRATURE, EBM_ESTIMATE_IMPORTANCE,
+                                             EBM_ESTIMATE_MIXTURE};
+    enum ebm_estimator usual = ebm_estimator_auto(net);
+    if (!ebm_estimator_applies(net, usual)) {
+        (void)ebm_buf_text(buf, "asked by  nothing but /refine: several targets without a proposal have no log Z\n");
+        return;
+    }
+    (void)ebm_buf_printf(buf, "asked by  %s%s", ebm_estimator_word(usual), net->has_energy ? " (default)" : "");
+    for (size_t i = 0; i < EBM_COUNT_OF(all); i++)
+        if (all[i] != usual && ebm_estimator_applies(net, all[i]))
+            (void)ebm_buf_printf(buf, ", %s", ebm_estimator_word(all[i]));
+    (void)ebm_buf_text(buf, "\n");
+}
+
 static void put_kind(struct ebm_buf *buf, const struct ebm_net_desc *net)
 {
     (void)ebm_buf_text(buf, "kind      ");
@@ -90,10 +108,8 @@ static void put_kind(struct ebm_buf *buf, const struct ebm_net_desc *net)
     if (net->K > 0)
         (void)ebm_buf_printf(buf, "%s of %u Gaussians",
                              net->has_energy ? ", its proposal a mixture" : "mixture density network", net->K);
-    (void)ebm_buf_printf(buf, "\nasked by  %s\n",
-                         net->K == 0 ? "nothing yet: without a proposal it cannot be predicted with in this version"
-                         : net->has_energy ? "importance (default), mixture"
-                                           : "mixture");
+    (void)ebm_buf_text(buf, "\n");
+    put_estimators(buf, net);
 }
 
 /* ---- the whole ---- */
