@@ -1,5 +1,6 @@
-/* device.c - what the CPU device reaches without HTTP, on one thread: predictions/s (mean and std by importance) at
- * several batch sizes, and training steps/s (nce_kl, B rows in chunks as the trainer does).
+/* device.c - what the CPU device reaches without HTTP, on one thread: predictions/s (mean and std by importance with
+ * independent draws) at several batch sizes; the same by each estimator that applies, in turn, so that their ratios
+ * suffer little from a noisy machine; training steps/s (nce_kl, B rows in chunks as the trainer does).
  *
  *   bench-device MODEL.safetensors [SAMPLES [SECONDS]]
  *
@@ -44,36 +45,92 @@ static void report(const char *what, uint32_t rows, double *rates)
     printf("%-12s B %3u   %10.1f /s   [%.1f .. %.1f]\n", what, rows, rates[ROUNDS / 2], rates[0], rates[ROUNDS - 1]);
 }
 
-static void bench_predict(struct bench *b, struct ebm_plan *plan, uint32_t rows)
+/* A context, and tasks of `rows` rows that ask for mean and std. */
+struct predictor {
+    struct ebm_ctx *ctx;
+    struct ebm_task *tasks;
+    struct ebm_estimate *out;
+    double *numbers;
+};
+
+static struct predictor predictor_new(struct bench *b, struct ebm_plan *plan, uint32_t rows)
 {
     struct ebm_ctx_limits limits = {.max_rows = rows, .max_samples = b->samples};
     struct ebm_error error = {0};
-    struct ebm_ctx *ctx = NULL;
-    uint32_t D = ebm_model_net(b->model)->D;
-    static const struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE};
-    double *numbers = calloc((size_t)2 * D * rows, sizeof *numbers), rates[ROUNDS];
-    struct ebm_estimate *out = calloc(rows, sizeof *out);
-    struct ebm_task *tasks = calloc(rows, sizeof *tasks);
-    if (numbers == NULL || out == NULL || tasks == NULL)
+    size_t D = ebm_model_net(b->model)->D;
+    struct predictor p = {.tasks = calloc(rows, sizeof *p.tasks),
+                          .out = calloc(rows, sizeof *p.out),
+                          .numbers = calloc(2 * D * rows, sizeof *p.numbers)};
+    if (p.numbers == NULL || p.out == NULL || p.tasks == NULL)
         exit(1);
-    must(b->ops->ctx_new(&limits, &ctx, &error), &error, "context");
-    must(b->ops->ctx_prepare(ctx, plan, &error), &error, "prepare");
+    must(b->ops->ctx_new(&limits, &p.ctx, &error), &error, "context");
+    must(b->ops->ctx_prepare(p.ctx, plan, &error), &error, "prepare");
     for (uint32_t i = 0; i < rows; i++) {
-        out[i].mean = numbers + (size_t)2 * D * i;
-        out[i].variance = out[i].mean + D;
-        tasks[i] = (struct ebm_task){
-            .row = {.seed = 1, .row_in_request = i, .samples = b->samples}, .spec = &spec, .out = &out[i]};
+        p.out[i].mean = p.numbers + 2 * D * i;
+        p.out[i].variance = p.out[i].mean + D;
     }
-    for (int round = 0; round < ROUNDS; round++) {
-        uint64_t start = ebm_clock_ns(), calls = 0;
-        double spent = 0.0;
-        for (; spent < b->seconds; calls++, spent = (double)(ebm_clock_ns() - start) * 1e-9)
-            must(b->ops->predict(ctx, plan, b->x, tasks, rows), NULL, "predict");
-        rates[round] = (double)calls * rows / spent;
-    }
+    return p;
+}
+
+static void predictor_free(struct bench *b, struct predictor *p)
+{
+    (void)b->ops->ctx_free(p->ctx);
+    free(p->numbers), free(p->out), free(p->tasks);
+}
+
+/* Rows a second by one estimator, for about b->seconds. */
+static double rate_of(struct bench *b, struct ebm_plan *plan, struct predictor *p, enum ebm_estimator estimator,
+                      uint32_t rows)
+{
+    struct ebm_estimate_spec spec = {.estimator = estimator};
+    uint64_t calls = 0;
+    double spent = 0.0;
+    for (uint32_t i = 0; i < rows; i++)
+        p->tasks[i] = (struct ebm_task){
+            .row = {.seed = 1, .row_in_request = i, .samples = b->samples}, .spec = &spec, .out = &p->out[i]};
+    for (uint64_t start = ebm_clock_ns(); spent < b->seconds; spent = (double)(ebm_clock_ns() - start) * 1e-9, calls++)
+        must(b->ops->predict(p->ctx, plan, b->x, p->tasks, rows), NULL, "predict");
+    return (double)calls * rows / spent;
+}
+
+static void bench_predict(struct bench *b, struct ebm_plan *plan, uint32_t rows)
+{
+    struct predictor p = predictor_new(b, plan, rows);
+    double rates[ROUNDS];
+    for (int round = 0; round < ROUNDS; round++)
+        rates[round] = rate_of(b, plan, &p, EBM_ESTIMATE_IMPORTANCE, rows);
     report("predictions", rows, rates);
-    (void)b->ops->ctx_free(ctx);
-    free(numbers), free(out), free(tasks);
+    predictor_free(b, &p);
+}
+
+static void bench_estimators(struct bench *b, struct ebm_plan *plan, uint32_t rows)
+{
+    static const enum ebm_estimator all[] = {EBM_ESTIMATE_EXACT, EBM_ESTIMATE_QUADRATURE, EBM_ESTIMATE_IMPORTANCE,
+                                             EBM_ESTIMATE_MIXTURE};
+    struct predictor p = predictor_new(b, plan, rows);
+    double rates[EBM_COUNT_OF(all)][ROUNDS], drawn = 0.0;
+    const char *used[EBM_COUNT_OF(all)] = {NULL};
+    uint32_t pieces[EBM_COUNT_OF(all)] = {0};
+    for (int round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < EBM_COUNT_OF(all); i++) {
+            if (!ebm_estimator_applies(ebm_model_net(b->model), all[i]))
+                continue;
+            rates[i][round] = rate_of(b, plan, &p, all[i], rows);
+            used[i] = ebm_estimator_word(p.out[0].used);
+            pieces[i] = p.out[0].pieces;
+        }
+    for (size_t i = EBM_COUNT_OF(all); i-- > 0;) {
+        if (used[i] == NULL)
+            continue;
+        report(used[i], rows, rates[i]);
+        if (all[i] == EBM_ESTIMATE_IMPORTANCE)
+            drawn = rates[i][ROUNDS / 2];
+        if (pieces[i] > 0)
+            printf("%20u pieces%s", pieces[i], drawn > 0.0 ? "" : "\n");
+        if (pieces[i] > 0 && drawn > 0.0)
+            printf(", %.1f times importance with %u draws\n", rates[i][ROUNDS / 2] / drawn, b->samples);
+    }
+    predictor_free(b, &p);
 }
 
 static void step(struct bench *b, struct ebm_plan *plan, struct ebm_ctx *ctx, uint64_t t)
@@ -150,12 +207,15 @@ int main(int argc, char **argv)
     if (argc > 3)
         b.seconds = strtod(argv[3], NULL);
     must(ebm_model_load(argv[1], LIMIT_FILE_BYTES, &b.model, &error), &error, argv[1]);
+    ebm_device_thread_init();
     random_rows(&b);
     uint64_t start = ebm_clock_ns();
     must(b.ops->plan_new(ebm_model_net(b.model), ebm_model_params(b.model), 0, &plan, &error), &error, "plan");
     printf("plan, self-test included: %.2f ms\n", (double)(ebm_clock_ns() - start) * 1e-6);
-    for (size_t i = 0; i < EBM_COUNT_OF(batches); i++)
+    for (size_t i = 0;
+         ebm_estimator_applies(ebm_model_net(b.model), EBM_ESTIMATE_IMPORTANCE) && i < EBM_COUNT_OF(batches); i++)
         bench_predict(&b, plan, batches[i]);
+    bench_estimators(&b, plan, STEP_ROWS);
     bench_train(&b);
     (void)b.ops->plan_unref(plan);
     (void)ebm_model_unref(b.model);
