@@ -28,10 +28,12 @@ bool range_choose(const struct options *options, const struct dataset *data, dou
         lower = fmin(lower, data->y[data->train[i]]);
         upper = fmax(upper, data->y[data->train[i]]);
     }
-    double width = upper - lower;
-    ret_ends[0] = lower - WIDENED * width;
-    ret_ends[1] = upper + WIDENED * width;
-    return width > 0.0 && isfinite(ret_ends[1] - ret_ends[0]);
+    double width = upper - lower, step = pow(10.0, floor(log10(width)) - 2.0); /* ends of few digits */
+    if (!(width > 0.0) || !isfinite(width) || !isnormal(step))
+        return false;
+    ret_ends[0] = step * floor((lower - WIDENED * width) / step);
+    ret_ends[1] = step * ceil((upper + WIDENED * width) / step);
+    return isfinite(ret_ends[1] - ret_ends[0]);
 }
 
 static enum ebm_status check_said(const struct options *options, const struct ebm_target_config *target,

@@ -27,6 +27,7 @@
 #include "trainer/report.h"
 #include "trainer/seeds.h"
 #include "trainer/setup.h"
+#include "trainer/tails.h"
 
 #define PLAN_BYTES (1u << 20) /* most of what --dry-run says */
 
@@ -117,6 +118,15 @@ static enum ebm_status make_device(struct training *t, uint32_t n_threads, struc
     return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
 }
 
+/* The file is written by then: what cannot be found out is not told. */
+static void tell_tails(const struct training *t, const struct ebm_model *model)
+{
+    const struct ebm_config *config = ebm_model_config(model);
+    struct tails tails;
+    if (tails_apply(config) && tails_find(config, ebm_model_params(model), t->setup.data, &tails, NULL) == EBM_OK)
+        tails_print(config, &tails);
+}
+
 static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
@@ -139,6 +149,7 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     if (has_best)
         (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
                      (unsigned)t->state.position.best_epoch);
+    tell_tails(t, written);
     (void)printf("model written to %s\n", t->model_path);
     if (t->state.position.epoch == t->setup.options->epochs)
         next_train_longer(t->args, t->output, (uint32_t)t->state.position.best_epoch, t->setup.options->epochs);
