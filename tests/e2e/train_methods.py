@@ -62,6 +62,9 @@ def configure(name, method, data, nets, epochs, parameters):
 RUNS = {
     "ml_is": ("ml_is", "toy1", model(RELU, True, False), 40, {}, 0.15),
     "kld_is": ("kld_is", "toy1", model(RELU, True, False), 40, {}, 0.2),
+    "ml_exact": ("ml_exact", "toy1", model(RELU, True, False), 40, {}, 0.1),
+    "ml_exact_beside": ("ml_exact", "toy1", model(RELU, True, True), 40, {}, 0.1),
+    "ml_exact_smooth": ("ml_exact", "toy1", model(SOFTPLUS, True, False), 40, {}, 0.2),
     "nce": ("nce", "toy1", model(RELU, True, False), 40, {}, 0.15),
     "nce_plus": ("nce_plus", "toy1", model(RELU, True, False), 40, {"beta": 0.05}, 0.2),
     "ml_mcmc": ("ml_mcmc", "toy1", model(RELU, True, False), 40, {"langevin_steps": 8, "langevin_step": 0.07}, 0.25),
