@@ -84,6 +84,14 @@ enum ebm_status ebm_exact_space_reserve(struct ebm_exact_space *space, const str
 
 /* ---- the first layer ---- */
 
+/* z = u + hx, padded with zeros. */
+static void add_rows(float *restrict z, const float *restrict u, const float *restrict hx, uint32_t n, uint32_t stride)
+{
+    for (uint32_t j = 0; j < n; j++)
+        z[j] = u[j] + hx[j];
+    memset(z + n, 0, (stride - n) * sizeof *z);
+}
+
 /* z = u + hx, v = [h, g] when the layer is residual; direction rows are the table's. False: too many rows. */
 static bool first_layer(const struct ebm_exact_table *t, const float *hx, const float *h, struct ebm_exact_space *s)
 {
@@ -98,9 +106,10 @@ static bool first_layer(const struct ebm_exact_table *t, const float *hx, const 
         const float *u = t->u + (size_t)p * t->stride;
         float *z = rows->z + (size_t)p * t->stride, *v = rows->v + (size_t)p * t->stride;
         bool is_direction = exact_is_direction(t, p, t->n);
-        memcpy(z, u, t->stride * sizeof *z);
-        for (uint32_t j = 0; !is_direction && j < layer->out; j++)
-            z[j] += hx[j];
+        if (is_direction)
+            memcpy(z, u, t->stride * sizeof *z);
+        else
+            add_rows(z, u, hx, layer->out, t->stride);
         if (!layer->is_residual)
             continue;
         memset(v, 0, t->stride * sizeof *v);
@@ -113,16 +122,39 @@ static bool first_layer(const struct ebm_exact_table *t, const float *hx, const 
 
 /* ---- the last layer ---- */
 
-/* w . act(z) (+ w . v) at row p, without bias */
+#define SUMS 8u /* side by side: a divisor of EBM_EXACT_LANES */
+
+/* w . v, and w . relu(v); n a multiple of EBM_EXACT_LANES, padded with zeros. The relu is (v + |v|) / 2: no branch, and
+ * NaN stays. Products are floats, as in the networks; sums are not. */
+static double dot(const float *restrict w, const float *restrict v, uint32_t n)
+{
+    double sums[SUMS] = {0.0}, sum = 0.0;
+    for (uint32_t j = 0; j < n; j += SUMS)
+        for (uint32_t l = 0; l < SUMS; l++)
+            sums[l] += (double)(w[j + l] * v[j + l]);
+    for (uint32_t l = 0; l < SUMS; l++)
+        sum += sums[l];
+    return sum;
+}
+
+static double dot_relu(const float *restrict w, const float *restrict v, uint32_t n)
+{
+    double sums[SUMS] = {0.0}, sum = 0.0;
+    for (uint32_t j = 0; j < n; j += SUMS)
+        for (uint32_t l = 0; l < SUMS; l++)
+            sums[l] += (double)(w[j + l] * (v[j + l] + fabsf(v[j + l])));
+    for (uint32_t l = 0; l < SUMS; l++)
+        sum += sums[l];
+    return 0.5 * sum;
+}
+
+/* w . act(z) (+ w . v) at row p, without bias; w is padded with zeros. */
 static double output_of(const struct exact_layer *layer, const struct exact_rows *rows, const float *w, uint32_t p)
 {
-    const float *z = rows->z + (size_t)p * layer->out_stride, *v = rows->v + (size_t)p * layer->out_stride;
-    double sum = 0.0;
-    for (uint32_t j = 0; j < layer->out; j++) {
-        double a = layer->is_relu && z[j] < 0.0f ? 0.0 : (double)z[j];
-        sum += (double)w[j] * (layer->is_residual ? a + (double)v[j] : a);
-    }
-    return sum;
+    uint32_t n = layer->out_stride;
+    const float *z = rows->z + (size_t)p * n, *v = rows->v + (size_t)p * n;
+    double sum = layer->is_relu ? dot_relu(w, z, n) : dot(w, z, n);
+    return layer->is_residual ? sum + dot(w, v, n) : sum;
 }
 
 /* Knots at the kinks of the segment after row p, f_p and f_q being f (or, of a direction row, its slope) at both ends.
@@ -161,8 +193,8 @@ static bool last_layer(const struct ebm_exact_table *t, const struct exact_rows 
     const struct exact_layer *layer = &t->layers[t->n_layers - 2], *last = &t->layers[t->n_layers - 1];
     struct ebm_pieces *pieces = &s->pieces;
     float *w = s->slope;
-    for (uint32_t j = 0; j < layer->out; j++)
-        w[j] = last->weight[(size_t)j * last->out_stride];
+    for (uint32_t j = 0; j < layer->out_stride; j++)
+        w[j] = j < layer->out ? last->weight[(size_t)j * last->out_stride] : 0.0f;
     double f = f_of(t, rows, w, 0), next = 0.0;
     pieces->n = 0;
     for (uint32_t p = 0; p < rows->n; p++, f = next) {

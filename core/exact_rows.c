@@ -12,8 +12,18 @@
 
 #include "core/blas.h"
 #include "core/exact_internal.h"
+#include "core/vecmath.h"
 
 #define SMALL_PRODUCT 4096u /* weights; fewer than this are not worth a call of BLAS */
+
+/* Does any of these lanes have another sign? Most have not, and are passed over together. */
+static bool differs(const float *restrict a, const float *restrict b)
+{
+    uint32_t signs = 0;
+    for (uint32_t l = 0; l < EBM_EXACT_LANES; l++)
+        signs |= vec_to_bits(a[l]) ^ vec_to_bits(b[l]);
+    return signs >> 31 != 0;
+}
 
 uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t n,
                           uint32_t stride, struct exact_kink *kinks)
@@ -22,6 +32,10 @@ uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_
     const float *anchor = segment == EXACT_LEFT_RAY ? z + stride : z, *end = segment == EXACT_LEFT_RAY ? z : z + stride;
     uint32_t count = 0;
     for (uint32_t j = 0; j < n; j++) {
+        if (j % EBM_EXACT_LANES == 0 && !differs(anchor + j, end + j)) {
+            j += EBM_EXACT_LANES - 1;
+            continue;
+        }
         if (!((anchor[j] < 0.0f && end[j] > 0.0f) || (anchor[j] > 0.0f && end[j] < 0.0f)))
             continue;
         double delta = (double)end[j] - (segment == EXACT_BETWEEN ? (double)anchor[j] : 0.0);
