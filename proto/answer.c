@@ -25,7 +25,7 @@ static const struct answer_member members[] = {
     ROW(variance, ANSWER_VECTOR, PREDICT, "variance")
     ROW(median, ANSWER_VECTOR, PREDICT, "median of each coordinate")
     ROW(quantiles, ANSWER_QUANTILES, PREDICT, "quantiles of each coordinate, in the order of the request")
-    ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate, or the intervals of highest density, that "
+    ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate, or those of highest density, that "
         "hold the level's mass")
     ROW(covariance, ANSWER_MATRIX, PREDICT, "covariances of the coordinates")
     ROW(entropy, ANSWER_VALUE, PREDICT, "differential entropy in nats, of the density in the target's units")
@@ -38,7 +38,8 @@ static const struct answer_member members[] = {
     ROW(log_prob, ANSWER_TARGET_VALUES, DENSITY, "log p(y given x)")
     ROW(proposal_log_prob, ANSWER_TARGET_VALUES, DENSITY, "log q(y given x)")
     ROW(log_normalizer, ANSWER_VALUE, PREDICT | DENSITY, "log Z of the standardised density")
-    ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY, "Monte Carlo standard error of log_normalizer; by quadrature a bound of its error")
+    ROW(log_normalizer_std_error, ANSWER_VALUE, DENSITY,
+        "Monte Carlo standard error of log_normalizer; by quadrature a bound of its error")
     ROW(mode, ANSWER_VECTOR, PREDICT | REFINE, "the most likely target; of /refine that which the ascents reached")
     {"unnormalized_log_prob", ANSWER_VALUE, offsetof(struct answer_row, mode_log_prob), REFINE,
      "f(x, y) in the target's units, at the mode"},

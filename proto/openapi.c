@@ -290,7 +290,8 @@ static const char *shape_schema(enum answer_shape shape)
     case ANSWER_INTERVAL:
         return "{'type':'object','additionalProperties':false,'required':['kind','level','intervals'],'properties':{"
                "'kind':{'enum':['equal_tailed','highest_density']},'level':{'type':'number'},"
-               "'intervals':{'type':'array','items':{'type':'object','additionalProperties':false,'required':['lower','upper'],'properties':{"
+               "'intervals':{'type':'array','items':{'type':'object','additionalProperties':false,"
+               "'required':['lower','upper'],'properties':{"
                "'lower':" NUMBERS ",'upper':" NUMBERS "}}}}}";
     case ANSWER_SAMPLES:
     case ANSWER_TARGETS:
