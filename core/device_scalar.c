@@ -122,9 +122,12 @@ enum ebm_status ebm_scalar_bind_fn(struct ebm_ctx *ctx, ebm_quadrature_fn *f, co
     return ebm_quadrature_run(&quadrature, &ctx->panels);
 }
 
+/* Split at the kinks that the table knows, too, where there is one: f is straight between, for many x. */
 enum ebm_status ebm_scalar_bind_quadrature(struct ebm_ctx *ctx)
 {
-    return ebm_scalar_bind_fn(ctx, f_at, NULL, 0);
+    double knots[EBM_SCALAR_SPLITS];
+    const struct ebm_exact_table *table = ebm_plan_exact(ctx->plan);
+    return ebm_scalar_bind_fn(ctx, f_at, knots, table != NULL ? ebm_exact_knots(table, knots, EBM_SCALAR_SPLITS) : 0);
 }
 
 static enum ebm_status bind_mixture(struct ebm_ctx *ctx)

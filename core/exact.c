@@ -227,6 +227,14 @@ static void only_layer(const struct ebm_exact_table *t, const float *hx, struct 
         }
 }
 
+uint32_t ebm_exact_knots(const struct ebm_exact_table *t, double *ret_y, uint32_t max)
+{
+    uint32_t first = t->is_open[EBM_LEFT], n = t->n - first - t->is_open[EBM_RIGHT], count = n < max ? n : max;
+    for (uint32_t i = 0; i < count; i++)
+        ret_y[i] = t->y[first + (uint32_t)((uint64_t)i * n / count)];
+    return count;
+}
+
 /* ---- bind ---- */
 
 enum ebm_status ebm_exact_bind_pieces(const struct ebm_exact_table *t, const float *hx, const float *h,

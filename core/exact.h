@@ -37,6 +37,8 @@ struct ebm_exact_tails {
     uint32_t knots;  /* rows of the table */
 };
 struct ebm_exact_tails ebm_exact_tails(const struct ebm_exact_table *table);
+/* The finite knots of the table, ascending, at most `max`, spread evenly over them. Returns their number. */
+uint32_t ebm_exact_knots(const struct ebm_exact_table *table, double *ret_y, uint32_t max);
 
 /* Memory of one thread for all tables that were reserved. New: ebm_exact_space_free. */
 struct ebm_exact_space *ebm_exact_space_new(void);

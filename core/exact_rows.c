@@ -12,17 +12,20 @@
 
 #include "core/blas.h"
 #include "core/exact_internal.h"
-#include "core/vecmath.h"
 
 #define SMALL_PRODUCT 4096u /* weights; fewer than this are not worth a call of BLAS */
 
+/* Bits of four floats, wherever they lie. */
+typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
+
 /* Does any of these lanes have another sign? Most have not, and are passed over together. */
-static bool differs(const float *restrict a, const float *restrict b)
+static bool differs(const float *a, const float *b)
 {
-    uint32_t signs = 0;
-    for (uint32_t l = 0; l < EBM_EXACT_LANES; l++)
-        signs |= vec_to_bits(a[l]) ^ vec_to_bits(b[l]);
-    return signs >> 31 != 0;
+    const four *x = (const void *)a, *y = (const void *)b;
+    four bits = x[0] ^ y[0];
+    for (uint32_t i = 1; i < EBM_EXACT_LANES / 4; i++)
+        bits |= x[i] ^ y[i];
+    return (bits[0] | bits[1] | bits[2] | bits[3]) >> 31 != 0;
 }
 
 uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t n,
