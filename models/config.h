@@ -96,6 +96,9 @@ void ebm_config_freep(struct ebm_config **config);
 /* The tensors. Borrow: valid while config lives. */
 size_t ebm_config_params(const struct ebm_config *config, const struct ebm_param **ret_params);
 
+/* Numbers that are learned, of all members: their parameters without the gaps between tensors. */
+uint64_t ebm_config_learned(const struct ebm_config *config);
+
 /* Is this a name that a repository may use? [A-Za-z0-9._-]{1,128}, no leading dot. */
 bool ebm_name_is_valid(const char *name);
 

@@ -206,3 +206,12 @@ size_t ebm_config_params(const struct ebm_config *config, const struct ebm_param
     *ret_params = config->params;
     return config->n_params;
 }
+
+uint64_t ebm_config_learned(const struct ebm_config *config)
+{
+    const struct ebm_param *params;
+    uint64_t total = 0;
+    for (size_t i = ebm_config_params(config, &params); i-- > 0;)
+        total += (uint64_t)params[i].rows * (params[i].columns > 0 ? params[i].columns : 1);
+    return total;
+}

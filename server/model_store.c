@@ -168,8 +168,8 @@ static size_t list_versions(const char *path, uint64_t ret_versions[MAX_VERSIONS
 static void log_entry(const struct model_store_entry *entry)
 {
     if (entry->model)
-        ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%zu", entry->name, entry->version,
-                     ebm_model_net(entry->model)->n_params);
+        ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%" PRIu64, entry->name, entry->version,
+                     ebm_config_learned(ebm_model_config(entry->model)));
     else
         ebm_log_error("model not available: model=%s version=%" PRIu64 " status=%s at='%s' reason='%s'", entry->name,
                       entry->version, ebm_status_name(entry->error.status), entry->error.where, entry->error.text);

@@ -93,16 +93,6 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
 
 /* ---- words ---- */
 
-/* Numbers that are learned: P without the gaps between tensors. */
-static uint64_t learned(const struct ebm_config *config)
-{
-    const struct ebm_param *params;
-    uint64_t total = 0;
-    for (size_t i = ebm_config_params(config, &params); i-- > 0;)
-        total += (uint64_t)params[i].rows * (params[i].columns > 0 ? params[i].columns : 1);
-    return total;
-}
-
 static void put_bytes(struct ebm_buf *buf, uint64_t bytes)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
@@ -219,9 +209,11 @@ void forecast_text(const struct setup *setup, uint32_t n_threads, const char *ou
     const struct dataset *data = setup->data;
     const struct options *o = setup->options;
     uint64_t steps = (data->n_train + (uint64_t)o->batch_size - 1) / o->batch_size;
-    (void)ebm_buf_printf(buf, "model    %s, %" PRIu64 " parameters\n", setup->config->name, learned(setup->config));
+    (void)ebm_buf_printf(buf, "model    %s, %" PRIu64 " parameters\n", setup->config->name,
+                         ebm_config_learned(setup->config));
     if (setup->teacher.config != NULL)
-        (void)ebm_buf_printf(buf, "teacher  %" PRIu64 " parameters, not kept\n", learned(setup->teacher.config));
+        (void)ebm_buf_printf(buf, "teacher  %" PRIu64 " parameters, not kept\n",
+                             ebm_config_learned(setup->teacher.config));
     (void)ebm_buf_printf(buf,
                          "steps    %" PRIu64 " of %u rows an epoch, %u epochs: %" PRIu64 " in all; seed %" PRIu64 "\n",
                          steps, o->batch_size, o->epochs, steps * o->epochs, o->seed);

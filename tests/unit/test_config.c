@@ -142,6 +142,10 @@ Test(config, tensors_have_names_shapes_and_places)
     const struct ebm_param *params;
     size_t n = ebm_config_params(config, &params), at = 0, part_end = 0;
     cr_assert_eq(n, EBM_COUNT_OF(expected), "%zu tensors", n);
+    uint64_t learned = 0;
+    for (size_t i = 0; i < EBM_COUNT_OF(expected); i++)
+        learned += expected[i].rows * (expected[i].columns > 0 ? expected[i].columns : 1);
+    cr_assert_eq(ebm_config_learned(config), learned);
     for (size_t i = 0; i < n; i++) {
         cr_assert_str_eq(params[i].name, expected[i].name);
         cr_assert_eq(params[i].rows, expected[i].rows, "%s", params[i].name);
