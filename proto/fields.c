@@ -139,9 +139,13 @@ static enum ebm_status read_number(const struct reader *reader, struct json_t *v
 static enum ebm_status check_fraction(const struct reader *reader, const struct json_t *value, const char *where,
                                       double *ret_fraction)
 {
-    double number = json_read_is_number(value) ? json_read_double(value) : NAN;
+    if (!json_read_is_number(value))
+        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected a number between 0 and 1, got %s",
+                             json_read_kind(value));
+    double number = json_read_double(value);
     if (!(number > 0.0 && number < 1.0))
-        return ebm_error_set(reader->reterr, EBM_INVALID, where, "expected a number between 0 and 1, both excluded");
+        return ebm_error_set(reader->reterr, EBM_INVALID, where,
+                             "expected a number between 0 and 1, both excluded, got %g", number);
     *ret_fraction = number;
     return EBM_OK;
 }

@@ -81,7 +81,7 @@ Test(request, bad_bodies_are_refused_with_where_and_what)
         {"{\"inputs\":[[1]],\"draws\":\"halton\"}", "draws", "expected one of: sobol, independent"},
         {"{\"inputs\":[[1]],\"weights\":\"cut\"}", "weights", "expected one of: raw, smoothed"},
         {"{\"inputs\":[[1]],\"interval\":0.9}", "interval", "expected an object, got a number"},
-        {"{\"inputs\":[[1]],\"interval\":{\"level\":1}}", "interval.level", "between 0 and 1"},
+        {"{\"inputs\":[[1]],\"interval\":{\"level\":1}}", "interval.level", "both excluded, got 1"},
         {"{\"inputs\":[[1]],\"interval\":{\"mass\":0.9}}", "interval.mass", "expected one of: kind, level"},
         {"{\"inputs\":[[1]],\"id\":\"a\\u0000b\"}", "byte", "not allowed in a text"},
         {"{\"inputs\":[[1]],\"cdf\":[]}", "cdf", "got 0"},
@@ -97,7 +97,7 @@ Test(request, bad_bodies_are_refused_with_where_and_what)
         {"{\"inputs\":[[1]],\"quantiles\":[]}", "quantiles", "got 0"},
         {"{\"inputs\":[[1]],\"quantiles\":[0.5,1]}", "quantiles[1]", "between 0 and 1"},
         {"{\"inputs\":[[1]],\"quantiles\":[0]}", "quantiles[0]", "between 0 and 1"},
-        {"{\"inputs\":[[1]],\"quantiles\":[\"0.5\"]}", "quantiles[0]", "between 0 and 1"},
+        {"{\"inputs\":[[1]],\"quantiles\":[\"0.5\"]}", "quantiles[0]", "got a text"},
         {"{\"inputs\":[[1]],\"quantiles\":0.5}", "quantiles", "got a number"},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
