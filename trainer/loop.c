@@ -258,6 +258,10 @@ static enum ebm_status run_step(struct run *run, const struct method_phase *phas
         run->at->loss_sum += run->losses[b];
     }
     run->at->step++;
+    if (stop_asked && run->loop->is_trial)
+        return ebm_error_set(reterr, EBM_CANCELLED, "training", "stopped before the first epoch: nothing was written");
+    if (run->loop->is_trial)
+        return EBM_OK;
     progress_rows(&run->progress, batch.B);
     if (stop_asked)
         return stop(run, reterr);
@@ -305,6 +309,13 @@ static enum ebm_status validate(struct run *run, double *ret_nll, struct ebm_err
     return keep_best(run, nll, reterr);
 }
 
+static void next_epoch(struct run *run)
+{
+    run->at->epoch++;
+    run->at->step = 0;
+    run->at->loss_sum = 0.0;
+}
+
 static enum ebm_status end_epoch(struct run *run, const struct method_phase *phase, struct ebm_error *reterr)
 {
     struct progress_epoch epoch = {.number = (uint32_t)run->at->epoch + 1,
@@ -322,9 +333,7 @@ static enum ebm_status end_epoch(struct run *run, const struct method_phase *pha
     status = progress_line(&run->progress, &epoch, &run->at->log_bytes, reterr);
     if (status != EBM_OK)
         return status;
-    run->at->epoch++;
-    run->at->step = 0;
-    run->at->loss_sum = 0.0;
+    next_epoch(run);
     return epoch_needs_saving(run) ? save(run, reterr) : EBM_OK;
 }
 
@@ -335,9 +344,15 @@ static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
     uint64_t seed = ebm_seed_derive(loop->options->seed, (uint32_t)run->at->epoch);
     enum ebm_status status = EBM_OK;
     ebm_shuffle(seed, EBM_STREAM_SHUFFLE, run->order, loop->data->n_train);
-    progress_begin(&run->progress);
+    if (!loop->is_trial)
+        progress_begin(&run->progress);
     while (status == EBM_OK && run->at->step < steps_per_epoch(loop))
         status = run_step(run, phase, seed, reterr);
+    if (status == EBM_OK && loop->is_trial) {
+        run->loop->last_loss = run->at->loss_sum / loop->data->n_train;
+        next_epoch(run);
+        return EBM_OK;
+    }
     return status == EBM_OK ? end_epoch(run, phase, reterr) : status;
 }
 
@@ -370,6 +385,8 @@ static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_e
     loop->step.space = run->space;
     if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll || (needs_space && !run->space))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");
+    if (loop->is_trial)
+        return EBM_OK;
     int length = snprintf(run->path, sizeof run->path, "%s/" CHECKPOINT_FILE, loop->output);
     if (length < 0 || (size_t)length >= sizeof run->path)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "--output", "the path is too long");
@@ -390,7 +407,8 @@ enum ebm_status loop_run(struct loop *loop, struct ebm_error *reterr)
     struct run run;
     enum ebm_status status = run_init(&run, loop, reterr);
     memcpy(loop->step.taken, loop->state->position.taken, sizeof loop->step.taken);
-    while (status == EBM_OK && run.at->epoch < loop->options->epochs && !(run.at->step == 0 && patience_is_out(&run)))
+    uint32_t epochs = loop->is_trial ? loop->until : loop->options->epochs;
+    while (status == EBM_OK && run.at->epoch < epochs && !(run.at->step == 0 && patience_is_out(&run)))
         status = run_epoch(&run, reterr);
     if (status == EBM_OK)
         status = read_parameters(loop, reterr);

@@ -16,6 +16,9 @@ struct loop {
     struct step step;
     struct checkpoint *state; /* where to go on from; afterwards where the run stands, parameters included */
     const char *output;       /* folder */
+    bool is_trial;            /* tells and keeps nothing: no lines, no validation, no checkpoint, no file */
+    uint32_t until;           /* a trial ends after so many epochs */
+    double last_loss;         /* of a trial: the mean of its last epoch */
     bool has_diverged;        /* set when the loss is not a number or the proposal collapses: the same run will again */
 };
 

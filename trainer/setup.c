@@ -129,6 +129,26 @@ static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
     return status == EBM_OK ? method_lay(method, setup_net(s), &settings, &s->method, reterr) : status;
 }
 
+/* Losses of different initial weights are compared: they have to mean the same. */
+static enum ebm_status check_trials(const struct setup *s, struct ebm_error *reterr)
+{
+    const struct options *o = s->options;
+    const struct method_phase *last = &s->method.phases[s->method.n_phases - 1];
+    if (o->trials <= 1)
+        return EBM_OK;
+    if (last->loss.loss != EBM_LOSS_ML_EXACT && last->loss.loss != EBM_LOSS_MDN_NLL)
+        return ebm_error_set(
+            reterr, EBM_INVALID, "training.trials",
+            "%s cannot compare initial weights: only the losses of ml_exact and mdn_nll are likelihoods. "
+            "Leave it out, or train with --seeds and compare the validation NLL",
+            o->method);
+    if (o->trial_epochs <= last->first_epoch || o->trial_epochs >= o->epochs)
+        return ebm_error_set(reterr, EBM_INVALID, "training.trial_epochs",
+                             "%u, expected more than the %u epochs of the warm-up and fewer than the %u of the run",
+                             o->trial_epochs, last->first_epoch, o->epochs);
+    return EBM_OK;
+}
+
 /* What concerns the rows and no method in particular. */
 static enum ebm_status check_patience(const struct setup *s, struct ebm_error *reterr)
 {
@@ -158,5 +178,7 @@ enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
         status = make_config(setup, reterr);
     if (status == EBM_OK)
         status = check_validation(setup, reterr);
-    return status == EBM_OK ? make_method(setup, reterr) : status;
+    if (status == EBM_OK)
+        status = make_method(setup, reterr);
+    return status == EBM_OK ? check_trials(setup, reterr) : status;
 }

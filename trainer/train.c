@@ -27,6 +27,7 @@
 #include "trainer/report.h"
 #include "trainer/seeds.h"
 #include "trainer/setup.h"
+#include "trainer/trials.h"
 #include "trainer/tails.h"
 
 #define PLAN_BYTES (1u << 20) /* most of what --dry-run says */
@@ -216,7 +217,9 @@ static enum ebm_status run(struct training *t, const struct args *args, uint32_t
         (void)unlink(t->model_path);
     }
     loop_catch_signals();
-    status = loop_run(&loop, reterr);
+    status = resumes ? EBM_OK : trials_run(&loop, reterr);
+    if (status == EBM_OK)
+        status = loop_run(&loop, reterr);
     if (loop.has_diverged)
         tell_way_on(t);
     return status == EBM_OK ? write_model(t, reterr) : status;

@@ -171,6 +171,32 @@ def patience():
     check("patience without validation rows says what to set", "data.validation" in refused.stderr, refused.stderr.strip())
 
 
+def exact(output, *more):
+    """Exact likelihood without a proposal: a configuration of its own, and what it prints."""
+    with open(CONFIG, encoding="utf-8") as file:
+        config = json.load(file)
+    del config["model"]["proposal"]
+    config["training"] = {"method": "ml_exact", "epochs": 6}
+    config["data"]["file"] = path("toy1.csv")
+    with open(path("exact.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    return ["train", "--config", path("exact.json"), "--output", path(output), *more]
+
+
+def trials():
+    told = run(*exact("tried", "--set", "training.trials=3", "--set", "training.trial_epochs=2")).stdout
+    line = next(line for line in told.splitlines() if line.startswith("initial weights"))
+    losses = [float(word) for word in line.split("epochs: ")[1].split(";")[0].split()]
+    chosen = int(line.rsplit(" ", 1)[1])
+    check("the trial with the lowest loss is chosen", len(losses) == 3 and min(losses) == losses[chosen - 1], line)
+    repeated = logged("tried", "loss")[1]
+    check("and the run repeats it", abs(repeated - losses[chosen - 1]) < 1e-4, repeated)
+    run(*exact("tried1", "--set", "training.trials=3", "--set", "training.trial_epochs=2", "--threads", "1"))
+    check("with the same bytes for any threads", digest("tried") == digest("tried1"), digest("tried"))
+    refused = run(*training("--output", path("no"), "--set", "training.trials=2"), expect=1)
+    check("losses that cannot be compared are refused", "training.trials" in refused.stderr, refused.stderr.strip())
+
+
 def seeds():
     told = run(*training("--seeds", "0..2,7", "--jobs", "2", "--output", path("many"))).stdout
     check("--seeds trains each seed", sorted(os.listdir(path("many"))) == ["seed-0", "seed-1", "seed-2", "seed-7"])
@@ -368,6 +394,7 @@ true_values()
 next_commands()
 optimiser()
 patience()
+trials()
 figures()
 arrays()
 other_types()
