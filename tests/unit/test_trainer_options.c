@@ -45,7 +45,8 @@ Test(trainer_options, reads_every_key)
         "\"optimizer\": \"adam\", \"learning_rate\": 0.25, \"warmup_epochs\": 2, \"support\": null, "
         "\"seed\": 9007199254740991, \"validation_samples\": 5, \"checkpoint_epochs\": 6, \"checkpoint_seconds\": 7, "
         "\"collapse_std\": 0.01, \"parameters\": {\"sigmas\": [[1, 2], [3, 4.5]]}, \"weight_decay\": 0.125, "
-        "\"gradient_clip\": 2.5, \"trials\": 3, \"trial_epochs\": 4, \"patience\": 11, \"schedule\": {\"kind\": \"step\", \"warmup_steps\": 21, "
+        "\"gradient_clip\": 2.5, \"trials\": 3, \"trial_epochs\": 4, "
+        "\"patience\": 11, \"schedule\": {\"kind\": \"step\", \"warmup_steps\": 21, "
         "\"final_share\": 0.5, \"every_epochs\": 4, \"factor\": 0.25}}}",
         NULL, 0, &error);
     cr_assert_not_null(o, "%s: %s", error.where, error.text);
