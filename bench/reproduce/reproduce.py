@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The published experiments again: trains every row of rows.json and keeps its figures.
+
+  bench/reproduce/reproduce.py --trainer build/trainer/ebm-trainer --work DIR [--data DIR] [--tables toy1,uci ...]
+                               [--rows NAME,...] [--repeats N] [--jobs N] [--tune] [--list]
+
+--work     where models and results.jsonl go; a run that stands there already is not repeated, so that a killed job
+           goes on where it was
+--data     folder with toy/ and uci/ (files and splits as bench/reproduce/README.md says). Without it the toy tables
+           are generated, and uci is left out
+--repeats  seeds or splits of each row, instead of the table's own number
+--tune     uci: trains the candidates of rows.json on the training rows and prints their mean validation NLL; test rows
+           are not read
+bench/reproduce/tables.py makes docs/RESULTS.md of results.jsonl. Needs Python 3 alone."""
+import argparse
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEEP = threading.Lock()
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trainer", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--tables", default="")
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--repeats", type=int)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    return parser.parse_args()
+
+
+def run(command, log):
+    """Runs to the end; CPU seconds of the process and its children. Its words go to `log`."""
+    with open(log, "ab") as words:
+        process = subprocess.Popen(command, stdout=words, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_utime + usage.ru_stime
+
+
+def last_line(path):
+    with open(path, "rb") as file:
+        return file.read()[-300:].decode(errors="replace").strip().splitlines()[-1]
+
+
+class Lab:
+    """Where things lie, and what has been done."""
+
+    def __init__(self, arguments):
+        self.trainer, self.work, self.data = arguments.trainer, arguments.work, arguments.data
+        os.makedirs(self.work, exist_ok=True)
+        self.results = os.path.join(self.work, "results.jsonl")
+        self.done = set()
+        if os.path.exists(self.results):
+            with open(self.results) as file:
+                self.done = {key_of(json.loads(line)) for line in file}
+        self.version = subprocess.run([self.trainer, "--version"], capture_output=True, text=True,
+                                      check=True).stdout.split()[-1]
+
+    def keep(self, result):
+        with KEEP, open(self.results, "a") as file:
+            file.write(json.dumps(result) + "\n")
+
+    def table_file(self, table, which="file"):
+        """The table to train on, or to test on: the published one where it lies, else generated rows."""
+        if self.data and os.path.exists(os.path.join(self.data, table[which])):
+            return os.path.join(self.data, table[which])
+        if "generate" not in table:
+            return None
+        path = os.path.join(self.work, f"{table['generate']}_{which}.csv")
+        if not os.path.exists(path):
+            subprocess.run([self.trainer, "generate", table["generate"], "--rows", "2000", "--seed",
+                            "0" if which == "file" else "1", "--output", path], check=True, stdout=subprocess.DEVNULL)
+        return path
+
+
+def key_of(task):
+    return task["table"], task["row"], task["repeat"]
+
+
+def settings(*maps):
+    merged = {}
+    for each in maps:
+        merged.update(each or {})
+    return [word for key, value in merged.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+
+
+def train(lab, task, table, row, folder):
+    """Trains one repeat. A seed a repeat, or a split a repeat."""
+    config = os.path.join(HERE, "configs", row["config"] + ".json")
+    own = {"training.seed": task["repeat"]}
+    if "splits" in table:
+        own = {"data.split_file": os.path.abspath(os.path.join(lab.data, table["splits"])),
+               "data.split_index": task["repeat"], "training.seed": 0}
+    command = [lab.trainer, "train", "--config", config, "--data", task["file"], "--threads", "1", "--output", folder,
+               "--overwrite"] + settings(table.get("set"), row.get("set"), own)
+    if {**table.get("set", {}), **row.get("set", {})}.get("model.members", 1) > 1:
+        command += ["--jobs", "1"]
+    begin = time.monotonic()
+    code, cpu = run(command, folder + ".log")
+    return code, cpu, time.monotonic() - begin
+
+
+def evaluate(lab, task, table, row, folder):
+    """Figures of `evaluate`, or of the protocol that the table names."""
+    out = folder + ".json"
+    command = [lab.trainer, "evaluate", "--model", os.path.join(folder, "model.safetensors"), "--threads", "1",
+               "--output", out]
+    if "protocol" in table:
+        command += ["--protocol", table["protocol"]]
+    if "test" in table:
+        command += ["--data", lab.table_file(table, "test")]
+    elif "splits" in table:
+        command += ["--data", task["file"], "--split-file", os.path.join(lab.data, table["splits"]), "--split-index",
+                    str(task["repeat"])]
+    code, _ = run(command, folder + ".log")
+    if code != 0:
+        return None
+    with open(out) as file:
+        return json.load(file)
+
+
+def validation_nll(folder):
+    best = None
+    with open(os.path.join(folder, "training.jsonl")) as file:
+        for line in file:
+            epoch = json.loads(line)
+            value = epoch.get("validation_nll")
+            if value is not None and not epoch["phase"] and (best is None or value < best[0]):
+                best = (value, epoch["epoch"])
+    return best
+
+
+def do(lab, task, table, row, tune):
+    folder = os.path.join(lab.work, "runs", task["table"], task["row"], str(task["repeat"]))
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    if os.path.exists(folder + ".log"):
+        os.remove(folder + ".log")
+    code, cpu, wall = train(lab, task, table, row, folder)
+    result = {**{k: task[k] for k in ("table", "row", "repeat")}, "version": lab.version, "cpu_s": round(cpu, 2),
+              "wall_s": round(wall, 2)}
+    if code != 0:
+        result["failed"] = last_line(folder + ".log")
+    elif tune:
+        result["validation"] = validation_nll(folder)
+    else:
+        result["figures"] = evaluate(lab, task, table, row, folder)
+        if result["figures"] is None:
+            result["failed"] = last_line(folder + ".log")
+    lab.keep(result)
+    return result
+
+
+def tasks_of(lab, recipes, arguments):
+    wanted_tables = [name for name in arguments.tables.split(",") if name]
+    wanted_rows = [name for name in arguments.rows.split(",") if name]
+    for name, table in recipes["tables"].items():
+        if wanted_tables and not any(name == w or name.startswith(w + "_") for w in wanted_tables):
+            continue
+        file = lab.table_file(table)
+        if file is None:
+            print(f"{name}: {table['file']} is not there, left out", file=sys.stderr)
+            continue
+        rows = table.get("candidates", []) if arguments.tune else table["rows"]
+        for row in rows:
+            if wanted_rows and row["name"] not in wanted_rows:
+                continue
+            n = arguments.repeats or row.get("repeats", table["repeats"])
+            for repeat in range(min(n, table.get("at_most", n))):
+                task = {"table": name + ("_tune" if arguments.tune else ""), "row": row["name"], "repeat": repeat,
+                        "file": file}
+                if key_of(task) not in lab.done:
+                    yield task, table, row
+
+
+def say(result, left):
+    short = result.get("failed") or result.get("validation") or {
+        k: round(v, 4) for k, v in (result["figures"] or {}).items() if isinstance(v, float)}
+    print(f"{result['table']} {result['row']} {result['repeat']}: {result['cpu_s']} s, {short}; {left} left", flush=True)
+
+
+def main():
+    arguments = read_arguments()
+    lab = Lab(arguments)
+    with open(os.path.join(HERE, "rows.json")) as file:
+        recipes = json.load(file)
+    # repeat by repeat, so that a run that is stopped early has something of every row
+    tasks = sorted(tasks_of(lab, recipes, arguments), key=lambda task: task[0]["repeat"])
+    if arguments.list:
+        for task, _, _ in tasks:
+            print(*key_of(task))
+        return
+    with concurrent.futures.ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
+        futures = [pool.submit(do, lab, task, table, row, arguments.tune) for task, table, row in tasks]
+        for i, future in enumerate(concurrent.futures.as_completed(futures)):
+            say(future.result(), len(futures) - i - 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""docs/RESULTS.md out of results.jsonl, as bench/reproduce/reproduce.py wrote it.
+
+  bench/reproduce/tables.py --results DIR/results.jsonl [--results MORE ...] [--output docs/RESULTS.md]
+
+A later line of the same run replaces an earlier one. Every figure in the tables is a mean over repeats; what did not
+train is counted, never left out in silence."""
+import argparse
+import collections
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.join(HERE, "..", "..")
+FIT_FAILED = 0.12  # KL above which a net on toy 1 did not fit
+
+# Published figures to stand beside ours. II: arXiv 2005.01698, figure 2; the others: papers of the methods named.
+SWEEP_PUBLISHED = {"ml_is": {1: "3.15", 4: "1.45", 16: "0.13", 1024: "0.06-0.09"},
+                   "kld_is": {1: "2.5", 4: "0.95", 16: "0.42", 1024: "0.06-0.09"},
+                   "nce": {1: "0.5", 4: "0.2", 16: "0.12", 1024: "0.06-0.09"},
+                   "nce_plus": {1: "0.4", 4: "0.2", 16: "0.10", 1024: "0.06-0.09"}}
+UCI_PUBLISHED = {"concrete": ("3.06", "3.04", "2.83"), "energy": ("1.38", "0.60", "0.53"),
+                 "power": ("2.79", "2.79", "2.60"), "protein": ("2.83", "2.81", "2.63"),
+                 "wine_red": ("0.94", "0.91", "0.89"), "yacht": ("1.18", "0.20", "0.16")}
+
+
+def load(paths):
+    """table -> row -> repeat -> result"""
+    results = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for path in paths:
+        with open(path) as file:
+            for line in file:
+                one = json.loads(line)
+                results[one["table"]][one["row"]][one["repeat"]] = one
+    return results
+
+
+def figures(runs, key):
+    found = []
+    for run in runs.values():
+        value = run.get("figures") or {}
+        for part in key.split("."):
+            value = value[int(part)] if isinstance(value, list) else (value or {}).get(part)
+        if isinstance(value, (int, float)):
+            found.append(value)
+    return found
+
+
+def mean_sd(values, digits=3):
+    if not values:
+        return "-"
+    spread = f" ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}"
+
+
+def failures(runs):
+    return sum("failed" in run for run in runs.values())
+
+
+def cpu(runs):
+    return f"{statistics.median(run['cpu_s'] for run in runs.values()):.1f}"
+
+
+def toy_table(rows, table, key):
+    """A line a method; by KL also how many nets did not fit."""
+    by_kl = key == "kl"
+    heads = ["method", "KL, mean (sd)" if by_kl else "test NLL, mean (sd)", "best 5", "largest", "runs"]
+    heads += [f"above {FIT_FAILED}"] if by_kl else []
+    heads += ["no model", "CPU s a run"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for row in table["rows"]:
+        runs = rows.get(row["name"])
+        if not runs:
+            continue
+        values = sorted(figures(runs, key))
+        cells = [f"`{row['name']}`", mean_sd(values),
+                 f"{statistics.fmean(values[:5]):.3f}" if len(values) >= 5 else "-",
+                 f"{values[-1]:.3f}" if values else "-", str(len(runs))]
+        cells += [str(sum(v > FIT_FAILED for v in values))] if by_kl else []
+        lines.append("| " + " | ".join(cells + [str(failures(runs)), cpu(runs)]) + " |")
+    return lines
+
+
+def sweep_table(rows, key):
+    draws = (1, 4, 16, 64, 1024)
+    lines = ["| method | " + " | ".join(f"M = {m}" for m in draws) + " |", "| --- |" + " --- |" * len(draws)]
+    for method, published in SWEEP_PUBLISHED.items():
+        cells = []
+        for m in draws:
+            runs = rows.get(f"{method}_{m}", {})
+            lost = f", {failures(runs)} without a model" if failures(runs) else ""
+            cells.append(mean_sd(figures(runs, key)) + lost)
+        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+        lines.append("| as published | " + " | ".join(published.get(m, "") for m in draws) + " |")
+    return lines
+
+
+def with_error(values, digits=3):
+    if not values:
+        return "-"
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{statistics.fmean(values):.{digits}f} ± {error:.{digits}f}"
+
+
+def uci_lines(results, recipes):
+    lines = ["| set | method | test NLL | RMSE | CRPS | 50 % holds | 90 % holds | splits | CPU s a split |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for name, table in recipes.items():
+        if not name.startswith("uci_") or name not in results:
+            continue
+        for row in table["rows"]:
+            runs = results[name].get(row["name"])
+            if not runs:
+                continue
+            lines.append(
+                f"| {name[4:]} | `{row['name']}` | {with_error(figures(runs, 'nll'))} | "
+                f"{with_error(figures(runs, table['rmse']))} | {with_error(figures(runs, table['crps']))} | "
+                f"{mean_sd(figures(runs, table['coverage50']))} | {mean_sd(figures(runs, table['coverage90']))} | "
+                f"{len(runs) - failures(runs)} of {len(runs)} | {cpu(runs)} |")
+    lines += ["", "Published NLL (deep ensembles, NGBoost, the best seen; other tuning than ours):", "",
+              "| set | deep ensembles | NGBoost | best seen |", "| --- | --- | --- | --- |"]
+    lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in UCI_PUBLISHED.items()]
+    return lines
+
+
+def machine():
+    with open("/proc/cpuinfo") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def text_of(results, recipes, command):
+    versions = sorted({run["version"] for rows in results.values() for runs in rows.values() for run in runs.values()})
+    with open(os.path.join(HERE, "introduction.md")) as file:
+        out = [file.read().rstrip(), "",
+               f"Made on {datetime.date.today()} by `{command}`; trained by {', '.join(versions)}; {machine()}."]
+    for name, table in recipes.items():
+        if name.startswith("uci_") or name not in results:
+            continue
+        out += ["", f"## {table['title']}", "", table.get("note", "").strip(), ""] if table.get("note") else [
+            "", f"## {table['title']}", ""]
+        if name.startswith("sweep_"):
+            out += sweep_table(results[name], "kl")
+        else:
+            out += toy_table(results[name], table, "nll" if table["protocol"] == "toy2" else "kl")
+    if any(name.startswith("uci_") for name in results):
+        with open(os.path.join(HERE, "uci.md")) as file:
+            out += ["", "## Six UCI sets", "", file.read().rstrip(), ""] + uci_lines(results, recipes)
+    return "\n".join(out) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", action="append", required=True)
+    parser.add_argument("--output", default=os.path.join(ROOT, "docs", "RESULTS.md"))
+    arguments = parser.parse_args()
+    with open(os.path.join(HERE, "rows.json")) as file:
+        recipes = json.load(file)["tables"]
+    text = text_of(load(arguments.results), recipes, "bench/reproduce/tables.py --results results.jsonl")
+    with open(arguments.output, "w") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    main()
