@@ -78,7 +78,10 @@ static void put_layers(struct ebm_buf *buf, const struct ebm_net_desc *net)
 #define X(name, member, word, part) total += put_net(buf, word, &net->member);
     EBM_NET_MAP(X)
 #undef X
-    (void)ebm_buf_printf(buf, "%-8s  %-69s  %12" PRIu64 "\n", "", net->members > 1 ? "each member" : "in all", total);
+    if (net->members > 1)
+        (void)ebm_buf_printf(buf, "%-8s  %-69s  %12" PRIu64 "\n", "", "each member", total);
+    (void)ebm_buf_printf(buf, "%-8s  %-69s  %12" PRIu64 "\n", "", "in all",
+                         total * (net->members > 1 ? net->members : 1));
 }
 
 /* The estimators that a request may name; what it gets without a name comes first. */
@@ -91,7 +94,11 @@ static void put_estimators(struct ebm_buf *buf, const struct ebm_net_desc *net)
         (void)ebm_buf_text(buf, "asked by  nothing but /refine: several targets without a proposal have no log Z\n");
         return;
     }
-    (void)ebm_buf_printf(buf, "asked by  %s%s", ebm_estimator_word(usual), net->has_energy ? " (default)" : "");
+    bool is_blended = net->members > 1 && usual == EBM_ESTIMATE_EXACT;
+    (void)ebm_buf_printf(buf, "asked by  %s%s", ebm_estimator_word(usual),
+                         is_blended        ? " (default; exact for each member, their mean by quadrature)"
+                         : net->has_energy ? " (default)"
+                                           : "");
     for (size_t i = 0; i < EBM_COUNT_OF(all); i++)
         if (all[i] != usual && ebm_estimator_applies(net, all[i]))
             (void)ebm_buf_printf(buf, ", %s", ebm_estimator_word(all[i]));

@@ -134,6 +134,11 @@ static enum ebm_status check_setup(struct children *s, char ret_name[LIMIT_NAME_
         status = options_load(config, args->repeats, args->n_repeats, &files, &setup.options, reterr);
     if (status == EBM_OK)
         status = setup_make(&setup, reterr);
+    if (status == EBM_OK && setup.config->net.members > 1)
+        return ebm_error_set(reterr, EBM_INVALID, "--seeds",
+                             "compares single models, and an ensemble (model.members is %u) trains several seeds by "
+                             "itself: leave one of the two out",
+                             setup.config->net.members);
     if (status == EBM_OK && args_get(args, "publish") != NULL && setup.data->n_validation == 0)
         status = ebm_error_set(reterr, EBM_INVALID, "data.validation",
                                "--publish with --seeds publishes the seed with the best validation NLL: hold rows out, "

@@ -69,6 +69,8 @@ def main():
     run(*base, "--set", "model.name=other", "--output", "other")
     refused = run("join", "--model", members[0], "--model", path("other", "model.safetensors"), "--output", "x", expect=1)
     check("members of another description are refused", "does not agree" in refused.stderr, refused.stderr.strip())
+    refused = run(*base, "--set", "model.members=2", "--seeds", "0..1", "--output", "no", expect=1)
+    check("several seeds of an ensemble are refused", "leave one of the two out" in refused.stderr, refused.stderr.strip())
     said = run("predict", "--model", path("joined.safetensors"), "--input", "1").stdout
     check("predict answers", "mean" in said, said.splitlines()[1])
 
