@@ -27,7 +27,7 @@
 #define LIMIT_SAMPLES 65536u
 #define LIMIT_QUANTILES 64u
 #define LIMIT_INTERVALS 32u /* of one highest-density region */
-#define LIMIT_STARTS 128u /* of an ascent, chosen among draws */
+#define LIMIT_STARTS 128u   /* of an ascent, chosen among draws */
 #define LIMIT_STEPS 10000u
 #define LIMIT_JSON_DEPTH 100u
 #define LIMIT_JSON_VALUES (1u << 20)  /* numbers, texts, lists and objects in one body */
