@@ -39,3 +39,10 @@ void ebm_blas_nt_add(float *c, size_t ldc, const float *a, size_t lda, const flo
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)n, (blasint)k, 1.0f, a, (blasint)lda, b,
                 (blasint)ldb, 1.0f, c, (blasint)ldc);
 }
+
+void ebm_blas_nn_add_double(double *c, size_t ldc, const double *a, size_t lda, const double *b, size_t ldb, uint32_t m,
+                            uint32_t n, uint32_t k)
+{
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, 1.0, a, (blasint)lda, b,
+                (blasint)ldb, 1.0, c, (blasint)ldc);
+}

@@ -16,5 +16,8 @@ void ebm_blas_tn(float *c, size_t ldc, const float *a, size_t lda, const float *
 /* c (m, n) += a (m, k) b (n, k)^T */
 void ebm_blas_nt_add(float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, uint32_t m,
                      uint32_t n, uint32_t k);
+/* c (m, n) += a (m, k) b (k, n), in double */
+void ebm_blas_nn_add_double(double *c, size_t ldc, const double *a, size_t lda, const double *b, size_t ldb, uint32_t m,
+                            uint32_t n, uint32_t k);
 
 #endif

@@ -3,8 +3,8 @@
  * The product W a + b is taken only at the rows that there are; at a kink inside a segment one unit changes its slope,
  * so the next layer's z moves on with one row of W^T:
  *
- *   S   = z'(q) - z'(p) - sum over kinks j of (1 - t_j) |delta_j| W_j      the slope right after p; on a ray: z'(inf) -
- * .. t_j : z' += (t_j - t) S;   S += |delta_j| W_j                          always this sign: relu bends upwards
+ *   right after p:   S = z'(q) - z'(p) - sum over kinks j of (1 - t_j) |delta_j| W_j     on a ray: z'(inf) - sum
+ *   at kink j:       z' += (t_j - t) S;   S += |delta_j| W_j                             relu always bends upwards
  *
  * Both ends of a segment come from products of their own, so rounding does not build up along y. */
 #include <math.h>

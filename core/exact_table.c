@@ -11,8 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/blas.h"
 #include "core/exact_internal.h"
 #include "core/limits.h"
+
+#define SMALL_PRODUCT 512u /* weights; fewer than this are not worth a call of BLAS */
 
 /* ---- does it apply ---- */
 
@@ -106,18 +109,21 @@ static void product(struct exact_build *b, const float *w, size_t ldw, uint32_t 
     for (uint32_t i = 0; i < in; i++)
         for (uint32_t o = 0; o < out; o++)
             b->weight[(size_t)i * out + o] = (double)w[o * ldw + i];
+    bool is_small = (size_t)in * out < SMALL_PRODUCT;
     for (uint32_t p = 0; p < b->in.n; p++) {
         const double *a = b->in.a + (size_t)p * in;
         double *restrict z = b->z + (size_t)p * out;
         bool biased = bias != NULL && !exact_is_direction(b->table, p, b->in.n);
         for (uint32_t o = 0; o < out; o++)
             z[o] = biased ? (double)bias[o] : 0.0;
-        for (uint32_t i = 0; i < in; i++) {
+        for (uint32_t i = 0; is_small && i < in; i++) {
             const double *restrict row = b->weight + (size_t)i * out;
             for (uint32_t o = 0; a[i] != 0.0 && o < out; o++)
                 z[o] += a[i] * row[o];
         }
     }
+    if (!is_small)
+        ebm_blas_nn_add_double(b->z, out, b->in.a, in, b->weight, out, b->in.n, out, in);
 }
 
 static uint32_t find_kinks(const double *p, const double *q, enum exact_segment segment, uint32_t n,
@@ -284,13 +290,13 @@ static uint32_t widest_of(const struct ebm_net_desc *net)
     return widest;
 }
 
-/* a (in) -> a (out), no bias. */
-static void direction_through(const struct ebm_layer *layer, const float *params, double *a, double *z)
+/* a (in), 0 before `first` -> a (out), no bias. */
+static void direction_through(const struct ebm_layer *layer, const float *params, uint32_t first, double *a, double *z)
 {
     for (uint32_t o = 0; o < layer->out; o++) {
         const float *w = params + layer->weight + (size_t)o * layer->in;
         double sum = 0.0;
-        for (uint32_t i = 0; i < layer->in; i++)
+        for (uint32_t i = first; i < layer->in; i++)
             sum += (double)w[i] * a[i];
         z[o] = layer->activation == EBM_ACT_RELU ? relu(sum) : sum;
     }
@@ -304,11 +310,11 @@ static double direction_slope(const struct ebm_net_desc *net, const float *param
     double *a = space, *z = space + widest_of(net);
     a[0] = direction;
     for (uint32_t i = 0; i < net->target.n_layers; i++)
-        direction_through(&net->target.layers[i], params, a, z);
+        direction_through(&net->target.layers[i], params, 0, a, z);
     memmove(a + net->H, a, net->G * sizeof *a);
     memset(a, 0, net->H * sizeof *a);
     for (uint32_t i = 0; i < net->energy.n_layers; i++)
-        direction_through(&net->energy.layers[i], params, a, z);
+        direction_through(&net->energy.layers[i], params, i == 0 ? net->H : 0, a, z);
     return a[0];
 }
 

@@ -233,14 +233,16 @@ HELPER void reference_sum(struct reference *r)
     r->std = sqrt(sums[2] / sums[0] - r->mean * r->mean);
 }
 
+/* intervals at first, in which bisection looks for kinks */
 #define GRID 400u
+#define COARSE_GRID 100u
 
-HELPER struct reference reference_of(const struct network *n, double lower, double upper)
+HELPER struct reference reference_of(const struct network *n, double lower, double upper, uint32_t grid)
 {
     struct reference r = {.n = 0};
     push(&r, lower, plain_f(n, lower));
-    for (uint32_t i = 1; i <= GRID; i++) {
-        double b = lower + (upper - lower) * i / GRID;
+    for (uint32_t i = 1; i <= grid; i++) {
+        double b = lower + (upper - lower) * i / grid;
         bisect(&r, n, r.y[r.n - 1], r.f[r.n - 1], b, plain_f(n, b), 34);
     }
     reference_sum(&r);

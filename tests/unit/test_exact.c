@@ -122,7 +122,7 @@ Test(exact, random_networks_on_a_bounded_range)
         struct exact e;
         network_init(&n, &shapes[number % EBM_COUNT_OF(shapes)], number, scales[number / 9 % 4], -3.0, 2.5);
         cr_assert_eq(exact_init(&e, &n, MOST_KNOTS), EBM_OK);
-        struct reference r = reference_of(&n, -3.0, 2.5);
+        struct reference r = reference_of(&n, -3.0, 2.5, GRID);
         compare(&n, &e, &r, &worst);
         reference_done(&r);
         exact_done(&e);
@@ -146,7 +146,7 @@ Test(exact, random_networks_on_the_line_and_on_half_of_it)
         if (make_proper(&n, &e)) {
             lower = side == 2 ? lower : reach(&e, EBM_LEFT);
             upper = side == 1 ? upper : reach(&e, EBM_RIGHT);
-            struct reference r = reference_of(&n, lower, upper);
+            struct reference r = reference_of(&n, lower, upper, GRID);
             compare(&n, &e, &r, &worst);
             reference_done(&r);
             compared++;
@@ -277,7 +277,7 @@ Test(exact, degenerate_networks)
         spoilers[number % EBM_COUNT_OF(spoilers)](&n);
         find_hx(&n, true);
         cr_assert_eq(exact_init(&e, &n, MOST_KNOTS), EBM_OK, "network %u", number);
-        struct reference r = reference_of(&n, -3.0, 2.5);
+        struct reference r = reference_of(&n, -3.0, 2.5, GRID);
         compare(&n, &e, &r, &worst);
         cr_assert(worst.f < 5e-6 && worst.log_z < 5e-6 && worst.mean < 5e-6 && worst.std < 5e-6 &&
                       worst.quantile < 1e-5,

@@ -11,7 +11,7 @@
 #include "core/exact.h"
 #include "tests/unit/plain_net.h"
 
-#define SIMPSON 4000
+#define SIMPSON 1000
 
 /* log Z of a smooth f */
 static double smooth_log_z(const struct network *n, double lower, double upper)
@@ -33,7 +33,7 @@ static double plain_loss(struct network *n, const float *y_0, double lower, doub
     double f = plain_f(n, (double)*y_0);
     if (!ebm_exact_applies(&n->desc))
         return smooth_log_z(n, lower, upper) - f;
-    struct reference r = reference_of(n, lower, upper);
+    struct reference r = reference_of(n, lower, upper, COARSE_GRID);
     double loss = r.log_z - f;
     reference_done(&r);
     return loss;
@@ -117,7 +117,7 @@ static void check(const char *what, struct device *d, struct network *n, double 
 Test(train_exact, the_gradient_of_pieces_on_a_range)
 {
     const struct ebm_device_ops *devices[] = {ebm_device_cpu(), ebm_device_reference()};
-    for (uint32_t number = 0; number < 8; number++) {
+    for (uint32_t number = 0; number < 5; number++) {
         struct network n;
         struct device d;
         network_init(&n, &small[number % EBM_COUNT_OF(small)], 900 + number, 4.0, -2.5, 3.0);
@@ -141,7 +141,7 @@ Test(train_exact, the_gradient_on_the_line)
         struct ebm_exact_tails tails = ebm_exact_tails(table);
         if (tails.slope[0] > 0.5 && tails.slope[1] < -0.5) {
             device_init(&d, ebm_device_cpu(), &n);
-            check(small[number % 4].name, &d, &n, -100.0, 100.0, 5e-6);
+            check(small[number % 4].name, &d, &n, -60.0, 60.0, 5e-6);
             device_done(&d);
             compared++;
         }
@@ -203,7 +203,7 @@ Test(train_exact, many_pieces)
     double loss = plain_loss(&n, &y_0, -4.0, 4.0);
     cr_assert(fabs(d.loss - loss) < 1e-5, "loss %.9g, not %.9g", d.loss, loss);
     const struct ebm_layer *layer = &n.layers[3]; /* the last one: its 400 weights */
-    for (uint32_t i = 0; i < 400; i += 33) {
+    for (uint32_t i = 0; i < 400; i += 133) {
         float *p = &n.params[layer->weight + i], kept = *p;
         *p = (float)((double)kept + 1e-3);
         double up = (double)*p, above = plain_loss(&n, &y_0, -4.0, 4.0);
