@@ -281,9 +281,10 @@ def test_answers_equal_those_of_http(ask: Ask) -> None:
     inputs = [[0.1, 0.2, 0.3], [1, -1, 0.5]]
     with harness_server() as server:
         url = f"http://127.0.0.1:{server.port}"
-        answer = ask(url, "predict", inputs, seed=3, quantiles=[0.1, 0.9], interval_level=0.5, outputs=["mean", "log_normalizer"])
+        answer = ask(url, "predict", inputs, seed=3, quantiles=[0.1, 0.9], interval_level=0.5, outputs=["mean", "log_normalizer"],
+                     estimator="importance")
         _, raw = server.predict({"inputs": inputs, "seed": 3, "quantiles": [0.1, 0.9], "interval": {"level": 0.5},
-                                 "outputs": ["mean", "log_normalizer"]})
+                                 "outputs": ["mean", "log_normalizer"], "estimator": "importance"})
         rows = raw["predictions"]
         assert answer.mean.tolist() == [row["mean"] for row in rows]
         assert answer.log_normalizer.tolist() == [row["log_normalizer"] for row in rows]
