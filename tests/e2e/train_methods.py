@@ -154,6 +154,7 @@ try:
     teacher_is_gone()
     same_bytes("ml_mcmc", 24)
     same_bytes("mdn_kl_teacher", 256)
+    same_bytes("ml_exact_beside", 512)
 finally:
     shutil.rmtree(work, ignore_errors=True)
 print(f"{failures} failed")

@@ -24,6 +24,12 @@ static const char model_text[] =
     " \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 2,"
     " \"mean_net\": " NET(LINEAR("2", "identity")) ", \"log_variance_net\": " NET(LINEAR("2", "identity")) ","
     " \"weight_net\": " NET(LINEAR("2", "identity")) "}}";
+
+/* One whose f is piecewise linear: all threads read one table of kinks. */
+static const char kinked_text[] =
+    "{\"format_version\": 1, \"input\": {\"kind\": \"vector\"}, \"target\": {\"lower\": [-6], \"upper\": [6]},"
+    " \"feature_net\": " NET(LINEAR("20", "relu")) ", \"target_net\": " NET(LINEAR("8", "relu")) ","
+    " \"energy_net\": " NET(LINEAR("12", "relu") "," LINEAR("12", "relu") "," LINEAR("1", "identity")) "}";
 /* clang-format on */
 
 static const float widths[] = {0.2f, 1.0f};
@@ -38,7 +44,9 @@ static const struct method_phase phases[] = {
     PHASE(.loss = EBM_LOSS_ML_MCMC, .langevin_steps = 3, .langevin_step = widths),
     PHASE(.loss = EBM_LOSS_SM),
     PHASE(.loss = EBM_LOSS_DSM, .n_sigmas = 1, .sigmas = widths),
+    PHASE(.loss = EBM_LOSS_ML_EXACT, .proposal_beside = true),
 };
+static const struct method_phase exact = PHASE(.loss = EBM_LOSS_ML_EXACT);
 
 static void fail(const char *what)
 {
@@ -159,6 +167,10 @@ int main(void)
     for (size_t i = 0; i < EBM_COUNT_OF(phases); i++)
         compare_threads(config, &phases[i]);
     many_rounds(config);
+    (void)ebm_config_free(config);
+    if (ebm_config_parse(kinked_text, sizeof kinked_text - 1, &as_in_training, &config, &error) != EBM_OK)
+        fail(error.text);
+    compare_threads(config, &exact);
     (void)ebm_config_free(config);
     (void)printf("ok\n");
     return 0;
