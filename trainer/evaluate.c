@@ -291,7 +291,12 @@ static enum ebm_status run_kl(struct subject *s, const char *name, struct ebm_bu
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
     (void)printf("KL(true || model) of %s: %.6f nats (mean over %u x, %u y each)\n", name, kl, PROTOCOL_KL_POINTS,
                  PROTOCOL_KL_POINTS);
-    return ebm_buf_printf(json, "{\"format_version\": 1, \"protocol\": \"%s\", \"kl\": %.17g}\n", name, kl);
+    (void)ebm_buf_printf(json, "{\"format_version\": 1, \"protocol\": \"%s\", \"kl\": ", name);
+    if (isfinite(kl)) /* infinite where the model's density is 0 in a place that the truth reaches */
+        (void)ebm_buf_json_number(json, kl);
+    else
+        (void)ebm_buf_text(json, "null");
+    return ebm_buf_text(json, "}\n");
 }
 
 static enum ebm_status tell_grid(const struct protocol_grid *grid, const char *name, const struct dataset *data,
