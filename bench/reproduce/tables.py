@@ -66,11 +66,11 @@ def cpu(runs):
 
 
 def toy_table(rows, table, key):
-    """A line a method; by KL also how many nets did not fit."""
+    """A line a method; by KL also how many nets did not fit. No figure: no model, or an infinite KL."""
     by_kl = key == "kl"
     heads = ["method", "KL, mean (sd)" if by_kl else "test NLL, mean (sd)", "best 5", "largest", "runs"]
     heads += [f"above {FIT_FAILED}"] if by_kl else []
-    heads += ["no model", "CPU s a run"]
+    heads += ["no figure", "CPU s a run"]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in table["rows"]:
         runs = rows.get(row["name"])
@@ -81,7 +81,7 @@ def toy_table(rows, table, key):
                  f"{statistics.fmean(values[:5]):.3f}" if len(values) >= 5 else "-",
                  f"{values[-1]:.3f}" if values else "-", str(len(runs))]
         cells += [str(sum(v > FIT_FAILED for v in values))] if by_kl else []
-        lines.append("| " + " | ".join(cells + [str(failures(runs)), cpu(runs)]) + " |")
+        lines.append("| " + " | ".join(cells + [str(len(runs) - len(values)), cpu(runs)]) + " |")
     return lines
 
 
@@ -100,9 +100,9 @@ def sweep_table(rows, key):
 
 
 def with_error(values, digits=3):
-    if not values:
-        return "-"
-    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}" if values else "-"
+    error = statistics.stdev(values) / len(values) ** 0.5
     return f"{statistics.fmean(values):.{digits}f} ± {error:.{digits}f}"
 
 
@@ -160,7 +160,7 @@ def main():
     arguments = parser.parse_args()
     with open(os.path.join(HERE, "rows.json")) as file:
         recipes = json.load(file)["tables"]
-    text = text_of(load(arguments.results), recipes, "bench/reproduce/tables.py --results results.jsonl")
+    text = text_of(load(arguments.results), recipes, "bench/reproduce/tables.py --results bench/reproduce/results.jsonl")
     with open(arguments.output, "w") as file:
         file.write(text)
 
