@@ -197,7 +197,8 @@ static bool blended_f(void *user, const double *y, uint32_t n, double *ret_f)
     return ctx->task == NULL || ebm_task_is_wanted(ctx->task);
 }
 
-/* By the table of the member's kinks: f as a line, log Z. TOO_LARGE: there is none, or the row has too many. */
+/* By the table of the member's kinks: f as a line, log Z. TOO_LARGE: there is none, the row has too many, or no
+ * integral. */
 static enum ebm_status bind_line(struct ebm_ctx *ctx, uint32_t i, bool *ret_proper)
 {
     const struct ebm_plan *plan = ctx->plan;
@@ -213,6 +214,8 @@ static enum ebm_status bind_line(struct ebm_ctx *ctx, uint32_t i, bool *ret_prop
                                                          ctx->h.p + (size_t)ctx->b * plan->net.H, ctx->exact, &pieces);
     if (status != EBM_OK)
         return status;
+    if (!isfinite(pieces->log_z))
+        return EBM_TOO_LARGE; /* no integral on the whole line: panels say how far they went, as for a single network */
     line->n = pieces->n;
     line->left = pieces->is_open[EBM_LEFT] ? pieces->slope[EBM_LEFT] : 0.0;
     line->right = pieces->is_open[EBM_RIGHT] ? pieces->slope[EBM_RIGHT] : 0.0;

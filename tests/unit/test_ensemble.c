@@ -30,6 +30,10 @@
     "{\"format_version\": 1, \"name\": \"m\", \"members\": " members ", " \
     "\"input\": {\"kind\": \"vector\", \"shape\": [2]}, \"target\": {\"dim\": 2}, " \
     "\"feature_net\": [" NET(2, 6, "silu") "]"
+#define OPEN(members) \
+    "{\"format_version\": 1, \"name\": \"m\", \"members\": " members ", " \
+    "\"input\": {\"kind\": \"vector\", \"shape\": [2]}, \"target\": {\"dim\": 1}, " \
+    "\"feature_net\": [" NET(2, 6, "silu") "]"
 /* clang-format on */
 
 enum { TARGETS = 40, SAMPLES = 16384 };
@@ -37,6 +41,9 @@ enum { TARGETS = 40, SAMPLES = 16384 };
 static const char *const mixture_text[] = {HEAD1("1") PROPOSAL1 "}", HEAD1("2") PROPOSAL1 "}"};
 static const char *const scalar_text[] = {HEAD1("1") ENERGY1 "}", HEAD1("2") ENERGY1 "}"};
 static const char *const plane_text[] = {HEAD2("1") ENERGY2 PROPOSAL2 "}", HEAD2("2") ENERGY2 PROPOSAL2 "}"};
+
+/* Nothing bounds f here, and random weights let it grow: some members have no integral. */
+static const char *const open_text[] = {OPEN("1") ENERGY1 "}", OPEN("2") ENERGY1 "}"};
 
 /* Numbers of every tensor; member 1 of an ensemble has those of seed 1. */
 static float *make_params(const struct ebm_config *config, uint64_t seed)
@@ -59,6 +66,7 @@ static float *make_params(const struct ebm_config *config, uint64_t seed)
 
 struct answer {
     double mean[2], variance[2], quantiles[6], log_z;
+    bool proper;
     float f[TARGETS], log_q[TARGETS];
 };
 
@@ -98,6 +106,7 @@ static struct answer ask(const char *text, uint64_t seed, enum ebm_estimator est
     cr_assert_eq(ops->predict(ctx, plan, rows, tasks, 2), EBM_OK);
     cr_assert_eq(out.status, EBM_OK);
     answer.log_z = out.log_z;
+    answer.proper = out.proper;
     (void)ops->ctx_free(ctx);
     (void)ops->plan_unref(plan);
     (void)ebm_config_free(config);
@@ -162,6 +171,23 @@ Test(ensemble, draws_of_all_members_weigh_the_mean_of_their_densities)
         double expected = mean_density((double)a.f[i] - a.log_z, (double)b.f[i] - b.log_z);
         cr_expect_float_eq((double)both.f[i], expected, 0.05, "target %u: %g, not %g", i, (double)both.f[i], expected);
     }
+}
+
+Test(ensemble, a_member_without_an_integral_counts_as_far_as_panels_go)
+{
+    float y[TARGETS];
+    uint32_t n_improper = 0;
+    targets_of(y, 1);
+    for (uint64_t seed = 1; seed < 9; seed++) {
+        struct answer a = ask(open_text[0], seed, EBM_ESTIMATE_QUADRATURE, y);
+        struct answer b = ask(open_text[0], seed + 1, EBM_ESTIMATE_QUADRATURE, y);
+        struct answer both = ask(open_text[1], seed, EBM_ESTIMATE_QUADRATURE, y);
+        cr_expect_eq(both.proper, a.proper && b.proper, "seed %u", (unsigned)seed);
+        /* each member was integrated as far as its own panels went: not all of that need be in the others' reach */
+        cr_expect(isfinite(both.log_z) && fabs(both.log_z) < 0.6, "seed %u: log Z %g", (unsigned)seed, both.log_z);
+        n_improper += !both.proper;
+    }
+    cr_assert_gt(n_improper, 0);
 }
 
 Test(ensemble, is_not_trained_as_one)
