@@ -116,7 +116,7 @@ static void check_worst(const char *what, const struct worst *worst, double tole
 Test(exact, random_networks_on_a_bounded_range)
 {
     struct worst worst = {0};
-    for (uint32_t number = 0; number < 600; number++) {
+    for (uint32_t number = 0; number < 1000; number++) {
         static const double scales[] = {1.0, 4.0, 15.0, 60.0};
         struct network n;
         struct exact e;
