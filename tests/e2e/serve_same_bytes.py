@@ -2,25 +2,56 @@
 """Same seed, same bytes: a request asked alone, at 64 connections among other requests (at least 4 rows a batch), on 1 and
 on 4 workers gives the same body. serve_same_bytes.py SERVER"""
 import json
+import math
+import os
 import re
 import sys
 import threading
 
 from harness import Repository, run_all, serving
 
-REQUESTS = [{"model": "relu_1d", "inputs": [[0.1 * i, -0.2 * i, 0.05 * i] for i in range(rows)], "num_samples": samples,
-             "seed": 100 + rows, "outputs": ["mean", "std", "quantiles", "log_normalizer"]}
-            for rows, samples in ((1, 1024), (3, 500), (17, 128), (70, 64), (1, 4096))]
-REQUESTS += [{"model": "smooth_2d", "inputs": [[0.3, -0.4]], "seed": 5, "outputs": ["mean", "variance", "median"]},
-             {"model": "mixture_only", "inputs": [[1, 2, 3, 4]] * 5, "seed": 6}]
-REQUESTS = [("/predict", request) for request in REQUESTS]
-REQUESTS += [("/refine", {"model": "relu_1d", "inputs": [[0.1, 0.2, 0.3]] * 3, "steps": 20, "trajectory": True, "seed": 7}),
-             ("/sample", {"model": "smooth_2d", "inputs": [[0.3, -0.4]] * 2, "refine": {"steps": 3}, "seed": 8})]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import networks  # noqa: E402
+
+
+def rows(n, X):
+    return [[round(math.sin(1 + 2 * i + 3 * j), 3) for j in range(X)] for i in range(n)]
+
+
+def requests():
+    """(path, body): narrow and wide layers, one target and two, every estimator, one row to more than a batch holds."""
+    every = ["mean", "std", "quantiles", "log_normalizer"]
+    made = [("/predict", {"model": "relu_1d", "inputs": rows(n, 3), "num_samples": samples, "outputs": every, "estimator": "importance"})
+            for n, samples in ((1, 1024), (3, 500), (17, 128), (70, 64), (1, 4096))]
+    made += [("/predict", {"model": model, "inputs": rows(n, X), "outputs": every, "estimator": estimator, "interval": {"kind": kind}})
+             for model, n, X in (("T", 1, 1), ("T", 9, 1), ("V", 2, 16)) for estimator, kind in
+             (("exact", "equal_tailed"), ("exact", "highest_density"), ("quadrature", "highest_density"), ("mixture", "equal_tailed"))]
+    made += [("/predict", {"model": model, "inputs": rows(n, X), "num_samples": samples, "estimator": "importance", **more})
+             for model, n, samples, X in (("T", 33, 100, 1), ("V", 5, 96, 16), ("V2", 1, 128, 16), ("V2", 7, 40, 16), ("smooth_2d", 2, 512, 2))
+             for more in ({"draws": "independent"}, {"outputs": ["mean", "covariance", "median"] if model.endswith(("2", "2d")) else ["mean", "mode"]},
+                          {"weights": "smoothed", "target_ess": 64, "max_samples": 256})]
+    made += [("/predict", {"model": "T", "inputs": rows(3, 1), "cdf": [-1, 0.25], "crps_at": [0.5]}),
+             ("/predict", {"model": "mixture_only", "inputs": rows(5, 4)}),
+             ("/sample", {"model": "T", "inputs": rows(4, 1), "num_samples": 30}),
+             ("/sample", {"model": "V", "inputs": rows(2, 16), "num_samples": 20, "num_proposals": 64, "estimator": "importance"}),
+             ("/sample", {"model": "smooth_2d", "inputs": rows(2, 2), "refine": {"steps": 3}}),
+             ("/density", {"model": "T", "inputs": rows(6, 1), "grid": {"lower": -2, "upper": 2, "points": 100}}),
+             ("/density", {"model": "V2", "inputs": rows(2, 16), "targets": [[[0.1, 0.2], [-1, 2]]] * 2, "num_samples": 64}),
+             ("/refine", {"model": "relu_1d", "inputs": rows(3, 3), "steps": 20, "trajectory": True}),
+             ("/refine", {"model": "V2", "inputs": rows(1, 16), "num_samples": 32, "steps": 2})]
+    return [(path, {**body, "seed": 100 + i}) for i, (path, body) in enumerate(made)]
+
+
+REQUESTS = requests()
 CONNECTIONS, ROUNDS = 64, 12
 
 
 def repository():
-    return Repository().golden("relu_1d").golden("smooth_2d").golden("mixture_only")
+    made = Repository().golden("relu_1d").golden("smooth_2d").golden("mixture_only")
+    for name in ("T", "V", "V2"):
+        os.makedirs(folder := os.path.join(made.path, name, "1"))
+        networks.write(name, os.path.join(folder, "model.safetensors"))
+    return made
 
 
 def alone(server):
@@ -39,7 +70,7 @@ def crowd(server, expected):
     def client(number):
         connection = server.connect(120)
         for turn in range(ROUNDS):
-            which = (number * 5 + turn * 3) % len(REQUESTS)
+            which = (number * 5 + turn * 7) % len(REQUESTS)
             status, _, body = server.ask("POST", *REQUESTS[which], connection=connection)
             if status != 200 or body != expected[which]:
                 wrong.append((which, status, body[:200]))
@@ -70,9 +101,9 @@ def test_same_bytes_alone_in_a_crowd_and_on_any_number_of_workers(binary):
             assert not wrong, f"{workers} workers: {len(wrong)} answers differ: {wrong[:2]}"
             seen.append(expected)
             running = server
-        batches, rows = batches_of(running.lines)
-        print(f"      {workers} workers: {rows} rows in {batches} batches, {rows / batches:.1f} a batch")
-        assert rows >= 4 * batches, f"only {rows} rows in {batches} batches"
+        batches, n_rows = batches_of(running.lines)
+        print(f"      {workers} workers: {n_rows} rows in {batches} batches, {n_rows / batches:.1f} a batch")
+        assert n_rows >= 4 * batches, f"only {n_rows} rows in {batches} batches"
     assert seen[0] == seen[1], "1 and 4 workers differ"
 
 

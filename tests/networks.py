@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""networks.py - untrained networks of the sizes that are measured (docs/PERFORMANCE.md), as model files. The same bytes on
+every machine: Python's standard library alone. networks.py T|V|V2 OUT.safetensors"""
+import array
+import json
+import random
+import struct
+import sys
+
+MIXTURE = 4
+
+
+def layers(widths, *, last="identity", residual=()):
+    """Widths from input to output -> linear layers, relu but for the last."""
+    n = len(widths) - 1
+    return [{"type": "linear", "in": widths[i], "out": widths[i + 1], "activation": last if i == n - 1 else "relu",
+             **({"residual": True} if i in residual else {})} for i in range(n)]
+
+
+def config(name):
+    D = 2 if name == "V2" else 1
+    if name == "T":
+        inputs, width = 1, 10
+        target, energy = layers([1, 10, 10], last="relu"), layers([20, 10, 10, 1], residual=(1,))
+    else:
+        inputs, width = 16, 512
+        target, energy = layers([D, 16, 32, 64, 128], last="relu"), layers([640, 512, 1])
+    bounds = {"lower": [-3.0], "upper": [3.0]} if D == 1 else {}  # exp f has no integral over the line
+    return {"format_version": 1, "name": name, "description": "untrained, for measuring", "input": {"kind": "vector", "shape": [inputs]},
+            "target": {"dim": D, **bounds}, "feature_net": layers([inputs, width, width], last="relu"), "target_net": target,
+            "energy_net": energy, "proposal": {"kind": "gaussian_mixture", "components": MIXTURE,
+                                               "mean_net": layers([width, width, D * MIXTURE]),
+                                               "log_variance_net": layers([width, width, D * MIXTURE]),
+                                               "weight_net": layers([width, width, MIXTURE])}}
+
+
+def tensors(model):
+    """-> (name, shape, numbers), uniform within 1 / sqrt(inputs) of a layer"""
+    nets = {key: model[key] for key in ("feature_net", "target_net", "energy_net")}
+    nets |= {f"proposal.{key}": net for key, net in model["proposal"].items() if isinstance(net, list)}
+    source = random.Random(0)
+    for net, stack in nets.items():
+        for i, layer in enumerate(stack):
+            most = layer["in"] ** -0.5
+            for kind, shape in (("weight", [layer["out"], layer["in"]]), ("bias", [layer["out"]])):
+                n = layer["out"] * (layer["in"] if kind == "weight" else 1)
+                yield f"{net}.{i}.{kind}", shape, array.array("f", (most * (2 * source.random() - 1) for _ in range(n)))
+
+
+def write(name, path):
+    model = config(name)
+    header, blobs, at = {"__metadata__": {"format": "ebm-model", "format_version": "1", "config": json.dumps(model)}}, [], 0
+    for tensor, shape, numbers in tensors(model):
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        blobs.append(numbers.tobytes())
+        header[tensor] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(blobs[-1])]}
+        at += len(blobs[-1])
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ("T", "V", "V2"):
+        sys.exit(__doc__)
+    write(sys.argv[1], sys.argv[2])
