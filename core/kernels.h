@@ -8,6 +8,8 @@
 #ifndef EBM_CORE_KERNELS_H
 #define EBM_CORE_KERNELS_H
 
+#include <math.h>
+
 #include "core/net_desc.h"
 #include "core/rng.h"
 #include "core/sobol.h"
@@ -35,7 +37,8 @@ struct ebm_mixture {
     const float *std;                    /* (D, K) */
     const float *log_weight;             /* (K) normalised */
     const float *log_const;              /* (K) log_weight - sum_d log_variance / 2 - D/2 log(2 pi), on the line */
-    const float *cumulative;             /* (K) of the weights, the last one 2: above every uniform number */
+    const uint32_t *below;               /* (K) a sample is of the first component whose number is above its word, the
+                                          * last one if none: see ebm_words_below */
     const struct ebm_support *support;   /* (D); NULL: the whole line in every dimension */
     const struct ebm_confined *confined; /* (D, K), used where the coordinate is no line; NULL: all are lines */
 };
@@ -103,6 +106,13 @@ struct ebm_kernels {
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
     }
+
+/* How many words make uniform numbers below `share`, as far as a word can count. */
+static inline uint32_t ebm_words_below(double share)
+{
+    double words = ceil(share * 0x1p32 - 0.5);
+    return words > 0.0 ? words < 0x1p32 ? (uint32_t)words : UINT32_MAX : 0;
+}
 
 /* Coordinate d of component k at y, in double: log of its density but for the constant, and derivatives of that
  * density, constant and all. mixture.c */

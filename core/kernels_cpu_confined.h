@@ -12,14 +12,14 @@
 /* Never inlined: what mixtures of lines run through keeps its registers. */
 #define EBM_APART __attribute__((noinline))
 
-/* The component of each lane, by its uniform number. */
-static inline void choose_components(uint32_t *k, const struct ebm_mixture *q, const float *u)
+/* The component of each lane, by its word. */
+static inline void choose_components(uint32_t *k, const struct ebm_mixture *q, const uint32_t *picks)
 {
     for (uint32_t l = 0; l < EBM_LANES; l++)
         k[l] = 0;
     for (uint32_t i = 0; i + 1 < q->K; i++)
         for (uint32_t l = 0; l < EBM_LANES; l++)
-            k[l] += u[l] >= q->cumulative[i];
+            k[l] += picks[l] >= q->below[i];
 }
 
 /* By the tail in which the number lies: the smaller one of two sums of positive masses. */
@@ -74,11 +74,11 @@ static void draw_periodic(float *y, const struct ebm_mixture *q, uint32_t d, con
     }
 }
 
-static EBM_APART void draw_confined(float *y, const struct ebm_mixture *q, uint32_t d, const float *u,
+static EBM_APART void draw_confined(float *y, const struct ebm_mixture *q, uint32_t d, const uint32_t *picks,
                                     const uint32_t *words)
 {
     uint32_t k[EBM_LANES];
-    choose_components(k, q, u);
+    choose_components(k, q, picks);
     if (q->support[d].kind == EBM_SUPPORT_BOUNDED)
         draw_bounded(y, q, d, k, words);
     else

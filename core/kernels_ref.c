@@ -123,9 +123,8 @@ static void activation_curve(enum ebm_activation kind, float *d1, float *d2, flo
 
 static uint32_t component_of(const struct ebm_mixture *q, uint32_t word)
 {
-    float u = (float)ebm_uniform(word);
     uint32_t k = 0;
-    while (u >= q->cumulative[k])
+    while (k + 1 < q->K && word >= q->below[k])
         k++;
     return k;
 }

@@ -1,7 +1,7 @@
 /* mixture.c - a row's mixture from what the proposal nets say: weights normalised and everything derived once, in
  * double, so that the kernels only multiply and add.
  *
- *   space   | confined (D, K) | mean, std, inv_std (D, K each) | log_weight, log_const, cumulative (K each) |
+ *   space   | confined (D, K) | mean, std, inv_std (D, K each) | log_weight, log_const, below (K each) |
  *
  * Truncated components of a bounded coordinate differ from plain ones by constants alone, and these are made here. */
 #include <math.h>
@@ -143,8 +143,9 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
     struct ebm_confined *confined = (void *)ebm_round_up((uintptr_t)space, EBM_ALIGNMENT);
     float *own_mean = is_confined ? (float *)(void *)(confined + DK) : space, *std = own_mean + DK;
     float *inv_std = std + DK, *own_log_weight = inv_std + DK;
-    float *log_const = own_log_weight + K, *cumulative = log_const + K;
-    double below = 0.0;
+    float *log_const = own_log_weight + K;
+    uint32_t *below = (uint32_t *)(void *)(log_const + K);
+    double cumulative = 0.0;
     for (size_t i = 0; i < DK; i++) {
         own_mean[i] = mean[i];
         std[i] = (float)exp(0.5 * (double)log_variance[i]);
@@ -156,10 +157,10 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
         for (uint32_t d = 0; d < D; d++)
             constant -= bind_coordinate(support != NULL ? &support[d] : NULL, &own_mean[d * K + k],
                                         (double)log_variance[d * K + k], &confined[d * K + k]);
-        below += exp((double)log_weight[k]);
+        cumulative += exp((double)log_weight[k]);
         own_log_weight[k] = log_weight[k];
         log_const[k] = (float)constant;
-        cumulative[k] = k + 1 < K ? (float)below : 2.0f;
+        below[k] = ebm_words_below(cumulative);
         finite = finite && !isnan(constant);
     }
     *q = (struct ebm_mixture){.D = D,
@@ -169,7 +170,7 @@ bool ebm_mixture_bind(struct ebm_mixture *q, float *space, const float *mean, co
                               .std = std,
                               .log_weight = own_log_weight,
                               .log_const = log_const,
-                              .cumulative = cumulative,
+                              .below = below,
                               .support = support,
                               .confined = is_confined ? confined : NULL};
     return finite;

@@ -21,7 +21,7 @@ THIRD_PARTY = {
     "cblas.h": {"core/blas.c"},
     "curl/curl.h": {"clients/client_http.c"},
     "dnnl.h": {"core/conv_onednn.c"},
-    "immintrin.h": {"core/kernels_cpu_lanes.c"},
+    "immintrin.h": {"core/lanes.h"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http_internal.h"},
 }

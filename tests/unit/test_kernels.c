@@ -168,23 +168,61 @@ Test(kernels, vecmath_is_as_accurate_as_it_says)
     }
 }
 
+/* exp by softmax, log by a mixture of two equal components, the normal quantile by draws of a standard normal. */
+Test(kernels, functions_of_a_register_are_as_accurate)
+{
+    enum { N = 1024 };
+    static float s[N], got[N], zero[2], one[2] = {1.0f, 1.0f};
+    static uint32_t words[2][N], below[2];
+    struct ebm_mixture q = {.D = 1, .K = 1, .mean = zero, .std = one, .inv_std = one, .below = below};
+    double ignored[3];
+    EACH_SET (set) {
+        for (uint32_t i = 0; i < N; i++)
+            s[i] = i < 1020 ? -(float)i * 0.0855f : i < 1022 ? -87.5f : -INFINITY;
+        set->softmax(got, s, N, &ignored[0], &ignored[1], &ignored[2]);
+        for (uint32_t i = 0; i < N; i++)
+            cr_assert_float_eq((double)got[i] / fmax(exp((double)s[i]), 1e-38), i < 1020 ? 1.0 : 0.0, 2e-7,
+                               "set %s: exp(%g) %g", set->name, (double)s[i], (double)got[i]);
+        q.K = 2;
+        for (float apart = 0.0f; apart < 20.0f; apart += 0.37f) { /* log(1 + exp(-apart)) */
+            float y[EBM_LANES] = {0.0f}, log_const[2] = {0.0f, -apart};
+            q.log_const = log_const;
+            set->mixture_log_density(got, &q, y, EBM_LANES, EBM_LANES);
+            cr_assert_float_eq((double)got[3], log1p(exp(-(double)apart)), 2e-7, "set %s: %g", set->name,
+                               (double)apart);
+        }
+        q.K = 1;
+        for (uint32_t first = 0; first < 100000; first += N) {
+            for (uint32_t i = first; i < first + N; i++)
+                words[1][i - first] = i < 16 ? (i % 2 ? ~0u << (i * 2) : 1u << (i * 2)) : i * 42949u + 17u;
+            set->place(got, N, &q, words[0], N, N);
+            for (uint32_t i = 0; i < N; i++) {
+                double want = ebm_normal(words[1][i]);
+                cr_assert_float_eq((double)got[i], want, 2e-6 * fmax(fabs(want), 0.1), "set %s: normal(%08x) %.9g",
+                                   set->name, words[1][i], (double)got[i]);
+            }
+        }
+    }
+}
+
 /* A mixture of K components in D dimensions. */
 struct fixture {
-    float mean[64], inv_std[64], std[64], log_weight[16], log_const[16], cumulative[16];
+    float mean[64], inv_std[64], std[64], log_weight[16], log_const[16];
+    uint32_t below[16];
     struct ebm_mixture q;
 };
 
 static void make_mixture(struct fixture *f, uint32_t D, uint32_t K)
 {
-    double total = 0.0, below = 0.0;
+    double total = 0.0, cumulative = 0.0;
     float *values = numbers((size_t)2 * D * K + K, 11);
     for (uint32_t k = 0; k < K; k++)
         total += exp((double)values[2 * D * K + k]);
     for (uint32_t k = 0; k < K; k++) {
         double constant = (double)values[2 * D * K + k] - log(total);
         f->log_weight[k] = (float)constant;
-        below += exp(constant);
-        f->cumulative[k] = k + 1 < K ? (float)below : 2.0f;
+        cumulative += exp(constant);
+        f->below[k] = ebm_words_below(cumulative);
         for (uint32_t d = 0; d < D; d++) {
             uint32_t at = d * K + k;
             f->mean[at] = values[at];
@@ -194,8 +232,7 @@ static void make_mixture(struct fixture *f, uint32_t D, uint32_t K)
         }
         f->log_const[k] = (float)constant;
     }
-    f->q = (struct ebm_mixture){D,    K,   f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->cumulative,
-                                NULL, NULL};
+    f->q = (struct ebm_mixture){D, K, f->mean, f->inv_std, f->std, f->log_weight, f->log_const, f->below, NULL, NULL};
     free(values);
 }
 
