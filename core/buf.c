@@ -7,11 +7,12 @@
  * behind, so nobody can send half a document. Appending a part of the buffer to itself is not allowed. */
 #include "core/buf.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "core/decimal.h"
 
 #define FIRST_BYTES 128u
 
@@ -84,44 +85,63 @@ enum ebm_status ebm_buf_text(struct ebm_buf *buf, const char *text)
     return ebm_buf_append(buf, text, strlen(text));
 }
 
+/* Once into what is free, and again when that was too little. */
 enum ebm_status ebm_buf_printf(struct ebm_buf *buf, const char *format, ...)
 {
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    size_t room = buf->bytes ? buf->capacity - buf->size : 0;
+    int length = vsnprintf(room > 0 ? buf->bytes + buf->size : NULL, room, format, arguments);
     va_end(arguments);
     enum ebm_status status = length < 0 ? fail(buf, EBM_TOO_LARGE) : reserve(buf, (size_t)length);
-    if (status == EBM_OK) {
+    if (status == EBM_OK && (size_t)length >= room)
         (void)vsnprintf(buf->bytes + buf->size, (size_t)length + 1, format, again);
+    if (status == EBM_OK)
         buf->size += (size_t)length;
-    }
     va_end(again);
     return status;
+}
+
+enum ebm_status ebm_buf_whole(struct ebm_buf *buf, uint64_t value)
+{
+    char digits[20]; /* of the largest */
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    return ebm_buf_append(buf, digits + at, sizeof digits - at);
+}
+
+/* Bytes that stand in a string as they are. */
+static size_t plain_bytes(const char *text)
+{
+    size_t n = 0;
+    while ((unsigned char)text[n] >= 0x20 && text[n] != '"' && text[n] != '\\')
+        n++;
+    return n;
 }
 
 enum ebm_status ebm_buf_json_text(struct ebm_buf *buf, const char *text)
 {
     (void)ebm_buf_append(buf, "\"", 1); /* a failure stays in buf->status, which the last append returns */
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            (void)ebm_buf_append(buf, "\\", 1);
-        if ((unsigned char)*c < 0x20)
-            (void)ebm_buf_printf(buf, "\\u%04x", (unsigned)*c);
+    for (;;) {
+        size_t n = plain_bytes(text);
+        (void)ebm_buf_append(buf, text, n);
+        text += n;
+        if (*text == 0)
+            break;
+        if (*text == '"' || *text == '\\')
+            (void)ebm_buf_append(buf, (const char[]){'\\', *text}, 2);
         else
-            (void)ebm_buf_append(buf, c, 1);
+            (void)ebm_buf_printf(buf, "\\u%04x", (unsigned)*text);
+        text++;
     }
     return ebm_buf_append(buf, "\"", 1);
 }
 
 enum ebm_status ebm_buf_json_number(struct ebm_buf *buf, double value)
 {
-    EBM_ASSERT(isfinite(value));
-    char text[32];
-    for (int digits = 15; digits <= 17; digits++) {
-        (void)snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    return ebm_buf_text(buf, text);
+    char text[EBM_DECIMAL_BYTES];
+    return ebm_buf_append(buf, text, ebm_decimal_write_whole(text, value));
 }

@@ -20,6 +20,7 @@ void ebm_buf_clear(struct ebm_buf *buf); /* empty again, status OK, memory kept 
 enum ebm_status ebm_buf_append(struct ebm_buf *buf, const void *bytes, size_t size);
 enum ebm_status ebm_buf_text(struct ebm_buf *buf, const char *text);
 enum ebm_status ebm_buf_printf(struct ebm_buf *buf, const char *format, ...) EBM_PRINTF(2, 3);
+enum ebm_status ebm_buf_whole(struct ebm_buf *buf, uint64_t value); /* its decimal digits */
 
 /* JSON: UTF-8 text as a string with quotes and escapes; a finite number, the shortest that reads back the same. */
 enum ebm_status ebm_buf_json_text(struct ebm_buf *buf, const char *text);

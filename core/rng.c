@@ -97,13 +97,22 @@ void ebm_shuffle(uint64_t seed, uint32_t stream, uint32_t *ret_order, uint32_t n
     }
 }
 
+/* An old kernel or a sandbox: time is better than a fixed seed. */
+static uint64_t seed_by_time(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return ebm_seed_derive((uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec, (uint32_t)getpid());
+}
+
 uint64_t ebm_seed_random(void)
 {
-    uint64_t seed;
-    if (getentropy(&seed, sizeof seed) != 0) { /* an old kernel or a sandbox: time is better than a fixed seed */
-        struct timespec now = {0};
-        (void)clock_gettime(CLOCK_REALTIME, &now);
-        seed = ebm_seed_derive((uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec, (uint32_t)getpid());
+    static _Thread_local uint64_t seeds[32]; /* as many as one call gives at most */
+    static _Thread_local size_t n_left;
+    if (n_left == 0) {
+        if (getentropy(seeds, sizeof seeds) != 0)
+            return seed_by_time() >> 11;
+        n_left = EBM_COUNT_OF(seeds);
     }
-    return seed >> 11;
+    return seeds[--n_left] >> 11;
 }

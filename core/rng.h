@@ -47,7 +47,7 @@ uint64_t ebm_seed_derive(uint64_t seed, uint32_t index);
 /* Fill `ret_order` (n) with a permutation of 0..n-1 given by (seed, stream). */
 void ebm_shuffle(uint64_t seed, uint32_t stream, uint32_t *ret_order, uint32_t n);
 
-/* A seed from the operating system, in 0 .. 2^53 - 1 (exact in JSON). */
+/* A seed from the operating system, in 0 .. 2^53 - 1 (exact in JSON). Any thread. */
 uint64_t ebm_seed_random(void);
 
 #endif

@@ -6,7 +6,6 @@
  * answer_bound said. Does not know: models, devices. */
 #include "proto/answer.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -92,7 +91,9 @@ static void write_quantiles(struct ebm_buf *buf, const struct answer *answer, co
 
 static void write_interval(struct ebm_buf *buf, const struct answer *answer, const double *ends, uint32_t n)
 {
-    (void)ebm_buf_printf(buf, "{\"kind\":\"%s\",\"level\":", answer->interval_kind);
+    (void)ebm_buf_text(buf, "{\"kind\":\"");
+    (void)ebm_buf_text(buf, answer->interval_kind);
+    (void)ebm_buf_text(buf, "\",\"level\":");
     (void)ebm_buf_json_number(buf, answer->interval_level);
     (void)ebm_buf_text(buf, ",\"intervals\":[");
     for (uint32_t i = 0; i < n; i++, ends += (size_t)2 * answer->D) {
@@ -146,7 +147,7 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         (void)ebm_buf_text(buf, *(const bool *)value ? "true" : "false");
         return;
     case ANSWER_WHOLE:
-        (void)ebm_buf_printf(buf, "%" PRIu32, *(const uint32_t *)value);
+        (void)ebm_buf_whole(buf, *(const uint32_t *)value);
         return;
     case ANSWER_PATH:
         write_vectors(buf, value, *row->steps + 1, answer->D, answer->digits);
@@ -162,9 +163,15 @@ static void write_number(struct ebm_buf *buf, const char *name, double value)
     json_write_number(buf, value, JSON_WRITE_FLOAT_DIGITS);
 }
 
+static void write_whole(struct ebm_buf *buf, const char *name, uint64_t value)
+{
+    (void)ebm_buf_text(buf, name);
+    (void)ebm_buf_whole(buf, value);
+}
+
 static void write_draws(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
 {
-    (void)ebm_buf_printf(buf, ",\"num_samples\":%" PRIu32, row->num_samples);
+    write_whole(buf, ",\"num_samples\":", row->num_samples);
     write_number(buf, ",\"ess\":", row->ess);
     write_number(buf, ",\"ess_ratio\":", row->ess / row->num_samples);
     write_number(buf, ",\"max_weight\":", row->max_weight);
@@ -175,17 +182,27 @@ static void write_draws(struct ebm_buf *buf, const struct answer *answer, const 
 
 static void write_integral(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
 {
-    (void)ebm_buf_printf(buf, ",\"pieces\":%" PRIu32 ",\"support\":", row->pieces);
+    write_whole(buf, ",\"pieces\":", row->pieces);
+    (void)ebm_buf_text(buf, ",\"support\":");
     json_write_numbers(buf, row->support, 2, answer->digits);
+}
+
+static void write_ignored(struct ebm_buf *buf, const char *name)
+{
+    (void)ebm_buf_text(buf, ",\"");
+    (void)ebm_buf_text(buf, name);
+    (void)ebm_buf_text(buf, "_ignored\":true");
 }
 
 static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row)
 {
-    (void)ebm_buf_printf(buf, "\"diagnostics\":{\"estimator\":\"%s\"", row->estimator);
+    (void)ebm_buf_text(buf, "{\"estimator\":\"");
+    (void)ebm_buf_text(buf, row->estimator);
+    (void)ebm_buf_append(buf, "\"", 1);
     if (row->drew)
         write_draws(buf, answer, row);
     else if (answer->ignored)
-        (void)ebm_buf_printf(buf, ",\"%s_ignored\":true", answer->ignored);
+        write_ignored(buf, answer->ignored);
     if (row->integrated)
         write_integral(buf, answer, row);
     if (row->drew || row->integrated)
@@ -193,7 +210,7 @@ static void write_diagnostics(struct ebm_buf *buf, const struct answer *answer, 
     if (row->acceptance_rate)
         write_number(buf, ",\"acceptance_rate\":", *row->acceptance_rate);
     if (row->targets_outside > 0)
-        (void)ebm_buf_printf(buf, ",\"targets_outside\":%" PRIu32, row->targets_outside);
+        write_whole(buf, ",\"targets_outside\":", row->targets_outside);
     (void)ebm_buf_text(buf, row->reliable ? ",\"reliable\":true,\"reason\":" : ",\"reliable\":false,\"reason\":");
     if (row->reason)
         (void)ebm_buf_json_text(buf, row->reason);
@@ -208,29 +225,37 @@ void answer_begin(struct ebm_buf *buf, const struct answer *answer)
 {
     (void)ebm_buf_text(buf, "{\"model\":");
     (void)ebm_buf_json_text(buf, answer->model);
-    (void)ebm_buf_printf(buf, ",\"version\":%" PRIu64, answer->version);
+    write_whole(buf, ",\"version\":", answer->version);
     if (answer->id) {
         (void)ebm_buf_text(buf, ",\"id\":");
         (void)ebm_buf_json_text(buf, answer->id);
     }
-    (void)ebm_buf_printf(buf, ",\"seed\":%" PRIu64 ",\"predictions\":[", answer->seed);
+    write_whole(buf, ",\"seed\":", answer->seed);
+    (void)ebm_buf_text(buf, ",\"predictions\":[");
+}
+
+static void write_key(struct ebm_buf *buf, const char *before, const char *name)
+{
+    (void)ebm_buf_text(buf, before);
+    (void)ebm_buf_text(buf, name);
+    (void)ebm_buf_append(buf, "\":", 2);
 }
 
 void answer_add_row(struct ebm_buf *buf, const struct answer *answer, const struct answer_row *row, uint32_t index)
 {
-    const char *comma = "";
+    const char *before = "\"";
     (void)ebm_buf_text(buf, index ? ",{" : "{");
     for (size_t i = 0; i < EBM_COUNT_OF(members); i++) {
         const void *value;
         memcpy(&value, (const char *)row + members[i].at, sizeof value);
         if (!value)
             continue;
-        (void)ebm_buf_printf(buf, "%s\"%s\":", comma, members[i].name);
+        write_key(buf, before, members[i].name);
         write_member(buf, answer, row, members[i].shape, value);
-        comma = ",";
+        before = ",\"";
     }
     if (!row->steps) {
-        (void)ebm_buf_text(buf, comma);
+        write_key(buf, before, "diagnostics");
         write_diagnostics(buf, answer, row);
     }
     (void)ebm_buf_append(buf, "}", 1);

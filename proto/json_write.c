@@ -1,29 +1,17 @@
 /* json_write.c - numbers and doubtful texts into JSON.
  *
- *   number -> snprintf %g -> a decimal point that is none of '.' replaced -> buffer
+ *   number -> its digits (core/decimal.h), null when it is not finite -> buffer
  *   text   -> well-formed UTF-8 sequences kept, every other byte '?' -> ebm_buf_json_text
  *
  * Guarantees: whatever goes in, what comes out is valid JSON; 9 digits read back to the same float. No state. */
 #include "proto/json_write.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#define NUMBER_BYTES 48
-#define TEXT_BYTES 512
+#include "core/decimal.h"
 
-/* A locale's decimal point (any bytes) becomes '.': all else that %g writes is ASCII of this alphabet. */
-static size_t normalize_point(char *text)
-{
-    size_t plain = strspn(text, "0123456789-+e"), length = strlen(text);
-    if (plain == length || text[plain] == '.')
-        return length;
-    size_t foreign = strcspn(text + plain, "0123456789");
-    text[plain] = '.';
-    memmove(text + plain + 1, text + plain + foreign, length - plain - foreign + 1);
-    return length - foreign + 1;
-}
+#define TEXT_BYTES 512
 
 void json_write_number(struct ebm_buf *buf, double value, int digits)
 {
@@ -31,9 +19,8 @@ void json_write_number(struct ebm_buf *buf, double value, int digits)
         (void)ebm_buf_append(buf, "null", 4);
         return;
     }
-    char text[NUMBER_BYTES];
-    (void)snprintf(text, sizeof text, "%.*g", digits, value);
-    (void)ebm_buf_append(buf, text, normalize_point(text));
+    char text[EBM_DECIMAL_BYTES];
+    (void)ebm_buf_append(buf, text, ebm_decimal_write(text, value, digits));
 }
 
 void json_write_numbers(struct ebm_buf *buf, const double *values, uint32_t n, int digits)
