@@ -61,9 +61,9 @@ struct batcher *batcher_free(struct batcher *batcher)
     return NULL;
 }
 
-void batcher_lane_init(struct batcher_lane *lane, uint32_t max_rows)
+void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limits *limits)
 {
-    *lane = (struct batcher_lane){.max_rows = max_rows};
+    *lane = (struct batcher_lane){.limits = *limits};
     ebm_list_init(&lane->link);
     ebm_list_init(&lane->waiting);
 }
@@ -133,7 +133,7 @@ struct batcher_stats batcher_stats(struct batcher *batcher)
 /* When this lane's rows may leave. */
 static uint64_t lane_due_us(const struct batcher *batcher, const struct batcher_lane *lane)
 {
-    if (batcher->limits.max_delay_us == 0 || batcher->stopping || lane->rows >= lane->max_rows)
+    if (batcher->limits.max_delay_us == 0 || batcher->stopping || lane->rows >= lane->limits.max_rows)
         return 0;
     const struct batcher_ticket *oldest = EBM_CONTAINER_OF(lane->waiting.next, struct batcher_ticket, link);
     return oldest->queued_us + batcher->limits.max_delay_us;
@@ -170,7 +170,7 @@ static uint32_t share_of(const struct batcher *batcher, const struct batcher_lan
 {
     uint64_t share = (lane->rows + batcher->n_idle) / (batcher->n_idle + 1);
     share = share < SHARE_ROWS ? SHARE_ROWS : share;
-    return share < lane->max_rows ? (uint32_t)share : lane->max_rows;
+    return share < lane->limits.max_rows ? (uint32_t)share : lane->limits.max_rows;
 }
 
 static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batcher_batch *batch)

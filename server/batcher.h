@@ -11,11 +11,15 @@
 struct batcher;
 
 /* All fields are the batcher's once a ticket was submitted. */
+struct batcher_lane_limits {
+    uint32_t max_rows; /* of one batch */
+};
+
 struct batcher_lane {
     struct ebm_list link;    /* in the batcher's ready lanes, when rows > 0 */
     struct ebm_list waiting; /* tickets, oldest first */
     uint64_t rows;           /* of all waiting tickets, not yet taken */
-    uint32_t max_rows;       /* of one batch */
+    struct batcher_lane_limits limits;
 };
 
 struct batcher_ticket {
@@ -51,7 +55,7 @@ struct batcher_stats {
 enum ebm_status batcher_new(const struct batcher_limits *limits, struct batcher **ret_batcher) EBM_MUST_USE;
 struct batcher *batcher_free(struct batcher *batcher); /* nothing waits any more; NULL is fine; returns NULL */
 
-void batcher_lane_init(struct batcher_lane *lane, uint32_t max_rows);
+void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limits *limits);
 
 /* Queues n_rows >= 1 rows in `lane`. The ticket is borrowed until its last row was taken or withdrawn. BUSY, and
  * nothing changed, when they do not fit or the batcher was stopped. */

@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -33,6 +34,27 @@ void metrics_init(struct metrics *metrics)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     memset(metrics, 0, sizeof *metrics);
     metrics->start_time_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+struct metrics_model *metrics_model_new(void)
+{
+    struct metrics_model *model = calloc(1, sizeof *model);
+    if (model)
+        atomic_init(&model->references, 1);
+    return model;
+}
+
+struct metrics_model *metrics_model_ref(struct metrics_model *model)
+{
+    (void)atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    return model;
+}
+
+struct metrics_model *metrics_model_unref(struct metrics_model *model)
+{
+    if (model && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1)
+        free(model);
+    return NULL;
 }
 
 /* ---- counting ---- */
@@ -215,21 +237,13 @@ static void write_gauge(const struct writing *w, const char *name, uint64_t valu
 /* The next entry that is loaded, from *at on; NULL: none. */
 static const struct model_store_entry *next_model(const struct writing *w, size_t *at)
 {
-    size_t n = w->now->store ? model_store_count(w->now->store) : 0;
+    size_t n = w->now->models ? w->now->models->n : 0;
     while (*at < n) {
-        const struct model_store_entry *entry = model_store_at(w->now->store, (*at)++);
+        const struct model_store_entry *entry = w->now->models->entries[(*at)++];
         if (entry->model)
             return entry;
     }
     return NULL;
-}
-
-static uint64_t count_ready(const struct writing *w)
-{
-    uint64_t n = 0;
-    for (size_t at = 0; w->now->ready && next_model(w, &at);)
-        n++;
-    return n;
 }
 
 static void write_model_rows(const struct writing *w)
@@ -241,7 +255,7 @@ static void write_model_rows(const struct writing *w)
         char version[24];
         (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
         metrics_text_count(w->buf, name, &(struct metrics_labels){{{"model", entry->name}, {"version", version}}},
-                           load(&entry->counts.rows));
+                           load(&entry->counts->rows));
     }
 }
 
@@ -255,13 +269,13 @@ static void write_unreliable_rows(const struct writing *w)
         char version[24];
         (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
         for (uint32_t i = 0; i < METRICS_REASONS; i++) {
-            const char *reason = atomic_load(&entry->counts.unreliable[i].word);
+            const char *reason = atomic_load(&entry->counts->unreliable[i].word);
             if (!reason)
                 break;
             metrics_text_count(
                 w->buf, name,
                 &(struct metrics_labels){{{"model", entry->name}, {"version", version}, {"reason", reason}}},
-                load(&entry->counts.unreliable[i].rows));
+                load(&entry->counts->unreliable[i].rows));
         }
     }
 }
@@ -287,7 +301,8 @@ void metrics_write(const struct metrics *metrics, const struct metrics_now *now,
     write_waits(&w);
     write_gauge(&w, "ebm_queue_rows", now->queue_rows, "Rows that wait for a worker, as --max-queue-rows counts them");
     write_batches(&w);
-    write_gauge(&w, "ebm_models_ready", count_ready(&w), "Versions of models that can be asked");
+    write_gauge(&w, "ebm_models_ready", now->ready && now->models ? now->models->n_available : 0,
+                "Versions of models that can be asked");
     write_model_rows(&w);
     write_unreliable_rows(&w);
     metrics_process_write(metrics->start_time_s, buf);

@@ -19,14 +19,15 @@
 
 struct ebm_item;
 struct job;
-struct model_store;
+struct model_list;
 
 struct metrics_times {
     uint64_t counts[METRICS_TIMES + 1], sum_us;
 };
 
-/* Of one version of a model. Any thread. */
+/* Of one version of a model, through all that is loaded for it; counted. Any thread. */
 struct metrics_model {
+    _Atomic uint32_t references;
     _Atomic uint64_t rows; /* that were predicted */
     struct {
         const char *_Atomic word; /* static; NULL: free, the first row with a new word takes it */
@@ -49,6 +50,10 @@ struct metrics {
 
 void metrics_init(struct metrics *metrics);
 
+struct metrics_model *metrics_model_new(void); /* NULL: no memory. New: unref */
+struct metrics_model *metrics_model_ref(struct metrics_model *model);
+struct metrics_model *metrics_model_unref(struct metrics_model *model); /* NULL is fine; returns NULL */
+
 /* A request's headers are read. Loop thread. */
 void metrics_begin(struct metrics *metrics);
 /* A request is over: at `route` of the table, METRICS_ROUTES for a path that is not there; `status` 0: left before its
@@ -65,7 +70,7 @@ struct metrics_now {
     uint32_t n_routes;
     uint32_t n_asked; /* the first so many are there from the start, others from their first request */
     uint64_t queue_rows, in_flight_bytes;
-    const struct model_store *store; /* NULL: not loaded yet */
+    const struct model_list *models; /* NULL: not loaded yet */
     bool ready;                      /* models can be asked */
 };
 

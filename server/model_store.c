@@ -1,395 +1,243 @@
-/* model_store.c - scans a repository and loads it.
+/* model_store.c - a pointer to the list of now, and what was taken out of it and is still used.
  *
- *   DIR -> folders with valid names -> highest version numbers each -> model file -> plan on the device -> entry
+ *   publish: list + the model's new entries -> another list -> the pointer, under the mutex
+ *            entries of before that are not among them -> retired: UNLOADING
+ *   collect: retired, and the last reference is ours -> freed here, not on a thread that answers
  *
- * Versions are loaded from the highest down until as many as are wanted are available: one that is broken is kept with
- * its error, and the next lower one is loaded in its place.
- *
- * Names and versions come from folder names, never from clients: a client's name is only compared. Hidden folders and
- * files are passed over in silence, names that no request could ask for with a warning.
- * Guarantees: entries stand in the order of their names and versions and never change; a broken model costs only
- * itself. Does not: watch the folder, compute. */
+ * The mutex is held for a pointer and a count, never while anything is loaded, searched or freed. */
 #include "server/model_store.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <inttypes.h>
-#include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/log.h"
-
-#define MAX_ENTRIES 4096u
-#define MAX_VERSIONS 1024u /* of one model */
-#define LISTED_VERSIONS 6u /* in an error */
-#define LISTED_MODELS 5u
-#define LISTED_NAME_BYTES 22 /* of a name, or 3 fewer and ...: an error has little room */
-#define LIST_BYTES (LISTED_MODELS * (LISTED_NAME_BYTES + 2u) + 48u)
-#define PATH_BYTES 4096u
-#define FLOAT_DIGITS 9
-#define DOUBLE_DIGITS 17
+#define MAX_IDLE 4096u /* that are told */
 
 struct model_store {
-    size_t n_entries;
-    struct model_store_entry *entries[MAX_ENTRIES];
+    _Atomic uint64_t events[MODEL_EVENTS];
+    pthread_mutex_t mutex;
+    /* under mutex */
+    struct model_list *list;
+    struct model_store_entry **retired; /* (n_retired), a reference each */
+    size_t n_retired;
+    char loading_name[LIMIT_NAME_BYTES + 1]; /* empty: nothing */
+    uint64_t loading_version;
+    struct model_store_idle *idle; /* (n_idle) */
+    size_t n_idle;
 };
 
-/* ---- entries ---- */
-
-struct model_store_entry *model_store_entry_unref(struct model_store_entry *entry)
+static void lock(struct model_store *store)
 {
-    if (!entry || atomic_fetch_sub_explicit(&entry->references, 1, memory_order_acq_rel) != 1)
-        return NULL;
-    (void)entry->ops->plan_unref(entry->plan);
-    (void)ebm_model_unref(entry->model);
-    free(entry->name);
-    free(entry);
-    return NULL;
+    (void)pthread_mutex_lock(&store->mutex);
 }
 
-/* A prediction is a float around a mean: when the mean is large beside the spread, 9 digits are too few. */
-static int needed_digits(const struct ebm_target_config *target)
+static void unlock(struct model_store *store)
 {
-    double ratio = 1.0;
-    for (uint32_t d = 0; d < target->dim; d++)
-        ratio = fmax(ratio, fabs(target->mean[d]) / target->std[d]);
-    int digits = FLOAT_DIGITS + (int)fmin(ceil(log10(ratio)), DOUBLE_DIGITS);
-    return digits < DOUBLE_DIGITS ? digits : DOUBLE_DIGITS;
+    (void)pthread_mutex_unlock(&store->mutex);
 }
 
-static enum ebm_status load(struct model_store_entry *entry, const char *path, const _Atomic bool *stop,
-                            struct ebm_error *reterr)
-{
-    enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, &entry->model, reterr);
-    if (status != EBM_OK)
-        return status;
-    if (atomic_load(stop))
-        status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
-    else
-        status = entry->ops->plan_new(ebm_model_net(entry->model), ebm_model_params(entry->model), 0, &entry->plan,
-                                      reterr);
-    if (status != EBM_OK)
-        entry->model = ebm_model_unref(entry->model);
-    else
-        entry->digits = needed_digits(&ebm_model_config(entry->model)->target);
-    return status;
-}
-
-static struct model_store_entry *entry_new(const char *name, uint64_t version, const struct ebm_device_ops *ops,
-                                           uint32_t max_batch_rows)
-{
-    struct model_store_entry *entry = calloc(1, sizeof *entry);
-    char *copy = strdup(name);
-    if (!entry || !copy) {
-        free(entry);
-        free(copy);
-        return NULL;
-    }
-    atomic_init(&entry->references, 1);
-    entry->ops = ops;
-    entry->name = copy;
-    entry->version = version;
-    batcher_lane_init(&entry->lane, max_batch_rows);
-    return entry;
-}
-
-/* ---- scanning ---- */
-
-/* A folder's name as a version number; 0 when it is none. */
-static uint64_t version_of(const char *name)
-{
-    size_t length = strlen(name);
-    bool is_number = length > 0 && length <= 15 && name[0] != '0' && strspn(name, "0123456789") == length;
-    return is_number ? strtoull(name, NULL, 10) : 0;
-}
-
-static bool is_folder(const char *path)
-{
-    DIR *folder = opendir(path);
-    if (folder)
-        (void)closedir(folder);
-    return folder != NULL;
-}
-
-/* Has the version folder a model file? */
-static bool has_model(DIR *folder, const char *version)
-{
-    char path[64];
-    int length = snprintf(path, sizeof path, "%s/model.safetensors", version);
-    return length < (int)sizeof path && faccessat(dirfd(folder), path, F_OK, 0) == 0;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-    return left < right ? 1 : left > right ? -1 : 0;
-}
-
-/* One more number of n, in any order; a full list keeps the highest. Returns how many there are then. */
-static size_t keep_if_high(uint64_t versions[MAX_VERSIONS], size_t n, uint64_t version)
-{
-    size_t lowest = 0;
-    if (n < MAX_VERSIONS) {
-        versions[n] = version;
-        return n + 1;
-    }
-    for (size_t i = 1; i < n; i++)
-        lowest = versions[i] < versions[lowest] ? i : lowest;
-    if (version > versions[lowest])
-        versions[lowest] = version;
-    return n;
-}
-
-/* The versions in a model's folder that have a model file, the highest first; when none has, the highest number, so
- * that loading it says what is missing. Returns how many. */
-static size_t list_versions(const char *path, uint64_t ret_versions[MAX_VERSIONS])
-{
-    DIR *folder = opendir(path);
-    uint64_t highest_number = 0;
-    size_t n = 0;
-    struct dirent *item;
-    while (folder && (item = readdir(folder)) != NULL) {
-        uint64_t version = version_of(item->d_name);
-        highest_number = version > highest_number ? version : highest_number;
-        if (version > 0 && has_model(folder, item->d_name))
-            n = keep_if_high(ret_versions, n, version);
-    }
-    if (folder)
-        (void)closedir(folder);
-    qsort(ret_versions, n, sizeof *ret_versions, compare_numbers);
-    if (n == 0 && highest_number > 0)
-        ret_versions[n++] = highest_number;
-    return n;
-}
-
-static void log_entry(const struct model_store_entry *entry)
-{
-    if (entry->model)
-        ebm_log_info("model loaded: model=%s version=%" PRIu64 " parameters=%" PRIu64, entry->name, entry->version,
-                     ebm_config_learned(ebm_model_config(entry->model)));
-    else
-        ebm_log_error("model not available: model=%s version=%" PRIu64 " status=%s at='%s' reason='%s'", entry->name,
-                      entry->version, ebm_status_name(entry->error.status), entry->error.where, entry->error.text);
-}
-
-static enum ebm_status add_version(struct model_store *store, const struct model_store_config *config, const char *name,
-                                   uint64_t version, bool *ret_is_available, struct ebm_error *reterr)
-{
-    char path[PATH_BYTES];
-    if (store->n_entries == MAX_ENTRIES)
-        return ebm_error_set(reterr, EBM_TOO_LARGE, name, "more than %u versions of models in %s", MAX_ENTRIES,
-                             config->folder);
-    struct model_store_entry *entry = entry_new(name, version, config->ops, config->max_batch_rows);
-    if (!entry)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, name, "no memory");
-    store->entries[store->n_entries++] = entry;
-    if (snprintf(path, sizeof path, "%s/%s/%" PRIu64 "/model.safetensors", config->folder, name, version) >=
-        (int)sizeof path)
-        return ebm_error_set(reterr, EBM_TOO_LARGE, name, "path is longer than %u bytes", PATH_BYTES);
-    enum ebm_status status = load(entry, path, config->stop, &entry->error);
-    if (status == EBM_CANCELLED)
-        return ebm_error_set(reterr, status, "", "%s", entry->error.text);
-    log_entry(entry);
-    *ret_is_available = entry->model != NULL;
-    return EBM_OK;
-}
-
-static enum ebm_status add_model(struct model_store *store, const struct model_store_config *config, const char *name,
-                                 struct ebm_error *reterr)
-{
-    char path[PATH_BYTES];
-    uint64_t versions[MAX_VERSIONS], n_available = 0;
-    if (snprintf(path, sizeof path, "%s/%s", config->folder, name) >= (int)sizeof path || !is_folder(path))
-        return EBM_OK;
-    size_t n = list_versions(path, versions);
-    if (n == 0)
-        ebm_log_warning("model passed over: no folder with a version number: model=%s", name);
-    for (size_t i = 0; i < n && (config->max_versions == 0 || n_available < config->max_versions); i++) {
-        bool is_available = false;
-        enum ebm_status status = add_version(store, config, name, versions[i], &is_available, reterr);
-        if (status != EBM_OK)
-            return status;
-        n_available += is_available;
-    }
-    return EBM_OK;
-}
-
-static enum ebm_status scan(struct model_store *store, const struct model_store_config *config,
-                            struct ebm_error *reterr)
-{
-    DIR *folder = opendir(config->folder);
-    if (!folder)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, "--model-repository", "cannot read the folder '%.120s': %s",
-                             config->folder, strerror(errno));
-    enum ebm_status status = EBM_OK;
-    struct dirent *item;
-    while (status == EBM_OK && (item = readdir(folder)) != NULL) {
-        if (atomic_load(config->stop))
-            status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
-        else if (ebm_name_is_valid(item->d_name))
-            status = add_model(store, config, item->d_name, reterr);
-        else if (item->d_name[0] != '.')
-            ebm_log_warning("model passed over: its name has other characters than A-Z a-z 0-9 . _ - : name='%s'",
-                            item->d_name);
-    }
-    (void)closedir(folder);
-    return status;
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    const struct model_store_entry *left = *(struct model_store_entry *const *)a,
-                                   *right = *(struct model_store_entry *const *)b;
-    int names = strcmp(left->name, right->name);
-    return names ? names : compare_numbers(&left->version, &right->version);
-}
-
-static size_t count_available(const struct model_store *store)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < store->n_entries; i++)
-        n += store->entries[i]->model != NULL;
-    return n;
-}
-
-enum ebm_status model_store_open(const struct model_store_config *config, struct model_store **ret_store,
-                                 struct ebm_error *reterr)
+struct model_store *model_store_new(void)
 {
     struct model_store *store = calloc(1, sizeof *store);
-    if (!store)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
-    enum ebm_status status = scan(store, config, reterr);
-    if (status == EBM_OK && count_available(store) == 0)
-        status = ebm_error_set(reterr, EBM_INVALID, "--model-repository",
-                               "no model could be loaded from '%.120s' (%zu found), expected "
-                               "<model>/<version number>/model.safetensors in it",
-                               config->folder, store->n_entries);
-    if (status != EBM_OK) {
-        (void)model_store_free(store);
-        return status;
+    struct model_list *empty = model_list_new(NULL, "", NULL, 0);
+    if (!store || !empty) {
+        free(store);
+        (void)model_list_unref(empty);
+        return NULL;
     }
-    qsort(store->entries, store->n_entries, sizeof *store->entries, compare_entries);
-    *ret_store = store;
-    return EBM_OK;
+    store->list = empty;
+    (void)pthread_mutex_init(&store->mutex, NULL);
+    return store;
 }
 
 struct model_store *model_store_free(struct model_store *store)
 {
     if (!store)
         return NULL;
-    for (size_t i = 0; i < store->n_entries; i++)
-        (void)model_store_entry_unref(store->entries[i]);
+    (void)model_list_unref(store->list);
+    for (size_t i = 0; i < store->n_retired; i++)
+        (void)model_store_entry_unref(store->retired[i]);
+    (void)pthread_mutex_destroy(&store->mutex);
+    free(store->retired);
+    free(store->idle);
     free(store);
     return NULL;
 }
 
-/* ---- asking ---- */
-
-size_t model_store_count(const struct model_store *store)
+struct model_list *model_store_list(struct model_store *store)
 {
-    return store->n_entries;
+    lock(store);
+    struct model_list *list = model_list_ref(store->list);
+    unlock(store);
+    return list;
 }
 
-struct model_store_entry *model_store_at(const struct model_store *store, size_t index)
-{
-    EBM_ASSERT(index < store->n_entries);
-    return store->entries[index];
-}
-
-/* The highest version that is available, or the one that is asked for; when there is none, the highest of all. */
-static struct model_store_entry *find_by_name(const struct model_store *store, const char *name, uint64_t version)
-{
-    struct model_store_entry *first = NULL;
-    for (size_t i = 0; i < store->n_entries; i++) {
-        struct model_store_entry *entry = store->entries[i];
-        if (strcmp(entry->name, name) != 0)
-            continue;
-        if (version ? entry->version == version : entry->model != NULL)
-            return entry;
-        first = first ? first : entry;
-    }
-    return first;
-}
-
-/* "a, b, c", and how many there are when those are not all. */
-static void list_models(const struct model_store *store, char ret_text[LIST_BYTES])
-{
-    const char *last = NULL;
-    size_t used = 0, n = 0;
-    ret_text[0] = 0;
-    for (size_t i = 0; i < store->n_entries; i++) {
-        const char *name = store->entries[i]->name;
-        if (last && strcmp(name, last) == 0)
-            continue;
-        bool fits = strlen(name) <= LISTED_NAME_BYTES;
-        if (n++ < LISTED_MODELS)
-            used += (size_t)snprintf(ret_text + used, LIST_BYTES - used, "%s%.*s%s", used ? ", " : "",
-                                     fits ? LISTED_NAME_BYTES : LISTED_NAME_BYTES - 3, name, fits ? "" : "...");
-        last = name;
-    }
-    if (n > LISTED_MODELS)
-        (void)snprintf(ret_text + used, LIST_BYTES - used, ", ... (%zu in all, GET / lists them)", n);
-}
-
-static enum ebm_status find_only(const struct model_store *store, const char **ret_name, struct ebm_error *reterr)
-{
-    const char *name = NULL;
-    char known[LIST_BYTES];
-    for (size_t i = 0; i < store->n_entries; i++) {
-        const struct model_store_entry *entry = store->entries[i];
-        if (!entry->model)
-            continue;
-        if (name && strcmp(name, entry->name) != 0) {
-            list_models(store, known);
-            return ebm_error_set(reterr, EBM_INVALID, "model", "missing: this server has more than one model: %s",
-                                 known);
-        }
-        name = entry->name;
-    }
-    *ret_name = name; /* a store that opened has one */
-    return EBM_OK;
-}
-
-static enum ebm_status fail_name(const struct model_store *store, const char *name, struct ebm_error *reterr)
-{
-    char known[LIST_BYTES];
-    list_models(store, known);
-    return ebm_error_set(reterr, EBM_NOT_FOUND, "model", "there is no model '%.40s' here, there is: %s", name, known);
-}
-
-static enum ebm_status fail_version(const struct model_store *store, const char *name, uint64_t version,
-                                    struct ebm_error *reterr)
-{
-    char known[LISTED_VERSIONS * 20] = ""; /* a version has at most 15 digits */
-    size_t used = 0, n = 0;
-    for (size_t i = 0; i < store->n_entries; i++)
-        if (strcmp(store->entries[i]->name, name) == 0 && n++ < LISTED_VERSIONS)
-            used += (size_t)snprintf(known + used, sizeof known - used, "%s%" PRIu64, used ? ", " : "",
-                                     store->entries[i]->version);
-    return ebm_error_set(reterr, EBM_NOT_FOUND, "version",
-                         "model '%.60s' has no version %" PRIu64 " here, it has: %s%s", name, version, known,
-                         n > LISTED_VERSIONS ? ", ..." : "");
-}
-
-enum ebm_status model_store_find(const struct model_store *store, const char *name, uint64_t version,
+enum ebm_status model_store_find(struct model_store *store, const char *name, uint64_t version,
                                  struct model_store_entry **ret_entry, struct ebm_error *reterr)
 {
-    enum ebm_status status = name ? EBM_OK : find_only(store, &name, reterr);
-    if (status != EBM_OK)
-        return status;
-    struct model_store_entry *entry = find_by_name(store, name, version);
-    if (!entry)
-        return fail_name(store, name, reterr);
-    if (version != 0 && version != entry->version)
-        return fail_version(store, entry->name, version, reterr);
-    if (!entry->model)
-        return ebm_error_set(reterr, EBM_DAMAGED, "model", "'%s' version %" PRIu64 " is not available: %s%s%s",
-                             entry->name, entry->version, entry->error.where, entry->error.where[0] ? ": " : "",
-                             entry->error.text);
-    (void)atomic_fetch_add_explicit(&entry->references, 1, memory_order_relaxed);
-    *ret_entry = entry;
+    struct model_list *list = model_store_list(store);
+    struct model_store_entry *entry = NULL;
+    enum ebm_status status = model_list_find(list, name, version, &entry, reterr);
+    if (status == EBM_OK)
+        *ret_entry = model_store_entry_ref(entry);
+    (void)model_list_unref(list);
+    return status;
+}
+
+/* ---- the loader's side ---- */
+
+/* Entries of `name` in `before` that `after` has not, behind those that are retired already. */
+static void retire(struct model_store *store, const struct model_list *before, const struct model_list *after,
+                   const char *name)
+{
+    for (size_t i = model_list_first(before, name); i < before->n && strcmp(before->entries[i]->name, name) == 0; i++)
+        if (model_list_at(after, name, before->entries[i]->version) != before->entries[i])
+            store->retired[store->n_retired++] = model_store_entry_ref(before->entries[i]);
+}
+
+enum ebm_status model_store_publish(struct model_store *store, const char *name,
+                                    struct model_store_entry *const *entries, size_t n)
+{
+    struct model_list *before = model_store_list(store), *after = model_list_new(before, name, entries, n);
+    lock(store);
+    struct model_store_entry **room = realloc(store->retired,
+                                              (store->n_retired + before->n + 1) * sizeof(struct model_store_entry *));
+    store->retired = room ? room : store->retired;
+    if (room && after) {
+        retire(store, before, after, name);
+        store->list = after;
+    }
+    unlock(store);
+    if (room && after)
+        (void)model_list_unref(before); /* the store's reference */
+    else
+        (void)model_list_unref(after);
+    (void)model_list_unref(before);
+    return room && after ? EBM_OK : EBM_NO_MEMORY;
+}
+
+/* One that nobody uses, taken out; NULL: none. */
+static struct model_store_entry *take_unused(struct model_store *store, size_t *ret_left)
+{
+    struct model_store_entry *entry = NULL;
+    lock(store);
+    for (size_t i = 0; i < store->n_retired && !entry; i++)
+        if (model_store_entry_is_last(store->retired[i])) {
+            entry = store->retired[i];
+            store->retired[i] = store->retired[--store->n_retired];
+        }
+    *ret_left = store->n_retired;
+    unlock(store);
+    return entry;
+}
+
+size_t model_store_collect(struct model_store *store)
+{
+    struct model_store_entry *entry;
+    size_t left = 0;
+    while ((entry = take_unused(store, &left)) != NULL)
+        (void)model_store_entry_unref(entry);
+    return left;
+}
+
+void model_store_set_loading(struct model_store *store, const char *name, uint64_t version)
+{
+    lock(store);
+    (void)snprintf(store->loading_name, sizeof store->loading_name, "%s", name ? name : "");
+    store->loading_version = version;
+    unlock(store);
+}
+
+void model_store_set_idle(struct model_store *store, const char *name, const struct model_store_idle *idle, size_t n)
+{
+    struct model_store_idle *all, *before;
+    size_t n_all = 0;
+    lock(store); /* only the loader's thread changes it */
+    all = malloc((store->n_idle + n + 1) * sizeof *all);
+    for (size_t i = 0; all && i < store->n_idle; i++)
+        if (strcmp(store->idle[i].name, name) != 0)
+            all[n_all++] = store->idle[i];
+    for (size_t i = 0; all && i < n && n_all < MAX_IDLE; i++)
+        all[n_all++] = idle[i];
+    before = store->idle;
+    store->idle = all;
+    store->n_idle = n_all;
+    unlock(store);
+    free(before);
+}
+
+/* ---- telling ---- */
+
+static void add_row(struct model_store_row *rows, size_t *n, const char *name, uint64_t version, enum model_state state)
+{
+    struct model_store_row *row = &rows[(*n)++];
+    *row = (struct model_store_row){.version = version, .state = state};
+    (void)snprintf(row->name, sizeof row->name, "%s", name);
+}
+
+/* What is so of each, a version in several ways maybe. */
+static size_t write_rows(const struct model_store *store, struct model_store_row *rows)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < store->list->n; i++) {
+        const struct model_store_entry *entry = store->list->entries[i];
+        add_row(rows, &n, entry->name, entry->version, entry->model ? MODEL_READY : MODEL_UNAVAILABLE);
+        model_store_entry_reason(entry, rows[n - 1].reason);
+    }
+    if (store->loading_name[0])
+        add_row(rows, &n, store->loading_name, store->loading_version, MODEL_LOADING);
+    for (size_t i = 0; i < store->n_retired; i++)
+        add_row(rows, &n, store->retired[i]->name, store->retired[i]->version, MODEL_UNLOADING);
+    for (size_t i = 0; i < store->n_idle; i++) {
+        add_row(rows, &n, store->idle[i].name, store->idle[i].version, MODEL_UNAVAILABLE);
+        (void)snprintf(rows[n - 1].reason, sizeof rows->reason, "%s", store->idle[i].reason);
+    }
+    return n;
+}
+
+/* Of one version the state that tells most comes first: what answers is READY, whatever else happens to it. */
+static int compare_rows(const void *a, const void *b)
+{
+    const struct model_store_row *left = a, *right = b;
+    int names = strcmp(left->name, right->name);
+    if (names != 0)
+        return names;
+    if (left->version != right->version)
+        return left->version < right->version ? 1 : -1;
+    return (int)left->state - (int)right->state;
+}
+
+static size_t keep_first_of_each(struct model_store_row *rows, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || rows[kept - 1].version != rows[i].version || strcmp(rows[kept - 1].name, rows[i].name) != 0)
+            rows[kept++] = rows[i];
+    return kept;
+}
+
+enum ebm_status model_store_index(struct model_store *store, struct model_store_row **ret_rows, size_t *ret_n)
+{
+    lock(store);
+    size_t n = store->list->n + store->n_retired + store->n_idle + 1;
+    struct model_store_row *rows = calloc(n, sizeof *rows);
+    n = rows ? write_rows(store, rows) : 0;
+    unlock(store);
+    if (!rows)
+        return EBM_NO_MEMORY;
+    qsort(rows, n, sizeof *rows, compare_rows);
+    *ret_rows = rows;
+    *ret_n = keep_first_of_each(rows, n);
     return EBM_OK;
+}
+
+void model_store_count_event(struct model_store *store, enum model_event event)
+{
+    (void)atomic_fetch_add_explicit(&store->events[event], 1, memory_order_relaxed);
+}
+
+uint64_t model_store_events(const struct model_store *store, enum model_event event)
+{
+    return atomic_load_explicit(&store->events[event], memory_order_relaxed);
 }

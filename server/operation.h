@@ -8,7 +8,7 @@
 
 /* Fixed while requests are served; shared by all threads. */
 struct operation_service {
-    const struct model_store *store;
+    struct model_store *store;
     struct request_limits limits;
     uint64_t max_work; /* numbers to draw and to weigh for one request */
     size_t max_response_bytes;

@@ -279,11 +279,12 @@ static void show_index(struct routes *routes, struct http_exchange *exchange, co
     for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
         (void)ebm_buf_printf(&body, "%s\"%s %s\"", i ? "," : "", table[i].method, table[i].pattern);
     (void)ebm_buf_text(&body, "],\"models\":[");
-    size_t n = routes->store ? model_store_count(routes->store) : 0;
-    for (size_t i = 0; i < n; i++) {
+    struct model_list *models = routes->store ? model_store_list(routes->store) : NULL;
+    for (size_t i = 0; models && i < models->n; i++) {
         (void)ebm_buf_text(&body, i ? "," : "");
-        write_entry(&body, model_store_at(routes->store, i));
+        write_entry(&body, models->entries[i]);
     }
+    (void)model_list_unref(models);
     (void)ebm_buf_text(&body, "]}\n");
     reply_json(exchange, &body);
 }
@@ -296,13 +297,14 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
     (void)route;
     (void)segments;
     const char *patterns[EBM_COUNT_OF(table)];
+    struct model_list *models = routes->store ? model_store_list(routes->store) : NULL;
     struct metrics_now now = {
         .routes = patterns,
         .n_routes = EBM_COUNT_OF(table),
         .n_asked = REQUEST_KINDS, /* they stand first */
         .queue_rows = batcher_stats(routes->batcher).waiting_rows,
         .in_flight_bytes = http_inflight_bytes(exchange),
-        .store = routes->store,
+        .models = models,
         .ready = routes->ready,
     };
     struct ebm_buf body;
@@ -310,6 +312,7 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         patterns[i] = table[i].pattern;
     ebm_buf_init(&body, METRICS_BYTES);
     metrics_write(routes->metrics, &now, &body);
+    (void)model_list_unref(models);
     reply_text(exchange, METRICS_TEXT_TYPE, &body);
 }
 
@@ -338,16 +341,15 @@ static bool is_same_model(const struct openapi_model *a, const struct openapi_mo
 }
 
 /* The only available model; NULL when there are several, or versions of it that differ in what is described. */
-static const struct openapi_model *describe_model(const struct routes *routes, struct openapi_model *ret_model)
+static const struct openapi_model *describe_model(const struct model_list *models, struct openapi_model *ret_model)
 {
     struct model_store_entry *entry;
     struct ebm_error error;
-    if (!routes->store || model_store_find(routes->store, NULL, 0, &entry, &error) != EBM_OK)
+    if (!models || model_list_find(models, NULL, 0, &entry, &error) != EBM_OK)
         return NULL;
     *ret_model = describe_net(ebm_model_net(entry->model));
-    (void)model_store_entry_unref(entry);
-    for (size_t i = 0; i < model_store_count(routes->store); i++) {
-        const struct model_store_entry *other = model_store_at(routes->store, i);
+    for (size_t i = 0; i < models->n; i++) {
+        const struct model_store_entry *other = models->entries[i];
         struct openapi_model described = other->model ? describe_net(ebm_model_net(other->model)) : *ret_model;
         if (!is_same_model(&described, ret_model))
             return NULL;
@@ -362,7 +364,9 @@ static void show_openapi(struct routes *routes, struct http_exchange *exchange, 
     (void)segments;
     struct openapi_route gets[EBM_COUNT_OF(table)];
     struct openapi_model model;
-    struct openapi_info info = {EBM_VERSION, routes->limits, describe_model(routes, &model), gets, 0};
+    struct model_list *models = routes->store ? model_store_list(routes->store) : NULL;
+    struct openapi_info info = {EBM_VERSION, routes->limits, describe_model(models, &model), gets, 0};
+    (void)model_list_unref(models);
     struct ebm_buf body;
     for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
         if (table[i].schema)
@@ -386,21 +390,23 @@ static void write_names(struct ebm_buf *body, const char *key, char *const *name
     (void)ebm_buf_text(body, "]");
 }
 
-static void write_versions(struct ebm_buf *body, const struct model_store *store, const char *name)
+static void write_versions(struct ebm_buf *body, struct model_store *store, const char *name)
 {
     bool first = true;
+    struct model_list *models = model_store_list(store);
     (void)ebm_buf_text(body, ",\"versions\":[");
-    for (size_t i = model_store_count(store); i-- > 0;) { /* ascending */
-        const struct model_store_entry *entry = model_store_at(store, i);
+    for (size_t i = models->n; i-- > 0;) { /* ascending */
+        const struct model_store_entry *entry = models->entries[i];
         if (!entry->model || strcmp(entry->name, name) != 0)
             continue;
         (void)ebm_buf_printf(body, "%s\"%" PRIu64 "\"", first ? "" : ",", entry->version);
         first = false;
     }
+    (void)model_list_unref(models);
     (void)ebm_buf_text(body, "]");
 }
 
-static void write_metadata(struct ebm_buf *body, const struct model_store *store, const struct model_store_entry *entry)
+static void write_metadata(struct ebm_buf *body, struct model_store *store, const struct model_store_entry *entry)
 {
     const struct ebm_config *config = ebm_model_config(entry->model);
     static const char *const outputs[] = {"mean", "std", "variance", "median", "mode"};

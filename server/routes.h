@@ -8,8 +8,8 @@
 
 struct routes {
     struct dispatch *dispatch;
-    const struct model_store *store; /* NULL until the models are loaded */
-    bool ready;                      /* /readyz answers 200 */
+    struct model_store *store; /* NULL until the models are loaded */
+    bool ready;                /* /readyz answers 200 */
     uint64_t max_body_bytes, max_inflight_bytes, body_timeout_ms;
     const struct request_limits *limits; /* what /openapi.json says; borrow */
     struct batcher *batcher;             /* what /metrics says of it; borrow, as the next */

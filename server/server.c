@@ -23,6 +23,7 @@
 #include "core/log.h"
 #include "server/lingering.h"
 #include "server/listen.h"
+#include "server/model_loader.h"
 #include "server/notify.h"
 #include "server/routes.h"
 #include "server/worker.h"
@@ -58,6 +59,7 @@ struct server {
     /* the starting thread's until `started` */
     struct operation_service service;
     struct model_store *store;
+    struct model_loader *loader;
     struct worker_pool *workers;
     enum ebm_status start_status;
     struct ebm_error start_error;
@@ -167,28 +169,39 @@ static uint32_t worker_count(const struct options *options)
     return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
 }
 
-static struct model_store_config store_config(const struct options *options, const _Atomic bool *stop)
+/* A store and what fills it; NO_MEMORY: neither. */
+static enum ebm_status new_store(const struct options *options, const _Atomic bool *stop,
+                                 struct model_store **ret_store, struct model_loader **ret_loader,
+                                 struct ebm_error *reterr)
 {
-    return (struct model_store_config){
-        .folder = options->model_repository,
-        .ops = ebm_device_cpu(),
-        .max_batch_rows = (uint32_t)options->max_batch_size,
-        .max_versions = options->versions,
-        .stop = stop,
-    };
+    struct batcher_lane_limits lane = {.max_rows = (uint32_t)options->max_batch_size};
+    struct serving *standard = serving_new(&lane, options->versions);
+    struct model_store *store = model_store_new();
+    struct model_loader_config config = {
+        .folder = options->model_repository, .ops = ebm_device_cpu(), .standard = standard, .stop = stop};
+    struct model_loader *loader = standard && store ? model_loader_new(&config, store) : NULL;
+    (void)serving_unref(standard);
+    if (!loader) {
+        (void)model_store_free(store);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
+    }
+    *ret_store = store;
+    *ret_loader = loader;
+    return EBM_OK;
 }
 
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
-    struct model_store_config repository = store_config(options, &server->stop_requested);
-    enum ebm_status status = model_store_open(&repository, &server->store, reterr);
+    enum ebm_status status = new_store(options, &server->stop_requested, &server->store, &server->loader, reterr);
+    if (status == EBM_OK)
+        status = model_loader_start(server->loader, reterr);
     if (status != EBM_OK)
         return status;
     server->service.store = server->store;
     struct worker_config config = {
         .n_workers = worker_count(options),
-        .ops = repository.ops,
+        .ops = ebm_device_cpu(),
         .limits = {.max_rows = (uint32_t)options->max_batch_size, .max_samples = (uint32_t)options->max_samples},
         .service = &server->service,
         .batcher = server->batcher,
@@ -228,8 +241,10 @@ static void on_started(uv_async_t *async)
     uint64_t every_ms = notify_alive_every_ms();
     if (every_ms > 0)
         (void)uv_timer_start(&server->alive, on_alive, every_ms, every_ms);
+    struct model_list *models = model_store_list(server->store);
     ebm_log_info("listening and ready: host=%s port=%u models=%zu workers=%" PRIu32, server->options->host,
-                 http_port(server->http), model_store_count(server->store), worker_count(server->options));
+                 http_port(server->http), models->n, worker_count(server->options));
+    (void)model_list_unref(models);
 }
 
 /* A connection is a file; the usual soft limit of 1024 is below our default. */
@@ -272,7 +287,7 @@ static enum ebm_status build_queues(struct server *server)
         .max_arena_bytes = options->max_body_bytes * 8 + options->max_response_bytes * 2 + (1u << 20),
         .timeout_ms = options->timeout_ms,
     };
-    batcher_lane_init(&server->read_lane, 1);
+    batcher_lane_init(&server->read_lane, &(struct batcher_lane_limits){.max_rows = 1});
     enum ebm_status status = batcher_new(&limits, &server->batcher);
     config.batcher = server->batcher;
     if (status == EBM_OK)
@@ -316,6 +331,7 @@ static void free_all(struct server *server)
     int open = uv_loop_close(&server->loop);
     EBM_ASSERT(open == 0);
     (void)batcher_free(server->batcher);
+    (void)model_loader_free(server->loader);
     (void)model_store_free(server->store);
 }
 
@@ -372,18 +388,24 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
 {
     _Atomic bool stop = false;
     struct model_store *store = NULL;
-    struct model_store_config config = store_config(options, &stop);
+    struct model_loader *loader = NULL;
     enum ebm_status status = listen_check(options->host, reterr);
     if (status == EBM_OK)
-        status = model_store_open(&config, &store, reterr);
-    for (size_t i = 0; status == EBM_OK && i < model_store_count(store); i++) {
-        const struct model_store_entry *entry = model_store_at(store, i);
+        status = new_store(options, &stop, &store, &loader, reterr);
+    if (status != EBM_OK)
+        return status;
+    status = model_loader_start(loader, reterr);
+    struct model_list *models = model_store_list(store);
+    for (size_t i = 0; status == EBM_OK && i < models->n; i++) {
+        const struct model_store_entry *entry = models->entries[i];
         if (!entry->model)
             status = ebm_error_set(reterr, EBM_DAMAGED, entry->name, "version %" PRIu64 " is not available: %s",
                                    entry->version, entry->error.text);
     }
     if (status == EBM_OK)
-        ebm_log_info("all is well: models=%zu", model_store_count(store));
+        ebm_log_info("all is well: models=%zu", models->n);
+    (void)model_list_unref(models);
+    (void)model_loader_free(loader);
     (void)model_store_free(store);
     return status;
 }

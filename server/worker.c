@@ -41,19 +41,20 @@ struct worker_pool {
 static enum ebm_status prepare(struct worker *worker, struct ebm_error *reterr)
 {
     const struct worker_config *config = &worker->pool->config;
-    const struct model_store *store = config->service->store;
     worker->items = calloc(config->limits.max_rows, sizeof *worker->items);
     worker->parts = calloc(config->limits.max_rows, sizeof *worker->parts);
     if (!worker->items || !worker->parts)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "worker", "no memory");
     enum ebm_status status = ebm_engine_new(config->ops, &config->limits, &worker->engine, reterr);
-    for (size_t i = 0; status == EBM_OK && i < model_store_count(store); i++) {
-        const struct model_store_entry *entry = model_store_at(store, i);
+    struct model_list *list = model_store_list(config->service->store);
+    for (size_t i = 0; status == EBM_OK && i < list->n; i++) {
+        const struct model_store_entry *entry = list->entries[i];
         if (atomic_load(config->stop))
             status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
         else if (entry->model)
             status = ebm_engine_prepare(worker->engine, entry->model, entry->plan, reterr);
     }
+    (void)model_list_unref(list);
     return status;
 }
 
@@ -139,7 +140,7 @@ static void predict_batch(struct worker *worker, const struct batcher_batch *bat
     if (n > 0)
         status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
     if (n > 0 && status == EBM_OK)
-        metrics_count_batch(worker->pool->config.metrics, &entry->counts, worker->items, n);
+        metrics_count_batch(worker->pool->config.metrics, entry->counts, worker->items, n);
     for (uint32_t p = 0; p < batch->n_parts; p++) {
         struct job *job = EBM_CONTAINER_OF(batch->parts[p].ticket, struct job, ticket);
         if (status != EBM_OK)

@@ -31,7 +31,7 @@ static void set_up(uint64_t max_rows, uint64_t max_delay_us)
     struct batcher_limits limits = {max_rows, max_delay_us};
     CHECK_EQ(batcher_new(&limits, &batcher), EBM_OK);
     for (uint32_t i = 0; i < LANES; i++)
-        batcher_lane_init(&lanes[i], lane_max[i]);
+        batcher_lane_init(&lanes[i], &(struct batcher_lane_limits){.max_rows = lane_max[i]});
 }
 
 static void tear_down(void)
@@ -195,7 +195,7 @@ static void *take_all(void *argument)
             sum += parts[p].n_rows;
         }
         CHECK_EQ(sum, batch.n_rows);
-        CHECK(batch.n_rows >= 1 && batch.n_rows <= batch.lane->max_rows);
+        CHECK(batch.n_rows >= 1 && batch.n_rows <= batch.lane->limits.max_rows);
         (void)atomic_fetch_add(&taken_rows, sum);
     }
     return NULL;

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/log.h"
-#include "server/model_store.h"
+#include "server/model_loader.h"
 
 static char root[64];
 
@@ -69,10 +69,45 @@ static void publish(const char *name, const char *version, double mean)
 
 static _Atomic bool stop; /* false, but for the test of it */
 
+/* What is in `folder`, loaded as at a start; max_versions 0: all. */
+static enum ebm_status open_folder(const char *path, uint64_t max_versions, struct model_store **ret_store,
+                                   struct ebm_error *reterr)
+{
+    struct serving *standard = serving_new(&(struct batcher_lane_limits){.max_rows = 8}, max_versions);
+    struct model_store *store = model_store_new();
+    struct model_loader_config config = {
+        .folder = path, .ops = ebm_device_reference(), .standard = standard, .stop = &stop};
+    struct model_loader *loader = model_loader_new(&config, store);
+    enum ebm_status status = model_loader_start(loader, reterr);
+    (void)model_loader_free(loader);
+    (void)serving_unref(standard);
+    if (status == EBM_OK)
+        *ret_store = store;
+    else
+        (void)model_store_free(store);
+    return status;
+}
+
 static enum ebm_status open_store(struct model_store **ret_store, struct ebm_error *reterr)
 {
-    struct model_store_config config = {root, ebm_device_reference(), 8, 1, &stop};
-    return model_store_open(&config, ret_store, reterr);
+    return open_folder(root, 1, ret_store, reterr);
+}
+
+static size_t count(struct model_store *store)
+{
+    struct model_list *list = model_store_list(store);
+    size_t n = list->n;
+    (void)model_list_unref(list);
+    return n;
+}
+
+/* The store keeps it. */
+static const struct model_store_entry *at(struct model_store *store, size_t index)
+{
+    struct model_list *list = model_store_list(store);
+    const struct model_store_entry *entry = list->entries[index];
+    (void)model_list_unref(list);
+    return entry;
 }
 
 Test(model_store, takes_the_highest_number_of_each_folder)
@@ -89,10 +124,10 @@ Test(model_store, takes_the_highest_number_of_each_folder)
     (void)folder("c");
     (void)folder("no spaces");
     cr_assert_eq(open_store(&store, &error), EBM_OK, "%s: %s", error.where, error.text);
-    cr_assert_eq(model_store_count(store), 2, "%zu", model_store_count(store));
-    cr_assert_str_eq(model_store_at(store, 0)->name, "a");
-    cr_assert_str_eq(model_store_at(store, 1)->name, "b");
-    cr_assert_eq(model_store_at(store, 1)->version, 10);
+    cr_assert_eq(count(store), 2, "%zu", count(store));
+    cr_assert_str_eq(at(store, 0)->name, "a");
+    cr_assert_str_eq(at(store, 1)->name, "b");
+    cr_assert_eq(at(store, 1)->version, 10);
     store = model_store_free(store);
     cr_assert_null(store);
 }
@@ -180,8 +215,7 @@ Test(model_store, numbers_get_the_digits_that_their_unit_needs)
     struct model_store *store = NULL;
     cr_assert_eq(open_store(&store, NULL), EBM_OK);
     for (size_t i = 0; i < EBM_COUNT_OF(cases); i++)
-        cr_expect_eq(model_store_at(store, i)->digits, cases[i].digits, "mean %g: %d digits", cases[i].mean,
-                     model_store_at(store, i)->digits);
+        cr_expect_eq(at(store, i)->digits, cases[i].digits, "mean %g: %d digits", cases[i].mean, at(store, i)->digits);
     (void)model_store_free(store);
 }
 
@@ -201,22 +235,20 @@ Test(model_store, refuses_a_repository_without_any_model)
     struct ebm_error error;
     cr_assert_eq(open_store(&store, &error), EBM_INVALID);
     cr_assert_not_null(strstr(error.text, "no model could be loaded"), "%s", error.text);
-    struct model_store_config nowhere = {"/nowhere/at/all", ebm_device_reference(), 8, 1, &stop};
-    cr_assert_eq(model_store_open(&nowhere, &store, &error), EBM_NOT_FOUND);
+    cr_assert_eq(open_folder("/nowhere/at/all", 1, &store, &error), EBM_NOT_FOUND);
     cr_assert_not_null(strstr(error.text, "No such file"), "%s", error.text);
     cr_assert_null(store);
 }
 
 static struct model_store *open_versions(uint64_t max_versions)
 {
-    struct model_store_config config = {root, ebm_device_reference(), 8, max_versions, &stop};
     struct model_store *store = NULL;
     struct ebm_error error = {.status = EBM_OK};
-    cr_assert_eq(model_store_open(&config, &store, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(open_folder(root, max_versions, &store, &error), EBM_OK, "%s: %s", error.where, error.text);
     return store;
 }
 
-static uint64_t version_found(const struct model_store *store, uint64_t version)
+static uint64_t version_found(struct model_store *store, uint64_t version)
 {
     struct model_store_entry *entry;
     if (model_store_find(store, "a", version, &entry, NULL) != EBM_OK)
@@ -232,8 +264,8 @@ Test(model_store, serves_several_versions_and_the_highest_good_one_without_a_num
     publish("a", "3", 0);
     publish("a", "20", 0);
     struct model_store *store = open_versions(2);
-    cr_assert_eq(model_store_count(store), 2);
-    cr_assert_eq(model_store_at(store, 0)->version, 20);
+    cr_assert_eq(count(store), 2);
+    cr_assert_eq(at(store, 0)->version, 20);
     cr_assert(version_found(store, 0) == 20 && version_found(store, 3) == 3 && version_found(store, 1) == 0);
     (void)model_store_free(store);
     char path[512];
@@ -242,7 +274,7 @@ Test(model_store, serves_several_versions_and_the_highest_good_one_without_a_num
     (void)fputs("no model", file);
     (void)fclose(file);
     store = open_versions(1);
-    cr_assert_eq(model_store_count(store), 2, "the broken one, and the next lower one in its place");
+    cr_assert_eq(count(store), 2, "the broken one, and the next lower one in its place");
     cr_assert(version_found(store, 0) == 3 && version_found(store, 20) == 0 && version_found(store, 1) == 0);
     (void)model_store_free(store);
     store = open_versions(0);
@@ -263,10 +295,10 @@ Test(model_store, of_more_versions_than_it_looks_at_it_takes_the_highest)
         (void)fclose(file);
     }
     struct model_store *store = open_versions(0);
-    size_t n = model_store_count(store);
+    size_t n = count(store);
     cr_assert_eq(n, 1024, "%zu", n);
-    cr_expect_eq(model_store_at(store, 0)->version, 7000);
-    cr_expect_eq(model_store_at(store, n - 1)->version, 1077, "%d", (int)model_store_at(store, n - 1)->version);
+    cr_expect_eq(at(store, 0)->version, 7000);
+    cr_expect_eq(at(store, n - 1)->version, 1077, "%d", (int)at(store, n - 1)->version);
     (void)model_store_free(store);
 }
 
