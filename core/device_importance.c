@@ -66,7 +66,7 @@ static bool weigh(struct ebm_ctx *ctx, bool smooth, struct weights *ret)
     if (isnan(ret->max))
         return false;
     ret->largest = 1.0;
-    ret->pareto_k = ebm_psis(ctx->w.p, ctx->M, smooth,
+    ret->pareto_k = ebm_psis(ctx->kernels, ctx->w.p, ctx->M, smooth,
                              (struct ebm_sort_scratch){ctx->pairs, ctx->pairs + ctx->stride, NULL});
     if (!smooth)
         return true;

@@ -93,6 +93,12 @@ struct ebm_kernels {
     /* mean, sum w (y - mean)^2 and sum w^2 (y - mean)^2 of y (n) under normalised weights w / sum; n as in softmax */
     void (*moments)(const float *y, const float *w, uint32_t n, double sum, double *ret_mean, double *ret_variance,
                     double *ret_squared_error);
+    /* The weights of w (n), finite and >= 0, that are above the one with `most` (< n) before it in descending order,
+     * which is ret_cutoff: at most `most`, as they lie. Returns their number; ret_tail has room for n + EBM_LANES. */
+    uint32_t (*tail)(float *ret_tail, const float *w, uint32_t n, uint32_t most, float *ret_cutoff);
+    /* The generalised Pareto distribution of the excesses of tail (n, 5 .. EBM_PARETO_TAIL) over the cutoff (psis.h,
+     * pareto.h): its shape k, and sigma of the fit before the prior. */
+    double (*pareto_fit)(const float *tail, uint32_t n, float cutoff, double *ret_sigma);
     /* one Adam step on n parameters */
     void (*adam)(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step);
 };
@@ -104,7 +110,8 @@ struct ebm_kernels {
         .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
         .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
-        .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .adam = adam,                    \
+        .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .tail = tail,                    \
+        .pareto_fit = pareto_fit, .adam = adam,                                                                        \
     }
 
 /* How many words make uniform numbers below `share`, as far as a word can count. */

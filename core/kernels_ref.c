@@ -3,9 +3,11 @@
 #include "core/kernels.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/pareto.h"
 #include "core/support.h"
 
 static void linear(float *out, const float *w, size_t ldw, const float *bias, const float *x, uint32_t n_out,
@@ -269,6 +271,58 @@ static void moments(const float *y, const float *w, uint32_t n, double sum, doub
     *ret_mean = mean;
     *ret_variance = variance;
     *ret_squared_error = error;
+}
+
+static int descending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+static uint32_t tail(float *ret_tail, const float *w, uint32_t n, uint32_t most, float *ret_cutoff)
+{
+    uint32_t count = 0;
+    memcpy(ret_tail, w, n * sizeof *w);
+    qsort(ret_tail, n, sizeof *w, descending);
+    float cutoff = ret_tail[most];
+    for (uint32_t i = 0; i < n; i++)
+        if (w[i] > cutoff)
+            ret_tail[count++] = w[i];
+    *ret_cutoff = cutoff;
+    return count;
+}
+
+static double mean_log(const double *x, uint32_t n, double b)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += log1p(-b * x[i]);
+    return sum / n;
+}
+
+static double pareto_fit(const float *from, uint32_t n, float cutoff, double *ret_sigma)
+{
+    double x[EBM_PARETO_TAIL], b[EBM_PARETO_GRID], fitness[EBM_PARETO_GRID], best = -INFINITY, sum = 0.0, mean = 0.0;
+    float sorted[EBM_PARETO_TAIL];
+    uint32_t grid = ebm_pareto_grid(n);
+    memcpy(sorted, from, n * sizeof *from);
+    qsort(sorted, n, sizeof *sorted, descending);
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = (double)sorted[i] - (double)cutoff;
+    for (uint32_t j = 0; j < grid; j++) {
+        b[j] = ebm_pareto_point(j, grid, x[0], x[n - 1 - ebm_pareto_quartile(n)]);
+        double k = mean_log(x, n, b[j]);
+        fitness[j] = n * (log(-b[j] / k) - k - 1.0);
+        best = fmax(best, fitness[j]);
+    }
+    for (uint32_t j = 0; j < grid; j++) {
+        sum += exp(fitness[j] - best);
+        mean += exp(fitness[j] - best) * b[j];
+    }
+    mean /= sum;
+    double k = mean_log(x, n, mean);
+    *ret_sigma = -k / mean;
+    return ebm_pareto_shrunk(k, n);
 }
 
 static void adam(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step)

@@ -89,6 +89,11 @@ static inline bool vec_any(vec_mask mask)
     return mask != 0;
 }
 
+static inline uint32_t vec_count(vec_mask mask)
+{
+    return (uint32_t)__builtin_popcount(mask);
+}
+
 static inline vec vec_select(vec_mask mask, vec a, vec b)
 {
     return (vec)_mm512_mask_blend_ps(mask, (__m512)b, (__m512)a);
@@ -132,6 +137,15 @@ static inline bool vec_any(vec_mask mask)
 #endif
 }
 
+static inline uint32_t vec_count(vec_mask mask)
+{
+#if defined(__AVX2__)
+    return (uint32_t)__builtin_popcount((uint32_t)_mm256_movemask_ps((__m256)mask));
+#else
+    return (uint32_t)-(mask[0] + mask[1] + mask[2] + mask[3]);
+#endif
+}
+
 static inline vec vec_select(vec_mask mask, vec a, vec b)
 {
 #if defined(__AVX2__)
@@ -162,6 +176,23 @@ static inline vec vec_root(vec a)
 }
 
 #endif
+
+/* Lanes of v where the mask is set, side by side from `to` on; the rest of WIDTH floats there is overwritten, too.
+ * Returns their number. */
+static inline uint32_t vec_keep(float *to, vec_mask mask, vec v)
+{
+#if defined(__AVX512F__)
+    vec_store(to, (vec)_mm512_maskz_compress_ps(mask, (__m512)v));
+    return vec_count(mask);
+#else
+    uint32_t n = 0;
+    for (int i = 0; i < WIDTH; i++) {
+        to[n] = v[i];
+        n += mask[i] != 0;
+    }
+    return n;
+#endif
+}
 
 /* p 2^n, n an integer in -126 .. 127, where x is not below `least`; 0 elsewhere. NaN in p stays. */
 static inline vec vec_scale(vec p, vec n, vec x, float least)

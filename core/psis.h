@@ -7,6 +7,7 @@
 #ifndef EBM_CORE_PSIS_H
 #define EBM_CORE_PSIS_H
 
+#include "core/kernels.h"
 #include "core/weighted.h"
 
 #define EBM_PSIS_MIN_DRAWS 25u
@@ -14,6 +15,6 @@
 /* The shape of the tail of w (n), finite and >= 0. NaN with fewer than EBM_PSIS_MIN_DRAWS or when no weight is above
  * the rest, infinite when fewer than five are. With `smooth` the weights of the tail become the quantiles of the fit,
  * in their order, at most as large as the largest was; when there is no fit they stay. */
-double ebm_psis(float *w, uint32_t n, bool smooth, struct ebm_sort_scratch scratch);
+double ebm_psis(const struct ebm_kernels *kernels, float *w, uint32_t n, bool smooth, struct ebm_sort_scratch scratch);
 
 #endif

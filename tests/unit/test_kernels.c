@@ -402,6 +402,33 @@ Test(kernels, softmax_moments_and_what_is_not_finite)
     }
 }
 
+/* Weights of all magnitudes, some of them equal, at any length. */
+Test(kernels, the_tail_of_weights_and_its_fit)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    enum { N = 1500 };
+    static const uint32_t counts[] = {25, 100, 257, 1024, N};
+    static float got[N + EBM_LANES], want[N + EBM_LANES];
+    EACH_SET (set) {
+        float *w = numbers(N, 33);
+        for (uint32_t i = 0; i < N; i++)
+            w[i] = i % 7 == 0 ? w[i / 7] : expf(3.0f * w[i]);
+        for (size_t c = 0; c < EBM_COUNT_OF(counts); c++) {
+            uint32_t n = counts[c], most = n / 5;
+            float cutoff, cutoff_ref;
+            uint32_t n_got = set->tail(got, w, n, most, &cutoff), n_want = ref->tail(want, w, n, most, &cutoff_ref);
+            cr_assert(n_got == n_want && memcmp(got, want, n_got * sizeof *got) == 0 && cutoff == cutoff_ref,
+                      "set %s, %u weights: %u above %g, not %u above %g", set->name, n, n_got, (double)cutoff, n_want,
+                      (double)cutoff_ref);
+            double sigma, sigma_ref, k_ref = ref->pareto_fit(want, n_want, cutoff, &sigma_ref);
+            double k = set->pareto_fit(want, n_want, cutoff, &sigma);
+            cr_assert_float_eq(k, k_ref, 1e-12, "set %s: k %.15g, not %.15g", set->name, k, k_ref);
+            cr_assert_float_eq(sigma, sigma_ref, 1e-11 * sigma_ref, "set %s: sigma %g", set->name, sigma);
+        }
+        free(w);
+    }
+}
+
 Test(kernels, adam_takes_the_reference_step)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();

@@ -14,7 +14,7 @@ static double psis(float *w, uint32_t n, bool smooth)
 {
     static uint64_t pairs[MOST], other[MOST];
     cr_assert_leq(n, MOST);
-    return ebm_psis(w, n, smooth, (struct ebm_sort_scratch){pairs, other, NULL});
+    return ebm_psis(ebm_kernels_cpu(), w, n, smooth, (struct ebm_sort_scratch){pairs, other, NULL});
 }
 
 Test(psis, shape_and_smoothed_weights_are_those_of_arviz)
