@@ -32,6 +32,7 @@
 #define LIMIT_JSON_DEPTH 100u
 #define LIMIT_JSON_VALUES (1u << 20)  /* numbers, texts, lists and objects in one body */
 #define LIMIT_BATCH_ROWS 1024u        /* rows in one device call */
+#define LIMIT_PRIORITIES 16u          /* levels of one model's queue */
 #define LIMIT_PIECES 65536u           /* knots of a piecewise linear density */
 #define LIMIT_PIECE_FLOATS (4u << 20) /* values of a layer at all its kinks, in one density */
 #define LIMIT_PANELS 1024u            /* of quadrature, in one density */

@@ -1,16 +1,17 @@
 /* batcher.c - one mutex, one condition, lanes taken in turn.
  *
- *   submit -> lane.waiting (FIFO) -> lane joins `ready` at the end
- *   take   <- first lane of `ready` that is due: oldest tickets first, up to a batch; with rows left it goes to the end
+ *   submit -> lane.waiting of its priority (FIFO) -> lane joins `ready` at the end
+ *   take   <- first lane of `ready` that is due: by priority, oldest tickets first, up to a batch; with rows left it
+ * goes to the end
  *
- * A lane is due at once unless max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not waited
- * that long. When other workers are idle, a worker leaves them their share of the lane, but never takes less than
- * SHARE_ROWS: below that a row costs more.
+ * A lane is due at once unless its max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not
+ * waited that long; and never while max_batches of it are out. When other workers are idle, a worker leaves them their
+ * share of the lane, but never takes less than SHARE_ROWS: below that a row costs more.
  *
- * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of submission;
- * no batch exceeds its lane's max_rows or mixes lanes; a lane with work waits for at most one batch of each other lane;
- * at most max_rows wait. A ticket may span batches, on several threads at once.
- * Does not: know what a row is, compute, call back. */
+ * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of priority,
+ * then of submission; no batch exceeds its lane's max_rows or mixes lanes; a lane with work waits for at most one batch
+ * of each other lane; at most max_rows wait. A ticket may span batches, on several threads at once. Does not: know what
+ * a row is, compute, call back. */
 #include "server/batcher.h"
 
 #include <pthread.h>
@@ -29,6 +30,7 @@ struct batcher {
     struct ebm_list ready; /* lanes with rows */
     uint64_t rows;         /* that wait */
     uint32_t n_idle;       /* threads in batcher_take that wait */
+    uint64_t calls;
     bool stopping;
     struct batcher_stats stats;
 };
@@ -65,20 +67,29 @@ void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limi
 {
     *lane = (struct batcher_lane){.limits = *limits};
     ebm_list_init(&lane->link);
-    ebm_list_init(&lane->waiting);
+    for (uint32_t i = 0; i < LIMIT_PRIORITIES; i++)
+        ebm_list_init(&lane->waiting[i]);
 }
 
 /* ---- submitters ---- */
 
-enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
-                               uint32_t n_rows)
+static bool fits(const struct batcher *batcher, const struct batcher_lane *lane, uint32_t n_rows)
 {
-    EBM_ASSERT(n_rows > 0);
+    uint32_t max_tickets = lane->limits.max_tickets;
+    return !batcher->stopping && n_rows <= batcher->limits.max_rows - batcher->rows &&
+           (max_tickets == 0 || lane->n_tickets < max_tickets);
+}
+
+enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
+                               uint32_t n_rows, uint32_t priority)
+{
+    EBM_ASSERT(n_rows > 0 && priority >= 1 && priority <= LIMIT_PRIORITIES);
     (void)pthread_mutex_lock(&batcher->mutex);
-    bool fits = !batcher->stopping && n_rows <= batcher->limits.max_rows - batcher->rows;
-    if (fits) {
+    bool is_taken = fits(batcher, lane, n_rows);
+    if (is_taken) {
         *ticket = (struct batcher_ticket){.lane = lane, .n_rows = n_rows, .queued_us = ebm_clock_us()};
-        ebm_list_append(&lane->waiting, &ticket->link);
+        ebm_list_append(&lane->waiting[priority - 1], &ticket->link);
+        lane->n_tickets++;
         if (lane->rows == 0)
             ebm_list_append(&batcher->ready, &lane->link);
         lane->rows += n_rows;
@@ -86,7 +97,7 @@ enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lan
         (void)pthread_cond_signal(&batcher->work);
     }
     (void)pthread_mutex_unlock(&batcher->mutex);
-    return fits ? EBM_OK : EBM_BUSY;
+    return is_taken ? EBM_OK : EBM_BUSY;
 }
 
 /* n rows of the lane wait no longer. */
@@ -96,6 +107,15 @@ static void forget_rows(struct batcher *batcher, struct batcher_lane *lane, uint
     batcher->rows -= n;
     if (lane->rows == 0)
         ebm_list_remove(&lane->link);
+    if (batcher->stopping && batcher->rows == 0)
+        (void)pthread_cond_broadcast(&batcher->work); /* whoever waited for a lane's turn goes home */
+}
+
+/* The ticket has no row that waits. */
+static void forget_ticket(struct batcher_ticket *ticket)
+{
+    ebm_list_remove(&ticket->link);
+    ticket->lane->n_tickets--;
 }
 
 uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket)
@@ -104,11 +124,30 @@ uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket
     uint32_t n = ticket->n_rows - ticket->next_row;
     if (n > 0) {
         ticket->next_row = ticket->n_rows;
-        ebm_list_remove(&ticket->link);
+        forget_ticket(ticket);
         forget_rows(batcher, ticket->lane, n);
     }
     (void)pthread_mutex_unlock(&batcher->mutex);
     return n;
+}
+
+void batcher_done(struct batcher *batcher, struct batcher_lane *lane)
+{
+    if (lane->limits.max_batches == 0)
+        return;
+    (void)pthread_mutex_lock(&batcher->mutex);
+    lane->n_batches--;
+    if (lane->rows > 0)
+        (void)pthread_cond_signal(&batcher->work);
+    (void)pthread_mutex_unlock(&batcher->mutex);
+}
+
+void batcher_call(struct batcher *batcher)
+{
+    (void)pthread_mutex_lock(&batcher->mutex);
+    batcher->calls++;
+    (void)pthread_cond_broadcast(&batcher->work);
+    (void)pthread_mutex_unlock(&batcher->mutex);
 }
 
 void batcher_stop(struct batcher *batcher)
@@ -130,25 +169,49 @@ struct batcher_stats batcher_stats(struct batcher *batcher)
 
 /* ---- takers, all under the mutex ---- */
 
-/* When this lane's rows may leave. */
-static uint64_t lane_due_us(const struct batcher *batcher, const struct batcher_lane *lane)
+static uint32_t count_priorities(const struct batcher_lane *lane)
 {
-    if (batcher->limits.max_delay_us == 0 || batcher->stopping || lane->rows >= lane->limits.max_rows)
-        return 0;
-    const struct batcher_ticket *oldest = EBM_CONTAINER_OF(lane->waiting.next, struct batcher_ticket, link);
-    return oldest->queued_us + batcher->limits.max_delay_us;
+    return lane->limits.n_priorities > 0 ? lane->limits.n_priorities : 1;
 }
 
-/* The first lane that is due; NULL and the earliest time when one will be (0: nothing waits). */
+static struct batcher_ticket *first_of(const struct batcher_lane *lane, uint32_t level)
+{
+    return EBM_CONTAINER_OF(lane->waiting[level].next, struct batcher_ticket, link);
+}
+
+/* When the ticket that waits longest came. */
+static uint64_t oldest_us(const struct batcher_lane *lane)
+{
+    uint64_t oldest_us = UINT64_MAX;
+    for (uint32_t i = 0; i < count_priorities(lane); i++)
+        if (!ebm_list_is_empty(&lane->waiting[i]) && first_of(lane, i)->queued_us < oldest_us)
+            oldest_us = first_of(lane, i)->queued_us;
+    return oldest_us;
+}
+
+/* When this lane's rows may leave; UINT64_MAX: when a batch of it is done. */
+static uint64_t lane_due_us(const struct batcher *batcher, const struct batcher_lane *lane)
+{
+    const struct batcher_lane_limits *limits = &lane->limits;
+    if (limits->max_batches > 0 && lane->n_batches >= limits->max_batches)
+        return UINT64_MAX;
+    if (limits->max_delay_us == 0 || batcher->stopping || lane->rows >= limits->max_rows)
+        return 0;
+    return oldest_us(lane) + limits->max_delay_us;
+}
+
+/* The first lane that is due; NULL and the earliest time when one will be (UINT64_MAX: nobody knows). */
 static struct batcher_lane *choose_lane(const struct batcher *batcher, uint64_t *ret_next_us)
 {
-    uint64_t now_us = batcher->limits.max_delay_us ? ebm_clock_us() : 0, next_us = 0;
+    uint64_t now_us = 0, next_us = UINT64_MAX;
     for (struct ebm_list *link = batcher->ready.next; link != &batcher->ready; link = link->next) {
         struct batcher_lane *lane = EBM_CONTAINER_OF(link, struct batcher_lane, link);
         uint64_t due_us = lane_due_us(batcher, lane);
+        if (due_us > 0 && due_us < UINT64_MAX && now_us == 0)
+            now_us = ebm_clock_us();
         if (due_us <= now_us)
             return lane;
-        next_us = next_us == 0 || due_us < next_us ? due_us : next_us;
+        next_us = due_us < next_us ? due_us : next_us;
     }
     *ret_next_us = next_us;
     return NULL;
@@ -158,16 +221,18 @@ static void wait_for_work(struct batcher *batcher, uint64_t until_us)
 {
     struct timespec until = {.tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000 * 1000)};
     batcher->n_idle++;
-    if (until_us > 0)
+    if (until_us < UINT64_MAX)
         (void)pthread_cond_timedwait(&batcher->work, &batcher->mutex, &until);
     else
         (void)pthread_cond_wait(&batcher->work, &batcher->mutex);
     batcher->n_idle--;
 }
 
-/* Rows to take of a lane. */
+/* Rows to take of a lane: all that waited for company leave together. */
 static uint32_t share_of(const struct batcher *batcher, const struct batcher_lane *lane)
 {
+    if (lane->limits.max_delay_us > 0)
+        return lane->limits.max_rows;
     uint64_t share = (lane->rows + batcher->n_idle) / (batcher->n_idle + 1);
     share = share < SHARE_ROWS ? SHARE_ROWS : share;
     return share < lane->limits.max_rows ? (uint32_t)share : lane->limits.max_rows;
@@ -175,11 +240,14 @@ static uint32_t share_of(const struct batcher *batcher, const struct batcher_lan
 
 static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batcher_batch *batch)
 {
-    uint32_t left = share_of(batcher, lane);
+    uint32_t left = share_of(batcher, lane), level = 0;
     batch->lane = lane;
-    batch->n_parts = batch->n_rows = 0;
-    while (left > 0 && !ebm_list_is_empty(&lane->waiting)) {
-        struct batcher_ticket *ticket = EBM_CONTAINER_OF(lane->waiting.next, struct batcher_ticket, link);
+    while (left > 0 && level < count_priorities(lane)) {
+        if (ebm_list_is_empty(&lane->waiting[level])) {
+            level++;
+            continue;
+        }
+        struct batcher_ticket *ticket = first_of(lane, level);
         uint32_t n = ticket->n_rows - ticket->next_row;
         n = n < left ? n : left;
         batch->parts[batch->n_parts++] = (struct batcher_part){ticket, ticket->next_row, n};
@@ -187,8 +255,9 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
         left -= n;
         ticket->next_row += n;
         if (ticket->next_row == ticket->n_rows)
-            ebm_list_remove(&ticket->link);
+            forget_ticket(ticket);
     }
+    lane->n_batches += lane->limits.max_batches > 0;
     forget_rows(batcher, lane, batch->n_rows);
     if (lane->rows > 0) {
         ebm_list_remove(&lane->link);
@@ -201,18 +270,23 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
 bool batcher_take(struct batcher *batcher, struct batcher_batch *batch)
 {
     struct batcher_lane *lane = NULL;
+    bool is_called = false;
     (void)pthread_mutex_lock(&batcher->mutex);
     for (;;) {
-        uint64_t next_us = 0;
-        lane = choose_lane(batcher, &next_us);
-        if (lane || (batcher->stopping && batcher->rows == 0))
+        uint64_t next_us = UINT64_MAX;
+        is_called = batch->calls != batcher->calls;
+        lane = is_called ? NULL : choose_lane(batcher, &next_us);
+        if (is_called || lane || (batcher->stopping && batcher->rows == 0))
             break;
         wait_for_work(batcher, next_us);
     }
+    batch->calls = batcher->calls;
+    batch->lane = NULL;
+    batch->n_parts = batch->n_rows = 0;
     if (lane)
         fill(batcher, lane, batch);
     if (batcher->rows > 0)
         (void)pthread_cond_signal(&batcher->work); /* more than this thread took */
     (void)pthread_mutex_unlock(&batcher->mutex);
-    return lane != NULL;
+    return lane != NULL || is_called;
 }

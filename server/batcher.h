@@ -5,6 +5,7 @@
 #ifndef EBM_SERVER_BATCHER_H
 #define EBM_SERVER_BATCHER_H
 
+#include "core/limits.h"
 #include "core/list.h"
 #include "core/status.h"
 
@@ -12,13 +13,19 @@ struct batcher;
 
 /* All fields are the batcher's once a ticket was submitted. */
 struct batcher_lane_limits {
-    uint32_t max_rows; /* of one batch */
+    uint32_t max_rows;     /* of one batch */
+    uint32_t max_tickets;  /* that wait; 0: as many as the batcher has room for */
+    uint32_t max_batches;  /* taken and not done; 0: as many as there are threads */
+    uint32_t n_priorities; /* 1 .. LIMIT_PRIORITIES; 0 is 1 */
+    uint64_t max_delay_us; /* that a short batch waits for company, from its oldest ticket on; 0: none */
 };
 
 struct batcher_lane {
-    struct ebm_list link;    /* in the batcher's ready lanes, when rows > 0 */
-    struct ebm_list waiting; /* tickets, oldest first */
-    uint64_t rows;           /* of all waiting tickets, not yet taken */
+    struct ebm_list link;                      /* in the batcher's ready lanes, when rows > 0 */
+    struct ebm_list waiting[LIMIT_PRIORITIES]; /* tickets, oldest first */
+    uint64_t rows;                             /* of all waiting tickets, not yet taken */
+    uint32_t n_tickets;                        /* that wait */
+    uint32_t n_batches;                        /* taken and not done; counted with max_batches alone */
     struct batcher_lane_limits limits;
 };
 
@@ -39,11 +46,11 @@ struct batcher_batch {
     struct batcher_lane *lane;
     struct batcher_part *parts; /* the caller's, with room for as many as a lane's max_rows */
     uint32_t n_parts, n_rows;
+    uint64_t calls; /* the batcher's: of batcher_call, that this thread knows; 0 at first */
 };
 
 struct batcher_limits {
-    uint64_t max_rows;     /* that wait, in all lanes together */
-    uint64_t max_delay_us; /* that a short batch waits for company while there is nothing else to do; 0: none */
+    uint64_t max_rows; /* that wait, in all lanes together */
 };
 
 struct batcher_stats {
@@ -57,16 +64,22 @@ struct batcher *batcher_free(struct batcher *batcher); /* nothing waits any more
 
 void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limits *limits);
 
-/* Queues n_rows >= 1 rows in `lane`. The ticket is borrowed until its last row was taken or withdrawn. BUSY, and
- * nothing changed, when they do not fit or the batcher was stopped. */
+/* Queues n_rows >= 1 rows in `lane`, before all of a priority that is a higher number: 1 .. n_priorities. The ticket is
+ * borrowed until its last row was taken or withdrawn. BUSY, and nothing changed, when they do not fit or the batcher
+ * was stopped. */
 enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
-                               uint32_t n_rows) EBM_MUST_USE;
+                               uint32_t n_rows, uint32_t priority) EBM_MUST_USE;
 
 /* Takes what still waits of a ticket that was submitted out of its lane; returns how many rows that were. */
 uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket);
 
-/* Waits for work: rows of one lane, in the order of their tickets. False when the batcher is stopped and empty. */
+/* Waits for work: rows of one lane, in the order of priorities, then of tickets; or none, and no lane, once after each
+ * batcher_call. False when the batcher is stopped and empty. */
 bool batcher_take(struct batcher *batcher, struct batcher_batch *batch) EBM_MUST_USE;
+/* What was taken is computed; before its tickets' owners may free the lane. */
+void batcher_done(struct batcher *batcher, struct batcher_lane *lane);
+/* Every thread that takes comes back from batcher_take soon, without rows. */
+void batcher_call(struct batcher *batcher);
 
 /* No more submissions; batcher_take empties the lanes and then answers false. */
 void batcher_stop(struct batcher *batcher);

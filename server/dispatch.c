@@ -84,7 +84,7 @@ static void submit(struct dispatch *dispatch, struct job *travelling, struct bat
 {
     struct job *job = travelling;
     atomic_store_explicit(&job->rows_left, n_rows, memory_order_relaxed);
-    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, n_rows) == EBM_OK)
+    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, n_rows, 1) == EBM_OK)
         return;
     (void)ebm_error_set(&job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now", n_rows);
     answer_error(job);

@@ -174,7 +174,10 @@ static enum ebm_status new_store(const struct options *options, const _Atomic bo
                                  struct model_store **ret_store, struct model_loader **ret_loader,
                                  struct ebm_error *reterr)
 {
-    struct batcher_lane_limits lane = {.max_rows = (uint32_t)options->max_batch_size};
+    struct batcher_lane_limits lane = {
+        .max_rows = (uint32_t)options->max_batch_size,
+        .max_delay_us = options->max_queue_delay_microseconds,
+    };
     struct serving *standard = serving_new(&lane, options->versions);
     struct model_store *store = model_store_new();
     struct model_loader_config config = {
@@ -280,7 +283,7 @@ static void init_handles(struct server *server)
 static enum ebm_status build_queues(struct server *server)
 {
     const struct options *options = server->options;
-    struct batcher_limits limits = {options->max_queue_rows, options->max_queue_delay_microseconds};
+    struct batcher_limits limits = {options->max_queue_rows};
     struct dispatch_config config = {
         .service = &server->service,
         .read_lane = &server->read_lane,

@@ -1,6 +1,7 @@
 /* worker.c - takes batches, computes, sends finished jobs home.
  *
- *   batcher_take -> read lane:  body -> request -> admitted job            -> mailbox (the loop queues its rows)
+ *   batcher_take -> nothing:    somebody wants a further model made ready: contexts are each worker's own
+ *                -> read lane:  body -> request -> admitted job            -> mailbox (the loop queues its rows)
  *                -> model lane: rows -> items -> ebm_engine_predict
  *                               last row of a job -> JSON -> DONE          -> mailbox
  *
@@ -23,6 +24,7 @@ struct worker {
     struct ebm_engine *engine;
     struct ebm_item *items;     /* (max_rows) */
     struct batcher_part *parts; /* (max_rows) */
+    uint64_t n_called;          /* models that it was asked to prepare */
 };
 
 struct worker_pool {
@@ -32,8 +34,11 @@ struct worker_pool {
     pthread_mutex_t mutex;
     pthread_cond_t prepared;
     /* under mutex */
-    uint32_t n_prepared;
-    struct ebm_error error; /* of the first that could not prepare */
+    uint32_t n_prepared;           /* workers, of the last call */
+    struct ebm_error error;        /* of the first that could not prepare */
+    uint64_t n_calls;              /* of worker_pool_prepare */
+    const struct ebm_model *model; /* of the last call */
+    const struct ebm_plan *plan;
 };
 
 /* ---- preparing ---- */
@@ -58,18 +63,40 @@ static enum ebm_status prepare(struct worker *worker, struct ebm_error *reterr)
     return status;
 }
 
+static void report(struct worker_pool *pool, const struct ebm_error *error)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->n_prepared++;
+    if (error->status != EBM_OK && pool->error.status == EBM_OK)
+        pool->error = *error;
+    (void)pthread_cond_signal(&pool->prepared);
+    (void)pthread_mutex_unlock(&pool->mutex);
+}
+
 static bool report_prepared(struct worker *worker)
 {
     struct ebm_error error = {.status = EBM_OK};
     enum ebm_status status = prepare(worker, &error);
-    struct worker_pool *pool = worker->pool;
-    (void)pthread_mutex_lock(&pool->mutex);
-    pool->n_prepared++;
-    if (status != EBM_OK && pool->error.status == EBM_OK)
-        pool->error = error;
-    (void)pthread_cond_signal(&pool->prepared);
-    (void)pthread_mutex_unlock(&pool->mutex);
+    report(worker->pool, &error);
     return status == EBM_OK;
+}
+
+/* The batcher called: is there a model that this worker does not have yet? */
+static void prepare_called(struct worker *worker)
+{
+    struct worker_pool *pool = worker->pool;
+    struct ebm_error error = {.status = EBM_OK};
+    (void)pthread_mutex_lock(&pool->mutex);
+    bool is_new = worker->n_called != pool->n_calls;
+    const struct ebm_model *model = pool->model;
+    const struct ebm_plan *plan = pool->plan;
+    worker->n_called = pool->n_calls;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    if (!is_new)
+        return;
+    if (ebm_engine_prepare(worker->engine, model, plan, &error) == EBM_OK)
+        error.status = EBM_OK;
+    report(pool, &error);
 }
 
 /* ---- working ---- */
@@ -139,6 +166,7 @@ static void predict_batch(struct worker *worker, const struct batcher_batch *bat
     enum ebm_status status = EBM_OK;
     if (n > 0)
         status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
+    batcher_done(worker->pool->config.batcher, batch->lane);
     if (n > 0 && status == EBM_OK)
         metrics_count_batch(worker->pool->config.metrics, entry->counts, worker->items, n);
     for (uint32_t p = 0; p < batch->n_parts; p++) {
@@ -155,7 +183,9 @@ static void work(struct worker *worker)
     const struct worker_config *config = &worker->pool->config;
     struct batcher_batch batch = {.parts = worker->parts};
     while (batcher_take(config->batcher, &batch)) {
-        if (batch.lane == config->read_lane)
+        if (!batch.lane)
+            prepare_called(worker);
+        else if (batch.lane == config->read_lane)
             read_job(worker, EBM_CONTAINER_OF(batch.parts[0].ticket, struct job, ticket));
         else
             predict_batch(worker, &batch);
@@ -229,6 +259,20 @@ enum ebm_status worker_pool_new(const struct worker_config *config, struct worke
     }
     *ret_pool = pool;
     return EBM_OK;
+}
+
+enum ebm_status worker_pool_prepare(struct worker_pool *pool, const struct ebm_model *model,
+                                    const struct ebm_plan *plan, struct ebm_error *reterr)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->n_prepared = 0;
+    pool->error.status = EBM_OK;
+    pool->model = model;
+    pool->plan = plan;
+    pool->n_calls++;
+    (void)pthread_mutex_unlock(&pool->mutex);
+    batcher_call(pool->config.batcher);
+    return wait_until_prepared(pool, reterr);
 }
 
 struct worker_pool *worker_pool_free(struct worker_pool *pool)

@@ -28,10 +28,11 @@ static struct batcher_lane lanes[LANES];
 
 static void set_up(uint64_t max_rows, uint64_t max_delay_us)
 {
-    struct batcher_limits limits = {max_rows, max_delay_us};
+    struct batcher_limits limits = {max_rows};
     CHECK_EQ(batcher_new(&limits, &batcher), EBM_OK);
     for (uint32_t i = 0; i < LANES; i++)
-        batcher_lane_init(&lanes[i], &(struct batcher_lane_limits){.max_rows = lane_max[i]});
+        batcher_lane_init(&lanes[i],
+                          &(struct batcher_lane_limits){.max_rows = lane_max[i], .max_delay_us = max_delay_us});
 }
 
 static void tear_down(void)
@@ -47,18 +48,18 @@ static void test_full_is_refused_and_the_bound_is_exact(void)
 {
     struct batcher_ticket a, b, c;
     set_up(100, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 101), EBM_BUSY);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 60), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 41), EBM_BUSY); /* the bound is of all lanes together */
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 40), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 1), EBM_BUSY);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 101, 1), EBM_BUSY);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 60, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 41, 1), EBM_BUSY); /* the bound is of all lanes together */
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 40, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 1, 1), EBM_BUSY);
     CHECK_EQ(batcher_withdraw(batcher, &b), 40);
     CHECK_EQ(batcher_withdraw(batcher, &b), 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 40), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 40, 1), EBM_OK);
     CHECK_EQ(batcher_withdraw(batcher, &c), 40);
     CHECK_EQ(batcher_withdraw(batcher, &a), 60);
     batcher_stop(batcher);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 1), EBM_BUSY);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 1, 1), EBM_BUSY);
     tear_down();
 }
 
@@ -68,8 +69,8 @@ static void test_a_request_spans_batches_in_order(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 100), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &b, 10), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 100, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &b, 10, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_rows, 64);
     CHECK_EQ(batch.n_parts, 1);
@@ -93,8 +94,8 @@ static void test_withdrawn_in_the_middle(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &a, 20), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 3), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &a, 20, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 3, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_rows, 7);
     CHECK_EQ(batcher_withdraw(batcher, &a), 13);
@@ -111,8 +112,8 @@ static void test_lanes_take_turns(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(100000, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &busy, 10000), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &quiet, 14), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &busy, 10000, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &quiet, 14, 1), EBM_OK);
     for (uint32_t i = 0; i < 4; i++) {
         CHECK(batcher_take(batcher, &batch));
         CHECK(batch.lane == &lanes[i % 2]);
@@ -127,18 +128,131 @@ static void test_a_short_batch_waits_for_company_and_a_full_one_does_not(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 30000);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 64), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 64, 1), EBM_OK);
     uint64_t start_us = ebm_clock_us();
     CHECK(batcher_take(batcher, &batch));
     CHECK(ebm_clock_us() - start_us < 25000);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 5), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 7), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 5, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 7, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch)); /* the short one waits, the full one goes first */
     CHECK(batch.lane == &lanes[1]);
     CHECK(batcher_take(batcher, &batch));
     CHECK(batch.lane == &lanes[0]);
     CHECK(ebm_clock_us() - a.queued_us >= 30000);
     tear_down();
+}
+
+/* Lane 0 under limits of its own, in a batcher of 1000 rows. */
+static void set_up_lane(const struct batcher_lane_limits *limits)
+{
+    set_up(1000, 0);
+    batcher_lane_init(&lanes[0], limits);
+}
+
+static void test_the_highest_priority_leaves_first_and_the_older_one_among_equals(void)
+{
+    struct batcher_ticket tickets[5];
+    static const uint32_t priorities[5] = {3, 1, 2, 1, 3}, expected[5] = {1, 3, 2, 0, 4};
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .n_priorities = 3});
+    for (uint32_t i = 0; i < 5; i++)
+        CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[i], 5, priorities[i]), EBM_OK);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_parts, 5);
+    for (uint32_t i = 0; i < batch.n_parts; i++)
+        CHECK(parts[i].ticket == &tickets[expected[i]]);
+    tear_down();
+}
+
+static void test_a_lane_refuses_more_tickets_than_it_may_hold(void)
+{
+    struct batcher_ticket tickets[3];
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .max_tickets = 2});
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[0], 100, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[1], 1, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[2], 1, 1), EBM_BUSY);
+    CHECK(batcher_take(batcher, &batch)); /* a part of the first: it still waits */
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[2], 1, 1), EBM_BUSY);
+    CHECK_EQ(batcher_withdraw(batcher, &tickets[1]), 1);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[2], 1, 1), EBM_OK);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 37);
+    tear_down();
+}
+
+/* What waits for company goes as one batch when it is full, and when its oldest ticket, of whatever priority, is due.
+ */
+static void test_a_lane_waits_by_its_own_delay(void)
+{
+    struct batcher_ticket low, high;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .n_priorities = 2, .max_delay_us = 200000});
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &low, 3, 2), EBM_OK);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 150000000}, NULL);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &high, 5, 1), EBM_OK);
+    CHECK(batcher_take(batcher, &batch));
+    uint64_t waited_us = ebm_clock_us() - low.queued_us;
+    CHECK(waited_us >= 200000 && waited_us < 345000);
+    CHECK_EQ(batch.n_rows, 8);
+    CHECK(parts[0].ticket == &high);
+    tear_down();
+}
+
+static void *take_one(void *argument)
+{
+    struct batcher_batch *batch = argument;
+    CHECK(batcher_take(batcher, batch));
+    return NULL;
+}
+
+static void test_a_lane_has_no_more_batches_out_than_it_may(void)
+{
+    struct batcher_ticket a, b;
+    struct batcher_part parts[64], others[64];
+    struct batcher_batch first = {.parts = parts}, second = {.parts = others};
+    pthread_t thread;
+    set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .max_batches = 1});
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 100, 1), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 5, 1), EBM_OK);
+    CHECK(batcher_take(batcher, &first));
+    CHECK_EQ(first.n_rows, 64);
+    CHECK(batcher_take(batcher, &second)); /* the other lane's: the first has its batch out */
+    CHECK(second.lane == &lanes[1]);
+    batcher_done(batcher, second.lane);
+    CHECK_EQ(pthread_create(&thread, NULL, take_one, &second), 0);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    batcher_done(batcher, first.lane);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK(second.lane == &lanes[0]);
+    CHECK_EQ(second.n_rows, 36);
+    batcher_done(batcher, second.lane);
+    tear_down();
+}
+
+static void test_a_call_brings_every_thread_back_once(void)
+{
+    struct batcher_ticket a;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts}, other = {.parts = parts};
+    pthread_t thread;
+    set_up(1000, 0);
+    CHECK_EQ(pthread_create(&thread, NULL, take_one, &other), 0);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    batcher_call(batcher);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK(other.lane == NULL && other.n_rows == 0);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 5, 1), EBM_OK);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK(batch.lane == NULL); /* not told before */
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 5);
+    batcher_stop(batcher);
+    CHECK(!batcher_take(batcher, &batch));
+    batcher = batcher_free(batcher);
 }
 
 /* ---- many threads ---- */
@@ -149,7 +263,7 @@ static _Atomic uint64_t taken_rows;
 
 static void submit_one(struct request *request)
 {
-    while (batcher_submit(batcher, &lanes[request->lane], &request->ticket, request->n_rows) != EBM_OK) {
+    while (batcher_submit(batcher, &lanes[request->lane], &request->ticket, request->n_rows, 1) != EBM_OK) {
         (void)atomic_fetch_add(&n_refused, 1);
         (void)nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
     }
@@ -281,6 +395,11 @@ int main(void)
     test_withdrawn_in_the_middle();
     test_lanes_take_turns();
     test_a_short_batch_waits_for_company_and_a_full_one_does_not();
+    test_the_highest_priority_leaves_first_and_the_older_one_among_equals();
+    test_a_lane_refuses_more_tickets_than_it_may_hold();
+    test_a_lane_waits_by_its_own_delay();
+    test_a_lane_has_no_more_batches_out_than_it_may();
+    test_a_call_brings_every_thread_back_once();
     test_fifo_in_each_lane();
     test_no_row_is_lost_or_crossed(1, 0);
     test_no_row_is_lost_or_crossed(2, 200);
