@@ -59,7 +59,13 @@ struct ebm_tape {
     float *a[LIMIT_LAYERS], *z[LIMIT_LAYERS];
 };
 
+/* Activations of a chunk's x side. */
+struct ebm_x_tapes {
+    struct ebm_tape feature, own, mean, log_variance, weight;
+};
+
 struct ebm_train_space {
+    struct ebm_x_tapes x_tapes;
     struct ebm_slab x_tape, y_tape; /* activations of a chunk's x side, of one row's sample side */
     struct ebm_slab dhx, dh, down, dmean, dlog_variance, dlogit; /* (n, lanes of the chunk); down: of own features */
     struct ebm_slab df, dlog_q, scratch;                         /* (M + 1 padded) */

@@ -98,13 +98,13 @@ static void proposal_forward(struct ebm_chunk *c)
     size_t DK = (size_t)net->D * net->K;
     c->h_proposal = c->h;
     if (net->own_H > 0)
-        c->h_proposal = ebm_net_run(plan, &net->own, 0, ctx->x_lanes.p, c->lanes, &c->own, NULL, NULL);
-    rows_from_lanes(c, ctx->mean.p, ebm_net_run(plan, &net->mean, 0, c->h_proposal, c->lanes, &c->mean, NULL, NULL),
-                    DK);
-    rows_from_lanes(c, ctx->log_variance.p,
-                    ebm_net_run(plan, &net->log_variance, 0, c->h_proposal, c->lanes, &c->log_variance, NULL, NULL),
-                    DK);
-    const float *logits = ebm_net_run(plan, &net->weight, 0, c->h_proposal, c->lanes, &c->weight, NULL, NULL);
+        c->h_proposal = ebm_net_run(plan, &net->own, 0, ctx->x_lanes.p, c->lanes, &c->tapes->own, NULL, NULL);
+    rows_from_lanes(c, ctx->mean.p,
+                    ebm_net_run(plan, &net->mean, 0, c->h_proposal, c->lanes, &c->tapes->mean, NULL, NULL), DK);
+    rows_from_lanes(
+        c, ctx->log_variance.p,
+        ebm_net_run(plan, &net->log_variance, 0, c->h_proposal, c->lanes, &c->tapes->log_variance, NULL, NULL), DK);
+    const float *logits = ebm_net_run(plan, &net->weight, 0, c->h_proposal, c->lanes, &c->tapes->weight, NULL, NULL);
     for (uint32_t b = 0; b < c->rows->B; b++)
         ebm_log_softmax(ctx->log_weight.p + (size_t)b * net->K, logits + b, c->lanes, net->K);
 }
@@ -114,15 +114,15 @@ static void x_forward(struct ebm_chunk *c)
     struct ebm_ctx *ctx = c->ctx;
     const struct ebm_plan *plan = c->plan;
     const struct ebm_net_desc *net = &plan->net;
-    float *end = ebm_tape_lay(&c->feature, &net->feature, ctx->train.x_tape.p, c->lanes);
-    end = ebm_tape_lay(&c->own, &net->own, end, c->lanes);
-    end = ebm_tape_lay(&c->mean, &net->mean, end, c->lanes);
-    end = ebm_tape_lay(&c->log_variance, &net->log_variance, end, c->lanes);
-    (void)ebm_tape_lay(&c->weight, &net->weight, end, c->lanes);
+    float *end = ebm_tape_lay(&c->tapes->feature, &net->feature, ctx->train.x_tape.p, c->lanes);
+    end = ebm_tape_lay(&c->tapes->own, &net->own, end, c->lanes);
+    end = ebm_tape_lay(&c->tapes->mean, &net->mean, end, c->lanes);
+    end = ebm_tape_lay(&c->tapes->log_variance, &net->log_variance, end, c->lanes);
+    (void)ebm_tape_lay(&c->tapes->weight, &net->weight, end, c->lanes);
     for (uint32_t i = 0; i < net->X; i++)
         for (uint32_t b = 0; b < c->lanes; b++)
             ctx->x_lanes.p[(size_t)i * c->lanes + b] = b < c->rows->B ? c->rows->h_x[(size_t)b * net->X + i] : 0.0f;
-    c->h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, c->lanes, &c->feature, NULL, NULL);
+    c->h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, c->lanes, &c->tapes->feature, NULL, NULL);
     rows_from_lanes(c, ctx->h.p, c->h, net->H);
     if (net->has_energy) {
         const struct ebm_layer *layer = &net->energy.layers[0];
@@ -170,14 +170,14 @@ static void proposal_x_backward(struct ebm_chunk *c)
     struct ebm_train_space *train = &c->ctx->train;
     const struct ebm_net_desc *net = &c->plan->net;
     size_t DK = (size_t)net->D * net->K;
-    head_backward(c, &net->mean, &c->mean, train->dmean.p, DK);
-    head_backward(c, &net->log_variance, &c->log_variance, train->dlog_variance.p, DK);
-    head_backward(c, &net->weight, &c->weight, train->dlogit.p, net->K);
+    head_backward(c, &net->mean, &c->tapes->mean, train->dmean.p, DK);
+    head_backward(c, &net->log_variance, &c->tapes->log_variance, train->dlog_variance.p, DK);
+    head_backward(c, &net->weight, &c->tapes->weight, train->dlogit.p, net->K);
     if (net->own_H == 0)
         return;
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     memcpy(space.da, train->down.p, (size_t)net->own_H * c->lanes * sizeof(float));
-    ebm_net_backward(c->plan, &net->own, 0, c->ctx->x_lanes.p, c->lanes, &c->own, c->grads, false, &space);
+    ebm_net_backward(c->plan, &net->own, 0, c->ctx->x_lanes.p, c->lanes, &c->tapes->own, c->grads, false, &space);
 }
 
 static void energy_x_backward(struct ebm_chunk *c)
@@ -206,8 +206,8 @@ static void x_backward(struct ebm_chunk *c)
         return;
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     memcpy(space.da, train->dh.p, (size_t)c->plan->net.H * c->lanes * sizeof(float));
-    ebm_net_backward(c->plan, &c->plan->net.feature, 0, c->ctx->x_lanes.p, c->lanes, &c->feature, c->grads, false,
-                     &space);
+    ebm_net_backward(c->plan, &c->plan->net.feature, 0, c->ctx->x_lanes.p, c->lanes, &c->tapes->feature, c->grads,
+                     false, &space);
 }
 
 static void clear_row_gradients(struct ebm_chunk *c)
@@ -300,7 +300,8 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
                           .spec = spec,
                           .rows = rows,
                           .grads = plan->slots + slot * plan->net.n_params,
-                          .lanes = lanes_of(rows->B)};
+                          .lanes = lanes_of(rows->B),
+                          .tapes = &ctx->train.x_tapes};
     ctx->plan = plan;
     ctx->B = ctx->M = 0; /* what features and propose left is gone */
     float *constant = shift_gradient(&c), before = constant != NULL ? *constant : 0.0f;

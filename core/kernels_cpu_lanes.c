@@ -14,11 +14,13 @@
 #include "core/kernels.h"
 #include "core/kernels_cpu_draw.h"
 #include "core/kernels_cpu_mixture.h"
+#include "core/kernels_cpu_outer.h"
 #include "core/kernels_cpu_tail.h"
 #include "core/lanes.h"
 
 #define BLOCK 4 /* outputs a register block */
 #define PAIR 2  /* vectors of lanes a register block */
+#define NARROW 64u
 
 /* Where the weights no longer stay in cache OpenBLAS's blocking wins (bench/kernels.c). Never on the x side, whose
  * tiles are EBM_LANES wide: a row's bytes must not depend on its place there. */
@@ -97,13 +99,12 @@ static void linear_backward_input(float *dx, const float *w, size_t ldw, const f
 static void linear_backward_weight(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
                                    uint32_t n_in, uint32_t L)
 {
-    ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
-    for (uint32_t o = 0; db != NULL && o < n_out; o++) {
-        vec sum = {0};
-        for (uint32_t l = 0; l < L; l += WIDTH)
-            sum += vec_load(dz + (size_t)o * L + l);
-        db[o] += vec_sum(sum);
-    }
+    if (n_out <= NARROW && n_in <= NARROW)
+        outer(dw, ldw, dz, x, n_out, n_in, L);
+    else
+        ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
+    if (db != NULL)
+        add_row_sums(db, dz, n_out, L);
 }
 
 /* relu keeps a NaN: z < 0 is false for it */

@@ -40,13 +40,12 @@ static struct space space_of(const struct ebm_chunk *c)
     return s;
 }
 
-struct ebm_tangents ebm_tangents_lay(const struct ebm_chunk *c, uint32_t at, uint32_t lanes, uint32_t order)
+void ebm_tangents_lay(struct ebm_tangents *t, const struct ebm_chunk *c, uint32_t at, uint32_t lanes, uint32_t order)
 {
-    struct ebm_tangents t = {.order = order};
+    t->order = order;
     for (uint32_t i = 0; i <= order; i++)
-        t.tiles[i] = ebm_y_tile_lay(c, i * EBM_TILE, lanes);
-    t.tiles[0].at = at;
-    return t;
+        ebm_y_tile_lay(&t->tiles[i], c, i * EBM_TILE, lanes);
+    t->tiles[0].at = at;
 }
 
 /* The tape of a net at each order. */

@@ -29,7 +29,8 @@ static void run_tile(struct points *p)
     struct ebm_chunk *c = p->c;
     struct ebm_train_space *train = &c->ctx->train;
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
-    struct ebm_y_tile tile = ebm_y_tile_lay(c, 0, (uint32_t)ebm_round_up(p->n, EBM_LANES));
+    struct ebm_y_tile tile;
+    ebm_y_tile_lay(&tile, c, 0, (uint32_t)ebm_round_up(p->n, EBM_LANES));
     for (uint32_t l = 0; l < tile.lanes; l++)
         tile.y[l] = p->y[l < p->n ? l : p->n - 1];
     p->f_last = (double)ebm_y_tile_run(c, p->b, &tile)[p->n - 1];

@@ -19,10 +19,10 @@ struct ebm_chunk {
     const struct ebm_loss_spec *spec;
     const struct ebm_train_rows *rows;
     float *grads;
-    uint32_t lanes;                                           /* of the x side */
-    struct ebm_tape feature, own, mean, log_variance, weight; /* x side */
-    const float *h;                                           /* (H, lanes) */
-    const float *h_proposal;                                  /* (own_H or H, lanes): what the proposal reads */
+    uint32_t lanes;            /* of the x side */
+    struct ebm_x_tapes *tapes; /* of the context */
+    const float *h;            /* (H, lanes) */
+    const float *h_proposal;   /* (own_H or H, lanes): what the proposal reads */
 
     /* the loss at work: of spec, or the proposal's own beside it */
     enum ebm_loss loss;
@@ -37,7 +37,8 @@ struct ebm_y_tile {
     struct ebm_tape target, energy;
 };
 
-struct ebm_y_tile ebm_y_tile_lay(const struct ebm_chunk *c, uint32_t at, uint32_t lanes);
+/* Into `tile`, whose tapes take kilobytes: it is not copied about. */
+void ebm_y_tile_lay(struct ebm_y_tile *tile, const struct ebm_chunk *c, uint32_t at, uint32_t lanes);
 /* f (lanes) of row b at tile->y, everything kept on the tapes. Borrow: of the tapes. */
 const float *ebm_y_tile_run(const struct ebm_chunk *c, uint32_t b, const struct ebm_y_tile *tile);
 /* Gradient of f in y (D, lanes) after ebm_y_tile_run. Borrow: until the next use of the context's buffers. */
@@ -77,7 +78,8 @@ struct ebm_tangents {
     struct ebm_y_tile tiles[3];
     uint32_t order; /* 1 or 2 */
 };
-struct ebm_tangents ebm_tangents_lay(const struct ebm_chunk *c, uint32_t at, uint32_t lanes, uint32_t order);
+void ebm_tangents_lay(struct ebm_tangents *tangents, const struct ebm_chunk *c, uint32_t at, uint32_t lanes,
+                      uint32_t order);
 void ebm_tangents_run(const struct ebm_chunk *c, const struct ebm_tangents *tangents);
 /* Derivative i of f (lanes). Borrow: of the tape. */
 const float *ebm_tangents_f(const struct ebm_chunk *c, const struct ebm_tangents *tangents, uint32_t i);

@@ -51,7 +51,8 @@ void ebm_langevin_run(struct ebm_chunk *c, uint32_t b)
     bool finite = bind_step(c, &eps);
     EBM_ASSERT(finite);
     for (uint32_t at = 0; at < c->M; at += EBM_TILE) {
-        struct ebm_y_tile t = ebm_y_tile_lay(c, at, chains - at < EBM_TILE ? chains - at : EBM_TILE);
+        struct ebm_y_tile t;
+        ebm_y_tile_lay(&t, c, at, chains - at < EBM_TILE ? chains - at : EBM_TILE);
         uint32_t count = c->M - at < t.lanes ? c->M - at : t.lanes; /* behind them stands the true target */
         for (uint32_t d = 0; d < c->plan->net.D; d++)
             memcpy(t.y + (size_t)d * t.lanes, ctx->y.p + d * ctx->stride + at, t.lanes * sizeof(float));

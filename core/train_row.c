@@ -107,15 +107,15 @@ static bool label_density(const struct ebm_chunk *c, uint32_t b)
 
 /* ---- one tile ---- */
 
-struct ebm_y_tile ebm_y_tile_lay(const struct ebm_chunk *c, uint32_t at, uint32_t lanes)
+void ebm_y_tile_lay(struct ebm_y_tile *t, const struct ebm_chunk *c, uint32_t at, uint32_t lanes)
 {
     const struct ebm_net_desc *net = &c->plan->net;
-    struct ebm_y_tile t = {.at = at, .lanes = lanes};
+    t->at = at;
+    t->lanes = lanes;
     size_t per_lane = ebm_tape_count(&net->target) + ebm_tape_count(&net->energy) + net->D;
-    t.y = c->ctx->train.y_tape.p + per_lane * at;
-    float *end = ebm_tape_lay(&t.target, &net->target, t.y + (size_t)net->D * lanes, lanes);
-    (void)ebm_tape_lay(&t.energy, &net->energy, end, lanes);
-    return t;
+    t->y = c->ctx->train.y_tape.p + per_lane * at;
+    float *end = ebm_tape_lay(&t->target, &net->target, t->y + (size_t)net->D * lanes, lanes);
+    (void)ebm_tape_lay(&t->energy, &net->energy, end, lanes);
 }
 
 const float *ebm_y_tile_g(const struct ebm_chunk *c, const struct ebm_y_tile *tile)
@@ -146,16 +146,17 @@ const float *ebm_y_tile_gradient(const struct ebm_chunk *c, const struct ebm_y_t
 
 /* ---- all tiles ---- */
 
-static struct ebm_y_tile candidates_tile(const struct ebm_chunk *c, uint32_t at)
+static void candidates_tile(struct ebm_y_tile *t, const struct ebm_chunk *c, uint32_t at)
 {
-    return ebm_y_tile_lay(c, at, c->n - at < EBM_TILE ? c->n - at : EBM_TILE);
+    ebm_y_tile_lay(t, c, at, c->n - at < EBM_TILE ? c->n - at : EBM_TILE);
 }
 
 static void y_forward(struct ebm_chunk *c, uint32_t b)
 {
     struct ebm_ctx *ctx = c->ctx;
+    struct ebm_y_tile t;
     for (uint32_t at = 0; at < c->n; at += EBM_TILE) {
-        struct ebm_y_tile t = candidates_tile(c, at);
+        candidates_tile(&t, c, at);
         for (uint32_t d = 0; d < c->plan->net.D; d++)
             memcpy(t.y + (size_t)d * t.lanes, ctx->y.p + d * ctx->stride + at, t.lanes * sizeof(float));
         memcpy(ctx->f.p + at, ebm_y_tile_run(c, b, &t), t.lanes * sizeof(float));
@@ -186,8 +187,9 @@ static void y_backward(struct ebm_chunk *c, uint32_t b)
     struct ebm_train_space *train = &c->ctx->train;
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     struct ebm_row_gradient row = ebm_row_gradient_begin(c);
+    struct ebm_y_tile t;
     for (uint32_t at = 0; at < c->n; at += EBM_TILE) {
-        struct ebm_y_tile t = candidates_tile(c, at);
+        candidates_tile(&t, c, at);
         memcpy(space.da, train->df.p + at, t.lanes * sizeof(float));
         ebm_energy_backward(c->plan, ebm_y_tile_g(c, &t), t.lanes, &t.energy, c->grads, row.dhx, row.dh, &space);
         ebm_net_backward(c->plan, &c->plan->net.target, 0, t.y, t.lanes, &t.target, c->grads, false, &space);

@@ -29,7 +29,8 @@ static double sm_row(struct ebm_chunk *c, uint32_t b)
 {
     struct ebm_train_space *train = &c->ctx->train;
     uint32_t D = c->plan->net.D, lanes = (uint32_t)ebm_round_up(D, EBM_LANES);
-    struct ebm_tangents t = ebm_tangents_lay(c, 0, lanes, 2);
+    struct ebm_tangents t;
+    ebm_tangents_lay(&t, c, 0, lanes, 2);
     for (uint32_t d = 0; d < D; d++)
         for (uint32_t l = 0; l < lanes; l++) {
             t.tiles[0].y[(size_t)d * lanes + l] = c->rows->h_y[(size_t)b * D + d];
@@ -80,7 +81,8 @@ static double dsm_row(struct ebm_chunk *c, uint32_t b)
     struct ebm_row_gradient row = ebm_row_gradient_begin(c);
     for (uint32_t at = 0; at < c->M; at += EBM_TILE) {
         uint32_t lanes = c->n - at < EBM_TILE ? c->n - at : EBM_TILE, draws = c->M - at < lanes ? c->M - at : lanes;
-        struct ebm_tangents t = ebm_tangents_lay(c, at, lanes, 1);
+        struct ebm_tangents t;
+        ebm_tangents_lay(&t, c, at, lanes, 1);
         for (uint32_t d = 0; d < c->plan->net.D; d++)
             memcpy(t.tiles[0].y + (size_t)d * lanes, ctx->y.p + d * ctx->stride + at, lanes * sizeof(float));
         (void)ebm_y_tile_run(c, b, &t.tiles[0]);
