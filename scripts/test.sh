@@ -1,6 +1,6 @@
 #!/bin/bash
 # test.sh - every test there is: release build with -Werror, the same under AddressSanitizer + UBSan, threads under
-# ThreadSanitizer, planted faults that must be caught, golden values, a training and a serving run.
+# ThreadSanitizer, short fuzzing, planted faults that must be caught, golden values, a training and a serving run.
 # Installs what it needs from Debian's packages. Ends with `N passed, N failed`; exit status 1 on a failure.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -88,6 +88,13 @@ build_in "$out/tsan" -Dbuildtype=debugoptimized -Dtests=enabled -Db_sanitize=thr
 TSAN_OPTIONS="halt_on_error=0:exitcode=66:log_path=$root/$out/tsan-reports/tsan" \
     run_suite "$out/tsan" "threads" --suite threads --timeout-multiplier 6
 reports "$out/tsan-reports"
+
+say "fuzzing: half a minute of it"
+rm -rf "$out/fuzz/findings"
+status=0
+scripts/fuzz.sh 0.5 >"$out/fuzz.log" 2>&1 || status=1
+if [ $status = 0 ]; then tail -n 1 "$out/fuzz.log"; else tail -n 60 "$out/fuzz.log"; fi
+verdict $status "scripts/fuzz.sh"
 
 say "planted faults: each must turn its run red"
 planted() { # planted FAULT SANITIZERS SUITE-OR-TEST ...

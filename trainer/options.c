@@ -422,7 +422,7 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
 {
     const json_t *data = json_object_get(root, "data"), *training = json_object_get(root, "training");
     const json_t *model = json_object_get(root, "model");
-    enum ebm_status status = read_object(root, "", &top_table, NULL, reterr);
+    enum ebm_status status = read_object(root, "", &top_table, options, reterr);
     if (status == EBM_OK && !json_is_object(model))
         status = ebm_error_set(reterr, EBM_INVALID, "model", "missing, or no object: it describes the nets");
     if (status == EBM_OK && data != NULL)

@@ -1,0 +1,82 @@
+/* fuzz_texts.c - a text of unknown origin into JSON, metrics, HTML: nothing breaks out of where it stands. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/json_write.h"
+#include "server/metrics_text.h"
+#include "tests/fuzz/fuzz.h"
+#include "trainer/html.h"
+
+#define BUF_BYTES (1u << 20)
+
+static void check_json(struct ebm_buf *buf, const char *text)
+{
+    ebm_buf_clear(buf);
+    json_write_text(buf, text);
+    EBM_ASSERT(buf->status == EBM_OK);
+    fuzz_check_json(buf->bytes, buf->size);
+}
+
+/* One line, whose value reads back to the text. */
+static void check_metrics(struct ebm_buf *buf, const char *text)
+{
+    const struct metrics_labels labels = {.at = {{"model", text}}};
+    static const char begin[] = "rows{model=\"", end[] = "\"} 7\n";
+    ebm_buf_clear(buf);
+    metrics_text_count(buf, "rows", &labels, 7);
+    EBM_ASSERT(buf->status == EBM_OK && strncmp(buf->bytes, begin, strlen(begin)) == 0);
+    const char *at = buf->bytes + strlen(begin);
+    for (; *text; text++, at++) {
+        EBM_ASSERT(*at != '\n' && *at != '"');
+        if (*at == '\\')
+            at++;
+        EBM_ASSERT(*at == (*text == '\n' ? 'n' : *text));
+    }
+    EBM_ASSERT(strcmp(at, end) == 0);
+}
+
+static void check_family(struct ebm_buf *buf, const char *text)
+{
+    size_t n_lines = 0;
+    ebm_buf_clear(buf);
+    metrics_text_family(buf, "rows", "counter", text);
+    EBM_ASSERT(buf->status == EBM_OK);
+    for (const char *at = buf->bytes; *at; at++)
+        n_lines += *at == '\n';
+    EBM_ASSERT(n_lines == 2);
+}
+
+static void check_html(struct ebm_buf *buf, const char *text, size_t max_bytes)
+{
+    ebm_buf_clear(buf);
+    EBM_ASSERT(html_text(buf, text, max_bytes) == EBM_OK);
+    if (!buf->bytes)
+        return;
+    EBM_ASSERT(strpbrk(buf->bytes, "<>\"'") == NULL);
+    for (const char *at = strchr(buf->bytes, '&'); at; at = strchr(at + 1, '&'))
+        EBM_ASSERT(strchr(at, ';') != NULL);
+}
+
+static void check_clean(const char *text)
+{
+    char space[32];
+    const char *clean = html_clean(text, space, sizeof space);
+    for (const char *at = clean; *at; at++)
+        EBM_ASSERT((unsigned char)*at >= 0x20 && *at != 0x7f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct ebm_buf buf;
+    char *text = fuzz_text(bytes, size);
+    ebm_buf_init(&buf, BUF_BYTES);
+    check_json(&buf, text);
+    check_metrics(&buf, text);
+    check_family(&buf, text);
+    check_html(&buf, text, HTML_WHOLE);
+    check_html(&buf, text, 40);
+    check_clean(text);
+    ebm_buf_done(&buf);
+    free(text);
+    return 0;
+}
