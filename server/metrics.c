@@ -21,6 +21,7 @@
 #include "server/job.h"
 #include "server/metrics_process.h"
 #include "server/metrics_text.h"
+#include "server/model_store.h"
 
 /* seconds; the longest request has --timeout-ms, 30 s unless told otherwise */
 static const double time_bounds[METRICS_TIMES] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -280,6 +281,43 @@ static void write_unreliable_rows(const struct writing *w)
     }
 }
 
+static void write_model_events(const struct writing *w)
+{
+    static const char name[] = "ebm_model_events_total";
+    static const char *const words[] = {
+#define X(name, word) word,
+        MODEL_EVENT_MAP(X)
+#undef X
+    };
+    metrics_text_family(w->buf, name, "counter",
+                        "Versions that were loaded, files that were refused, models that were unloaded");
+    for (uint32_t i = 0; i < MODEL_EVENTS; i++)
+        metrics_text_count(w->buf, name, &(struct metrics_labels){{{"event", words[i]}}},
+                           w->now->model_events ? w->now->model_events[i] : 0);
+}
+
+/* Of what lies in the repository now. */
+static void write_refused_files(const struct writing *w)
+{
+    static const char name[] = "ebm_model_file_refused";
+    const struct model_list *models = w->now->models;
+    metrics_text_family(w->buf, name, "gauge",
+                        "1 for each version whose file, as it is now, was refused; the reason is in the log and in "
+                        "POST /v2/repository/index");
+    for (size_t i = 0; models && i < models->n; i++) {
+        const struct model_store_entry *entry = models->entries[i];
+        char version[24];
+        if (entry->error.status == EBM_OK)
+            continue;
+        (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
+        metrics_text_count(
+            w->buf, name,
+            &(struct metrics_labels){
+                {{"model", entry->name}, {"version", version}, {"status", ebm_status_name(entry->error.status)}}},
+            1);
+    }
+}
+
 /* ---- the whole ---- */
 
 static void write_build(const struct writing *w)
@@ -303,6 +341,8 @@ void metrics_write(const struct metrics *metrics, const struct metrics_now *now,
     write_batches(&w);
     write_gauge(&w, "ebm_models_ready", now->ready && now->models ? now->models->n_available : 0,
                 "Versions of models that can be asked");
+    write_model_events(&w);
+    write_refused_files(&w);
     write_model_rows(&w);
     write_unreliable_rows(&w);
     metrics_process_write(metrics->start_time_s, buf);

@@ -71,6 +71,7 @@ struct metrics_now {
     uint32_t n_asked; /* the first so many are there from the start, others from their first request */
     uint64_t queue_rows, in_flight_bytes;
     const struct model_list *models; /* NULL: not loaded yet */
+    const uint64_t *model_events;    /* (MODEL_EVENTS) of server/model_store.h; NULL: none yet */
     bool ready;                      /* models can be asked */
 };
 

@@ -460,6 +460,8 @@ void model_loader_poll(struct model_loader *loader)
 enum ebm_status model_loader_load(struct model_loader *loader, const char *name, struct ebm_error *reterr)
 {
     struct repository found;
+    if (atomic_load(loader->config.stop))
+        return ebm_error_set(reterr, EBM_CANCELLED, "", "the server is stopping");
     enum ebm_status status = repository_look(loader->config.folder, name, true, &found, reterr);
     if (status != EBM_OK)
         return status;

@@ -17,6 +17,8 @@
     WORD(device, "cpu", "cpu", "Where to compute")                                                                     \
     WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core")                                            \
     WHOLE(versions, 1, 0, 1000000, "Highest versions of each model to load; 0: all")                                   \
+    WHOLE(poll_seconds, 0, 0, 86400, "Look for new, changed and removed models every so often; 0: never")              \
+    WORD(model_control, "off|on", "off", "May models be loaded and unloaded by request: POST /v2/repository/...")      \
     WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
     WHOLE(max_queue_delay_microseconds, 0, 0, 1000000, "Longest that a short batch waits for company")                 \
     WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \

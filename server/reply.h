@@ -8,6 +8,8 @@
 #define REPLY_MAP(X)                                                                                                   \
     X(OK, 200, "ok")                                                                                                   \
     X(INVALID, 400, "invalid")                                                                                         \
+    X(LOAD_FAILED, 400, "load_failed")                                                                                 \
+    X(FORBIDDEN, 403, "forbidden")                                                                                     \
     X(NOT_FOUND, 404, "not_found")                                                                                     \
     X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                                                                   \
     X(BODY_TIMEOUT, 408, "body_timeout")                                                                               \

@@ -45,14 +45,18 @@ struct route {
 };
 
 static handle_fn start_request, show_index, show_live, show_ready, show_model, show_model_ready, show_openapi,
-    show_metrics;
+    show_metrics, show_repository, load_model, unload_model;
 
 #define POST(name, path, summary) {"POST", path, "POST", true, start_request, REQUEST_##name, summary, NULL},
+#define CONTROL(pattern, handle, summary) {"POST", pattern, "POST", true, handle, 0, summary, NULL},
 #define GET(pattern, handle, summary, schema) {"GET", pattern, "GET, HEAD", false, handle, 0, summary, schema},
 
 /* clang-format off */
 static const struct route table[] = {
     REQUEST_KIND_MAP(POST)
+    CONTROL("/v2/repository/index", show_repository, "All versions of all models, and their states")
+    CONTROL("/v2/repository/models/*/load", load_model, "Loads what is new or was refused of a model")
+    CONTROL("/v2/repository/models/*/unload", unload_model, "Takes a model out")
     GET("/", show_index, "Routes and models of this server", "Index")
     GET("/healthz", show_live, "Does the process answer?", "Live")
     GET("/livez", show_live, "Does the process answer?", "Live")
@@ -200,6 +204,7 @@ static void on_end(void *user, struct http_exchange *exchange, bool sent)
                 http_started_us(exchange), http_user(exchange));
     access_log_write(exchange, http_user(exchange), sent);
     dispatch_end(routes->dispatch, exchange);
+    repository_routes_end(&routes->repository, exchange);
 }
 
 struct http_handler routes_handler(struct routes *routes)
@@ -211,7 +216,7 @@ struct http_handler routes_handler(struct routes *routes)
 
 static void refuse_not_ready(struct http_exchange *exchange)
 {
-    refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping");
+    refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping, or has no model");
 }
 
 static void start_request(struct routes *routes, struct http_exchange *exchange, const struct route *route,
@@ -241,12 +246,23 @@ static void show_live(struct routes *routes, struct http_exchange *exchange, con
     show_text(exchange, "{\"live\":true}\n");
 }
 
+/* Serving, and there is a model to ask. */
+static bool is_ready(const struct routes *routes)
+{
+    if (!routes->ready)
+        return false;
+    struct model_list *models = model_store_list(routes->store);
+    bool has_any = models->n_available > 0;
+    (void)model_list_unref(models);
+    return has_any;
+}
+
 static void show_ready(struct routes *routes, struct http_exchange *exchange, const struct route *route,
                        const struct segments *segments)
 {
     (void)route;
     (void)segments;
-    if (routes->ready)
+    if (is_ready(routes))
         show_text(exchange, "{\"ready\":true}\n");
     else
         refuse_not_ready(exchange);
@@ -289,6 +305,30 @@ static void show_index(struct routes *routes, struct http_exchange *exchange, co
     reply_json(exchange, &body);
 }
 
+/* ---- POST /v2/repository/... ---- */
+
+static void show_repository(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                            const struct segments *segments)
+{
+    (void)route;
+    (void)segments;
+    repository_routes_index(&routes->repository, exchange);
+}
+
+static void load_model(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const struct segments *segments)
+{
+    (void)route;
+    repository_routes_order(&routes->repository, exchange, segments->text[0], true);
+}
+
+static void unload_model(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                         const struct segments *segments)
+{
+    (void)route;
+    repository_routes_order(&routes->repository, exchange, segments->text[0], false);
+}
+
 /* ---- GET /metrics ---- */
 
 static void show_metrics(struct routes *routes, struct http_exchange *exchange, const struct route *route,
@@ -298,6 +338,9 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
     (void)segments;
     const char *patterns[EBM_COUNT_OF(table)];
     struct model_list *models = routes->store ? model_store_list(routes->store) : NULL;
+    uint64_t events[MODEL_EVENTS];
+    for (uint32_t i = 0; models && i < MODEL_EVENTS; i++)
+        events[i] = model_store_events(routes->store, i);
     struct metrics_now now = {
         .routes = patterns,
         .n_routes = EBM_COUNT_OF(table),
@@ -305,6 +348,7 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         .queue_rows = batcher_stats(routes->batcher).waiting_rows,
         .in_flight_bytes = http_inflight_bytes(exchange),
         .models = models,
+        .model_events = models ? events : NULL,
         .ready = routes->ready,
     };
     struct ebm_buf body;

@@ -5,6 +5,7 @@
 #include "server/dispatch.h"
 #include "server/http.h"
 #include "server/metrics.h"
+#include "server/repository_routes.h"
 
 struct routes {
     struct dispatch *dispatch;
@@ -14,6 +15,7 @@ struct routes {
     const struct request_limits *limits; /* what /openapi.json says; borrow */
     struct batcher *batcher;             /* what /metrics says of it; borrow, as the next */
     struct metrics *metrics;
+    struct repository_routes repository;
     uint64_t n_requests; /* that are over */
 };
 

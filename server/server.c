@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -48,7 +49,7 @@ struct server {
 
     struct batcher *batcher;
     struct batcher_lane read_lane;
-    struct mailbox *mailbox;
+    struct mailbox *mailbox, *keeper_mailbox;
     struct dispatch *dispatch;
     struct http *http;
     struct routes routes;
@@ -61,6 +62,7 @@ struct server {
     struct model_store *store;
     struct model_loader *loader;
     struct worker_pool *workers;
+    struct model_keeper *keeper; /* NULL: nothing is loaded later */
     enum ebm_status start_status;
     struct ebm_error start_error;
 };
@@ -76,7 +78,11 @@ static void stop(struct server *server)
     if (lost > 0)
         ebm_log_warning("stopped with requests that were not answered: requests=%" PRIu32, lost);
     dispatch_set_http(server->dispatch, NULL);
+    server->routes.repository.http = NULL;
     server->http = http_close(server->http);
+    server->keeper = model_keeper_free(server->keeper); /* it may wait for workers */
+    mailbox_drain(server->keeper_mailbox);
+    server->keeper_mailbox = mailbox_close(server->keeper_mailbox);
     batcher_stop(server->batcher);
     server->workers = worker_pool_free(server->workers);
     mailbox_drain(server->mailbox);
@@ -124,6 +130,7 @@ static void drain(struct server *server)
 {
     server->phase = DRAINING;
     server->routes.ready = false;
+    server->routes.repository.stopping = true;
     notify_stopping(drain_ms(server) + NOTICE_MS);
     http_quiesce(server->http);
     ebm_log_info("stopping: answering what was accepted: requests=%" PRIu32, http_pending(server->http));
@@ -141,6 +148,7 @@ static void leave(struct server *server)
 {
     server->phase = LEAVING;
     server->routes.ready = false;
+    server->routes.repository.stopping = true;
     notify_stopping(server->options->pre_stop_ms + NOTICE_MS);
     ebm_log_info("not ready any more, stopping later: pre_stop_ms=%" PRIu64, server->options->pre_stop_ms);
     (void)uv_timer_start(&server->limit, on_left, server->options->pre_stop_ms, 0);
@@ -169,6 +177,16 @@ static uint32_t worker_count(const struct options *options)
     return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
 }
 
+static bool may_control(const struct options *options)
+{
+    return strcmp(options->model_control, "on") == 0;
+}
+
+static bool loads_later(const struct options *options)
+{
+    return options->poll_seconds > 0 || may_control(options);
+}
+
 /* A store and what fills it; NO_MEMORY: neither. */
 static enum ebm_status new_store(const struct options *options, const _Atomic bool *stop,
                                  struct model_store **ret_store, struct model_loader **ret_loader,
@@ -181,7 +199,12 @@ static enum ebm_status new_store(const struct options *options, const _Atomic bo
     struct serving *standard = serving_new(&lane, options->versions);
     struct model_store *store = model_store_new();
     struct model_loader_config config = {
-        .folder = options->model_repository, .ops = ebm_device_cpu(), .standard = standard, .stop = stop};
+        .folder = options->model_repository,
+        .ops = ebm_device_cpu(),
+        .standard = standard,
+        .stop = stop,
+        .may_be_empty = loads_later(options),
+    };
     struct model_loader *loader = standard && store ? model_loader_new(&config, store) : NULL;
     (void)serving_unref(standard);
     if (!loader) {
@@ -191,6 +214,21 @@ static enum ebm_status new_store(const struct options *options, const _Atomic bo
     *ret_store = store;
     *ret_loader = loader;
     return EBM_OK;
+}
+
+static enum ebm_status prepare_on_workers(void *user, const struct ebm_model *model, const struct ebm_plan *plan,
+                                          struct ebm_error *reterr)
+{
+    return worker_pool_prepare(user, model, plan, reterr);
+}
+
+static enum ebm_status start_keeper(struct server *server, struct ebm_error *reterr)
+{
+    if (!loads_later(server->options))
+        return EBM_OK;
+    model_loader_set_prepare(server->loader, prepare_on_workers, server->workers);
+    return model_keeper_new(server->loader, server->store, server->keeper_mailbox, server->options->poll_seconds * 1000,
+                            &server->keeper, reterr);
 }
 
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
@@ -213,7 +251,8 @@ static enum ebm_status load_and_start(struct server *server, struct ebm_error *r
         .metrics = &server->metrics,
         .stop = &server->stop_requested,
     };
-    return worker_pool_new(&config, &server->workers, reterr);
+    status = worker_pool_new(&config, &server->workers, reterr);
+    return status == EBM_OK ? start_keeper(server, reterr) : status;
 }
 
 static void run_starter(void *argument)
@@ -240,6 +279,8 @@ static void on_started(uv_async_t *async)
     server->phase = SERVING;
     server->routes.store = server->store;
     server->routes.ready = true;
+    server->routes.repository.store = server->store;
+    server->routes.repository.keeper = server->keeper;
     notify_ready();
     uint64_t every_ms = notify_alive_every_ms();
     if (every_ms > 0)
@@ -297,6 +338,9 @@ static enum ebm_status build_queues(struct server *server)
         status = dispatch_new(&server->loop, &config, &server->dispatch);
     if (status == EBM_OK)
         status = mailbox_new(&server->loop, dispatch_on_mail, server->dispatch, &server->mailbox);
+    if (status == EBM_OK)
+        status = mailbox_new(&server->loop, repository_routes_on_mail, &server->routes.repository,
+                             &server->keeper_mailbox);
     return status;
 }
 
@@ -312,6 +356,7 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
         .idle_timeout_s = (uint32_t)options->idle_timeout_s,
         .body_timeout_ms = options->body_timeout_ms,
     };
+    server->routes.repository.may_control = may_control(options);
     server->routes.dispatch = server->dispatch;
     server->routes.batcher = server->batcher;
     server->routes.metrics = &server->metrics;
@@ -323,12 +368,14 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
     enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);
     if (status == EBM_OK)
         dispatch_set_http(server->dispatch, server->http);
+    server->routes.repository.http = server->http;
     return status;
 }
 
 static void free_all(struct server *server)
 {
-    (void)mailbox_close(server->mailbox); /* both NULL after stop */
+    (void)mailbox_close(server->mailbox); /* all NULL after stop */
+    (void)mailbox_close(server->keeper_mailbox);
     (void)dispatch_close(server->dispatch);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* until every handle is closed */
     int open = uv_loop_close(&server->loop);
@@ -363,6 +410,7 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
 {
     struct server server = {.options = options};
     metrics_init(&server.metrics);
+    repository_routes_init(&server.routes.repository);
     server.service.limits = (struct request_limits){
         .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
         .max_samples = options->max_samples,
