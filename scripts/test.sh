@@ -13,7 +13,7 @@ failed=0
 mkdir -p "$out"
 
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl clang-format
+install_packages $BUILD_PACKAGES libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl clang-format valgrind
 
 verdict() { # verdict STATUS NAME: counts and says it
     if [ "$1" = 0 ]; then
@@ -33,6 +33,8 @@ for line in open(sys.argv[1]):
     test = json.loads(line)
     if test["result"] == "OK":
         ok += 1
+    elif test["result"] == "SKIP":
+        print(f"skipped: {sys.argv[2]}: {test['name']}: {test.get('stdout', '').strip()}", file=sys.stderr)
     else:
         bad += 1
         print(f"FAILED: {sys.argv[2]}: {test['name']} ({test['result']})", file=sys.stderr)

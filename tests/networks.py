@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """networks.py - untrained networks of the sizes that are measured (docs/PERFORMANCE.md), as model files. The same bytes on
-every machine: Python's standard library alone. networks.py T|V|V2 OUT.safetensors"""
+every machine: Python's standard library alone. W is V in small, for checks under a slow
+emulation. networks.py T|V|V2|W OUT.safetensors"""
 import array
 import json
 import random
@@ -22,6 +23,9 @@ def config(name):
     if name == "T":
         inputs, width = 1, 10
         target, energy = layers([1, 10, 10], last="relu"), layers([20, 10, 10, 1], residual=(1,))
+    elif name == "W":
+        inputs, width = 16, 128
+        target, energy = layers([1, 16, 32], last="relu"), layers([160, 128, 1])
     else:
         inputs, width = 16, 512
         target, energy = layers([D, 16, 32, 64, 128], last="relu"), layers([640, 512, 1])
@@ -63,6 +67,6 @@ def write(name, path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("T", "V", "V2"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("T", "V", "V2", "W"):
         sys.exit(__doc__)
     write(sys.argv[1], sys.argv[2])
