@@ -1,0 +1,54 @@
+"""model_files.py - model files made of a golden one, and of nothing: for tests that publish many."""
+import array
+import copy
+import json
+import os
+import struct
+
+from harness import GOLDEN
+
+
+def read_golden(case):
+    """-> (header as an object, configuration as an object, tensors' bytes)"""
+    with open(os.path.join(GOLDEN, case, "model.safetensors"), "rb") as file:
+        data = file.read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    return header, json.loads(header["__metadata__"]["config"]), data[8 + size:]
+
+
+def join(header, config, data):
+    header = copy.deepcopy(header)
+    header["__metadata__"]["config"] = json.dumps(config)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def shifted(case, offset, scale=1.0):
+    """The golden model, its target's mean moved by `offset`, its last weights times `scale`: as many bytes for offsets of as
+    many digits."""
+    header, config, data = read_golden(case)
+    target = config["target"]
+    target["mean"] = [mean + offset for mean in target.get("mean", [0.0] * target["dim"])]
+    begin, end = header[f"energy_net.{len(config['energy_net']) - 1}.weight"]["data_offsets"]
+    weights = array.array("f", data[begin:end])
+    scaled = array.array("f", [weight * scale for weight in weights]).tobytes()
+    return join(header, config, data[:begin] + scaled + data[end:])
+
+
+def wide(width):
+    """A mixture over one number whose features take two layers of `width`: about 4 width^2 bytes."""
+    layers = {"feature_net": [(1, width), (width, width)], "mean_net": [(width, 1)], "log_variance_net": [(width, 1)],
+              "weight_net": [(width, 1)]}
+    nets = {net: [{"type": "linear", "in": n_in, "out": n_out} for n_in, n_out in sizes] for net, sizes in layers.items()}
+    config = {"format_version": 1, "name": "wide", "input": {"kind": "vector", "shape": [1]}, "target": {"dim": 1},
+              "feature_net": nets.pop("feature_net"), "proposal": {"kind": "gaussian_mixture", "components": 1, **nets}}
+    header, at = {"__metadata__": {"format": "ebm-model", "format_version": "1"}}, 0
+    for net, sizes in layers.items():
+        name = net if net == "feature_net" else f"proposal.{net}"
+        for i, (n_in, n_out) in enumerate(sizes):
+            for tensor, shape in (("weight", [n_out, n_in]), ("bias", [n_out])):
+                size = 4 * n_out * (n_in if tensor == "weight" else 1)
+                header[f"{name}.{i}.{tensor}"] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+                at += size
+    return join(header, config, bytes(at))
