@@ -64,6 +64,7 @@ static const struct field training_fields[] = {
     {"schedule", KIND_OTHER, 0, 0, 0, 0, true},
     {"weight_decay", KIND_NUMBER, TRAINING(weight_decay), 0, 0.0, 1.0, false},
     {"gradient_clip", KIND_NUMBER, TRAINING(gradient_clip), 0, 0.0, 1e9, false},
+    {"target_scale", KIND_NUMBER, TRAINING(target_scale), 0, 1e-3, 1e3, false},
     {"trials", KIND_U32, TRAINING(trials), 0, 1, 64, false},
     {"trial_epochs", KIND_U32, TRAINING(trial_epochs), 0, 1, 1e6, false},
     {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
@@ -408,6 +409,7 @@ static struct options *defaults(void)
     options->batch_size = 32;
     options->samples = 1024;
     options->warmup_epochs = 1;
+    options->target_scale = 1.0;
     options->trials = 1;
     options->trial_epochs = 8;
     options->learning_rate = 1e-3;

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "trainer/bounds.h"
 #include "trainer/files.h"
+#include "trainer/initial.h"
 #include "trainer/range.h"
 #include "trainer/score.h"
 
@@ -180,5 +181,7 @@ enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
         status = check_validation(setup, reterr);
     if (status == EBM_OK)
         status = make_method(setup, reterr);
+    if (status == EBM_OK)
+        status = initial_check(setup_net(setup), setup->options, reterr);
     return status == EBM_OK ? check_trials(setup, reterr) : status;
 }

@@ -9,7 +9,6 @@
 #include "trainer/train.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "trainer/ensemble.h"
 #include "trainer/files.h"
 #include "trainer/forecast.h"
+#include "trainer/initial.h"
 #include "trainer/loop.h"
 #include "trainer/model_file.h"
 #include "trainer/next.h"
@@ -56,52 +56,27 @@ static void training_done(struct training *t)
     free(t->model_path);
 }
 
-/* ---- initial parameters ---- */
-
-static void initialize_layers(const struct ebm_net *net, uint64_t seed, float *params)
-{
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        const struct ebm_layer *layer = &net->layers[i];
-        double bound = 1.0 / sqrt(layer->in);
-        size_t n_weights = (size_t)layer->out * layer->in;
-        for (size_t j = 0; j < n_weights + layer->out; j++) {
-            size_t at = j < n_weights ? layer->weight + j : layer->bias + j - n_weights;
-            uint32_t words[4];
-            ebm_philox(seed, (uint32_t)(at / 4), 0, EBM_STREAM_INIT, 0, words);
-            params[at] = (float)(bound * (2.0 * ebm_uniform(words[at % 4]) - 1.0));
-        }
-    }
-}
-
-void train_initialize(const struct ebm_net_desc *net, uint64_t seed, float *ret_params)
-{
-    const struct ebm_net *nets[] = {&net->feature, &net->target,       &net->energy, &net->own,
-                                    &net->mean,    &net->log_variance, &net->weight};
-    memset(ret_params, 0, net->n_params * sizeof *ret_params);
-    for (size_t i = 0; i < EBM_COUNT_OF(nets); i++)
-        initialize_layers(nets[i], seed, ret_params);
-}
-
 /* ---- the run ---- */
 
 static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
 {
+    const struct options *options = t->setup.options;
     size_t P = setup_net(&t->setup)->n_params;
     uint64_t fingerprint = dataset_fingerprint(t->setup.data);
     if (resumes && t->state.position.fingerprint != fingerprint)
-        return ebm_error_set(reterr, EBM_INVALID, t->setup.options->data.file,
+        return ebm_error_set(reterr, EBM_INVALID, options->data.file,
                              "the data are not those that the run started with: it cannot go on to the same result");
     if (resumes && t->state.n_params != P)
         return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "%zu parameters, the model has %zu",
                              t->state.n_params, P);
-    if (resumes && t->state.position.epoch > t->setup.options->epochs)
+    if (resumes && t->state.position.epoch > options->epochs)
         return ebm_error_set(reterr, EBM_DAMAGED, t->checkpoint_path, "it stands behind the last epoch");
     if (resumes)
         return EBM_OK;
-    enum ebm_status status = checkpoint_init(&t->state, P, t->setup.options->run, reterr);
+    enum ebm_status status = checkpoint_init(&t->state, P, options->run, reterr);
     if (status == EBM_OK) {
         t->state.position.fingerprint = fingerprint;
-        train_initialize(setup_net(&t->setup), t->setup.options->seed, t->state.params);
+        initial_parameters(setup_net(&t->setup), options->seed, options->target_scale, t->state.params);
     }
     return status;
 }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/train.h"
+#include "trainer/initial.h"
 
 /* Seeds of initial weights 1, 2, ...: apart from those of the epochs. */
 #define FIRST_TRIAL 0x80000000u
@@ -21,7 +21,8 @@
 static void initial_weights(const struct loop *loop, uint32_t trial, float *ret_params)
 {
     uint64_t seed = loop->options->seed;
-    train_initialize(loop->step.net, trial == 0 ? seed : ebm_seed_derive(seed, FIRST_TRIAL + trial), ret_params);
+    initial_parameters(loop->step.net, trial == 0 ? seed : ebm_seed_derive(seed, FIRST_TRIAL + trial),
+                       loop->options->target_scale, ret_params);
 }
 
 /* The plan as it is before the first step. */

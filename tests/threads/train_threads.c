@@ -7,7 +7,7 @@
 
 #include "models/config.h"
 #include "trainer/step.h"
-#include "trainer/train.h"
+#include "trainer/initial.h"
 
 #define ROWS 45u /* a last batch that is not full */
 #define BATCH 20u
@@ -80,7 +80,7 @@ static void train(const struct ebm_config *config, const struct method_phase *ph
         y[i] = number(i, 2);
         rows[i] = (struct ebm_row){.seed = 4, .row_in_request = i, .samples = 40};
     }
-    train_initialize(net, 1, ret_params);
+    initial_parameters(net, 1, 1.0, ret_params);
     if (ops->plan_new(net, ret_params, STEP_CHUNKS, &plan, &error) != EBM_OK ||
         pool_new(ops, &limits, plan, n_threads, &pool, &error) != EBM_OK)
         fail(error.text);
@@ -107,7 +107,7 @@ static void compare_threads(const struct ebm_config *config, const struct method
     if (first == NULL || other == NULL || initial == NULL)
         fail("no memory");
     train(config, phase, 1, first, first_losses);
-    train_initialize(&config->net, 1, initial);
+    initial_parameters(&config->net, 1, 1.0, initial);
     if (memcmp(first, initial, P * sizeof *first) == 0)
         fail("training changes nothing");
     for (size_t i = 0; i < EBM_COUNT_OF(threads); i++) {

@@ -10,7 +10,7 @@
 
 #include "core/device.h"
 #include "trainer/teacher.h"
-#include "trainer/train.h"
+#include "trainer/initial.h"
 
 enum { B = 2, M = 6, X = 2, MOST_D = 2, MOST_K = 3, WIDEST = 16 };
 
@@ -66,7 +66,7 @@ static struct fixture *open_net(const char *text, const char *nets, uint32_t D)
         f->net = &f->teacher.net;
     }
     f->params = calloc(f->net->n_params, sizeof *f->params);
-    train_initialize(f->net, 3, f->params);
+    initial_parameters(f->net, 3, 1.0, f->params);
     for (uint32_t i = 0; i < B * X; i++)
         f->x[i] = number(i, 0);
     for (uint32_t i = 0; i < B * D; i++) {

@@ -7,7 +7,7 @@
 
 #include "models/config.h"
 #include "trainer/step.h"
-#include "trainer/train.h"
+#include "trainer/initial.h"
 
 #define ROWS 24u
 #define RATE 0.01
@@ -73,7 +73,7 @@ static struct result run(double clip, double decay, bool proposal_alone, uint32_
                        .after = calloc(P, sizeof(float)),
                        .moment = calloc(P, sizeof(float))};
     memcpy(r.part, config->net.part, sizeof r.part);
-    train_initialize(&config->net, 9, r.before);
+    initial_parameters(&config->net, 9, 1.0, r.before);
     batch_of(x, y, rows);
     cr_assert_eq(ops->plan_new(&config->net, r.before, STEP_CHUNKS, &plan, &error), EBM_OK, "%s", error.text);
     cr_assert_eq(pool_new(ops, &limits, plan, n_threads, &pool, &error), EBM_OK, "%s", error.text);

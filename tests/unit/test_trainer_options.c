@@ -24,6 +24,7 @@ Test(trainer_options, everything_but_data_and_model_has_a_default)
     cr_assert_eq(o->batch_size, 32);
     cr_assert_eq(o->samples, 1024);
     cr_assert_eq(o->warmup_epochs, 1);
+    cr_assert_eq(o->target_scale, 1.0);
     cr_assert_eq(o->trials, 1);
     cr_assert_eq(o->trial_epochs, 8);
     cr_assert_eq(o->learning_rate, 1e-3);
@@ -45,7 +46,7 @@ Test(trainer_options, reads_every_key)
         "\"optimizer\": \"adam\", \"learning_rate\": 0.25, \"warmup_epochs\": 2, \"support\": null, "
         "\"seed\": 9007199254740991, \"validation_samples\": 5, \"checkpoint_epochs\": 6, \"checkpoint_seconds\": 7, "
         "\"collapse_std\": 0.01, \"parameters\": {\"sigmas\": [[1, 2], [3, 4.5]]}, \"weight_decay\": 0.125, "
-        "\"gradient_clip\": 2.5, \"trials\": 3, \"trial_epochs\": 4, "
+        "\"gradient_clip\": 2.5, \"target_scale\": 6, \"trials\": 3, \"trial_epochs\": 4, "
         "\"patience\": 11, \"schedule\": {\"kind\": \"step\", \"warmup_steps\": 21, "
         "\"final_share\": 0.5, \"every_epochs\": 4, \"factor\": 0.25}}}",
         NULL, 0, &error);
@@ -64,6 +65,7 @@ Test(trainer_options, reads_every_key)
     cr_assert_eq(o->checkpoint_seconds, 7);
     cr_assert_eq(o->weight_decay, 0.125);
     cr_assert_eq(o->gradient_clip, 2.5);
+    cr_assert_eq(o->target_scale, 6.0);
     cr_assert_eq(o->trials, 3);
     cr_assert_eq(o->trial_epochs, 4);
     cr_assert_eq(o->patience, 11);

@@ -1,0 +1,17 @@
+/* initial.h - parameters before the first step. */
+#ifndef EBM_TRAINER_INITIAL_H
+#define EBM_TRAINER_INITIAL_H
+
+#include "core/net_desc.h"
+#include "core/status.h"
+#include "trainer/options.h"
+
+/* Initial parameters (net->n_params): linear layers U(-1/sqrt(in), 1/sqrt(in)), weights and biases, by `seed`; those of
+ * target_net's first layer times `target_scale`. */
+void initial_parameters(const struct ebm_net_desc *net, uint64_t seed, double target_scale, float *ret_params);
+
+/* INVALID: a training.target_scale for a model without target_net. */
+enum ebm_status initial_check(const struct ebm_net_desc *net, const struct options *options, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
+#endif
