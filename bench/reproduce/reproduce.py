@@ -9,13 +9,14 @@
 --data     folder with toy/ and uci/ (files and splits as bench/reproduce/README.md says). Without it the toy tables
            are generated, and uci is left out
 --repeats  seeds or splits of each row, instead of the table's own number
---tune     uci: trains the candidates of rows.json on the training rows and prints their mean validation NLL; test rows
-           are not read
+--tune     uci: trains the candidates of rows.json on nine tenths of the training rows and evaluates them on the rest;
+           test rows are not read
 bench/reproduce/tables.py makes docs/RESULTS.md of results.jsonl. Needs Python 3 alone."""
 import argparse
 import concurrent.futures
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -100,7 +101,7 @@ def train(lab, task, table, row, folder):
     config = os.path.join(HERE, "configs", row["config"] + ".json")
     own = {"training.seed": task["repeat"]}
     if "splits" in table:
-        own = {"data.split_file": os.path.abspath(os.path.join(lab.data, table["splits"])),
+        own = {"data.split_file": os.path.abspath(os.path.join(lab.data, table.get("left_out", table["splits"]))),
                "data.split_index": task["repeat"], "training.seed": 0}
     command = [lab.trainer, "train", "--config", config, "--data", task["file"], "--threads", "1", "--output", folder,
                "--overwrite"] + settings(table.get("set"), row.get("set"), own)
@@ -130,18 +131,29 @@ def evaluate(lab, task, table, row, folder):
         return json.load(file)
 
 
-def validation_nll(folder):
-    best = None
-    with open(os.path.join(folder, "training.jsonl")) as file:
-        for line in file:
-            epoch = json.loads(line)
-            value = epoch.get("validation_nll")
-            if value is not None and not epoch["phase"] and (best is None or value < best[0]):
-                best = (value, epoch["epoch"])
-    return best
+def write_lines(path, lines):
+    with open(path, "w") as file:
+        file.writelines(" ".join(map(str, rows)) + "\n" for rows in lines)
 
 
-def do(lab, task, table, row, tune):
+def tuning_splits(lab, name, table):
+    """Split files for choosing settings: rows that no candidate trains on (a tenth of the training rows, and the test
+    rows), and those of them that judge it."""
+    with open(os.path.join(lab.data, table["file"])) as file:
+        n = sum(1 for _ in file) - 1
+    with open(os.path.join(lab.data, table["splits"])) as file:
+        tests = [sorted(map(int, line.split())) for line in file]
+    judges = []
+    for i, test in enumerate(tests):
+        training = sorted(set(range(n)) - set(test))
+        judges.append(sorted(random.Random(i).sample(training, len(training) // 10)))
+    paths = [os.path.join(lab.work, f"{name}_{which}.txt") for which in ("left_out", "judge")]
+    write_lines(paths[0], [sorted(test + judge) for test, judge in zip(tests, judges)])
+    write_lines(paths[1], judges)
+    return [os.path.abspath(path) for path in paths]
+
+
+def do(lab, task, table, row):
     folder = os.path.join(lab.work, "runs", task["table"], task["row"], str(task["repeat"]))
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     if os.path.exists(folder + ".log"):
@@ -151,8 +163,6 @@ def do(lab, task, table, row, tune):
               "wall_s": round(wall, 2)}
     if code != 0:
         result["failed"] = last_line(folder + ".log")
-    elif tune:
-        result["validation"] = validation_nll(folder)
     else:
         result["figures"] = evaluate(lab, task, table, row, folder)
         if result["figures"] is None:
@@ -172,6 +182,9 @@ def tasks_of(lab, recipes, arguments):
             print(f"{name}: {table['file']} is not there, left out", file=sys.stderr)
             continue
         rows = table.get("candidates", []) if arguments.tune else table["rows"]
+        if arguments.tune and rows:
+            left_out, judge = tuning_splits(lab, name, table)
+            table = {**table, "left_out": left_out, "splits": judge}
         for row in rows:
             if wanted_rows and row["name"] not in wanted_rows:
                 continue
@@ -184,7 +197,7 @@ def tasks_of(lab, recipes, arguments):
 
 
 def say(result, left):
-    short = result.get("failed") or result.get("validation") or {
+    short = result.get("failed") or {
         k: round(v, 4) for k, v in (result["figures"] or {}).items() if isinstance(v, float)}
     print(f"{result['table']} {result['row']} {result['repeat']}: {result['cpu_s']} s, {short}; {left} left", flush=True)
 
@@ -201,7 +214,7 @@ def main():
             print(*key_of(task))
         return
     with concurrent.futures.ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
-        futures = [pool.submit(do, lab, task, table, row, arguments.tune) for task, table, row in tasks]
+        futures = [pool.submit(do, lab, task, table, row) for task, table, row in tasks]
         for i, future in enumerate(concurrent.futures.as_completed(futures)):
             say(future.result(), len(futures) - i - 1)
 
