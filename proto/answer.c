@@ -57,6 +57,36 @@ const struct answer_member *answer_members(uint32_t *ret_n)
 
 /* ---- shapes ---- */
 
+uint32_t answer_dims(const struct answer *answer, enum answer_shape shape, uint32_t ret_dims[2])
+{
+    const struct {
+        uint32_t n, dims[2];
+    } shapes[] = {
+        [ANSWER_VECTOR] = {1, {answer->D}},
+        [ANSWER_QUANTILES] = {2, {answer->quantiles.n, answer->D}},
+        [ANSWER_INTERVAL] = {2, {2, answer->D}},
+        [ANSWER_SAMPLES] = {2, {answer->n_samples, answer->D}},
+        [ANSWER_SAMPLE_VALUES] = {1, {answer->n_samples}},
+        [ANSWER_TARGETS] = {2, {answer->n_targets, answer->D}},
+        [ANSWER_TARGET_VALUES] = {1, {answer->n_targets}},
+        [ANSWER_MATRIX] = {2, {answer->D, answer->D}},
+        [ANSWER_CDF] = {1, {answer->n_cdf}},
+        [ANSWER_CRPS] = {1, {answer->n_crps}},
+        [ANSWER_VALUE] = {0, {0}},
+        [ANSWER_FLAG] = {0, {0}},
+        [ANSWER_WHOLE] = {0, {0}},
+    };
+    EBM_ASSERT(shape < EBM_COUNT_OF(shapes));
+    memcpy(ret_dims, shapes[shape].dims, sizeof shapes[shape].dims);
+    return shapes[shape].n;
+}
+
+bool answer_is_in_unit(enum answer_shape shape)
+{
+    return shape == ANSWER_VECTOR || shape == ANSWER_QUANTILES || shape == ANSWER_INTERVAL || shape == ANSWER_SAMPLES ||
+           shape == ANSWER_TARGETS || shape == ANSWER_MATRIX;
+}
+
 static void write_vectors(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D, int digits)
 {
     for (uint32_t i = 0; i < n; i++) {

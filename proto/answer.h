@@ -82,6 +82,11 @@ enum answer_shape {
     ANSWER_PATH,          /* vectors, one a step and one more */
 };
 
+/* Sizes of what a row has of this shape, ret_dims[0 .. n); returns n. An interval is one, of equal tails. */
+uint32_t answer_dims(const struct answer *answer, enum answer_shape shape, uint32_t ret_dims[2]);
+/* Are its numbers in the target's unit, so that they may need answer->digits? */
+bool answer_is_in_unit(enum answer_shape shape);
+
 /* A member of a row. */
 struct answer_member {
     const char *name;

@@ -15,10 +15,12 @@
 
 #include "core/limits.h"
 #include "proto/answer.h"
+#include "proto/openapi_internal.h"
 
 #define SAY_BYTES 1024
+#define say openapi_say
 
-EBM_PRINTF(2, 3) static void say(struct ebm_buf *buf, const char *format, ...)
+void openapi_say(struct ebm_buf *buf, const char *format, ...)
 {
     char text[SAY_BYTES];
     va_list arguments;
@@ -111,8 +113,6 @@ static void write_default(struct ebm_buf *buf, const struct field *field, const 
     }
 }
 
-static void write_object(struct ebm_buf *buf, const struct field *fields, uint32_t n, const struct openapi_info *info);
-
 /* The keywords of a field's kind, without braces. */
 static void write_kind(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
 {
@@ -173,7 +173,7 @@ static void write_kind(struct ebm_buf *buf, const struct field *field, const str
         say(buf, "}");
         return;
     case FIELD_OBJECT:
-        write_object(buf, field->members, field->n_members, info);
+        openapi_write_object(buf, field->members, field->n_members, info);
         return;
     case FIELD_LATER:
         return;
@@ -191,8 +191,7 @@ static void write_property(struct ebm_buf *buf, const struct field *field, const
     say(buf, "}");
 }
 
-/* Keywords of an object, without braces. */
-static void write_object(struct ebm_buf *buf, const struct field *fields, uint32_t n, const struct openapi_info *info)
+void openapi_write_object(struct ebm_buf *buf, const struct field *fields, uint32_t n, const struct openapi_info *info)
 {
     bool first = true;
     say(buf, "'type':'object','additionalProperties':false,'properties':{");
@@ -263,7 +262,7 @@ static void write_request(struct ebm_buf *buf, enum request_kind kind, const str
     uint32_t n;
     const struct field *fields = request_fields(kind, &n);
     say(buf, "'%sRequest':{", kind_name(kind));
-    write_object(buf, fields, n, info);
+    openapi_write_object(buf, fields, n, info);
     write_rules(buf, kind, info->model);
     say(buf, "}");
 }
@@ -358,16 +357,6 @@ static const char fixed_schemas_2[] =
     "'required':['name','version','available'],'properties':{'name':{'type':'string'},'version':{'type':'integer'},"
     "'available':{'type':'boolean'},'reason':{'type':'string'}}}}}},";
 
-static const char fixed_schemas_3[] =
-    "'Tensor':{'type':'object','required':['name','datatype','shape'],'properties':{'name':{'type':'string'},"
-    "'datatype':{'type':'string'},'shape':{'type':'array','items':{'type':'integer'}}}},"
-    "'Model':{'type':'object','required':['name','versions','platform','inputs','outputs'],'properties':{"
-    "'name':{'type':'string'},'versions':{'type':'array','items':{'type':'string'}},'platform':{'type':'string'},"
-    "'inputs':{'type':'array','items':{'$ref':'#/components/schemas/Tensor'}},"
-    "'outputs':{'type':'array','items':{'$ref':'#/components/schemas/Tensor'}},"
-    "'input_names':{'type':'array','items':{'type':'string'}},"
-    "'target_names':{'type':'array','items':{'type':'string'}}}}";
-
 static void write_schemas(struct ebm_buf *buf, const struct openapi_info *info)
 {
     say(buf, "'schemas':{");
@@ -379,7 +368,8 @@ static void write_schemas(struct ebm_buf *buf, const struct openapi_info *info)
     }
     say(buf, "%s", fixed_schemas);
     say(buf, "%s", fixed_schemas_2);
-    say(buf, "%s}", fixed_schemas_3);
+    openapi_oip_schemas(buf, info);
+    say(buf, "}");
 }
 
 /* ---- statuses ---- */
@@ -441,7 +431,7 @@ static void write_post(struct ebm_buf *buf, enum request_kind kind)
     say(buf, "}}");
 }
 
-static void write_get(struct ebm_buf *buf, const struct openapi_route *route)
+static void write_route(struct ebm_buf *buf, const struct openapi_route *route)
 {
     static const char *const names[] = {"model", "version"};
     uint32_t n = 0;
@@ -451,15 +441,18 @@ static void write_get(struct ebm_buf *buf, const struct openapi_route *route)
             say(buf, "{%s}", names[n++]);
         else
             (void)ebm_buf_append(buf, at, 1);
-    say(buf, "':{'get':{");
+    say(buf, route->request ? "':{'post':{" : "':{'get':{");
     say_text(buf, "summary", route->summary);
     if (strcmp(route->pattern, "/v2/models/*") == 0)
         say(buf, ",'operationId':'Model'"); /* where links lead */
     for (uint32_t i = 0; i < n; i++)
         say(buf, "%s{'name':'%s','in':'path','required':true,'schema':{'type':'string'}}%s",
             i ? "," : ",'parameters':[", names[i], i + 1 == n ? "]" : "");
+    if (route->request)
+        say(buf, ",'requestBody':{'content':{'application/json':{'schema':{'$ref':'#/components/schemas/%s'}}}}",
+            route->request);
     say(buf, ",");
-    write_responses(buf, route->schema, "", true);
+    write_responses(buf, route->schema, "", !route->request);
     say(buf, "}}");
 }
 
@@ -475,7 +468,7 @@ void openapi_write(struct ebm_buf *buf, const struct openapi_info *info)
     }
     for (uint32_t i = 0; i < info->n_routes; i++) {
         say(buf, ",");
-        write_get(buf, &info->routes[i]);
+        write_route(buf, &info->routes[i]);
     }
     say(buf, "},'components':{");
     write_schemas(buf, info);

@@ -6,11 +6,12 @@
 #include "core/buf.h"
 #include "proto/request.h"
 
-/* A route besides the kinds of requests: GET, and what it answers. */
+/* A route besides the kinds of requests: what it reads and answers. */
 struct openapi_route {
     const char *pattern; /* '*' for the name of a model, then for a version */
     const char *summary;
-    const char *schema; /* of the answer: Index, Live, Ready, Model, Anything; Text: text/plain */
+    const char *schema;  /* of the answer: Index, Live, Ready, Model, Anything, ...; Text: text/plain */
+    const char *request; /* of the body of a POST: InferRequest, RepositoryRequest; NULL: a GET */
 };
 
 /* The one model that requests are about; sizes of rows and what applies are described exactly then. */

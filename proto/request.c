@@ -363,7 +363,7 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
         return finish_density(request, seen, arena, reterr);
     case REQUEST_REFINE:
         return finish_refine(request, seen, reterr);
-    case REQUEST_KINDS:
+    case REQUEST_INFER:
         break;
     }
     return EBM_OK;

@@ -73,7 +73,10 @@ enum request_interval { REQUEST_INTERVAL_MAP(X) REQUEST_INTERVALS };
     X(REFINE, "/refine", "The most likely target near given or proposed starts, by gradient ascent on f(x, .)")
 
 #define X(name, path, summary) REQUEST_##name,
-enum request_kind { REQUEST_KIND_MAP(X) REQUEST_KINDS };
+enum request_kind {
+    REQUEST_KIND_MAP(X) REQUEST_KINDS,
+    REQUEST_INFER = REQUEST_KINDS /* of the Open Inference Protocol: read by oip.h, without a table here */
+};
 #undef X
 
 #define REQUEST_ID_CHARACTERS 256u
@@ -81,7 +84,7 @@ enum request_kind { REQUEST_KIND_MAP(X) REQUEST_KINDS };
 
 /* What the server allows; within the hard limits. */
 struct request_limits {
-    uint64_t max_rows, max_samples, max_steps, max_timeout_ms;
+    uint64_t max_rows, max_samples, max_steps, max_timeout_ms, max_timeout_us;
 };
 
 /* A body that was understood. Texts and arrays lie in the arena. Members of other kinds are 0. */
@@ -97,7 +100,7 @@ struct request {
     uint64_t seed;        /* meaningless unless has_seed */
     uint64_t timeout_ms;  /* 0: the server's */
     bool has_num_draws, has_seed, has_outputs;
-    uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x or REQUEST_DENSITY_x */
+    uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x, REQUEST_DENSITY_x or OIP_x */
 
     struct field_numbers quantiles; /* predict */
     uint32_t interval_kind;

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "server/reply.h"
@@ -139,15 +140,26 @@ static void start(struct dispatch *dispatch, struct job *job)
     }
 }
 
-void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind)
+/* The form's texts are the exchange's: into the job's arena. False: no memory. */
+static bool keep_form(struct job *job, const struct job_form *form)
+{
+    job->form = *form;
+    if (form->model)
+        job->form.model = ebm_arena_text(&job->arena, form->model, strlen(form->model));
+    return job->form.model || !form->model;
+}
+
+void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind,
+                      const struct job_form *form)
 {
     struct ebm_buf body;
     http_take_body(exchange, &body);
     struct job *job = job_new(kind, &body, dispatch->config.max_arena_bytes);
-    if (!job) {
+    if (!job || !keep_form(job, form)) {
         struct ebm_error error;
         (void)ebm_error_set(&error, EBM_NO_MEMORY, "", "no memory for one more request");
         ebm_buf_done(&body);
+        (void)job_unref(job);
         reply_error(exchange, REPLY_INTERNAL, &error);
         return;
     }
@@ -173,7 +185,7 @@ static void receive(struct dispatch *dispatch, struct job *travelling)
             answer_error(job);
         } else if (job->exchange) {
             deadline_remove(&job->deadline);
-            reply_json(job->exchange, &job->answer);
+            reply_tensors(job->exchange, &job->answer, job->answer_json_bytes);
         }
         break;
     case JOB_RUNNING: /* a worker sends home what it has finished */

@@ -25,8 +25,10 @@ void dispatch_set_http(struct dispatch *dispatch, struct http *http);
 /* After the last exchange ended. NULL is fine; the loop frees it in its next round. Returns NULL. */
 struct dispatch *dispatch_close(struct dispatch *dispatch);
 
-/* Takes the exchange's body, a request of this kind, to its answer, now or later. http_user is the job from now on. */
-void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind);
+/* Takes the exchange's body, a request of this kind and form, to its answer, now or later. http_user is the job from
+ * now on. */
+void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind,
+                      const struct job_form *form);
 /* The exchange is over. */
 void dispatch_end(struct dispatch *dispatch, struct http_exchange *exchange);
 /* The mailbox's callback; user is the dispatch. */

@@ -94,6 +94,7 @@ struct http_answer {
     const char *content_type; /* static */
     const char *allow;        /* static; NULL: no such header */
     uint32_t retry_after_s;   /* 0: no such header */
+    uint64_t json_bytes; /* of the body, before binary tensors: Inference-Header-Content-Length; 0: no such header */
 };
 
 /* Takes the bytes of `body` (it is empty afterwards). Nothing is sent when the client was just seen to leave. */

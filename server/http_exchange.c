@@ -191,11 +191,13 @@ typedef bool add_header_fn(void *to, const char *name, const char *value);
 static bool add_headers(const struct http_exchange *exchange, bool closes, add_header_fn *add, void *to)
 {
     const struct http_answer *answer = &exchange->answer;
-    char seconds[16];
+    char seconds[16], json_bytes[24];
     (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
+    (void)snprintf(json_bytes, sizeof json_bytes, "%" PRIu64, answer->json_bytes);
     return add(to, "Content-Type", answer->content_type) && add(to, "X-Request-Id", exchange->request_id) &&
            (!answer->allow || add(to, "Allow", answer->allow)) &&
            (answer->retry_after_s == 0 || add(to, "Retry-After", seconds)) &&
+           (answer->json_bytes == 0 || add(to, "Inference-Header-Content-Length", json_bytes)) &&
            (!closes || add(to, "Connection", "close"));
 }
 

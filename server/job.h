@@ -24,6 +24,15 @@
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
 
 struct http_exchange;
+struct oip_wanted;
+
+/* What stood around a body: how it is to be read, and its answer to be written. */
+struct job_form {
+    const char *model;   /* of an infer request, from its path; copied when it is given to dispatch */
+    uint64_t version;    /* likewise; 0: the highest */
+    bool has_json_bytes; /* of an infer request: Inference-Header-Content-Length */
+    uint64_t json_bytes;
+};
 
 struct job {
     /* any thread */
@@ -46,15 +55,18 @@ struct job {
     /* the travelling reference; the loop may read these when the job is DONE */
     struct ebm_arena arena; /* request, query, predictions */
     enum request_kind kind;
+    struct job_form form;
     struct ebm_buf body;
     bool is_read;
     struct request request;
+    struct oip_wanted *wanted;       /* of an infer request */
     struct model_store_entry *model; /* a reference, NULL before it is found */
     struct ebm_resolved_query resolved;
     struct ebm_prediction *predictions; /* (request.inputs.n) */
     size_t answer_bound;                /* bytes of the answer at most */
     struct ebm_error error;             /* status OK: answer stands */
     struct ebm_buf answer;
+    size_t answer_json_bytes; /* of an infer answer with binary tensors; 0: all is JSON */
     uint64_t finished_us;
 };
 

@@ -12,11 +12,15 @@
 
 #include "core/rng.h"
 #include "proto/answer.h"
+#include "proto/oip.h"
+#include "server/infer.h"
 
 enum ebm_status operation_read(const struct operation_service *service, struct job *job)
 {
-    enum ebm_status status = request_read(job->kind, job->body.bytes, job->body.size, &service->limits, &job->arena,
-                                          &job->request, &job->error);
+    enum ebm_status status = job->kind == REQUEST_INFER
+                                 ? infer_read(&service->limits, &job->body, job)
+                                 : request_read(job->kind, job->body.bytes, job->body.size, &service->limits,
+                                                &job->arena, &job->request, &job->error);
     ebm_buf_done(&job->body);
     job->is_read = true;
     return status;
@@ -66,8 +70,9 @@ static uint32_t outputs_of(const struct request *request, bool has_proposal)
         if (!request->has_outputs && !has_proposal)
             outputs &= ~EBM_OUTPUT(PROPOSAL_LOG_PROB); /* all that there are */
         break;
+    case REQUEST_INFER:
+        return infer_outputs(request->outputs);
     case REQUEST_REFINE: /* answered whole */
-    case REQUEST_KINDS:
         break;
     }
     return outputs;
@@ -92,6 +97,11 @@ static const struct ebm_refine_query *refine_of(const struct request *request, s
     return refine;
 }
 
+static bool returns_samples(const struct request *request)
+{
+    return request->kind == REQUEST_SAMPLE || request->kind == REQUEST_INFER;
+}
+
 static struct ebm_query query_of(const struct request *request, const struct ebm_net_desc *net)
 {
     return (struct ebm_query){
@@ -110,7 +120,7 @@ static struct ebm_query query_of(const struct request *request, const struct ebm
         .n_cdf = request->cdf.n,
         .n_crps = request->crps_at.n,
         .n_fair = (uint32_t)request->num_samples,
-        .weighted = request->kind == REQUEST_SAMPLE && !request->resample,
+        .weighted = returns_samples(request) && !request->resample,
         .n_targets = request->targets.n,
     };
 }
@@ -120,6 +130,8 @@ static enum ebm_status check_shapes(struct job *job)
     const struct request *request = &job->request;
     const struct ebm_net_desc *net = ebm_model_net(job->model->model);
     const char *name = job->model->name;
+    if (request->kind == REQUEST_INFER)
+        return infer_check_shapes(job);
     if (request->inputs.X == 1 && net->X > 1)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
                              "expected a list of %" PRIu32
@@ -196,11 +208,48 @@ static uint64_t path_bytes(const struct job *job)
            ebm_model_net(job->model->model)->D * sizeof(float);
 }
 
+/* ---- what all rows share ---- */
+
+static const char *ignored_of(const struct request *request)
+{
+    if (!request->has_num_draws)
+        return NULL;
+    return request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples";
+}
+
+static struct answer answer_of(const struct job *job)
+{
+    const struct request *request = &job->request;
+    return (struct answer){
+        .model = job->model->name,
+        .version = job->model->version,
+        .id = request->id,
+        .seed = request->seed,
+        .D = ebm_model_net(job->model->model)->D,
+        .n_samples = job->resolved.n_samples,
+        .n_targets = request->targets.n,
+        .n_cdf = request->cdf.n,
+        .n_crps = request->crps_at.n,
+        .quantiles = request->quantiles,
+        .interval_kind = request_interval_word(request->interval_kind),
+        .interval_level = request->interval_level,
+        .digits = job->model->digits,
+        .ignored = ignored_of(request),
+    };
+}
+
+static size_t bound_of(const struct job *job)
+{
+    struct answer answer = answer_of(job);
+    return job->kind == REQUEST_INFER ? oip_answer_bound(&answer, job->wanted, job->request.inputs.n)
+                                      : answer_bound(&job->request, answer.D, answer.digits);
+}
+
 static enum ebm_status check_size(const struct operation_service *service, struct job *job)
 {
     const struct request *request = &job->request;
     uint64_t work = work_of_row(job);
-    job->answer_bound = answer_bound(request, ebm_model_net(job->model->model)->D, job->model->digits);
+    job->answer_bound = bound_of(job);
     if (work * request->inputs.n > service->max_work)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs",
                              "%" PRIu32 " rows of %" PRIu64
@@ -337,39 +386,31 @@ static struct answer_row row_of(const struct job *job, uint32_t row)
     };
 }
 
-static const char *ignored_of(const struct request *request)
+static bool wanted_row(const void *who, uint32_t row, struct answer_row *ret_row)
 {
-    if (!request->has_num_draws)
-        return NULL;
-    return request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples";
+    if (!job_is_wanted(who))
+        return false;
+    *ret_row = row_of(who, row);
+    return true;
+}
+
+static enum ebm_status encode_json(struct job *job, const struct answer *answer)
+{
+    struct answer_row row;
+    answer_begin(&job->answer, answer);
+    for (uint32_t i = 0; i < job->request.inputs.n && wanted_row(job, i, &row); i++)
+        answer_add_row(&job->answer, answer, &row, i);
+    return answer_end(&job->answer);
 }
 
 void operation_encode(const struct operation_service *service, struct job *job)
 {
-    const struct request *request = &job->request;
-    struct answer answer = {
-        .model = job->model->name,
-        .version = job->model->version,
-        .id = request->id,
-        .seed = request->seed,
-        .D = ebm_model_net(job->model->model)->D,
-        .n_samples = job->resolved.n_samples,
-        .n_targets = request->targets.n,
-        .n_cdf = request->cdf.n,
-        .n_crps = request->crps_at.n,
-        .quantiles = request->quantiles,
-        .interval_kind = request_interval_word(request->interval_kind),
-        .interval_level = request->interval_level,
-        .digits = job->model->digits,
-        .ignored = ignored_of(request),
-    };
+    struct answer answer = answer_of(job);
     ebm_buf_init(&job->answer, service->max_response_bytes);
-    answer_begin(&job->answer, &answer);
-    for (uint32_t i = 0; i < request->inputs.n && job_is_wanted(job); i++) {
-        struct answer_row row = row_of(job, i);
-        answer_add_row(&job->answer, &answer, &row, i);
-    }
-    enum ebm_status status = answer_end(&job->answer);
+    enum ebm_status status = job->kind == REQUEST_INFER
+                                 ? oip_answer(&job->answer, &answer, job->wanted, job->request.inputs.n, wanted_row,
+                                              job, &job->answer_json_bytes)
+                                 : encode_json(job, &answer);
     if (status != EBM_OK)
         (void)ebm_error_set(&job->error, EBM_INTERNAL, "", "the answer could not be written: %s",
                             ebm_status_text(status));

@@ -39,5 +39,7 @@ void reply_not_allowed(struct http_exchange *exchange, const char *allow);
 /* Answers 200 with JSON, or with a text of another type (static); takes the body's bytes. When the body failed: 500. */
 void reply_json(struct http_exchange *exchange, struct ebm_buf *body);
 void reply_text(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body);
+/* JSON, of which json_bytes are followed by binary tensors; 0: by none. */
+void reply_tensors(struct http_exchange *exchange, struct ebm_buf *body, size_t json_bytes);
 
 #endif

@@ -16,45 +16,29 @@
 #include "core/version.h"
 #include "proto/json_write.h"
 #include "models/estimate.h"
+#include "proto/oip.h"
 #include "proto/openapi.h"
 #include "server/access_log.h"
 #include "server/metrics_text.h"
-#include "server/reply.h"
+#include "server/routes_internal.h"
 
-#define SHORT_ANSWER_BYTES (1u << 20)
-#define METRICS_BYTES (16u << 20) /* of as many models as a store may have */
-#define SEGMENTS 2                /* free ones in a pattern */
-#define SEGMENT_BYTES (LIMIT_NAME_BYTES + 1)
-#define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing */
+#define METRICS_BYTES (16u << 20)      /* of as many models as a store may have */
+#define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing, or little */
 
-/* What the '*' of a pattern stand for. */
-struct segments {
-    char text[SEGMENTS][SEGMENT_BYTES];
-};
+static handle_fn start_request, show_index, show_live, show_ready, show_openapi, show_metrics, show_repository,
+    load_model, unload_model;
 
-struct route;
-typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                       const struct segments *segments);
-
-struct route {
-    const char *method, *pattern, *allow;
-    bool has_json_body;
-    handle_fn *handle;
-    enum request_kind kind;       /* of a POST */
-    const char *summary, *schema; /* of a GET, for the interface's description; schema Text: text/plain */
-};
-
-static handle_fn start_request, show_index, show_live, show_ready, show_model, show_model_ready, show_openapi,
-    show_metrics, show_repository, load_model, unload_model;
-
-#define POST(name, path, summary) {"POST", path, "POST", true, start_request, REQUEST_##name, summary, NULL},
-#define CONTROL(pattern, handle, summary) {"POST", pattern, "POST", true, handle, 0, summary, NULL},
-#define GET(pattern, handle, summary, schema) {"GET", pattern, "GET, HEAD", false, handle, 0, summary, schema},
+#define POST(name, path, summary)                                                                                      \
+    {"POST", path, "POST", ROUTE_REQUEST, start_request, REQUEST_##name, summary, NULL, NULL},
+#define POST_TO(pattern, body, handle, summary, schema)                                                                \
+    {"POST", pattern, "POST", body, handle, 0, summary, schema, schema "Request"},
+#define GET(pattern, handle, summary, schema)                                                                          \
+    {"GET", pattern, "GET, HEAD", ROUTE_NO_BODY, handle, 0, summary, schema, NULL},
+#define CONTROL(pattern, handle, summary) {"POST", pattern, "POST", ROUTE_CONTROL, handle, 0, summary, NULL, NULL},
 
 /* clang-format off */
 static const struct route table[] = {
     REQUEST_KIND_MAP(POST)
-    CONTROL("/v2/repository/index", show_repository, "All versions of all models, and their states")
     CONTROL("/v2/repository/models/*/load", load_model, "Loads what is new or was refused of a model")
     CONTROL("/v2/repository/models/*/unload", unload_model, "Takes a model out")
     GET("/", show_index, "Routes and models of this server", "Index")
@@ -63,10 +47,19 @@ static const struct route table[] = {
     GET("/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
     GET("/metrics", show_metrics, "Counters for Prometheus", "Text")
     GET("/openapi.json", show_openapi, "This description", "Anything")
-    GET("/v2/models/*", show_model, "A model's versions, inputs and outputs", "Model")
-    GET("/v2/models/*/ready", show_model_ready, "Can the model be asked?", "ModelReady")
-    GET("/v2/models/*/versions/*", show_model, "The same of one version", "Model")
-    GET("/v2/models/*/versions/*/ready", show_model_ready, "Can that version be asked?", "ModelReady")
+    GET("/v2", oip_show_server, "Name, version and extensions of this server", "Server")
+    GET("/v2/health/live", show_live, "Does the process answer?", "Live")
+    GET("/v2/health/ready", show_ready, "Are models loaded, and the server not stopping?", "Ready")
+    GET("/v2/models/*", oip_show_model, "A model's versions, inputs and outputs", "Model")
+    GET("/v2/models/*/ready", oip_show_model_ready, "Can the model be asked?", "ModelReady")
+    GET("/v2/models/*/config", oip_show_config, "The model's configuration, as Triton has it", "Config")
+    GET("/v2/models/*/versions/*", oip_show_model, "The same of one version", "Model")
+    GET("/v2/models/*/versions/*/ready", oip_show_model_ready, "Can that version be asked?", "ModelReady")
+    GET("/v2/models/*/versions/*/config", oip_show_config, "That version's configuration", "Config")
+    POST_TO("/v2/models/*/infer", ROUTE_INFER, oip_infer, "Tensors in, tensors out", "Infer")
+    POST_TO("/v2/models/*/versions/*/infer", ROUTE_INFER, oip_infer, "The same of one version", "Infer")
+    POST_TO("/v2/repository/index", ROUTE_ANY_JSON, show_repository, "All versions of all models, and their states",
+            "Repository")
 };
 /* clang-format on */
 _Static_assert(EBM_COUNT_OF(table) <= METRICS_ROUTES, "each is counted");
@@ -85,7 +78,7 @@ static bool match(const char *pattern, const char *path, struct segments *ret_se
             continue;
         }
         size_t length = strcspn(path, "/");
-        if (length == 0 || length >= SEGMENT_BYTES)
+        if (length == 0 || length >= ROUTES_SEGMENT_BYTES)
             return false;
         memcpy(ret_segments->text[n], path, length);
         ret_segments->text[n++][length] = 0;
@@ -127,11 +120,38 @@ static bool is_plain_encoding(const char *encoding)
     return !encoding || strcasecmp(encoding, "identity") == 0;
 }
 
-static void refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
+void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
 {
     struct ebm_error error;
     (void)ebm_error_set(&error, EBM_INVALID, where, "%s", text);
     reply_error(exchange, kind, &error);
+}
+
+static bool must_be_json(enum route_body body)
+{
+    return body == ROUTE_REQUEST || body == ROUTE_CONTROL;
+}
+
+static void limit_body(const struct routes *routes, struct http_exchange *exchange, enum route_body body)
+{
+    switch (body) {
+    case ROUTE_NO_BODY:
+        http_skip_body(exchange, SKIPPED_BODY_BYTES);
+        return;
+    case ROUTE_CONTROL:
+    case ROUTE_ANY_JSON:
+        http_keep_body(exchange, SKIPPED_BODY_BYTES);
+        return;
+    case ROUTE_INFER:
+        if (http_header(exchange, OIP_LENGTH_HEADER)) {
+            http_keep_body(exchange, routes->max_binary_bytes);
+            return;
+        }
+        break;
+    case ROUTE_REQUEST:
+        break;
+    }
+    http_keep_body(exchange, routes->max_body_bytes);
 }
 
 static void on_head(void *user, struct http_exchange *exchange)
@@ -140,21 +160,18 @@ static void on_head(void *user, struct http_exchange *exchange)
     struct segments segments;
     const struct route *route = find(http_path(exchange), &segments);
     metrics_begin(routes->metrics);
-    if (route && route->has_json_body)
-        http_keep_body(exchange, routes->max_body_bytes);
-    else
-        http_skip_body(exchange, SKIPPED_BODY_BYTES);
+    limit_body(routes, exchange, route ? route->body : ROUTE_NO_BODY);
     const struct http_fault *fault = http_fault(exchange);
     if (fault)
-        refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
+        routes_refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
     else if (!route)
-        refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
+        routes_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
     else if (!allows(route, http_method(exchange)))
         reply_not_allowed(exchange, route->allow);
-    else if (route->has_json_body && !is_json_type(http_header(exchange, "Content-Type")))
-        refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
-    else if (route->has_json_body && !is_plain_encoding(http_header(exchange, "Content-Encoding")))
-        refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding", "expected a body that is not compressed");
+    else if (must_be_json(route->body) && !is_json_type(http_header(exchange, "Content-Type")))
+        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
+    else if (route->body != ROUTE_NO_BODY && !is_plain_encoding(http_header(exchange, "Content-Encoding")))
+        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding", "expected a body that is not compressed");
 }
 
 static void on_request(void *user, struct http_exchange *exchange)
@@ -214,9 +231,9 @@ struct http_handler routes_handler(struct routes *routes)
 
 /* ---- short answers ---- */
 
-static void refuse_not_ready(struct http_exchange *exchange)
+void routes_refuse_not_ready(struct http_exchange *exchange)
 {
-    refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping, or has no model");
+    routes_refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping, or has no model");
 }
 
 static void start_request(struct routes *routes, struct http_exchange *exchange, const struct route *route,
@@ -224,15 +241,15 @@ static void start_request(struct routes *routes, struct http_exchange *exchange,
 {
     (void)segments;
     if (routes->store)
-        dispatch_request(routes->dispatch, exchange, route->kind);
+        dispatch_request(routes->dispatch, exchange, route->kind, &(struct job_form){.model = NULL});
     else
-        refuse_not_ready(exchange);
+        routes_refuse_not_ready(exchange);
 }
 
-static void show_text(struct http_exchange *exchange, const char *text)
+void routes_show_text(struct http_exchange *exchange, const char *text)
 {
     struct ebm_buf body;
-    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    ebm_buf_init(&body, ROUTES_ANSWER_BYTES);
     (void)ebm_buf_text(&body, text);
     reply_json(exchange, &body);
 }
@@ -243,7 +260,7 @@ static void show_live(struct routes *routes, struct http_exchange *exchange, con
     (void)route;
     (void)routes;
     (void)segments;
-    show_text(exchange, "{\"live\":true}\n");
+    routes_show_text(exchange, "{\"live\":true}\n");
 }
 
 /* Serving, and there is a model to ask. */
@@ -263,9 +280,9 @@ static void show_ready(struct routes *routes, struct http_exchange *exchange, co
     (void)route;
     (void)segments;
     if (is_ready(routes))
-        show_text(exchange, "{\"ready\":true}\n");
+        routes_show_text(exchange, "{\"ready\":true}\n");
     else
-        refuse_not_ready(exchange);
+        routes_refuse_not_ready(exchange);
 }
 
 static void write_entry(struct ebm_buf *body, const struct model_store_entry *entry)
@@ -275,9 +292,8 @@ static void write_entry(struct ebm_buf *body, const struct model_store_entry *en
     (void)ebm_buf_printf(body, ",\"version\":%" PRIu64 ",\"available\":%s", entry->version,
                          entry->model ? "true" : "false");
     if (!entry->model) {
-        const struct ebm_error *error = &entry->error;
-        char reason[sizeof error->where + sizeof error->text + 2];
-        (void)snprintf(reason, sizeof reason, "%s%s%s", error->where, error->where[0] ? ": " : "", error->text);
+        char reason[MODEL_STORE_REASON_BYTES];
+        model_store_entry_reason(entry, reason);
         (void)ebm_buf_text(body, ",\"reason\":");
         json_write_text(body, reason);
     }
@@ -290,7 +306,7 @@ static void show_index(struct routes *routes, struct http_exchange *exchange, co
     (void)route;
     (void)segments;
     struct ebm_buf body;
-    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+    ebm_buf_init(&body, ROUTES_ANSWER_BYTES);
     (void)ebm_buf_text(&body, "{\"name\":\"ebm-server\",\"routes\":[");
     for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
         (void)ebm_buf_printf(&body, "%s\"%s %s\"", i ? "," : "", table[i].method, table[i].pattern);
@@ -414,133 +430,9 @@ static void show_openapi(struct routes *routes, struct http_exchange *exchange, 
     struct ebm_buf body;
     for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
         if (table[i].schema)
-            gets[info.n_routes++] = (struct openapi_route){table[i].pattern, table[i].summary, table[i].schema};
-    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
+            gets[info.n_routes++] = (struct openapi_route){table[i].pattern, table[i].summary, table[i].schema,
+                                                           table[i].request};
+    ebm_buf_init(&body, ROUTES_ANSWER_BYTES);
     openapi_write(&body, &info);
-    reply_json(exchange, &body);
-}
-
-/* ---- GET /v2/models/M, as the Open Inference Protocol has it ---- */
-
-static void write_names(struct ebm_buf *body, const char *key, char *const *names, uint32_t n)
-{
-    if (!names)
-        return;
-    (void)ebm_buf_printf(body, ",\"%s\":[", key);
-    for (uint32_t i = 0; i < n; i++) {
-        (void)ebm_buf_text(body, i ? "," : "");
-        json_write_text(body, names[i]);
-    }
-    (void)ebm_buf_text(body, "]");
-}
-
-static void write_versions(struct ebm_buf *body, struct model_store *store, const char *name)
-{
-    bool first = true;
-    struct model_list *models = model_store_list(store);
-    (void)ebm_buf_text(body, ",\"versions\":[");
-    for (size_t i = models->n; i-- > 0;) { /* ascending */
-        const struct model_store_entry *entry = models->entries[i];
-        if (!entry->model || strcmp(entry->name, name) != 0)
-            continue;
-        (void)ebm_buf_printf(body, "%s\"%" PRIu64 "\"", first ? "" : ",", entry->version);
-        first = false;
-    }
-    (void)model_list_unref(models);
-    (void)ebm_buf_text(body, "]");
-}
-
-static void write_metadata(struct ebm_buf *body, struct model_store *store, const struct model_store_entry *entry)
-{
-    const struct ebm_config *config = ebm_model_config(entry->model);
-    static const char *const outputs[] = {"mean", "std", "variance", "median", "mode"};
-    (void)ebm_buf_text(body, "{\"name\":");
-    (void)ebm_buf_json_text(body, entry->name);
-    write_versions(body, store, entry->name);
-    (void)ebm_buf_printf(body, ",\"platform\":\"ebm_safetensors\"");
-    (void)ebm_buf_printf(body, ",\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 "]}]",
-                         config->input.size);
-    (void)ebm_buf_text(body, ",\"outputs\":[");
-    for (size_t i = 0; i < EBM_COUNT_OF(outputs); i++)
-        (void)ebm_buf_printf(body, "{\"name\":\"%s\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 "]},", outputs[i],
-                             config->target.dim);
-    (void)ebm_buf_printf(body, "{\"name\":\"quantiles\",\"datatype\":\"FP32\",\"shape\":[-1,-1,%" PRIu32 "]},",
-                         config->target.dim);
-    (void)ebm_buf_printf(body,
-                         "{\"name\":\"covariance\",\"datatype\":\"FP32\",\"shape\":[-1,%" PRIu32 ",%" PRIu32 "]},",
-                         config->target.dim, config->target.dim);
-    if (config->target.dim == 1)
-        (void)ebm_buf_text(body, "{\"name\":\"cdf\",\"datatype\":\"FP32\",\"shape\":[-1,-1]},"
-                                 "{\"name\":\"crps\",\"datatype\":\"FP32\",\"shape\":[-1,-1]},");
-    if (config->target.dim == 1 || config->net.has_energy)
-        (void)ebm_buf_text(body, "{\"name\":\"entropy\",\"datatype\":\"FP32\",\"shape\":[-1]},");
-    (void)ebm_buf_text(body, "{\"name\":\"log_normalizer\",\"datatype\":\"FP32\",\"shape\":[-1]}]");
-    write_names(body, "input_names", config->input.names, config->input.size);
-    write_names(body, "target_names", config->target.names, config->target.dim);
-    (void)ebm_buf_text(body, "}\n");
-}
-
-/* A version as its folder is called; 0: no such name. */
-static uint64_t version_of(const char *text)
-{
-    size_t length = strlen(text);
-    bool is_number = length > 0 && length <= 15 && text[0] != '0' && strspn(text, "0123456789") == length;
-    return is_number ? strtoull(text, NULL, 10) : 0;
-}
-
-/* The model, or its version, that the path names; NULL: the exchange was answered. */
-static struct model_store_entry *find_model(const struct routes *routes, struct http_exchange *exchange,
-                                            const struct segments *segments)
-{
-    struct model_store_entry *entry;
-    struct ebm_error error;
-    bool names_version = strstr(http_path(exchange), "/versions/") != NULL;
-    uint64_t version = names_version ? version_of(segments->text[1]) : 0;
-    if (!routes->store) {
-        refuse_not_ready(exchange);
-        return NULL;
-    }
-    if (names_version && version == 0) {
-        refuse(exchange, REPLY_NOT_FOUND, "version", "expected a whole number from 1 on");
-        return NULL;
-    }
-    enum ebm_status status = model_store_find(routes->store, segments->text[0], version, &entry, &error);
-    if (status == EBM_OK)
-        return entry;
-    reply_error(exchange, reply_kind_of(status), &error);
-    return NULL;
-}
-
-static void show_model(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                       const struct segments *segments)
-{
-    (void)route;
-    struct model_store_entry *entry = find_model(routes, exchange, segments);
-    if (!entry)
-        return;
-    struct ebm_buf body;
-    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
-    write_metadata(&body, routes->store, entry);
-    (void)model_store_entry_unref(entry);
-    reply_json(exchange, &body);
-}
-
-static void show_model_ready(struct routes *routes, struct http_exchange *exchange, const struct route *route,
-                             const struct segments *segments)
-{
-    (void)route;
-    if (!routes->ready) {
-        refuse_not_ready(exchange);
-        return;
-    }
-    struct model_store_entry *entry = find_model(routes, exchange, segments);
-    if (!entry)
-        return;
-    struct ebm_buf body;
-    ebm_buf_init(&body, SHORT_ANSWER_BYTES);
-    (void)ebm_buf_text(&body, "{\"name\":");
-    (void)ebm_buf_json_text(&body, entry->name);
-    (void)ebm_buf_printf(&body, ",\"version\":\"%" PRIu64 "\",\"ready\":true}\n", entry->version);
-    (void)model_store_entry_unref(entry);
     reply_json(exchange, &body);
 }

@@ -11,7 +11,8 @@ struct routes {
     struct dispatch *dispatch;
     struct model_store *store; /* NULL until the models are loaded */
     bool ready;                /* /readyz answers 200 */
-    uint64_t max_body_bytes, max_inflight_bytes, body_timeout_ms;
+    uint64_t max_body_bytes, max_binary_bytes, max_inflight_bytes, body_timeout_ms;
+    uint32_t n_workers;                  /* what a model's configuration says */
     const struct request_limits *limits; /* what /openapi.json says; borrow */
     struct batcher *batcher;             /* what /metrics says of it; borrow, as the next */
     struct metrics *metrics;

@@ -321,6 +321,14 @@ static void init_handles(struct server *server)
     server->started.data = server->round.data = server->look.data = server->limit.data = server;
 }
 
+/* A number of a body is a double in the arena: 8 bytes for 1, of an array of bytes. */
+static size_t arena_bytes(const struct options *options)
+{
+    uint64_t body_bytes = options->max_body_bytes > options->max_binary_bytes ? options->max_body_bytes
+                                                                              : options->max_binary_bytes;
+    return body_bytes * 8 + options->max_response_bytes * 2 + (1u << 20);
+}
+
 static enum ebm_status build_queues(struct server *server)
 {
     const struct options *options = server->options;
@@ -328,7 +336,7 @@ static enum ebm_status build_queues(struct server *server)
     struct dispatch_config config = {
         .service = &server->service,
         .read_lane = &server->read_lane,
-        .max_arena_bytes = options->max_body_bytes * 8 + options->max_response_bytes * 2 + (1u << 20),
+        .max_arena_bytes = arena_bytes(options),
         .timeout_ms = options->timeout_ms,
     };
     batcher_lane_init(&server->read_lane, &(struct batcher_lane_limits){.max_rows = 1});
@@ -361,6 +369,8 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
     server->routes.batcher = server->batcher;
     server->routes.metrics = &server->metrics;
     server->routes.max_body_bytes = options->max_body_bytes;
+    server->routes.max_binary_bytes = options->max_binary_bytes;
+    server->routes.n_workers = worker_count(options);
     server->routes.limits = &server->service.limits;
     server->routes.max_inflight_bytes = options->max_inflight_bytes;
     server->routes.body_timeout_ms = options->body_timeout_ms;
@@ -416,6 +426,7 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
         .max_samples = options->max_samples,
         .max_steps = options->max_steps,
         .max_timeout_ms = options->timeout_ms,
+        .max_timeout_us = options->timeout_ms * 1000,
     };
     server.service.max_work = options->max_request_numbers;
     server.service.max_response_bytes = options->max_response_bytes;
