@@ -82,7 +82,7 @@ enum ebm_status oip_read(const struct oip_body *body, const struct request_limit
 
 const char *oip_output_word(enum oip_output output);
 enum answer_shape oip_output_shape(enum oip_output output);
-/* FP32; FP64 where numbers need more than the digits of a float; BOOL. */
+/* FP32; FP64 of a target whose mean is so large beside its spread (digits) that a float is too coarse; BOOL. */
 enum tensor_type oip_output_type(enum oip_output output, int digits);
 
 /* Row `row` of an answer; false when nobody wants it any more. */

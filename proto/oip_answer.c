@@ -12,6 +12,9 @@
 #include "proto/json_write.h"
 #include "proto/oip.h"
 
+/* Two more than a float needs for itself: it then rounds a number by some 1e-5 of the target's spread, or less. */
+#define FLOAT_DIGITS (JSON_WRITE_FLOAT_DIGITS + 2)
+
 /* In a struct answer_row: a pointer to the numbers, or the number itself. */
 enum place { AT, IN };
 
@@ -38,7 +41,7 @@ enum tensor_type oip_output_type(enum oip_output output, int digits)
 {
     if (outputs[output].shape == ANSWER_FLAG)
         return TENSOR_BOOL;
-    return answer_is_in_unit(outputs[output].shape) && digits > JSON_WRITE_FLOAT_DIGITS ? TENSOR_FP64 : TENSOR_FP32;
+    return answer_is_in_unit(outputs[output].shape) && digits > FLOAT_DIGITS ? TENSOR_FP64 : TENSOR_FP32;
 }
 
 /* ---- shapes ---- */
@@ -55,11 +58,10 @@ static struct output describe(const struct answer *answer, enum oip_output outpu
 {
     uint32_t dims[2];
     uint32_t n = answer_dims(answer, outputs[output].shape, dims);
-    struct output described = {output,
-                               oip_output_type(output, answer->digits),
-                               {n + 1, {n_rows}},
-                               1,
-                               answer_is_in_unit(outputs[output].shape) ? answer->digits : JSON_WRITE_FLOAT_DIGITS};
+    struct output described = {
+        output, oip_output_type(output, answer->digits), {n + 1, {n_rows}}, 1, JSON_WRITE_FLOAT_DIGITS};
+    if (described.type == TENSOR_FP64)
+        described.digits = answer->digits;
     for (uint32_t i = 0; i < n; i++) {
         described.shape.dims[i + 1] = dims[i];
         described.row_numbers *= dims[i];

@@ -31,8 +31,8 @@ static const char descriptions_2[] =
 
 static const char descriptions_3[] =
     "'Repository':{'type':'array','items':{'type':'object','required':['name','version','state','reason'],"
-    "'properties':{'name':{'type':'string'},'version':{'type':'string'},'state':{'enum':['READY','LOADING','UNLOADING','UNAVAILABLE']},"
-    "'reason':{'type':'string'}}}},"
+    "'properties':{'name':{'type':'string'},'version':{'type':'string'},'state':{'enum':['READY',"
+    "'LOADING','UNLOADING','UNAVAILABLE']},'reason':{'type':'string'}}}},"
     "'Infer':{'type':'object','required':['model_name','model_version','outputs'],'properties':{"
     "'model_name':{'type':'string'},'model_version':{'type':'string'},'id':{'type':'string'},"
     "'parameters':{'type':'object'},'outputs':{'type':'array','minItems':1,'items':{"
