@@ -1,6 +1,7 @@
 /* device.c - what the CPU device reaches without HTTP, on one thread: predictions/s (mean and std by importance with
  * independent draws) at several batch sizes; the same by each estimator that applies, in turn, so that their ratios
- * suffer little from a noisy machine; training steps/s (nce_kl, B rows in chunks as the trainer does).
+ * suffer little from a noisy machine; training steps/s (nce_kl; ml_exact, of one target; B rows in chunks as the
+ * trainer cuts them).
  *
  *   bench-device MODEL.safetensors [SAMPLES [SECONDS]]
  *
@@ -14,7 +15,8 @@
 
 #define ROUNDS 5
 #define STEP_ROWS 32
-#define CHUNK_ROWS 4
+#define CHUNK_ROWS 4        /* where draws are made */
+#define EXACT_CHUNK_ROWS 16 /* where none are */
 
 struct bench {
     const struct ebm_device_ops *ops;
@@ -133,28 +135,32 @@ static void bench_estimators(struct bench *b, struct ebm_plan *plan, uint32_t ro
     predictor_free(b, &p);
 }
 
-static void step(struct bench *b, struct ebm_plan *plan, struct ebm_ctx *ctx, uint64_t t)
+static void step(struct bench *b, struct ebm_plan *plan, struct ebm_ctx *ctx, enum ebm_loss loss_kind, uint64_t t)
 {
     const struct ebm_net_desc *net = ebm_model_net(b->model);
-    struct ebm_loss_spec spec = {.loss = EBM_LOSS_NCE_KL, .samples = b->samples, .scale = 1.0 / STEP_ROWS};
+    bool is_exact = loss_kind == EBM_LOSS_ML_EXACT;
+    uint32_t chunk_rows = is_exact ? EXACT_CHUNK_ROWS : CHUNK_ROWS;
+    struct ebm_loss_spec spec = {.loss = loss_kind, .samples = is_exact ? 0 : b->samples, .scale = 1.0 / STEP_ROWS};
     struct ebm_adam adam = {1e-3, 0.9, 0.999, 1e-8, {t, t, t, t}};
     struct ebm_range all = {0, net->n_params};
-    struct ebm_row rows[CHUNK_ROWS];
-    double loss[CHUNK_ROWS];
-    for (uint32_t first = 0, slot = 0; first < STEP_ROWS; first += CHUNK_ROWS, slot++) {
-        for (uint32_t i = 0; i < CHUNK_ROWS; i++)
+    struct ebm_row rows[EXACT_CHUNK_ROWS];
+    double loss[EXACT_CHUNK_ROWS];
+    if (is_exact)
+        must(b->ops->refresh(plan), NULL, "refresh");
+    for (uint32_t first = 0, slot = 0; first < STEP_ROWS; first += chunk_rows, slot++) {
+        for (uint32_t i = 0; i < chunk_rows; i++)
             rows[i] = (struct ebm_row){.seed = t, .row_in_request = first + i, .samples = b->samples};
         struct ebm_train_rows chunk = {
-            .B = CHUNK_ROWS, .h_x = b->x + (size_t)first * net->X, .h_y = b->y + (size_t)first * net->D, .rows = rows};
+            .B = chunk_rows, .h_x = b->x + (size_t)first * net->X, .h_y = b->y + (size_t)first * net->D, .rows = rows};
         must(b->ops->backward(ctx, plan, slot, &spec, &chunk, loss), NULL, "backward");
     }
-    must(b->ops->reduce(plan, STEP_ROWS / CHUNK_ROWS, all), NULL, "reduce");
+    must(b->ops->reduce(plan, STEP_ROWS / chunk_rows, all), NULL, "reduce");
     must(b->ops->update(plan, &adam, all), NULL, "update");
 }
 
-static void bench_train(struct bench *b)
+static void bench_train(struct bench *b, enum ebm_loss loss, const char *what)
 {
-    struct ebm_ctx_limits limits = {.max_rows = CHUNK_ROWS, .max_samples = b->samples, .training = true};
+    struct ebm_ctx_limits limits = {.max_rows = EXACT_CHUNK_ROWS, .max_samples = b->samples, .training = true};
     struct ebm_error error = {0};
     struct ebm_ctx *ctx = NULL;
     struct ebm_plan *plan = NULL;
@@ -168,10 +174,10 @@ static void bench_train(struct bench *b)
         uint64_t start = ebm_clock_ns(), steps = 0;
         double spent = 0.0;
         for (; spent < b->seconds; steps++, spent = (double)(ebm_clock_ns() - start) * 1e-9)
-            step(b, plan, ctx, t++);
+            step(b, plan, ctx, loss, t++);
         rates[round] = (double)steps / spent;
     }
-    report("steps", STEP_ROWS, rates);
+    report(what, STEP_ROWS, rates);
     (void)b->ops->ctx_free(ctx);
     (void)b->ops->plan_unref(plan);
 }
@@ -216,7 +222,9 @@ int main(int argc, char **argv)
          ebm_estimator_applies(ebm_model_net(b.model), EBM_ESTIMATE_IMPORTANCE) && i < EBM_COUNT_OF(batches); i++)
         bench_predict(&b, plan, batches[i]);
     bench_estimators(&b, plan, STEP_ROWS);
-    bench_train(&b);
+    bench_train(&b, EBM_LOSS_NCE_KL, "steps");
+    if (ebm_model_net(b.model)->D == 1)
+        bench_train(&b, EBM_LOSS_ML_EXACT, "ml_exact");
     (void)b.ops->plan_unref(plan);
     (void)ebm_model_unref(b.model);
     free(b.x), free(b.y);

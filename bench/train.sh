@@ -1,7 +1,8 @@
 #!/bin/bash
-# train.sh MODEL(T|V|V2) [ROUNDS] - training steps/s (nce_kl, B 32, M 1024, one thread) and predictions/s without HTTP, ours
-# beside PyTorch's, interleaved, where the peers are at hand (PEERS=folder with torch_bench.py, torch_export.py; default
-# ../shared/bench). PyTorch with its allocator tuned and the x part of the first layer computed once a row.
+# train.sh MODEL(T|V|V2) [ROUNDS] - training steps/s (nce_kl, B 32, M 1024, one thread; our ml_exact beside PyTorch's nce_kl
+# too) and predictions/s without HTTP, ours beside PyTorch's, interleaved, where the peers are at hand (PEERS=folder with
+# torch_bench.py, torch_export.py; default ../shared/bench). PyTorch with its allocator tuned and the x part of the first
+# layer computed once a row.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 model=${1:-T} rounds=${2:-9}
@@ -33,8 +34,10 @@ for line in open(sys.argv[2]):
     if m:
         rates.setdefault(("ours", m.group(1), int(m.group(2))), []).append(float(m.group(3)))
 print(f"{sys.argv[3]}, one thread, M 1024: median [range] of {len(next(iter(rates.values())))} interleaved rounds")
-for what, batch in (("predictions", 1), ("predictions", 8), ("predictions", 32), ("steps", 32)):
-    a, b = rates["ours", what, batch], rates["torch", what, batch]
+for what, batch in (("predictions", 1), ("predictions", 8), ("predictions", 32), ("steps", 32), ("ml_exact", 32)):
+    if ("ours", what, batch) not in rates:
+        continue
+    a, b = rates["ours", what, batch], rates["torch", "steps" if what == "ml_exact" else what, batch]
     pairs = [x / y for x, y in zip(a, b)]
     print(f"{what:12s} B {batch:3d}  ours {st.median(a):9.1f} [{min(a):.1f}..{max(a):.1f}]  PyTorch {st.median(b):8.1f} "
           f"[{min(b):.1f}..{max(b):.1f}]  ratio {st.median(pairs):.2f} [{min(pairs):.2f}..{max(pairs):.2f}]")

@@ -23,9 +23,10 @@
 #include "core/quantile.h"
 #include "core/weighted.h"
 
-#define EBM_TANGENT_BUFFERS 9u /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
-#define EBM_PLAN_KNOTS 8192u   /* of f(x, .): with more of them quadrature answers */
-#define EBM_TILE 128u          /* 512 x 128 floats of a wide layer stay in L2 */
+#define EBM_TANGENT_BUFFERS 9u  /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
+#define EBM_PLAN_KNOTS 8192u    /* of f(x, .): with more of them quadrature answers */
+#define EBM_SEGMENT_LANES 1024u /* of ml_exact by segments; a table with more goes node by node */
+#define EBM_TILE 128u           /* 512 x 128 floats of a wide layer stay in L2 */
 
 struct ebm_plan {
     _Atomic uint32_t references;
@@ -74,6 +75,8 @@ struct ebm_train_space {
     struct ebm_slab log_label;    /* (M + 1 padded) */
     struct ebm_slab moves;        /* (D, EBM_TILE) */
     struct ebm_slab curve;        /* TANGENT_BUFFERS times (widest, EBM_TILE) */
+    struct ebm_slab sums_u;       /* (2 energy_out, EBM_SEGMENT_LANES) and (energy_out): ml_exact by segments */
+    struct ebm_slab middle;       /* the target net at EBM_SEGMENT_LANES segments, values and derivatives */
     double *sums;                 /* (2 D K + K) gradient of one row's mixture */
     size_t n_sums;
 };

@@ -148,6 +148,8 @@ static enum ebm_status make_exact(struct ebm_plan *plan, struct ebm_error *reter
     if (!ebm_exact_applies(&plan->net))
         return EBM_OK;
     enum ebm_status status = ebm_exact_table_new(&plan->net, plan->params, EBM_PLAN_KNOTS, &plan->exact, reterr);
+    if (status == EBM_OK)
+        ebm_exact_use(plan->exact, plan->kernels);
     return status == EBM_TOO_LARGE ? EBM_OK : status;
 }
 

@@ -2,6 +2,7 @@
  *
  *   x side, all rows of the chunk in lanes, activations kept
  *   for each row:  train_row.c: loss, gradient of the sample side, and what it leaves for the x side
+ *                  (ml_exact with one hidden energy layer: train_segments.c, for all rows)
  *   x side backward: first energy layer's x part, proposal nets, feature net
  *
  * Only one row's sample side is kept at a time: M x widths, never rows x M x widths. Gradients are added into the
@@ -23,6 +24,14 @@ static size_t x_tape_count(const struct ebm_net_desc *net)
            ebm_tape_count(&net->log_variance) + ebm_tape_count(&net->weight);
 }
 
+static size_t widest_target(const struct ebm_net_desc *net)
+{
+    size_t widest = net->D;
+    for (uint32_t i = 0; i < net->target.n_layers; i++)
+        widest = net->target.layers[i].out > widest ? net->target.layers[i].out : widest;
+    return widest;
+}
+
 enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan)
 {
     if (!ctx->limits.training)
@@ -33,7 +42,11 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
     size_t widest = plan->widest_x * lanes, y_widest = (size_t)plan->widest_y * EBM_TILE;
     size_t y_lanes = ctx->stride > 3 * EBM_TILE ? ctx->stride : 3 * EBM_TILE; /* values and two tangents of one tile */
     size_t mixture = ebm_mixture_count(net->D, LIMIT_COMPONENTS) + (size_t)(2 * net->D + 1) * LIMIT_COMPONENTS;
+    bool by_segments = plan->exact != NULL && net->energy.n_layers == 2;
+    size_t segments = by_segments ? EBM_SEGMENT_LANES : 0, targets = widest_target(net) * segments;
     widest = y_widest > widest ? y_widest : widest;
+    widest = targets > widest ? targets : widest;
+    y_lanes = lanes > y_lanes ? lanes : y_lanes;
     const struct {
         struct ebm_slab *slab;
         size_t count;
@@ -57,6 +70,8 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
         {&t->label, mixture},
         {&t->log_label, ctx->stride},
         {&t->moves, (size_t)net->D * EBM_TILE},
+        {&t->sums_u, plan->energy_out * (2 * segments + 1)},
+        {&t->middle, (2 * ebm_tape_count(&net->target) + 2) * segments},
         {&t->curve, EBM_TANGENT_BUFFERS * y_widest},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(wants); i++)
@@ -73,9 +88,9 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
 void ebm_train_done(struct ebm_train_space *t)
 {
     struct ebm_slab *slabs[] = {
-        &t->x_tape, &t->y_tape, &t->dhx,       &t->dh,      &t->down, &t->dmean, &t->dlog_variance,
-        &t->dlogit, &t->df,     &t->dlog_q,    &t->scratch, &t->da,   &t->dz,    &t->dx,
-        &t->noise,  &t->label,  &t->log_label, &t->moves,   &t->curve};
+        &t->x_tape, &t->y_tape, &t->dhx,       &t->dh,      &t->down,  &t->dmean,  &t->dlog_variance,
+        &t->dlogit, &t->df,     &t->dlog_q,    &t->scratch, &t->da,    &t->dz,     &t->dx,
+        &t->noise,  &t->label,  &t->log_label, &t->moves,   &t->curve, &t->sums_u, &t->middle};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     free(t->sums);
@@ -131,7 +146,7 @@ static void x_forward(struct ebm_chunk *c)
                               net->H, c->lanes);
         rows_from_lanes(c, ctx->hx.p, hx, layer->out);
     }
-    if (net->K > 0)
+    if (net->K > 0 && (ebm_loss_noise(c->spec->loss) == EBM_NOISE_PROPOSAL || c->spec->proposal_beside))
         proposal_forward(c);
 }
 
@@ -279,15 +294,20 @@ static void take_loss(struct ebm_chunk *c, enum ebm_loss loss, uint32_t first_sa
     c->first_sample = first_sample;
 }
 
-/* The row's loss, and that of a proposal beside it, whose draws come behind those of the loss. */
-static double row_loss(struct ebm_chunk *c, uint32_t b)
+/* The rows' losses, and those of a proposal beside, whose draws come behind those of the loss. */
+static void all_losses(struct ebm_chunk *c, double *h_loss)
 {
     take_loss(c, c->spec->loss, 0);
-    double value = ebm_train_row(c, b);
+    if (c->loss == EBM_LOSS_ML_EXACT && ebm_segments_apply(c->plan))
+        ebm_segments_chunk(c, h_loss);
+    else
+        for (uint32_t b = 0; b < c->rows->B; b++)
+            h_loss[b] = ebm_train_row(c, b);
     if (!c->spec->proposal_beside)
-        return value;
+        return;
     take_loss(c, EBM_LOSS_KL_PROPOSAL, lanes_of(c->spec->samples + 1));
-    return value + ebm_train_row(c, b);
+    for (uint32_t b = 0; b < c->rows->B; b++)
+        h_loss[b] += ebm_train_row(c, b);
 }
 
 enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
@@ -307,8 +327,7 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
     float *constant = shift_gradient(&c), before = constant != NULL ? *constant : 0.0f;
     x_forward(&c);
     clear_row_gradients(&c);
-    for (uint32_t b = 0; b < rows->B; b++)
-        h_loss[b] = row_loss(&c, b);
+    all_losses(&c, h_loss);
     x_backward(&c);
     if (constant != NULL)
         *constant = before;

@@ -1,4 +1,5 @@
-/* exact.c - binds one x: table rows + hx -> hidden layers (exact_rows.c) -> knots of f -> integrals (pieces.c).
+/* exact.c - binds one x: table rows + hx -> hidden layers (exact_rows.c) -> knots of f -> integrals (pieces.c). One
+ * hidden relu layer goes its own way: exact_segments.c.
  *
  * The last hidden layer is left with the same recurrence as the others, its output being one number: f in double, from
  * the sums at both ends of a segment and the jumps of the slope between them. */
@@ -23,6 +24,7 @@ static void release(struct ebm_exact_space *s)
         free(floats[i]);
     free(s->doubles);
     free(s->kinks);
+    exact_segments_release(&s->segments);
     *s = (struct ebm_exact_space){.max_knots = 0};
 }
 
@@ -55,6 +57,7 @@ static bool take(struct ebm_exact_space *s)
     s->slope = ebm_alloc_aligned(s->widest * sizeof *s->slope);
     s->kinks = calloc(s->widest, sizeof *s->kinks);
     s->doubles = calloc(ebm_pieces_count(s->max_knots) + 2 * (size_t)s->max_knots, sizeof *s->doubles);
+    ok = exact_segments_reserve(&s->segments, s->max_knots, s->widest) && ok;
     if (!ok || s->slope == NULL || s->kinks == NULL || s->doubles == NULL)
         return false;
     ebm_pieces_init(&s->pieces, s->max_knots, s->doubles);
@@ -157,10 +160,8 @@ static double output_of(const struct exact_layer *layer, const struct exact_rows
     return layer->is_residual ? sum + dot(w, v, n) : sum;
 }
 
-/* Knots at the kinks of the segment after row p, f_p and f_q being f (or, of a direction row, its slope) at both ends.
- */
-static void walk(struct ebm_pieces *pieces, const struct exact_rows *rows, uint32_t p, enum exact_segment segment,
-                 double f_p, double f_q, const struct exact_kink *kinks, uint32_t n, const struct exact_layer *last)
+void exact_walk(struct ebm_pieces *pieces, const double *y, uint32_t p, enum exact_segment segment, double f_p,
+                double f_q, const struct exact_kink *kinks, uint32_t n, const struct exact_layer *last)
 {
     bool between = segment == EXACT_BETWEEN, left = segment == EXACT_LEFT_RAY;
     double slope = between ? f_q - f_p : left ? f_p : f_q, f = left ? f_q : f_p, t = 0.0;
@@ -172,7 +173,7 @@ static void walk(struct ebm_pieces *pieces, const struct exact_rows *rows, uint3
         f += (kinks[k].t - t) * slope;
         t = kinks[k].t;
         slope += kinks[k].delta * (double)last->weight[(size_t)kinks[k].unit * last->out_stride];
-        pieces->y[at] = exact_y_at(segment, rows->y, p, t);
+        pieces->y[at] = exact_y_at(segment, y, p, t);
         pieces->f[at] = f;
     }
     pieces->n += n;
@@ -211,7 +212,7 @@ static bool last_layer(const struct ebm_exact_table *t, const struct exact_rows 
             pieces->y[pieces->n] = rows->y[p];
             pieces->f[pieces->n++] = f;
         }
-        walk(pieces, rows, p, segment, f, next, s->kinks, k, last);
+        exact_walk(pieces, rows->y, p, segment, f, next, s->kinks, k, last);
     }
     return true;
 }
@@ -244,6 +245,9 @@ enum ebm_status ebm_exact_bind_pieces(const struct ebm_exact_table *t, const flo
     struct ebm_pieces *pieces = &space->pieces;
     if (t->n_layers == 1) {
         only_layer(t, hx, pieces);
+    } else if (exact_segments_apply(t)) {
+        if (!exact_segments_run(t, hx, &space->segments, pieces))
+            return EBM_TOO_LARGE;
     } else {
         const struct exact_rows *rows = first_layer(t, hx, h, space) ? exact_rows_run(t, space) : NULL;
         if (rows == NULL || !last_layer(t, rows, space))

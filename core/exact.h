@@ -40,6 +40,10 @@ struct ebm_exact_tails ebm_exact_tails(const struct ebm_exact_table *table);
 /* The finite knots of the table, ascending, at most `max`, spread evenly over them. Returns their number. */
 uint32_t ebm_exact_knots(const struct ebm_exact_table *table, double *ret_y, uint32_t max);
 
+/* Other kernels than the best of this machine, before the table is used. Borrow: static. */
+struct ebm_kernels;
+void ebm_exact_use(struct ebm_exact_table *table, const struct ebm_kernels *kernels);
+
 /* Memory of one thread for all tables that were reserved. New: ebm_exact_space_free. */
 struct ebm_exact_space *ebm_exact_space_new(void);
 enum ebm_status ebm_exact_space_reserve(struct ebm_exact_space *space, const struct ebm_exact_table *table)
@@ -54,5 +58,29 @@ enum ebm_status ebm_exact_bind(const struct ebm_exact_table *table, const float 
 /* The same without what only questions need; for training. Borrow: of space. */
 enum ebm_status ebm_exact_bind_pieces(const struct ebm_exact_table *table, const float *hx, const float *h,
                                       struct ebm_exact_space *space, struct ebm_pieces **ret_pieces) EBM_MUST_USE;
+
+/* ---- training: the gradient of log Z by segments ----
+ *
+ * Where the energy net is one hidden relu layer (E units), u is linear in y between neighbouring knots of the table,
+ * and the gradient of log Z in it is two numbers a unit and segment, summed over any number of rows. Segments are lanes
+ * (some of them stand for none), tau runs from 0 at a segment's start to 1 at its end; on a ray it is the distance. */
+
+/* 0: the energy net is of another kind. Of the table as it is now. */
+uint32_t ebm_exact_lanes(const struct ebm_exact_table *table);
+/* u (E, lanes) at a segment's start; at its end in the next lane. Borrow: until the next update. */
+const float *ebm_exact_lane_values(const struct ebm_exact_table *table);
+/* y at tau = 1/2, and dy/dtau (lanes); 0 where a lane is no segment */
+void ebm_exact_lane_centres(const struct ebm_exact_table *table, float *ret_y, float *ret_slope);
+
+struct ebm_exact_sums {
+    float *mass;   /* (E, lanes) += share of exp f where the unit is active */
+    float *moment; /* (E, lanes) += mean of tau - 1/2 there */
+    float *active; /* (E) = the row's own sum of mass over lanes */
+};
+/* Adds `scale` times what the row that `space` holds (of ebm_exact_bind_pieces with this hx) gives; its total is
+ * finite.
+ */
+void ebm_exact_spread(const struct ebm_exact_table *table, const float *hx, struct ebm_exact_space *space, double scale,
+                      const struct ebm_exact_sums *sums);
 
 #endif

@@ -1,4 +1,4 @@
-/* exact_internal.h - what exact_table.c, exact_rows.c and exact.c share. Private to core.
+/* exact_internal.h - what exact_table.c, exact_rows.c, exact_segments.c and exact.c share. Private to core.
  *
  * A row is the value of a layer at one y: (width) numbers. On an open side the outermost row is a direction row: the
  * derivative along that ray, per unit of distance. Between two neighbouring rows every unit is linear: a segment. Along
@@ -12,6 +12,7 @@
 #define EBM_CORE_EXACT_INTERNAL_H
 
 #include "core/exact.h"
+#include "core/kernels.h"
 
 #define EBM_EXACT_LANES 16u /* rows of floats are padded with zeros to a multiple */
 
@@ -40,6 +41,12 @@ struct ebm_exact_table {
     uint32_t n_layers; /* of the energy net */
     struct exact_layer *layers;
     uint32_t widest; /* stride of the widest hidden energy layer */
+
+    /* of an energy net with one hidden relu layer (exact_segments.c) */
+    const struct ebm_kernels *kernels;
+    uint32_t lanes, lanes_capacity;
+    float *u_lanes; /* (units, lanes): u of a unit at neighbouring knots, in blocks; EBM_LANES numbers more behind it */
+    float *last;    /* (units): weights of the last layer */
 };
 
 /* Does row p of n lie at infinity? */
@@ -63,6 +70,7 @@ struct exact_kink {
     double t;
     double delta; /* |delta| of the unit: its slope along t, on one side of the kink */
     uint32_t unit;
+    bool rises;
 };
 
 /* By t; of equals in any order. */
@@ -87,8 +95,20 @@ struct exact_rows {
     float *v;  /* (n, stride) what the layer adds to its output, when it is residual */
 };
 
+/* Memory for a row of exact_segments.c. */
+struct exact_segments {
+    double *f;           /* (lanes) */
+    float *weights;      /* (2, lanes) */
+    uint16_t *crossings; /* (units, lanes / EBM_LANES) */
+    struct exact_kink *found;
+    uint32_t *found_at;       /* the row of the table before each */
+    struct exact_kink *kinks; /* by segments, and along each */
+    uint32_t *first;          /* kinks before the segment after row p */
+};
+
 struct ebm_exact_space {
     struct ebm_pieces pieces;
+    struct exact_segments segments;
     uint32_t max_knots;        /* of pieces, and of y of each rows */
     size_t max_floats;         /* of each of the buffers below */
     double *doubles;           /* the block behind pieces and y */
@@ -105,5 +125,19 @@ const struct exact_rows *exact_rows_run(const struct ebm_exact_table *table, str
 /* Kinks of a relu layer with n units along the segment after row p of z, sorted. */
 uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t n,
                           uint32_t stride, struct exact_kink *kinks);
+
+/* Knots of f at the kinks of the segment after row p, f_p and f_q being f (or, of a direction row, its slope) at both
+ * ends; y (rows) holds the knots of finite rows. exact.c */
+void exact_walk(struct ebm_pieces *pieces, const double *y, uint32_t p, enum exact_segment segment, double f_p,
+                double f_q, const struct exact_kink *kinks, uint32_t n, const struct exact_layer *last);
+
+/* exact_segments.c: is the energy net one hidden relu layer? Lays u out in lanes after the table is made. */
+bool exact_segments_apply(const struct ebm_exact_table *table);
+enum ebm_status exact_segments_lay(struct ebm_exact_table *table) EBM_MUST_USE;
+bool exact_segments_reserve(struct exact_segments *segments, uint32_t max_knots, uint32_t units);
+void exact_segments_release(struct exact_segments *segments);
+/* The knots of f. False: there are too many. */
+bool exact_segments_run(const struct ebm_exact_table *table, const float *hx, struct exact_segments *segments,
+                        struct ebm_pieces *pieces);
 
 #endif

@@ -275,6 +275,8 @@ static void copy_layers(struct ebm_exact_table *t, const float *params)
             for (uint32_t i = 0; i < from->in; i++)
                 to->weight[(size_t)i * to->out_stride + o] = params[from->weight + (size_t)o * from->in + i];
         }
+        if (t->n_layers == 2)
+            memcpy(t->last, params + from->weight, from->in * sizeof *t->last);
     }
 }
 
@@ -364,8 +366,9 @@ enum ebm_status ebm_exact_table_update(struct ebm_exact_table *t, const float *p
     if (status != EBM_OK)
         return status;
     copy_layers(t, params);
-    t->is_usable = true;
-    return EBM_OK;
+    status = exact_segments_lay(t);
+    t->is_usable = status == EBM_OK;
+    return status;
 }
 
 static bool make_layers(struct ebm_exact_table *t)
@@ -391,7 +394,8 @@ static bool make_layers(struct ebm_exact_table *t)
         if (to->weight == NULL || to->bias == NULL)
             return false;
     }
-    return t->layers != NULL;
+    t->last = calloc(t->stride, sizeof *t->last);
+    return t->layers != NULL && t->last != NULL;
 }
 
 static void set_support(struct ebm_exact_table *t)
@@ -411,6 +415,7 @@ enum ebm_status ebm_exact_table_new(const struct ebm_net_desc *net, const float 
     if (t == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "energy_net", "no memory for a table of knots");
     t->net = net;
+    t->kernels = ebm_kernels_cpu();
     t->max_knots = max_knots;
     set_support(t);
     enum ebm_status status = make_layers(t) ? ebm_exact_table_update(t, params) : EBM_NO_MEMORY;
@@ -437,6 +442,8 @@ struct ebm_exact_table *ebm_exact_table_free(struct ebm_exact_table *t)
     free(t->y);
     free(t->u);
     free(t->g);
+    free(t->u_lanes);
+    free(t->last);
     free(t);
     return NULL;
 }
@@ -444,4 +451,9 @@ struct ebm_exact_table *ebm_exact_table_free(struct ebm_exact_table *t)
 struct ebm_exact_tails ebm_exact_tails(const struct ebm_exact_table *table)
 {
     return table->tails;
+}
+
+void ebm_exact_use(struct ebm_exact_table *table, const struct ebm_kernels *kernels)
+{
+    table->kernels = kernels;
 }

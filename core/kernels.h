@@ -99,6 +99,17 @@ struct ebm_kernels {
     /* The generalised Pareto distribution of the excesses of tail (n, 5 .. EBM_PARETO_TAIL) over the cutoff (psis.h,
      * pareto.h): its shape k, and sigma of the fit before the prior. */
     double (*pareto_fit)(const float *tail, uint32_t n, float cutoff, double *ret_sigma);
+    /* A layer of relu units over knots, which lie in blocks of EBM_LANES: neighbours in a block are the ends of a
+     * segment, the last knot of a block stands again as the first of the next one. z (n, L) = u + hx, hx (n), L lanes.
+     * f (L) = sum over units of v relu(z), v (n). crossings (n, L / EBM_LANES): bit l is set where z is positive at one
+     * of the knots l and l + 1 of the block and not at the other. */
+    void (*knots)(double *f, uint16_t *crossings, const float *u, const float *hx, const float *v, uint32_t n,
+                  uint32_t L);
+    /* For units that are active all along a segment (z not negative at both ends, positive at one): sums0, sums1 (n, L)
+     * += weight0, weight1 (L) there, active (n) = the sum of weight0. Weights of the last lane of a block are 0; behind
+     * u lie EBM_LANES numbers more. */
+    void (*spread)(float *sums0, float *sums1, float *active, const float *weight0, const float *weight1,
+                   const float *u, const float *hx, uint32_t n, uint32_t L);
     /* one Adam step on n parameters */
     void (*adam)(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step);
 };
@@ -111,7 +122,7 @@ struct ebm_kernels {
         .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .tail = tail,                    \
-        .pareto_fit = pareto_fit, .adam = adam,                                                                        \
+        .pareto_fit = pareto_fit, .knots = knots, .spread = spread, .adam = adam,                                      \
     }
 
 /* How many words make uniform numbers below `share`, as far as a word can count. */

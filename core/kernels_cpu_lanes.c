@@ -6,6 +6,7 @@
  *   weight gradients   OpenBLAS (core/blas.h): a reduction over lanes, which it does better at every size
  *   draws, mixtures    kernels_cpu_draw.h, kernels_cpu_mixture.h, kernels_cpu_confined.h
  *   tails of weights   kernels_cpu_tail.h
+ *   knots              kernels_cpu_knots.h
  *   everything else    plain loops over lanes with vecmath.h, which the compiler turns into SIMD
  *
  * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums
@@ -13,6 +14,7 @@
 #include "core/blas.h"
 #include "core/kernels.h"
 #include "core/kernels_cpu_draw.h"
+#include "core/kernels_cpu_knots.h"
 #include "core/kernels_cpu_mixture.h"
 #include "core/kernels_cpu_outer.h"
 #include "core/kernels_cpu_tail.h"

@@ -325,6 +325,45 @@ static double pareto_fit(const float *from, uint32_t n, float cutoff, double *re
     return ebm_pareto_shrunk(k, n);
 }
 
+static void knots(double *f, uint16_t *crossings, const float *u, const float *hx, const float *v, uint32_t n,
+                  uint32_t L)
+{
+    for (uint32_t l = 0; l < L; l++)
+        f[l] = 0.0;
+    for (uint32_t j = 0; j < n; j++) {
+        const float *at = u + (size_t)j * L;
+        for (uint32_t l = 0; l < L; l++) {
+            float z = at[l] + hx[j];
+            f[l] += (double)v[j] * (z < 0.0f ? 0.0 : (double)z);
+        }
+        for (uint32_t block = 0; block < L / EBM_LANES; block++) {
+            uint16_t bits = 0;
+            for (uint32_t l = block * EBM_LANES; l < (block + 1) * EBM_LANES - 1; l++)
+                if ((at[l] + hx[j] > 0.0f) != (at[l + 1] + hx[j] > 0.0f))
+                    bits |= (uint16_t)(1u << l % EBM_LANES);
+            crossings[(size_t)j * (L / EBM_LANES) + block] = bits;
+        }
+    }
+}
+
+static void spread(float *sums0, float *sums1, float *active, const float *weight0, const float *weight1,
+                   const float *u, const float *hx, uint32_t n, uint32_t L)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        double sum = 0.0;
+        for (uint32_t l = 0; l < L; l++) {
+            size_t at = (size_t)j * L + l;
+            float z = u[at] + hx[j], next = u[at + 1] + hx[j];
+            if (!(z >= 0.0f && next >= 0.0f && z + next > 0.0f))
+                continue;
+            sums0[at] += weight0[l];
+            sums1[at] += weight1[l];
+            sum += (double)weight0[l];
+        }
+        active[j] = (float)sum;
+    }
+}
+
 static void adam(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step)
 {
     for (size_t i = 0; i < n; i++) {

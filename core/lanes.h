@@ -142,7 +142,7 @@ static inline uint32_t vec_count(vec_mask mask)
 #if defined(__AVX2__)
     return (uint32_t)__builtin_popcount((uint32_t)_mm256_movemask_ps((__m256)mask));
 #else
-    return (uint32_t)-(mask[0] + mask[1] + mask[2] + mask[3]);
+    return (uint32_t) - (mask[0] + mask[1] + mask[2] + mask[3]);
 #endif
 }
 

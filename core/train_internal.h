@@ -5,6 +5,7 @@
  *   train_langevin.c   candidates by a Langevin chain                              (ml_mcmc)
  *   train_score.c      losses of the gradient of f in y                            (sm, dsm)
  *   train_exact.c      likelihood of a scalar target, its normaliser integrated     (ml_exact)
+ *   train_segments.c   the same of a whole chunk, where the energy net is one hidden relu layer
  *   tangents.c         layers with derivatives carried along a direction, and back */
 #ifndef EBM_CORE_TRAIN_INTERNAL_H
 #define EBM_CORE_TRAIN_INTERNAL_H
@@ -67,6 +68,9 @@ void ebm_langevin_run(struct ebm_chunk *c, uint32_t b);
 double ebm_score_row(struct ebm_chunk *c, uint32_t b);
 /* ml_exact: as ebm_train_row. */
 double ebm_exact_row(struct ebm_chunk *c, uint32_t b);
+/* ml_exact of all rows of the chunk at once: losses as ebm_train_row; where it applies to the weights as they are. */
+bool ebm_segments_apply(const struct ebm_plan *plan);
+void ebm_segments_chunk(struct ebm_chunk *c, double *h_loss);
 
 /* Has f a second derivative in y almost everywhere that says something: no relu on the target's way? */
 bool ebm_score_is_smooth(const struct ebm_net_desc *net);

@@ -10,14 +10,13 @@
  *   p <- p (1 - rate decay)          decoupled from Adam's moments (Loshchilov & Hutter 2019)
  *
  * What is added to what, and in which order, depends on the batch alone: never on the threads. Chunks have at least one
- * row; where no draws are made, a chunk fills the lanes of the x side, for there the rows are all the work.
+ * row; where no draws are made, a chunk fills the lanes of the x side, for there the x side is most of the work.
  * A part that the phase does not train is not updated, and its count of Adam steps stands still. */
 #include "trainer/step.h"
 
 #include <math.h>
 #include <stdatomic.h>
 
-#define FEW_ROWS 8u             /* whose work each, in ml_exact, is a few microseconds */
 #define LANE_ROWS 16u           /* rows that the x side computes at once */
 #define RANGE_PARAMETERS 65536u /* parameters a task of the update; a multiple of 16 */
 
@@ -34,9 +33,8 @@ struct job {
 uint32_t step_chunk_rows(const struct ebm_loss_spec *loss, uint32_t B)
 {
     uint32_t rows = (B + STEP_CHUNKS - 1) / STEP_CHUNKS;
-    if (loss->loss == EBM_LOSS_ML_EXACT)
-        return rows > FEW_ROWS ? rows : FEW_ROWS;
-    return loss->samples > 0 ? rows : (uint32_t)ebm_round_up(rows, LANE_ROWS);
+    bool is_drawn = loss->samples > 0 && loss->loss != EBM_LOSS_ML_EXACT;
+    return is_drawn ? rows : (uint32_t)ebm_round_up(rows, LANE_ROWS);
 }
 
 static void backward_chunk(void *user, uint32_t chunk, struct ebm_ctx *ctx)

@@ -118,6 +118,46 @@ Test(kernels, narrow_layers_give_a_lane_the_same_bytes_everywhere)
     }
 }
 
+Test(kernels, knots_of_a_layer_and_what_is_spread_over_it)
+{
+    static const uint32_t sizes[][2] = {{1, 16}, {7, 32}, {8, 16}, {33, 48}, {512, 176}}; /* units, lanes */
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    EACH_SET (set) {
+        for (size_t s = 0; s < EBM_COUNT_OF(sizes); s++) {
+            uint32_t n = sizes[s][0], L = sizes[s][1], words = n * L / EBM_LANES;
+            size_t count = (size_t)n * L;
+            float *u = numbers(count + EBM_LANES, 1), *hx = numbers(n, 2), *v = numbers(n, 3), *w = numbers(2 * L, 4);
+            float *got = numbers(2 * count + n, 5), *want = numbers(2 * count + n, 5);
+            double *f = calloc(2 * L, sizeof *f);
+            uint16_t *crossings = calloc(2 * words, sizeof *crossings);
+            for (uint32_t j = 0; j < n; j += 3)
+                u[(size_t)j * L + j % L] = -hx[j]; /* exactly at its kink */
+            set->knots(f, crossings, u, hx, v, n, L);
+            ref->knots(f + L, crossings + words, u, hx, v, n, L);
+            for (uint32_t l = 0; l < L; l++)
+                cr_assert_float_eq(f[l], f[L + l], 1e-6 * n, "set %s: f %g, not %g", set->name, f[l], f[L + l]);
+            cr_assert_eq(memcmp(crossings, crossings + words, words * sizeof *crossings), 0, "set %s", set->name);
+            for (uint32_t l = EBM_LANES - 1; l < 2 * L; l += EBM_LANES)
+                w[l] = 0.0f;
+            set->spread(got, got + count, got + 2 * count, w, w + L, u, hx, n, L);
+            ref->spread(want, want + count, want + 2 * count, w, w + L, u, hx, n, L);
+            ASSERT_CLOSE(got, want, 2 * count + n, 1e-6, set->name);
+            free(u), free(hx), free(v), free(w), free(got), free(want), free(f), free(crossings);
+        }
+    }
+}
+
+Test(kernels, a_unit_that_is_no_number_makes_f_none)
+{
+    EACH_SET (set) {
+        float u[3 * 16 + 16] = {0}, hx[3] = {1.0f, NAN, -1.0f}, v[3] = {1.0f, 1.0f, 1.0f};
+        double f[16];
+        uint16_t crossings[3];
+        set->knots(f, crossings, u, hx, v, 3, 16);
+        cr_assert(isnan(f[0]) && isnan(f[15]), "set %s: f %g", set->name, f[0]);
+    }
+}
+
 Test(kernels, activations_and_derivatives)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();

@@ -216,3 +216,99 @@ Test(train_exact, many_pieces)
     device_done(&d);
     network_done(&n);
 }
+
+/* ---- all rows of a chunk at once, where the energy net is one hidden layer ---- */
+
+#define CHUNK 21u
+
+static const struct shape shallow[] = {
+    {"two layers", 3, {16, 24}, {0}, {70, 1}, {0}, 0, 0},
+    {"residual target net", 4, {12, 12, 12}, {false, true, true}, {33, 1}, {0}, 0, 0},
+    {"linear layer before", 2, {5, 9}, {0}, {40, 1}, {0}, 1, 0},
+    {"no target net", 3, {0}, {0}, {50, 1}, {0}, 0, 0},
+};
+
+/* The same function with a last layer more, 1 f + 0: it goes node by node. */
+static void with_one_more_layer(const struct network *n, struct network *ret)
+{
+    uint32_t at = n->desc.target.n_layers + n->desc.energy.n_layers;
+    *ret = *n;
+    add_layer(ret, &ret->layers[at], 1, 1, false, false);
+    ret->desc.target.layers = ret->layers;
+    ret->desc.energy.layers = ret->layers + n->desc.target.n_layers;
+    ret->desc.energy.n_layers++;
+    ret->desc.support = &ret->support;
+    ret->params = calloc(ret->desc.n_params, sizeof *ret->params);
+    memcpy(ret->params, n->params, n->desc.n_params * sizeof *ret->params);
+    ret->params[ret->layers[at].weight] = 1.0f;
+}
+
+static void run_chunk(struct device *d, const struct network *n, double *ret_loss)
+{
+    const struct ebm_loss_spec spec = {.loss = EBM_LOSS_ML_EXACT, .scale = 1.0 / CHUNK};
+    const struct ebm_range all = {.count = n->desc.n_params};
+    float x[CHUNK * 4], y[CHUNK];
+    struct network random = {.number = 77};
+    for (uint32_t i = 0; i < CHUNK * n->desc.H; i++)
+        x[i] = (float)(3.0 * uniform(&random) - 1.0);
+    for (uint32_t i = 0; i < CHUNK; i++) /* some lie where nothing is integrated */
+        y[i] = (float)(8.0 * uniform(&random) - 4.0);
+    const struct ebm_train_rows rows = {.B = CHUNK, .h_x = x, .h_y = y};
+    cr_assert_eq(d->ops->backward(d->ctx, d->plan, 0, &spec, &rows, ret_loss), EBM_OK);
+    cr_assert_eq(d->ops->reduce(d->plan, 1, all), EBM_OK);
+    cr_assert_eq(d->ops->params_read(d->plan, EBM_TRAIN_GRADIENT, d->gradient), EBM_OK);
+}
+
+static void compare_with_nodes(const char *what, const struct ebm_device_ops *ops, const struct network *n)
+{
+    struct network longer;
+    struct device by_segments, by_nodes;
+    double loss[CHUNK], loss_by_nodes[CHUNK], worst = 0.0, largest = 0.0;
+    with_one_more_layer(n, &longer);
+    device_init(&by_segments, ops, n);
+    device_init(&by_nodes, ops, &longer);
+    run_chunk(&by_segments, n, loss);
+    run_chunk(&by_nodes, &longer, loss_by_nodes);
+    for (uint32_t b = 0; b < CHUNK; b++)
+        cr_assert(fabs(loss[b] - loss_by_nodes[b]) < 3e-6 * (1.0 + fabs(loss[b])), "%s, row %u: loss %.9g, not %.9g",
+                  what, b, loss[b], loss_by_nodes[b]);
+    size_t last_bias = n->desc.energy.layers[n->desc.energy.n_layers - 1].bias; /* 0 where it shifts f alone */
+    for (size_t i = 0; i < last_bias; i++) {
+        worst = fmax(worst, fabs((double)by_segments.gradient[i] - (double)by_nodes.gradient[i]));
+        largest = fmax(largest, fabs((double)by_nodes.gradient[i]));
+    }
+    printf("%s, %s: gradient off by %.2g of %.2g\n", what, ops->name, worst, largest);
+    cr_assert(worst < 3e-6 * largest, "%s, %s: gradient off by %.3g of %.3g", what, ops->name, worst, largest);
+    device_done(&by_segments);
+    device_done(&by_nodes);
+    network_done(&longer);
+}
+
+static bool falls(const struct network *n)
+{
+    struct ebm_exact_table *table;
+    cr_assert_eq(ebm_exact_table_new(&n->desc, n->params, 1024, &table, NULL), EBM_OK);
+    bool is_proper = ebm_exact_tails(table).is_proper;
+    (void)ebm_exact_table_free(table);
+    return is_proper;
+}
+
+Test(train_exact, segments_give_what_nodes_give)
+{
+    const double ends[][2] = {{-2.5, 3.0}, {-(double)INFINITY, (double)INFINITY}, {-3.0, (double)INFINITY}};
+    const struct ebm_device_ops *devices[] = {ebm_device_cpu(), ebm_device_reference()};
+    for (uint32_t s = 0; s < EBM_COUNT_OF(shallow); s++)
+        for (size_t e = 0; e < EBM_COUNT_OF(ends); e++) {
+            struct network n;
+            bool is_found = false;
+            for (uint32_t number = 0; !is_found && number < 200; number++) {
+                network_init(&n, &shallow[s], 3000 + 200 * s + number, 6.0, ends[e][0], ends[e][1]);
+                is_found = e == 0 || falls(&n);
+                if (!is_found)
+                    network_done(&n);
+            }
+            cr_assert(is_found, "%s: none falls", shallow[s].name);
+            compare_with_nodes(shallow[s].name, devices[(s + e) % 2], &n);
+            network_done(&n);
+        }
+}
