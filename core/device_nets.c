@@ -68,9 +68,9 @@ const float *ebm_net_run(const struct ebm_plan *plan, const struct ebm_net *net,
         const struct ebm_layer *layer = &net->layers[i];
         float *z, *out;
         buffers_of(tape, i, (i - first) % 2 != 0, a, b, &z, &out);
-        plan->kernels->linear(z, plan->params + layer->weight, layer->in, plan->params + layer->bias, in, layer->out,
-                              layer->in, lanes);
-        plan->kernels->activation(layer->activation, out, z, layer->residual ? in : NULL, (size_t)layer->out * lanes);
+        struct ebm_linear linear = {plan->params + layer->weight, layer->in, plan->params + layer->bias, layer->out,
+                                    layer->in};
+        plan->kernels->layer(layer->activation, out, z, &linear, in, layer->residual ? in : NULL, lanes);
         in = out;
     }
     return in;
@@ -92,10 +92,10 @@ const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const 
     const struct ebm_layer *layer = &net->energy.layers[0];
     float *z, *out;
     buffers_of(tape, 0, false, a, b, &z, &out);
-    plan->kernels->linear(z, plan->params + layer->weight + net->H, layer->in, hx, g, layer->out, net->G, lanes);
+    struct ebm_linear linear = {plan->params + layer->weight + net->H, layer->in, hx, layer->out, net->G};
     if (layer->residual)
         join(residual, h, net->H, g, net->G, lanes);
-    plan->kernels->activation(layer->activation, out, z, layer->residual ? residual : NULL, (size_t)layer->out * lanes);
+    plan->kernels->layer(layer->activation, out, z, &linear, g, layer->residual ? residual : NULL, lanes);
     return ebm_net_run(plan, &net->energy, 1, out, lanes, tape, b, a);
 }
 

@@ -54,11 +54,23 @@ struct ebm_adam_step {
     double learning_rate, beta1, beta2, epsilon, correction1, correction2;
 };
 
+/* W (n_out, n_in) with row stride ldw; bias (n_out), NULL is 0. Borrow. */
+struct ebm_linear {
+    const float *w;
+    size_t ldw;
+    const float *bias;
+    uint32_t n_out, n_in;
+};
+
 struct ebm_kernels {
     const char *name;
     /* out (n_out, L) = W x + bias; W (n_out, n_in) with row stride ldw; x (n_in, L). bias (n_out), NULL is 0. */
     void (*linear)(float *out, const float *w, size_t ldw, const float *bias, const float *x, uint32_t n_out,
                    uint32_t n_in, uint32_t L);
+    /* a (n_out, L) = act(z) (+ residual (n_out, L), unless NULL) with z = W x + bias; z is kept unless NULL, and may be
+     * a where act's derivative is seen from its output. x (n_in, L) is not a, residual may be x. */
+    void (*layer)(enum ebm_activation kind, float *a, float *z, const struct ebm_linear *linear, const float *x,
+                  const float *residual, uint32_t L);
     /* dx (n_in, L) = W^T dz */
     void (*linear_backward_input)(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
                                   uint32_t L);
@@ -117,7 +129,7 @@ struct ebm_kernels {
 /* A set from the functions of one file, which bear the fields' names. */
 #define EBM_KERNELS_TABLE(set_name)                                                                                    \
     {                                                                                                                  \
-        .name = set_name, .linear = linear, .linear_backward_input = linear_backward_input,                            \
+        .name = set_name, .linear = linear, .layer = layer, .linear_backward_input = linear_backward_input,            \
         .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
         .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \

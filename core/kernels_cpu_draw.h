@@ -42,8 +42,15 @@ static struct philox_keys philox_keys_of(uint64_t seed)
     return keys;
 }
 
-/* Philox 4x32-10 for EBM_LANES samples; the same words as ebm_philox. */
-static inline void philox_lanes(uint32_t words[4][EBM_LANES], const struct philox_keys *keys, uint32_t row,
+/* One block of words of each of so many samples. */
+#define RUN 64u
+struct words {
+    uint32_t of[4][RUN];
+};
+
+/* Philox 4x32-10 for the samples `first` .. first + EBM_LANES - 1, put down from `to` on; the same words as ebm_philox.
+ */
+static inline void philox_lanes(struct words *words, uint32_t to, const struct philox_keys *keys, uint32_t row,
                                 uint32_t first, uint32_t block_no)
 {
     for (uint32_t at = 0; at < EBM_LANES; at += WIDE_LANES) {
@@ -57,10 +64,10 @@ static inline void philox_lanes(uint32_t words[4][EBM_LANES], const struct philo
             w2 = (p0 >> 32) ^ w3 ^ keys->key[round][1];
             w3 = p0;
         }
-        *(half *)&words[0][at] = __builtin_convertvector(w0, half);
-        *(half *)&words[1][at] = __builtin_convertvector(w1, half);
-        *(half *)&words[2][at] = __builtin_convertvector(w2, half);
-        *(half *)&words[3][at] = __builtin_convertvector(w3, half);
+        *(half *)&words->of[0][to + at] = __builtin_convertvector(w0, half);
+        *(half *)&words->of[1][to + at] = __builtin_convertvector(w1, half);
+        *(half *)&words->of[2][to + at] = __builtin_convertvector(w2, half);
+        *(half *)&words->of[3][to + at] = __builtin_convertvector(w3, half);
     }
 }
 
@@ -90,31 +97,44 @@ static inline void draw_coordinate(float *y, const struct ebm_mixture *q, uint32
         draw_line(y, q, d, picks, words);
 }
 
-/* Compiled twice: is_confined is a constant where this is used. */
-static inline __attribute__((always_inline)) void draw_samples(float *y, size_t stride, const struct ebm_mixture *q,
-                                                               uint64_t seed, uint32_t row, uint32_t first, uint32_t L,
-                                                               bool is_confined)
+/* Block `block_no` of n samples. */
+static inline void philox_run(struct words *words, const struct philox_keys *keys, uint32_t row, uint32_t first,
+                              uint32_t block_no, uint32_t n)
 {
-    const struct philox_keys keys = philox_keys_of(seed);
-    for (uint32_t at = 0; at < L; at += EBM_LANES) {
-        uint32_t words[4][EBM_LANES], picks[EBM_LANES];
-        philox_lanes(words, &keys, row, first + at, 0);
-        memcpy(picks, words[0], sizeof picks);
-        for (uint32_t d = 0; d < q->D; d++) {
-            if ((d + 1) % 4 == 0)
-                philox_lanes(words, &keys, row, first + at, (d + 1) / 4);
-            draw_coordinate(y + d * stride + at, q, d, picks, words[(d + 1) % 4], is_confined);
-        }
+    for (uint32_t l = 0; l < n; l += EBM_LANES)
+        philox_lanes(words, l, keys, row, first + l, block_no);
+}
+
+/* At most RUN samples: first the words of all, then their numbers, since both are long chains of operations of which
+ * the machine does several side by side when they follow each other. Compiled twice: is_confined is a constant where
+ * this is used. */
+static inline __attribute__((always_inline)) void draw_run(float *y, size_t stride, const struct ebm_mixture *q,
+                                                           const struct philox_keys *keys, uint32_t row, uint32_t first,
+                                                           uint32_t n, bool is_confined)
+{
+    struct words words;
+    uint32_t picks[RUN];
+    philox_run(&words, keys, row, first, 0, n);
+    memcpy(picks, words.of[0], n * sizeof *picks);
+    for (uint32_t d = 0; d < q->D; d++) {
+        if ((d + 1) % 4 == 0)
+            philox_run(&words, keys, row, first, (d + 1) / 4, n);
+        for (uint32_t l = 0; l < n; l += EBM_LANES)
+            draw_coordinate(y + d * stride + l, q, d, picks + l, words.of[(d + 1) % 4] + l, is_confined);
     }
 }
 
 static void draw(float *y, size_t stride, const struct ebm_mixture *q, uint64_t seed, uint32_t row, uint32_t first,
                  uint32_t L)
 {
-    if (q->confined != NULL)
-        draw_samples(y, stride, q, seed, row, first, L, true);
-    else
-        draw_samples(y, stride, q, seed, row, first, L, false);
+    const struct philox_keys keys = philox_keys_of(seed);
+    for (uint32_t at = 0; at < L; at += RUN) {
+        uint32_t n = L - at < RUN ? L - at : RUN;
+        if (q->confined != NULL)
+            draw_run(y + at, stride, q, &keys, row, first + at, n, true);
+        else
+            draw_run(y + at, stride, q, &keys, row, first + at, n, false);
+    }
 }
 
 static void place(float *y, size_t stride, const struct ebm_mixture *q, const uint32_t *words, size_t word_stride,

@@ -16,13 +16,13 @@
 #include "core/kernels_cpu_draw.h"
 #include "core/kernels_cpu_knots.h"
 #include "core/kernels_cpu_mixture.h"
+#include "core/kernels_cpu_narrow.h"
 #include "core/kernels_cpu_outer.h"
 #include "core/kernels_cpu_tail.h"
 #include "core/lanes.h"
 
 #define BLOCK 4 /* outputs a register block */
 #define PAIR 2  /* vectors of lanes a register block */
-#define NARROW 64u
 
 /* Where the weights no longer stay in cache OpenBLAS's blocking wins (bench/kernels.c). Never on the x side, whose
  * tiles are EBM_LANES wide: a row's bytes must not depend on its place there. */
@@ -136,6 +136,20 @@ static void activation(enum ebm_activation kind, float *a, const float *z, const
     }
     for (size_t i = 0; residual != NULL && i < n; i++)
         a[i] += residual[i];
+}
+
+static void layer(enum ebm_activation kind, float *a, float *z, const struct ebm_linear *of, const float *x,
+                  const float *residual, uint32_t L)
+{
+    bool is_straight = kind == EBM_ACT_RELU || kind == EBM_ACT_IDENTITY;
+    if (is_straight && of->n_out <= NARROW && of->n_in <= NARROW) {
+        struct narrow_end end = {a, z == a ? NULL : z, residual, kind == EBM_ACT_RELU};
+        narrow_layer(&end, of, x, L);
+        return;
+    }
+    z = z != NULL ? z : a;
+    linear(z, of->w, of->ldw, of->bias, x, of->n_out, of->n_in, L);
+    activation(kind, a, z, residual, (size_t)of->n_out * L);
 }
 
 static void activation_backward(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n)

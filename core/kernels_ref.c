@@ -96,6 +96,14 @@ static void activation(enum ebm_activation kind, float *a, const float *z, const
         a[i] = (float)(activate(kind, (double)z[i]) + (residual ? (double)residual[i] : 0.0));
 }
 
+static void layer(enum ebm_activation kind, float *a, float *z, const struct ebm_linear *of, const float *x,
+                  const float *residual, uint32_t L)
+{
+    z = z != NULL ? z : a;
+    linear(z, of->w, of->ldw, of->bias, x, of->n_out, of->n_in, L);
+    activation(kind, a, z, residual, (size_t)of->n_out * L);
+}
+
 static void activation_backward(enum ebm_activation kind, float *dz, const float *da, const float *z, size_t n)
 {
     for (size_t i = 0; i < n; i++)

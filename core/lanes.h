@@ -53,7 +53,7 @@ static inline vec_doubles vec_load_doubles(const float *p)
 
 static inline vec vec_all(float value)
 {
-    return (vec){0} + value;
+    return value - (vec){0}; /* plus 0 would be computed: it makes 0 of -0 */
 }
 
 static inline float vec_sum(vec v)
