@@ -11,6 +11,19 @@
 #define OUTER_ROWS (WIDTH > 4 ? 4 : 2)
 #define OUTER_COLUMNS (WIDTH / OUTER_ROWS)
 
+/* Lane l: lane at[l] of a, or at[l] - WIDTH of b. */
+static inline __attribute__((always_inline)) vec vec_shuffle(vec a, vec b, vec_ints at)
+{
+#if __has_builtin(__builtin_shuffle)
+    return __builtin_shuffle(a, b, at);
+#else /* clang: for the fuzzers, so slow is fine */
+    vec to;
+    for (int l = 0; l < WIDTH; l++)
+        to[l] = at[l] < WIDTH ? a[at[l]] : b[at[l] - WIDTH];
+    return to;
+#endif
+}
+
 /* sums[i], i < n: lane l the sum of lanes l and l ^ n of sums[i] where l has not the bit n, else of sums[i + n]. */
 static inline __attribute__((always_inline)) void fold(vec *sums, int n)
 {
@@ -23,7 +36,7 @@ static inline __attribute__((always_inline)) void fold(vec *sums, int n)
     }
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++)
-        sums[i] = __builtin_shuffle(sums[i], sums[i + n], own) + __builtin_shuffle(sums[i], sums[i + n], other);
+        sums[i] = vec_shuffle(sums[i], sums[i + n], own) + vec_shuffle(sums[i], sums[i + n], other);
 }
 
 /* Lane l: the sum of sums[l]. */

@@ -9,13 +9,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "core/limits.h"
-#include "server/batcher.h"
 #include "server/http_internal.h"
-#include "server/routes.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/routes.h"
 
-#define BODY_LIMIT 256u
 #define CHECKED_BYTES 4096u /* of an answer's JSON; the long ones do not depend on what is asked */
 #define CONTENT_TYPE "Content-Type"
 
@@ -117,28 +114,20 @@ void MHD_suspend_connection(struct MHD_Connection *connection)
 
 /* ---- the server's side ---- */
 
-static struct request_limits limits = {.max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000};
-static struct metrics metrics;
-static struct routes routes = {.max_body_bytes = BODY_LIMIT,
-                               .max_inflight_bytes = 4 * BODY_LIMIT,
-                               .body_timeout_ms = 1000,
-                               .limits = &limits,
-                               .metrics = &metrics};
-static struct http http = {.leaver_fd = -1, .body_timeout_us = 1000000, .max_inflight_bytes = 4 * BODY_LIMIT};
+static struct routes *routes;
+static struct http http = {.leaver_fd = -1, .body_timeout_us = 1000000, .max_inflight_bytes = 4 * FUZZ_BODY_BYTES};
 static uv_loop_t loop;
 
 static void begin_once(void)
 {
-    static const struct batcher_limits none = {.max_rows = 1};
-    if (routes.batcher)
+    if (routes)
         return;
-    EBM_ASSERT(uv_loop_init(&loop) == 0 && batcher_new(&none, &routes.batcher) == EBM_OK);
-    metrics_init(&metrics);
-    http.handler = routes_handler(&routes);
+    routes = fuzz_routes();
+    EBM_ASSERT(uv_loop_init(&loop) == 0);
+    http.handler = routes_handler(routes);
     ebm_list_init(&http.peers);
     ebm_list_init(&http.exchanges);
     timeouts_init(&http.timeouts, &loop, http_on_due, &http);
-    http.closing = false;
 }
 
 /* The body in two pieces, then its end. False: the connection is to be closed. */
@@ -170,7 +159,7 @@ static void exchange(struct MHD_Connection *connection, const char *const words[
     http.closing = true; /* there is no socket to linger on */
     http_on_connection(&http, connection, &connection->peer, MHD_CONNECTION_NOTIFY_CLOSED);
     http.closing = false;
-    EBM_ASSERT(http.n_pending == 0 && http.inflight_bytes == 0 && metrics.in_flight == 0);
+    EBM_ASSERT(http.n_pending == 0 && http.inflight_bytes == 0 && routes->metrics->in_flight == 0);
     EBM_ASSERT(ebm_list_is_empty(&http.peers) && ebm_list_is_empty(&http.exchanges));
 }
 

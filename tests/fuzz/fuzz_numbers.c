@@ -1,6 +1,7 @@
 /* fuzz_numbers.c - numbers as text and back. The input is text, read as a CSV's field and as an option; and its first 8
  * bytes are a number, written as JSON. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,19 @@ static void check_reads_back(struct ebm_buf *buf, double value)
     EBM_ASSERT(isfinite(value) ? memcmp(&back, &value, sizeof back) == 0 : strcmp(buf->bytes, "null") == 0);
 }
 
+/* Byte for byte what printf writes. */
+static void check_digits(struct ebm_buf *buf, double value)
+{
+    static const int digits[] = {JSON_WRITE_FLOAT_DIGITS, JSON_WRITE_DOUBLE_DIGITS};
+    char expected[64];
+    for (size_t i = 0; i < EBM_COUNT_OF(digits); i++) {
+        (void)snprintf(expected, sizeof expected, "%.*g", digits[i], value);
+        ebm_buf_clear(buf);
+        json_write_number(buf, value, digits[i]);
+        EBM_ASSERT(strcmp(buf->bytes, expected) == 0);
+    }
+}
+
 static void write_number(double value)
 {
     struct ebm_buf buf;
@@ -32,6 +46,7 @@ static void write_number(double value)
         ebm_buf_clear(&buf);
         (void)ebm_buf_json_number(&buf, value);
         check_reads_back(&buf, value);
+        check_digits(&buf, value);
     }
     ebm_buf_clear(&buf);
     json_write_number(&buf, (double)(float)value, JSON_WRITE_FLOAT_DIGITS);

@@ -1,9 +1,14 @@
-/* fuzz_texts.c - a text of unknown origin into JSON, metrics, HTML: nothing breaks out of where it stands. */
+/* fuzz_texts.c - a text of unknown origin into JSON, metrics and HTML, where nothing breaks out of where
+ * it stands; and as the name of a folder of models. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/config.h"
 #include "proto/json_write.h"
 #include "server/metrics_text.h"
+#include "server/repository.h"
 #include "tests/fuzz/fuzz.h"
 #include "trainer/html.h"
 
@@ -65,6 +70,16 @@ static void check_clean(const char *text)
         EBM_ASSERT((unsigned char)*at >= 0x20 && *at != 0x7f);
 }
 
+/* A folder's name is a version when it is written as we write it. */
+static void check_name(const char *text)
+{
+    char same[32];
+    uint64_t version = repository_version_of(text);
+    (void)snprintf(same, sizeof same, "%" PRIu64, version);
+    EBM_ASSERT(version == 0 || strcmp(same, text) == 0);
+    EBM_ASSERT(!ebm_name_is_valid(text) || strpbrk(text, "/\\\"\n") == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct ebm_buf buf;
@@ -76,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     check_html(&buf, text, HTML_WHOLE);
     check_html(&buf, text, 40);
     check_clean(text);
+    check_name(text);
     ebm_buf_done(&buf);
     free(text);
     return 0;

@@ -1,0 +1,23 @@
+/* routes.c - routes whose store was never loaded. */
+#include "tests/fuzz/routes.h"
+
+#include "server/batcher.h"
+
+struct routes *fuzz_routes(void)
+{
+    static const struct request_limits limits = {
+        .max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000};
+    static const struct batcher_limits none = {.max_rows = 1};
+    static struct metrics metrics;
+    static struct routes routes = {.max_body_bytes = FUZZ_BODY_BYTES,
+                                   .max_inflight_bytes = 4 * FUZZ_BODY_BYTES,
+                                   .body_timeout_ms = 1000,
+                                   .limits = &limits,
+                                   .metrics = &metrics};
+    if (!routes.batcher) {
+        EBM_ASSERT(batcher_new(&none, &routes.batcher) == EBM_OK);
+        metrics_init(&metrics);
+        repository_routes_init(&routes.repository);
+    }
+    return &routes;
+}
