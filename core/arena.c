@@ -23,7 +23,7 @@ struct ebm_arena_block {
 
 void ebm_arena_init(struct ebm_arena *arena, size_t max_bytes)
 {
-    *arena = (struct ebm_arena){.max_bytes = max_bytes};
+    *arena = (struct ebm_arena){.usual_bytes = FIRST_BYTES, .max_bytes = max_bytes};
 }
 
 void ebm_arena_done(struct ebm_arena *arena)
@@ -48,12 +48,9 @@ static struct ebm_arena_block *add_block(struct ebm_arena *arena, size_t bytes)
     size_t left_bytes = arena->max_bytes - arena->used_bytes;
     if (left_bytes < header_bytes || bytes > left_bytes - header_bytes)
         return NULL;
-    size_t size = arena->blocks ? arena->blocks->size_bytes : FIRST_BYTES / 2;
-    size = size < left_bytes / 2 ? size * 2 : left_bytes;
-    if (size > left_bytes - header_bytes)
-        size = left_bytes - header_bytes;
+    size_t size = arena->usual_bytes < left_bytes - header_bytes ? arena->usual_bytes : left_bytes - header_bytes;
     if (size < bytes)
-        size = bytes;
+        size = bytes; /* which says nothing of what comes next */
     struct ebm_arena_block *block = calloc(1, header_bytes + size);
     if (!block)
         return NULL;
@@ -61,6 +58,7 @@ static struct ebm_arena_block *add_block(struct ebm_arena *arena, size_t bytes)
     block->size_bytes = size;
     arena->blocks = block;
     arena->used_bytes += header_bytes + size;
+    arena->usual_bytes = arena->usual_bytes < arena->max_bytes / 2 ? arena->usual_bytes * 2 : arena->max_bytes;
     return block;
 }
 

@@ -11,6 +11,7 @@ struct ebm_arena_block;
 
 struct ebm_arena {
     struct ebm_arena_block *blocks; /* newest first */
+    size_t usual_bytes;             /* of the next block, if that is enough */
     size_t used_bytes, max_bytes;   /* of all blocks; allocation beyond max_bytes fails */
 };
 

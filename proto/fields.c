@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 
 /* One value on its way. */
 struct reader {
+    const struct json_lists *lists; /* NULL: all is in the tree */
     const void *limits;
     struct ebm_arena *arena;
     const struct field *field;
@@ -26,6 +28,18 @@ struct reader {
     char *target; /* where the value goes */
     struct ebm_error *reterr;
 };
+
+/* The place of a value inside a member, for whoever wants to know. */
+static void EBM_PRINTF(3, 4) say_where(const struct ebm_error *reterr, char where[WHERE_BYTES], const char *format, ...)
+{
+    where[0] = 0;
+    if (!reterr)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(where, WHERE_BYTES, format, arguments);
+    va_end(arguments);
+}
 
 typedef enum ebm_status read_fn(const struct reader *reader, struct json_t *value);
 
@@ -92,7 +106,7 @@ static enum ebm_status read_words(const struct reader *reader, struct json_t *va
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char where[WHERE_BYTES];
         uint32_t bit = 0;
-        (void)snprintf(where, sizeof where, "%s[%zu]", reader->where, i);
+        say_where(reader->reterr, where, "%s[%zu]", reader->where, i);
         status = find_word(reader, json_read_at(value, i), where, &bit);
         bits |= 1u << bit;
     }
@@ -182,7 +196,7 @@ static enum ebm_status read_fractions(const struct reader *reader, struct json_t
         return fail_no_memory(reader);
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char where[WHERE_BYTES];
-        (void)snprintf(where, sizeof where, "%s[%zu]", reader->where, i);
+        say_where(reader->reterr, where, "%s[%zu]", reader->where, i);
         status = check_fraction(reader, json_read_at(value, i), where, &numbers[i]);
     }
     struct field_numbers result = {(uint32_t)n, numbers};
@@ -214,7 +228,7 @@ static enum ebm_status read_lengths(const struct reader *reader, struct json_t *
         return fail_no_memory(reader);
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char where[WHERE_BYTES];
-        (void)snprintf(where, sizeof where, is_list ? "%s[%zu]" : "%s", reader->where, i);
+        say_where(reader->reterr, where, is_list ? "%s[%zu]" : "%s", reader->where, i);
         status = read_length(reader, is_list ? json_read_at(value, i) : value, where, &numbers[i]);
     }
     struct field_numbers result = {(uint32_t)n, numbers};
@@ -239,7 +253,7 @@ static enum ebm_status read_vector(const struct reader *reader, const struct jso
         const struct json_t *number = is_list ? json_read_at(vector, x) : vector;
         if (!json_read_is_number(number)) {
             char at[WHERE_BYTES];
-            (void)snprintf(at, sizeof at, "%.60s[%zu]", where, x);
+            say_where(reader->reterr, at, "%.60s[%zu]", where, x);
             return ebm_error_set(reader->reterr, EBM_INVALID, at, "expected a number, got %s", json_read_kind(number));
         }
         if (ret_numbers)
@@ -266,19 +280,37 @@ static enum ebm_status read_vectors(const struct reader *reader, const struct js
     enum ebm_status status = EBM_OK;
     for (size_t i = 0; status == EBM_OK && i < n; i++) {
         char at[WHERE_BYTES];
-        (void)snprintf(at, sizeof at, "%.60s[%zu]", where, i);
+        say_where(reader->reterr, at, "%.60s[%zu]", where, i);
         status = read_vector(reader, json_read_at(list, i), at, first, X, ret_numbers ? ret_numbers + i * X : NULL);
     }
     return status;
+}
+
+/* The list that was cut out in this value's place; NULL: none was, the value is there itself. */
+static const struct json_list *list_of(const struct reader *reader, const struct json_t *value)
+{
+    return reader->lists ? json_lists_find(reader->lists, value) : NULL;
+}
+
+static enum ebm_status take_rows(const struct reader *reader, const struct json_list *list)
+{
+    struct field_rows rows = {(uint32_t)list->sizes[0], (uint32_t)list->sizes[1], list->numbers};
+    if (list->n_levels > 2 || list->sizes[0] > field_max(reader->field, reader->limits))
+        return EBM_INVALID;
+    memcpy(reader->target, &rows, sizeof rows);
+    return EBM_OK;
 }
 
 static enum ebm_status read_rows(const struct reader *reader, struct json_t *value)
 {
     size_t n, X;
     char first[WHERE_BYTES];
+    const struct json_list *list = list_of(reader, value);
+    if (list)
+        return take_rows(reader, list);
     enum ebm_status status = json_read_list(value, reader->where, 1, field_max(reader->field, reader->limits), "rows",
                                             &n, reader->reterr);
-    (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+    say_where(reader->reterr, first, "%s[0]", reader->where);
     if (status == EBM_OK)
         status = vector_size(reader, value, first, &X);
     if (status != EBM_OK)
@@ -302,11 +334,11 @@ static enum ebm_status targets_shape(const struct reader *reader, const struct j
     size_t rows, n, D;
     uint64_t max = field_max(reader->field, reader->limits);
     char first[WHERE_BYTES];
-    (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+    say_where(reader->reterr, first, "%s[0]", reader->where);
     enum ebm_status status = json_read_list(value, reader->where, 1, LIMIT_ROWS, "rows", &rows, reader->reterr);
     if (status == EBM_OK)
         status = json_read_list(json_read_at(value, 0), first, 1, max, "targets", &n, reader->reterr);
-    (void)snprintf(first, sizeof first, "%s[0][0]", reader->where);
+    say_where(reader->reterr, first, "%s[0][0]", reader->where);
     if (status == EBM_OK)
         status = vector_size(reader, json_read_at(value, 0), first, &D);
     if (status == EBM_OK)
@@ -314,9 +346,23 @@ static enum ebm_status targets_shape(const struct reader *reader, const struct j
     return status;
 }
 
+/* n_levels 2: targets of one number. */
+static enum ebm_status take_targets(const struct reader *reader, const struct json_list *list)
+{
+    const size_t *sizes = list->sizes;
+    struct field_targets targets = {(uint32_t)sizes[0], (uint32_t)sizes[1], (uint32_t)sizes[2], list->numbers};
+    if (list->n_levels < 2 || sizes[0] > LIMIT_ROWS || sizes[1] > field_max(reader->field, reader->limits))
+        return EBM_INVALID;
+    memcpy(reader->target, &targets, sizeof targets);
+    return EBM_OK;
+}
+
 static enum ebm_status read_targets(const struct reader *reader, struct json_t *value)
 {
     struct field_targets shape;
+    const struct json_list *list = list_of(reader, value);
+    if (list)
+        return take_targets(reader, list);
     enum ebm_status status = targets_shape(reader, value, &shape);
     if (status != EBM_OK)
         return status;
@@ -328,8 +374,8 @@ static enum ebm_status read_targets(const struct reader *reader, struct json_t *
     for (size_t i = 0; status == EBM_OK && i < shape.rows; i++) {
         char where[WHERE_BYTES], first[WHERE_BYTES];
         size_t n;
-        (void)snprintf(where, sizeof where, "%s[%zu]", reader->where, i);
-        (void)snprintf(first, sizeof first, "%s[0][0]", reader->where);
+        say_where(reader->reterr, where, "%s[%zu]", reader->where, i);
+        say_where(reader->reterr, first, "%s[0][0]", reader->where);
         status = json_read_list(json_read_at(value, i), where, shape.n, shape.n, "targets", &n, reader->reterr);
         if (status == EBM_OK)
             status = read_vectors(reader, json_read_at(value, i), where, first, n, shape.D,
@@ -355,7 +401,7 @@ static enum ebm_status points_shape(const struct reader *reader, const struct js
     rows = is_shared ? 0 : n;
     if (!is_shared) {
         char first[WHERE_BYTES];
-        (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+        say_where(reader->reterr, first, "%s[0]", reader->where);
         status = json_read_list(json_read_at(value, 0), first, 1, max, "targets", &n, reader->reterr);
     } else {
         status = json_read_list(value, reader->where, 1, max, "targets", &n, reader->reterr);
@@ -365,10 +411,25 @@ static enum ebm_status points_shape(const struct reader *reader, const struct js
     return status;
 }
 
+static enum ebm_status take_points(const struct reader *reader, const struct json_list *list)
+{
+    bool is_shared = list->n_levels == 1;
+    size_t rows = is_shared ? 0 : list->sizes[0], n = list->sizes[is_shared ? 0 : 1];
+    uint64_t max = field_max(reader->field, reader->limits), max_rows = max > LIMIT_ROWS ? max : LIMIT_ROWS;
+    struct field_targets points = {(uint32_t)rows, (uint32_t)n, 1, list->numbers};
+    if (list->n_levels > 2 || rows > max_rows || n > max)
+        return EBM_INVALID;
+    memcpy(reader->target, &points, sizeof points);
+    return EBM_OK;
+}
+
 static enum ebm_status read_points(const struct reader *reader, struct json_t *value)
 {
     struct field_targets shape;
     char first[WHERE_BYTES];
+    const struct json_list *list = list_of(reader, value);
+    if (list)
+        return take_points(reader, list);
     enum ebm_status status = points_shape(reader, value, &shape);
     if (status != EBM_OK)
         return status;
@@ -377,7 +438,7 @@ static enum ebm_status read_points(const struct reader *reader, struct json_t *v
     double *numbers = is_even ? ebm_arena_alloc(reader->arena, rows * n, sizeof *numbers) : NULL;
     if (is_even && !numbers)
         return fail_no_memory(reader);
-    (void)snprintf(first, sizeof first, "%s[0]", reader->where);
+    say_where(reader->reterr, first, "%s[0]", reader->where);
     status = shape.rows > 0 ? read_vectors(reader, value, reader->where, first, rows, n, numbers)
                             : read_vector(reader, value, reader->where, reader->where, n, numbers);
     EBM_ASSERT(is_even || status != EBM_OK);
@@ -433,6 +494,7 @@ struct object {
     const struct field *fields;
     uint32_t n;
     const char *prefix; /* "" or "interval." */
+    const struct json_lists *lists;
     const void *limits;
     struct ebm_arena *arena;
     char *message;
@@ -446,7 +508,7 @@ static enum ebm_status read_inner(const struct object *outer, const struct field
                                   struct json_t *value)
 {
     char prefix[WHERE_BYTES];
-    (void)snprintf(prefix, sizeof prefix, "%.60s.", where);
+    say_where(outer->reterr, prefix, "%.60s.", where);
     struct object inner = *outer;
     inner.fields = field->members;
     inner.n = field->n_members;
@@ -458,7 +520,7 @@ static enum ebm_status read_inner(const struct object *outer, const struct field
 static enum ebm_status read_member(struct object *object, const char *name, struct json_t *value)
 {
     char where[WHERE_BYTES];
-    (void)snprintf(where, sizeof where, "%s%.60s", object->prefix, name);
+    say_where(object->reterr, where, "%s%.60s", object->prefix, name);
     for (uint32_t i = 0; i < object->n; i++) {
         const struct field *field = &object->fields[i];
         if (strcmp(name, field->name) != 0)
@@ -468,7 +530,7 @@ static enum ebm_status read_member(struct object *object, const char *name, stru
             return ebm_error_set(object->reterr, EBM_INVALID, where, LATER);
         if (field->kind == FIELD_OBJECT)
             return read_inner(object, field, where, value);
-        struct reader reader = {object->limits, object->arena, field, where, object->message + field->at,
+        struct reader reader = {object->lists, object->limits, object->arena, field, where, object->message + field->at,
                                 object->reterr};
         return readers[field->kind](&reader, value);
     }
@@ -480,7 +542,7 @@ static enum ebm_status check_required(const struct object *object)
     for (uint32_t i = 0; i < object->n; i++)
         if (object->fields[i].required && !(object->seen >> i & 1u)) {
             char where[WHERE_BYTES];
-            (void)snprintf(where, sizeof where, "%s%s", object->prefix, object->fields[i].name);
+            say_where(object->reterr, where, "%s%s", object->prefix, object->fields[i].name);
             return ebm_error_set(object->reterr, EBM_INVALID, where, "missing, expected %s", object->fields[i].help);
         }
     return EBM_OK;
@@ -497,13 +559,23 @@ static enum ebm_status read_object(struct object *object, const char *where, str
     return status == EBM_OK ? check_required(object) : status;
 }
 
-enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const void *limits,
-                            struct ebm_arena *arena, void *message, field_seen *ret_seen, struct ebm_error *reterr)
+enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const struct json_lists *lists,
+                            const void *limits, struct ebm_arena *arena, void *message, field_seen *ret_seen,
+                            struct ebm_error *reterr)
 {
-    struct object object = {fields, n, "", limits, arena, message, 0, reterr};
+    struct object object = {fields, n, "", lists, limits, arena, message, 0, reterr};
     EBM_ASSERT(n <= 8 * sizeof object.seen);
     set_standards(fields, n, limits, message);
     enum ebm_status status = read_object(&object, "body", root);
     *ret_seen = object.seen;
     return status;
+}
+
+uint32_t fields_lists(const struct field *fields, uint32_t n, const char *ret_names[JSON_LISTS])
+{
+    uint32_t n_lists = 0;
+    for (uint32_t i = 0; i < n && n_lists < JSON_LISTS; i++)
+        if (fields[i].kind == FIELD_ROWS || fields[i].kind == FIELD_TARGETS || fields[i].kind == FIELD_POINTS)
+            ret_names[n_lists++] = fields[i].name;
+    return n_lists;
 }

@@ -9,7 +9,7 @@
 
 #include "core/arena.h"
 #include "core/status.h"
-#include "proto/json_read.h"
+#include "proto/json_lists.h"
 
 /* Rows of numbers of one size. */
 struct field_rows {
@@ -71,11 +71,15 @@ struct field {
 /* One bit a row of the outermost table: did it stand in the object? */
 typedef uint32_t field_seen;
 
-/* Reads `root` into `message`, defaults first. `limits` is what limit_at points into. INVALID or NO_MEMORY with where =
- * the member ("interval.level", "inputs[3][0]"); message may be half filled then. Texts and arrays lie in the arena. */
-enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const void *limits,
-                            struct ebm_arena *arena, void *message, field_seen *ret_seen, struct ebm_error *reterr)
-    EBM_MUST_USE;
+/* Reads `root` into `message`, defaults first. `limits` is what limit_at points into. `lists`: what was cut out of the
+ * text, NULL: nothing. INVALID or NO_MEMORY with where = the member ("interval.level", "inputs[3][0]"), but for lists
+ * that were cut out, whose refusal has no words; message may be half filled then. Texts and arrays lie in the arena. */
+enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const struct json_lists *lists,
+                            const void *limits, struct ebm_arena *arena, void *message, field_seen *ret_seen,
+                            struct ebm_error *reterr) EBM_MUST_USE;
+
+/* Names of the members that may be long lists of numbers, for json_lists_parse; returns how many. Borrow. */
+uint32_t fields_lists(const struct field *fields, uint32_t n, const char *ret_names[JSON_LISTS]);
 
 /* The maximum of a WHOLE, ROWS or TARGETS under these limits. */
 uint64_t field_max(const struct field *field, const void *limits);

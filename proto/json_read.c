@@ -29,8 +29,8 @@ static enum ebm_status too_many(size_t at, const char *what, size_t limit, struc
     return ebm_error_set(reterr, EBM_INVALID, where, "more than %zu %s", limit, what);
 }
 
-static enum ebm_status scan(const char *bytes, size_t size, const struct json_read_limits *limits,
-                            struct ebm_error *reterr)
+enum ebm_status json_read_scan(const char *bytes, size_t size, const struct json_read_limits *limits,
+                               size_t *ret_values, struct ebm_error *reterr)
 {
     size_t depth = 0, values = 1;
     for (size_t at = 0; at < size;) {
@@ -52,6 +52,7 @@ static enum ebm_status scan(const char *bytes, size_t size, const struct json_re
             return too_many(at, "values", limits->max_values, reterr);
         at++;
     }
+    *ret_values = values;
     return EBM_OK;
 }
 
@@ -60,7 +61,8 @@ enum ebm_status json_read_parse(const char *bytes, size_t size, const struct jso
 {
     if (size == 0)
         return ebm_error_set(reterr, EBM_INVALID, "body", "empty, expected a JSON object");
-    enum ebm_status status = scan(bytes, size, limits, reterr);
+    size_t n_values;
+    enum ebm_status status = json_read_scan(bytes, size, limits, &n_values, reterr);
     if (status != EBM_OK)
         return status;
     json_error_t error;
@@ -135,6 +137,11 @@ size_t json_read_length(const struct json_t *list)
 struct json_t *json_read_at(const struct json_t *list, size_t index)
 {
     return json_array_get(list, index);
+}
+
+struct json_t *json_read_member(const struct json_t *object, const char *name)
+{
+    return json_object_get(object, name);
 }
 
 void *json_read_first(struct json_t *object)

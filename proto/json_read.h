@@ -17,6 +17,9 @@ struct json_read_limits {
  * beyond a double are refused with where = "byte N". New: json_read_free. */
 enum ebm_status json_read_parse(const char *bytes, size_t size, const struct json_read_limits *limits,
                                 struct json_t **ret_root, struct ebm_error *reterr) EBM_MUST_USE;
+/* The limits alone, in one pass without memory; how many values the text has at most. */
+enum ebm_status json_read_scan(const char *bytes, size_t size, const struct json_read_limits *limits,
+                               size_t *ret_values, struct ebm_error *reterr) EBM_MUST_USE;
 struct json_t *json_read_free(struct json_t *root); /* NULL is fine; returns NULL */
 void json_read_freep(struct json_t **root);         /* for EBM_AUTO */
 
@@ -29,6 +32,7 @@ double json_read_double(const struct json_t *number); /* of a number */
 /* A list's length and values; an object's members one after the other, NULL at the end. Borrow: as long as the root. */
 size_t json_read_length(const struct json_t *list);
 struct json_t *json_read_at(const struct json_t *list, size_t index);
+struct json_t *json_read_member(const struct json_t *object, const char *name); /* NULL: none */
 void *json_read_first(struct json_t *object);
 void *json_read_next(struct json_t *object, void *member);
 const char *json_read_key(void *member);

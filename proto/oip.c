@@ -177,8 +177,8 @@ static enum ebm_status read_parameters(const struct reading *reading, struct jso
         status = json_read_object(object, "parameters", reading->reterr);
     if (status != EBM_OK)
         return status;
-    status = fields_read(parameter_fields, EBM_COUNT_OF(parameter_fields), object ? object : empty, reading->limits,
-                         reading->arena, parameters, &seen, reading->reterr);
+    status = fields_read(parameter_fields, EBM_COUNT_OF(parameter_fields), object ? object : empty, NULL,
+                         reading->limits, reading->arena, parameters, &seen, reading->reterr);
     if (status != EBM_OK) {
         (void)ebm_error_prefix(reading->reterr, "parameters");
         return status;

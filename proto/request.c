@@ -369,19 +369,39 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
     return EBM_OK;
 }
 
+/* By the fast way (json_lists.h), which does not say what is wrong, or by the plain one. */
+static enum ebm_status read_body(bool is_fast, const char *body, size_t body_bytes, const struct request_limits *limits,
+                                 struct ebm_arena *arena, struct request *request, struct ebm_error *reterr)
+{
+    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
+    EBM_AUTO(json_read_freep) struct json_t *root = NULL;
+    const struct field *fields = tables[request->kind].fields;
+    uint32_t n = tables[request->kind].n;
+    const char *names[JSON_LISTS];
+    struct json_lists lists;
+    field_seen seen = 0;
+    enum ebm_status status;
+    if (is_fast)
+        status = json_lists_parse(body, body_bytes, &bounds, names, fields_lists(fields, n, names), arena, &lists,
+                                  &root);
+    else
+        status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
+    if (status == EBM_OK)
+        status = fields_read(fields, n, root, is_fast ? &lists : NULL, limits, arena, request, &seen, reterr);
+    return status == EBM_OK ? finish(request, seen, arena, reterr) : status;
+}
+
 enum ebm_status request_read(enum request_kind kind, const char *body, size_t body_bytes,
                              const struct request_limits *limits, struct ebm_arena *arena, struct request *ret_request,
                              struct ebm_error *reterr)
 {
-    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
-    EBM_AUTO(json_read_freep) struct json_t *root = NULL;
-    struct request request = {.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY};
-    field_seen seen = 0;
-    enum ebm_status status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
-    if (status == EBM_OK)
-        status = fields_read(tables[kind].fields, tables[kind].n, root, limits, arena, &request, &seen, reterr);
-    if (status == EBM_OK)
-        status = finish(&request, seen, arena, reterr);
+    const struct request blank = {.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY};
+    struct request request = blank;
+    enum ebm_status status = read_body(true, body, body_bytes, limits, arena, &request, NULL);
+    if (status != EBM_OK) {
+        request = blank;
+        status = read_body(false, body, body_bytes, limits, arena, &request, reterr);
+    }
     if (status == EBM_OK)
         *ret_request = request;
     return status;

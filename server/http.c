@@ -125,7 +125,7 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
     if (!http)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "http", "no memory");
     http->handler = *handler;
-    http->id_base = ebm_seed_random();
+    http->id_base = ebm_seed_random() & ((1ull << 52) - 1);
     ebm_list_init(&http->peers);
     ebm_list_init(&http->exchanges);
     http->max_inflight_bytes = config->max_inflight_bytes;

@@ -171,6 +171,21 @@ static bool may_stand_in_id(char c)
            (c != 0 && strchr("._:/+=@-", c) != NULL);
 }
 
+/* "%013x-%u" of base and count, without printf's time. */
+static void make_id(uint64_t base, uint64_t count, char *ret_id)
+{
+    const size_t base_digits = 13; /* of 52 bits */
+    for (size_t i = base_digits; i-- > 0; base >>= 4)
+        ret_id[i] = "0123456789abcdef"[base & 15];
+    ret_id[base_digits] = '-';
+    size_t n = 1;
+    for (uint64_t rest = count / 10; rest > 0; rest /= 10)
+        n++;
+    ret_id[base_digits + 1 + n] = 0;
+    for (size_t i = n; i > 0; i--, count /= 10)
+        ret_id[base_digits + i] = (char)('0' + count % 10);
+}
+
 static void choose_id(struct http_exchange *exchange)
 {
     struct http *http = exchange->http;
@@ -180,8 +195,7 @@ static void choose_id(struct http_exchange *exchange)
         exchange->request_id[n] = may_stand_in_id(given[n]) ? given[n] : '_';
     exchange->request_id[n] = 0;
     if (n == 0)
-        (void)snprintf(exchange->request_id, sizeof exchange->request_id, "%013" PRIx64 "-%" PRIu64, http->id_base,
-                       ++http->id_count);
+        make_id(http->id_base, ++http->id_count, exchange->request_id);
 }
 
 /* ---- sending ---- */
@@ -191,9 +205,11 @@ typedef bool add_header_fn(void *to, const char *name, const char *value);
 static bool add_headers(const struct http_exchange *exchange, bool closes, add_header_fn *add, void *to)
 {
     const struct http_answer *answer = &exchange->answer;
-    char seconds[16], json_bytes[24];
-    (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
-    (void)snprintf(json_bytes, sizeof json_bytes, "%" PRIu64, answer->json_bytes);
+    char seconds[16] = "", json_bytes[24] = "";
+    if (answer->retry_after_s > 0)
+        (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
+    if (answer->json_bytes > 0)
+        (void)snprintf(json_bytes, sizeof json_bytes, "%" PRIu64, answer->json_bytes);
     return add(to, "Content-Type", answer->content_type) && add(to, "X-Request-Id", exchange->request_id) &&
            (!answer->allow || add(to, "Allow", answer->allow)) &&
            (answer->retry_after_s == 0 || add(to, "Retry-After", seconds)) &&

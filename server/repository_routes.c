@@ -68,7 +68,7 @@ static bool read_body(struct http_exchange *exchange, const struct field *fields
         ebm_arena_init(&arena, BODY_ARENA_BYTES);
         status = json_read_parse(body.bytes, body.size, &bounds, &root, &error);
         if (status == EBM_OK)
-            status = fields_read(fields, n, root, NULL, &arena, ret_message, &seen, &error);
+            status = fields_read(fields, n, root, NULL, NULL, &arena, ret_message, &seen, &error);
         ebm_arena_done(&arena);
     }
     ebm_buf_done(&body);
