@@ -251,6 +251,7 @@ enum ebm_status ebm_query_resolve(const struct ebm_query *query, const struct eb
 {
     struct ebm_resolved_query resolved = {.query = *query};
     enum ebm_status status = EBM_OK;
+    EBM_ASSERT(!query->weighted || query->target_ess == 0.0); /* there is room for num_samples draws */
     if (!ebm_query_climbs(query))
         status = choose_estimator(query, ebm_model_net(model), &resolved.spec.estimator, reterr);
     if (status == EBM_OK)

@@ -137,6 +137,20 @@ const struct field *oip_parameters(uint32_t *ret_n)
     return parameter_fields;
 }
 
+/* Weights are those of num_proposals draws. */
+static enum ebm_status check_weights(const struct reading *reading, const struct request *request)
+{
+    if (!(request->outputs & BIT(LOG_WEIGHTS)))
+        return EBM_OK;
+    if (request->target_ess > 0)
+        return ebm_error_set(reading->reterr, EBM_INVALID, "parameters.target_ess",
+                             "does not go with the output 'log_weights': those are of num_proposals draws");
+    if (request->estimator != REQUEST_ESTIMATOR_AUTO && request->estimator != REQUEST_ESTIMATOR_IMPORTANCE)
+        return ebm_error_set(reading->reterr, EBM_INVALID, "parameters.estimator",
+                             "the output 'log_weights' needs 'importance' or 'auto'");
+    return EBM_OK;
+}
+
 /* Needs the outputs: with samples among them the two numbers are those of /sample. */
 static enum ebm_status set_numbers(const struct reading *reading, const struct parameters *parameters,
                                    struct request *request)
@@ -629,6 +643,8 @@ static enum ebm_status read_message(struct reading *reading, struct json_t *root
         status = read_outputs(reading, values[OUTPUTS], is_raw || parameters.binary_data_output, request, &wanted);
     if (status == EBM_OK)
         status = set_inputs(reading, request);
+    if (status == EBM_OK)
+        status = check_weights(reading, request);
     if (status == EBM_OK)
         status = set_numbers(reading, &parameters, request);
     if (status != EBM_OK)

@@ -449,8 +449,9 @@ static void write_route(struct ebm_buf *buf, const struct openapi_route *route)
         say(buf, "%s{'name':'%s','in':'path','required':true,'schema':{'type':'string'}}%s",
             i ? "," : ",'parameters':[", names[i], i + 1 == n ? "]" : "");
     if (route->request)
-        say(buf, ",'requestBody':{'content':{'application/json':{'schema':{'$ref':'#/components/schemas/%s'}}}}",
-            route->request);
+        say(buf,
+            ",'requestBody':{'required':%s,'content':{'application/json':{'schema':{'$ref':'#/components/schemas/%s'}}}}",
+            strcmp(route->request, "InferRequest") == 0 ? "true" : "false", route->request);
     say(buf, ",");
     write_responses(buf, route->schema, "", !route->request);
     say(buf, "}}");

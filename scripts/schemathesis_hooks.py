@@ -21,7 +21,8 @@ def make_infer(body):
     if not {"samples", "log_weights"} & set(names):
         parameters.pop("num_proposals", None)
     if "log_weights" in names:
-        parameters.pop("estimator", None)
+        for name in ("estimator", "target_ess", "max_samples"):
+            parameters.pop(name, None)
 
 
 @schemathesis.hook

@@ -128,6 +128,8 @@ def test_samples_and_their_weights(binary):
         assert np.allclose(np.exp(log_weights.astype(float)).sum(axis=1), 1, atol=1e-5)
         ess = 1 / np.exp(2 * log_weights.astype(float)).sum(axis=1)
         assert np.allclose(ess, weighted.as_numpy("ess"), rtol=1e-3), (ess, weighted.as_numpy("ess"))
+        alone = client.infer("relu_1d", [x_of(ROWS)], outputs=wanted("mean"), parameters={"seed": 4})
+        assert np.array_equal(fair.as_numpy("mean"), alone.as_numpy("mean")), "another output changed the mean"
         body = {"inputs": ROWS.astype(float).tolist(), "seed": 4, "num_samples": 50}
         same = json.loads(server.ask("POST", "/sample", body)[2])["predictions"]
         assert np.array_equal(np.array([row["samples"] for row in same], np.float32), fair.as_numpy("samples"))

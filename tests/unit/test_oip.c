@@ -183,6 +183,8 @@ Test(oip, malformed_outputs_and_parameters_are_refused_with_where_and_what)
         {X_AND("],\"parameters\":{\"num_samples\":0}"), "parameters.num_samples", "got 0"},
         {X_AND("],\"parameters\":{\"num_samples\":65537}"), "parameters.num_samples", "got 65537"},
         {X_AND("],\"parameters\":{\"num_proposals\":5}"), "parameters.num_proposals", "goes with"},
+        {X_AND("],\"outputs\":[{\"name\":\"log_weights\"}],\"parameters\":{\"target_ess\":5}"), "parameters.target_ess",
+         "does not go with"},
         {X_AND("],\"parameters\":{\"max_samples\":5}"), "parameters.max_samples", "target_ess"},
         {X_AND("],\"parameters\":{\"timeout\":30000001}"), "parameters.timeout", "to 30000000, got 30000001"},
         {X_AND("],\"parameters\":{\"priority\":-1}"), "parameters.priority", "got -1"},
