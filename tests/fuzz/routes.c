@@ -6,7 +6,7 @@
 struct routes *fuzz_routes(void)
 {
     static const struct request_limits limits = {
-        .max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000};
+        .max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000, .max_timeout_us = 5000000};
     static const struct batcher_limits none = {.max_rows = 1};
     static struct metrics metrics;
     static struct routes routes = {.max_body_bytes = FUZZ_BODY_BYTES,
