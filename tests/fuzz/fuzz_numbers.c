@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "proto/json_write.h"
 #include "tests/fuzz/fuzz.h"
 #include "trainer/csv.h"
@@ -23,15 +24,13 @@ static void check_reads_back(struct ebm_buf *buf, double value)
 }
 
 /* Byte for byte what printf writes. */
-static void check_digits(struct ebm_buf *buf, double value)
+static void check_digits(double value)
 {
-    static const int digits[] = {JSON_WRITE_FLOAT_DIGITS, JSON_WRITE_DOUBLE_DIGITS};
-    char expected[64];
-    for (size_t i = 0; i < EBM_COUNT_OF(digits); i++) {
-        (void)snprintf(expected, sizeof expected, "%.*g", digits[i], value);
-        ebm_buf_clear(buf);
-        json_write_number(buf, value, digits[i]);
-        EBM_ASSERT(strcmp(buf->bytes, expected) == 0);
+    char expected[64], text[EBM_DECIMAL_BYTES];
+    for (int digits = 1; digits <= EBM_DECIMAL_MAX_DIGITS; digits++) {
+        int length = snprintf(expected, sizeof expected, "%.*g", digits, value);
+        EBM_ASSERT(ebm_decimal_write(text, value, digits) == (size_t)length);
+        EBM_ASSERT(memcmp(text, expected, (size_t)length) == 0);
     }
 }
 
@@ -46,13 +45,27 @@ static void write_number(double value)
         ebm_buf_clear(&buf);
         (void)ebm_buf_json_number(&buf, value);
         check_reads_back(&buf, value);
-        check_digits(&buf, value);
+        check_digits(value);
     }
     ebm_buf_clear(&buf);
     json_write_number(&buf, (double)(float)value, JSON_WRITE_FLOAT_DIGITS);
     EBM_ASSERT(!isfinite((float)value) || strtof(buf.bytes, NULL) == (float)value);
     EBM_ASSERT(html_format(value, space)[0] != 0);
     ebm_buf_done(&buf);
+}
+
+/* What is decided at all is what strtod says, and is a number of JSON. */
+static void read_decimal(const char *text, size_t size)
+{
+    double value = NAN;
+    size_t length = ebm_decimal_read(text, text + size, &value);
+    if (length == 0)
+        return;
+    char *same = fuzz_text((const uint8_t *)text, length), *end;
+    double expected = strtod(same, &end);
+    EBM_ASSERT(*end == 0 && memcmp(&value, &expected, sizeof value) == 0);
+    fuzz_check_json(same, length);
+    free(same);
 }
 
 static void read_number(const char *text, size_t size)
@@ -86,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     memcpy(&value, text, size < sizeof value ? size : sizeof value);
     write_number(value);
     read_number(text, size);
+    read_decimal(text, size);
     read_options(text);
     free(text);
     return 0;
