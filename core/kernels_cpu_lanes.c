@@ -102,7 +102,7 @@ static void linear_backward_weight(float *dw, size_t ldw, float *db, const float
                                    uint32_t n_in, uint32_t L)
 {
     if (n_out <= NARROW && n_in <= NARROW)
-        outer(dw, ldw, dz, x, n_out, n_in, L);
+        outer((struct outer){dw, ldw, dz, x, L, n_out, n_in, L});
     else
         ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
     if (db != NULL)
