@@ -450,7 +450,8 @@ static void write_route(struct ebm_buf *buf, const struct openapi_route *route)
             i ? "," : ",'parameters':[", names[i], i + 1 == n ? "]" : "");
     if (route->request)
         say(buf,
-            ",'requestBody':{'required':%s,'content':{'application/json':{'schema':{'$ref':'#/components/schemas/%s'}}}}",
+            ",'requestBody':{'required':%s,'content':{'application/json':{'schema':"
+            "{'$ref':'#/components/schemas/%s'}}}}",
             strcmp(route->request, "InferRequest") == 0 ? "true" : "false", route->request);
     say(buf, ",");
     write_responses(buf, route->schema, "", !route->request);

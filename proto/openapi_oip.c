@@ -38,6 +38,16 @@ static const char descriptions_3[] =
     "'parameters':{'type':'object'},'outputs':{'type':'array','minItems':1,'items':{"
     "'$ref':'#/components/schemas/Tensor'}}}},";
 
+static const char statistics[] =
+    "'Duration':{'type':'object','required':['count','ns'],'properties':{'count':{'type':'integer'},"
+    "'ns':{'type':'integer'}}},"
+    "'Statistics':{'type':'object','required':['model_stats'],'properties':{'model_stats':{'type':'array','items':{"
+    "'type':'object','required':['name','version','last_inference','inference_count','execution_count',"
+    "'inference_stats','batch_stats'],'properties':{'name':{'type':'string'},'version':{'type':'string'},"
+    "'last_inference':{'type':'integer'},'inference_count':{'type':'integer'},'execution_count':{'type':'integer'},"
+    "'inference_stats':{'type':'object','additionalProperties':{'$ref':'#/components/schemas/Duration'}},"
+    "'batch_stats':{'type':'array'}}}}}},";
+
 static void write_input(struct ebm_buf *buf)
 {
     const char *comma = "";
@@ -69,6 +79,7 @@ void openapi_oip_schemas(struct ebm_buf *buf, const struct openapi_info *info)
     say(buf, "%s", descriptions);
     say(buf, "%s", descriptions_2);
     say(buf, "%s", descriptions_3);
+    say(buf, "%s", statistics);
     write_input(buf);
     write_output(buf);
     say(buf,

@@ -147,6 +147,12 @@ scripts/test-python-client.sh build/server/ebm-server "$out/python-client" >"$ou
 [ $status = 0 ] || tail -n 40 "$out/python-client.log"
 verdict $status "scripts/test-python-client.sh"
 
+say "Triton's Python client"
+status=0
+scripts/test-triton-client.sh build/server/ebm-server "$out/triton-client" >"$out/triton-client.log" 2>&1 || status=1
+[ $status = 0 ] || tail -n 40 "$out/triton-client.log"
+verdict $status "scripts/test-triton-client.sh"
+
 say "the interface beside its description"
 status=0
 EXAMPLES=40 scripts/schemathesis.sh build/server/ebm-server "$out/schemathesis" >"$out/schemathesis.log" 2>&1 || status=1

@@ -72,6 +72,7 @@ static void note_request(struct job *job)
 {
     job->n_rows = job->request.inputs.n;
     job->model_name = job->model ? job->model->name : NULL;
+    job->counts = job->model ? job->model->counts : NULL;
 }
 
 static void answer_error(struct job *job)
@@ -129,6 +130,7 @@ static void start(struct dispatch *dispatch, struct job *job)
     is_small = is_small && job->request.inputs.n <= ADMIT_HERE_ROWS;
     if (status == EBM_OK && is_small)
         status = operation_admit(dispatch->config.service, job);
+    job->input_us = ebm_clock_us() - job->accepted_us;
     note_request(job);
     if (status != EBM_OK) {
         answer_error(job);

@@ -49,7 +49,8 @@ struct job {
     struct http_exchange *exchange; /* NULL: over */
     struct deadline deadline;
     uint64_t accepted_us;
-    const char *model_name; /* of what was asked, for the access log: model's; NULL: not known yet */
+    const char *model_name;       /* of what was asked, for the access log: model's; NULL: not known yet */
+    struct metrics_model *counts; /* likewise, for metrics */
     uint32_t n_rows;
 
     /* the travelling reference; the loop may read these when the job is DONE */
@@ -66,8 +67,9 @@ struct job {
     size_t answer_bound;                /* bytes of the answer at most */
     struct ebm_error error;             /* status OK: answer stands */
     struct ebm_buf answer;
-    size_t answer_json_bytes; /* of an infer answer with binary tensors; 0: all is JSON */
-    uint64_t finished_us;
+    size_t answer_json_bytes;          /* of an infer answer with binary tensors; 0: all is JSON */
+    uint64_t input_us;                 /* that reading and admitting took */
+    uint64_t computed_us, finished_us; /* when the last row was computed, the answer was written */
 };
 
 /* Takes the bytes of `body`. One reference: the loop's. New: job_unref. NULL: no memory. */

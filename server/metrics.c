@@ -108,6 +108,8 @@ void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t s
     observe(&metrics->routes[route].duration, now_us - started_us);
     if (job && job->model_name)
         observe_job(metrics, status, job, now_us);
+    if (job && job->counts)
+        statistics_end(&job->counts->statistics, status == reply_http_status(REPLY_OK), now_us - started_us, job);
 }
 
 static void add(_Atomic uint64_t *count, uint64_t n)

@@ -11,6 +11,7 @@
 
 #include "core/buf.h"
 #include "server/reply.h"
+#include "server/statistics.h"
 
 #define METRICS_ROUTES 64u  /* of the table of routes, at most */
 #define METRICS_REASONS 16u /* words for why a row is not reliable, at most; a further one is not counted */
@@ -33,6 +34,7 @@ struct metrics_model {
         const char *_Atomic word; /* static; NULL: free, the first row with a new word takes it */
         _Atomic uint64_t rows;
     } unreliable[METRICS_REASONS];
+    struct statistics statistics;
 };
 
 struct metrics {

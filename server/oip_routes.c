@@ -13,7 +13,8 @@
 #include "proto/oip.h"
 #include "server/routes_internal.h"
 
-static const char extensions[] = "\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"parameters\"";
+static const char extensions[] = "\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"parameters\","
+                                 "\"statistics\"";
 
 void oip_show_server(struct routes *routes, struct http_exchange *exchange, const struct route *route,
                      const struct segments *segments)
@@ -241,6 +242,59 @@ void oip_show_config(struct routes *routes, struct http_exchange *exchange, cons
 {
     (void)route;
     show(routes, exchange, segments, write_config);
+}
+
+/* ---- GET /v2/models/M/stats ---- */
+
+static bool is_asked(const struct model_store_entry *entry, const char *model, uint64_t version)
+{
+    return entry->model && (!model || strcmp(entry->name, model) == 0) && (version == 0 || entry->version == version);
+}
+
+/* model NULL: all models; version 0: all versions. */
+static void show_statistics(const struct routes *routes, struct http_exchange *exchange, const char *model,
+                            uint64_t version)
+{
+    struct model_list *models = model_store_list(routes->store);
+    struct ebm_buf body;
+    const char *comma = "";
+    ebm_buf_init(&body, ROUTES_STATISTICS_BYTES);
+    (void)ebm_buf_text(&body, "{\"model_stats\":[");
+    for (size_t i = 0; i < models->n; i++) {
+        const struct model_store_entry *entry = models->entries[i];
+        if (!is_asked(entry, model, version))
+            continue;
+        (void)ebm_buf_text(&body, comma);
+        statistics_write(&entry->counts->statistics, entry->name, entry->version, atomic_load(&entry->counts->rows),
+                         &body);
+        comma = ",";
+    }
+    (void)model_list_unref(models);
+    (void)ebm_buf_text(&body, "]}\n");
+    reply_json(exchange, &body);
+}
+
+void oip_show_statistics(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                         const struct segments *segments)
+{
+    (void)route;
+    struct model_store_entry *entry = find_model(routes, exchange, segments);
+    bool names_version = strstr(http_path(exchange), "/versions/") != NULL;
+    if (!entry)
+        return;
+    show_statistics(routes, exchange, entry->name, names_version ? entry->version : 0);
+    (void)model_store_entry_unref(entry);
+}
+
+void oip_show_all_statistics(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                             const struct segments *segments)
+{
+    (void)route;
+    (void)segments;
+    if (routes->store)
+        show_statistics(routes, exchange, NULL, 0);
+    else
+        routes_refuse_not_ready(exchange);
 }
 
 /* ---- POST /v2/models/M/infer ---- */

@@ -10,7 +10,8 @@
 #include "server/routes.h"
 
 #define ROUTES_ANSWER_BYTES (1u << 20) /* of a short answer, at most */
-#define ROUTES_SEGMENTS 2              /* free ones in a pattern */
+#define ROUTES_STATISTICS_BYTES (64u << 20)
+#define ROUTES_SEGMENTS 2 /* free ones in a pattern */
 #define ROUTES_SEGMENT_BYTES (LIMIT_NAME_BYTES + 1)
 
 /* What the '*' of a pattern stand for. */
@@ -47,6 +48,7 @@ void routes_refuse_not_ready(struct http_exchange *exchange);
 void routes_show_text(struct http_exchange *exchange, const char *text);
 
 /* oip_routes.c */
-handle_fn oip_show_server, oip_show_model, oip_show_model_ready, oip_show_config, oip_infer;
+handle_fn oip_show_server, oip_show_model, oip_show_model_ready, oip_show_config, oip_show_statistics,
+    oip_show_all_statistics, oip_infer;
 
 #endif

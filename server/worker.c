@@ -123,9 +123,11 @@ static void read_job(struct worker *worker, struct job *job)
         (void)job_unref(job);
         return;
     }
+    uint64_t began_us = ebm_clock_us();
     enum ebm_status status = job->is_read ? EBM_OK : operation_read(service, job);
     if (status == EBM_OK)
         status = operation_admit(service, job);
+    job->input_us += ebm_clock_us() - began_us;
     send_home(worker, job, status == EBM_OK ? job_requeue(job) : job_finish(job));
 }
 
@@ -134,6 +136,7 @@ static void complete(struct worker *worker, struct job *job)
 {
     enum ebm_status failure = (enum ebm_status)atomic_load_explicit(&job->failure, memory_order_relaxed);
     if (job_is_wanted(job)) {
+        job->computed_us = ebm_clock_us();
         if (failure == EBM_OK)
             operation_encode(worker->pool->config.service, job);
         else
@@ -159,16 +162,8 @@ static uint32_t stage(struct worker *worker, const struct batcher_batch *batch)
     return n;
 }
 
-static void predict_batch(struct worker *worker, const struct batcher_batch *batch)
+static void finish_parts(struct worker *worker, const struct batcher_batch *batch, enum ebm_status status)
 {
-    struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
-    uint32_t n = stage(worker, batch);
-    enum ebm_status status = EBM_OK;
-    if (n > 0)
-        status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
-    batcher_done(worker->pool->config.batcher, batch->lane);
-    if (n > 0 && status == EBM_OK)
-        metrics_count_batch(worker->pool->config.metrics, entry->counts, worker->items, n);
     for (uint32_t p = 0; p < batch->n_parts; p++) {
         struct job *job = EBM_CONTAINER_OF(batch->parts[p].ticket, struct job, ticket);
         if (status != EBM_OK)
@@ -176,6 +171,29 @@ static void predict_batch(struct worker *worker, const struct batcher_batch *bat
         if (job_rows_done(job, batch->parts[p].n_rows))
             complete(worker, job);
     }
+}
+
+static void predict_batch(struct worker *worker, const struct batcher_batch *batch)
+{
+    struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
+    struct metrics_model *counts = metrics_model_ref(entry->counts); /* the entry may go with its last job */
+    uint64_t began_ns = ebm_clock_ns();
+    uint32_t n = stage(worker, batch);
+    uint64_t staged_ns = ebm_clock_ns();
+    enum ebm_status status = EBM_OK;
+    if (n > 0)
+        status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
+    uint64_t computed_ns = ebm_clock_ns();
+    bool counts_it = n > 0 && status == EBM_OK;
+    batcher_done(worker->pool->config.batcher, batch->lane);
+    if (counts_it) {
+        metrics_count_batch(worker->pool->config.metrics, counts, worker->items, n);
+        statistics_batch(&counts->statistics, n, staged_ns - began_ns, computed_ns - staged_ns);
+    }
+    finish_parts(worker, batch, status);
+    if (counts_it)
+        statistics_output(&counts->statistics, n, ebm_clock_ns() - computed_ns);
+    (void)metrics_model_unref(counts);
 }
 
 static void work(struct worker *worker)
