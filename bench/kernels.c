@@ -26,7 +26,7 @@ static void ours(struct shape s)
 
 static void ours_input(struct shape s)
 {
-    ebm_kernels_cpu()->linear_backward_input(y, w, s.in, x, s.out, s.in, s.lanes);
+    ebm_kernels_cpu()->linear_backward_input(y, w, s.in, x, NULL, s.out, s.in, s.lanes);
 }
 
 static void blas(struct shape s)

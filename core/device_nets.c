@@ -106,12 +106,6 @@ static void swap(float **a, float **b)
     *b = c;
 }
 
-static void add(float *restrict to, const float *restrict from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
 void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, uint32_t first, const float *in,
                       uint32_t lanes, const struct ebm_tape *tape, float *grads, bool wants_input,
                       struct ebm_backward_space *space)
@@ -126,10 +120,8 @@ void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, ui
                                             layer->out, layer->in, lanes);
         if (i == first && !wants_input)
             return;
-        kernels->linear_backward_input(space->dx, plan->params + layer->weight, layer->in, space->dz, layer->out,
-                                       layer->in, lanes);
-        if (layer->residual)
-            add(space->dx, space->da, (size_t)layer->in * lanes);
+        kernels->linear_backward_input(space->dx, plan->params + layer->weight, layer->in, space->dz,
+                                       layer->residual ? space->da : NULL, layer->out, layer->in, lanes);
         swap(&space->da, &space->dx);
     }
 }
@@ -155,12 +147,10 @@ void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t l
     if (grads != NULL)
         kernels->linear_backward_weight(grads + layer->weight + net->H, layer->in, dhx, space->dz, g, layer->out,
                                         net->G, lanes);
-    kernels->linear_backward_input(space->dx, plan->params + layer->weight + net->H, layer->in, space->dz, layer->out,
-                                   net->G, lanes);
-    if (layer->residual) {
-        add(space->dx, space->da + (size_t)net->H * lanes, (size_t)net->G * lanes);
-        if (dh != NULL)
-            ebm_add_lane_sums(dh, space->da, net->H, lanes);
-    }
+    kernels->linear_backward_input(space->dx, plan->params + layer->weight + net->H, layer->in, space->dz,
+                                   layer->residual ? space->da + (size_t)net->H * lanes : NULL, layer->out, net->G,
+                                   lanes);
+    if (layer->residual && dh != NULL)
+        ebm_add_lane_sums(dh, space->da, net->H, lanes);
     swap(&space->da, &space->dx);
 }

@@ -203,8 +203,8 @@ static void energy_x_backward(struct ebm_chunk *c)
     const struct ebm_kernels *kernels = c->ctx->kernels;
     kernels->linear_backward_weight(c->grads + layer->weight, layer->in, c->grads + layer->bias, train->dhx.p, c->h,
                                     layer->out, net->H, c->lanes);
-    kernels->linear_backward_input(train->da.p, c->plan->params + layer->weight, layer->in, train->dhx.p, layer->out,
-                                   net->H, c->lanes);
+    kernels->linear_backward_input(train->da.p, c->plan->params + layer->weight, layer->in, train->dhx.p, NULL,
+                                   layer->out, net->H, c->lanes);
     add(train->dh.p, train->da.p, (size_t)net->H * c->lanes);
 }
 

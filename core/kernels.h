@@ -71,9 +71,9 @@ struct ebm_kernels {
      * a where act's derivative is seen from its output. x (n_in, L) is not a, residual may be x. */
     void (*layer)(enum ebm_activation kind, float *a, float *z, const struct ebm_linear *linear, const float *x,
                   const float *residual, uint32_t L);
-    /* dx (n_in, L) = W^T dz */
-    void (*linear_backward_input)(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
-                                  uint32_t L);
+    /* dx (n_in, L) = W^T dz (+ residual (n_in, L), unless NULL) */
+    void (*linear_backward_input)(float *dx, const float *w, size_t ldw, const float *dz, const float *residual,
+                                  uint32_t n_out, uint32_t n_in, uint32_t L);
     /* dw (n_out, n_in; stride ldw) += dz x^T; db (n_out) += sum over lanes of dz, unless NULL */
     void (*linear_backward_weight)(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
                                    uint32_t n_in, uint32_t L);

@@ -89,13 +89,27 @@ static void linear(float *out, const float *w, size_t ldw, const float *bias, co
     ebm_blas_nn(out, L, w, ldw, x, L, n_out, L, n_in, 1.0f);
 }
 
-static void linear_backward_input(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
-                                  uint32_t L)
+static void linear_backward_input(float *dx, const float *w, size_t ldw, const float *dz, const float *residual,
+                                  uint32_t n_out, uint32_t n_in, uint32_t L)
 {
+    if (n_out <= NARROW && n_in <= NARROW) {
+        narrow_run((struct narrow){.w = w,
+                                   .row = 1,
+                                   .column = ldw,
+                                   .x = dz,
+                                   .residual = residual,
+                                   .a = dx,
+                                   .n_out = n_in,
+                                   .n_in = n_out,
+                                   .L = L});
+        return;
+    }
     if (is_wide(n_out, n_in, L))
         ebm_blas_tn(dx, L, w, ldw, dz, L, n_in, L, n_out);
     else
         product(dx, w, 1, ldw, NULL, dz, n_in, n_out, L);
+    for (size_t i = 0; residual != NULL && i < (size_t)n_in * L; i++)
+        dx[i] += residual[i];
 }
 
 static void linear_backward_weight(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
@@ -143,8 +157,18 @@ static void layer(enum ebm_activation kind, float *a, float *z, const struct ebm
 {
     bool is_straight = kind == EBM_ACT_RELU || kind == EBM_ACT_IDENTITY;
     if (is_straight && of->n_out <= NARROW && of->n_in <= NARROW) {
-        struct narrow_end end = {a, z == a ? NULL : z, residual, kind == EBM_ACT_RELU};
-        narrow_layer(&end, of, x, L);
+        narrow_run((struct narrow){.w = of->w,
+                                   .row = of->ldw,
+                                   .column = 1,
+                                   .bias = of->bias,
+                                   .x = x,
+                                   .residual = residual,
+                                   .a = a,
+                                   .z = z == a ? NULL : z,
+                                   .n_out = of->n_out,
+                                   .n_in = of->n_in,
+                                   .L = L,
+                                   .is_relu = kind == EBM_ACT_RELU});
         return;
     }
     z = z != NULL ? z : a;

@@ -12,76 +12,81 @@
 #define NARROW_BLOCK 5   /* outputs a register block */
 #define NARROW_VECTORS 2 /* of lanes */
 
-/* What is done to the sums of some outputs. Pointers at the first of them; z and residual may be NULL. */
-struct narrow_end {
+/* out[o][lanes] = sum_i w[o * row + i * column] x[i][lanes] + bias[o] for n_out outputs of n_in inputs, L lanes a row;
+ * then z keeps it, a is its relu or itself, plus residual. Bias, z and residual may be NULL. */
+struct narrow {
+    const float *w;
+    size_t row, column;
+    const float *bias, *x, *residual;
     float *a, *z;
-    const float *residual;
+    uint32_t n_out, n_in, L;
     bool is_relu;
 };
 
-static inline __attribute__((always_inline)) void narrow_block(const struct narrow_end *end, const float *w, size_t ldw,
-                                                               const float *bias, const float *x, uint32_t n_in,
-                                                               uint32_t L, int outs, int vecs)
+static inline const float *advanced(const float *p, size_t n)
+{
+    return p != NULL ? p + n : NULL;
+}
+
+static inline __attribute__((always_inline)) void narrow_block(const struct narrow *t, int outs, int vecs)
 {
     vec sum[NARROW_BLOCK][NARROW_VECTORS];
     for (int o = 0; o < outs; o++)
         for (int v = 0; v < vecs; v++)
-            sum[o][v] = vec_all(bias != NULL ? bias[o] : 0.0f);
-    for (uint32_t i = 0; i < n_in; i++)
+            sum[o][v] = vec_all(t->bias != NULL ? t->bias[o] : 0.0f);
+    for (uint32_t i = 0; i < t->n_in; i++)
         for (int v = 0; v < vecs; v++) {
-            vec lanes = vec_load(x + (size_t)i * L + v * WIDTH);
+            vec lanes = vec_load(t->x + (size_t)i * t->L + v * WIDTH);
             for (int o = 0; o < outs; o++)
-                sum[o][v] += w[(size_t)o * ldw + i] * lanes;
+                sum[o][v] += t->w[(size_t)o * t->row + i * t->column] * lanes;
         }
     for (int o = 0; o < outs; o++)
         for (int v = 0; v < vecs; v++) {
-            size_t at = (size_t)o * L + (size_t)v * WIDTH;
-            if (end->z != NULL)
-                vec_store(end->z + at, sum[o][v]);
+            size_t at = (size_t)o * t->L + (size_t)v * WIDTH;
             vec value = sum[o][v];
-            if (end->is_relu)
+            if (t->z != NULL)
+                vec_store(t->z + at, value);
+            if (t->is_relu)
                 value = vec_max(vec_all(0.0f), value); /* a NaN stays */
-            if (end->residual != NULL)
-                value += vec_load(end->residual + at);
-            vec_store(end->a + at, value);
+            if (t->residual != NULL)
+                value += vec_load(t->residual + at);
+            vec_store(t->a + at, value);
         }
 }
 
-static inline __attribute__((always_inline)) void narrow_strip(struct narrow_end end, const struct ebm_linear *layer,
-                                                               const float *x, uint32_t L, int vecs)
+/* All outputs for `vecs` vectors of lanes. */
+static inline __attribute__((always_inline)) void narrow_strip(struct narrow t, int vecs)
 {
-    uint32_t n = layer->n_in;
-    for (uint32_t o = 0, outs = 0; o < layer->n_out; o += outs) {
-        uint32_t left = layer->n_out - o;
-        const float *w = layer->w + o * layer->ldw, *bias = layer->bias != NULL ? layer->bias + o : NULL;
-        outs = left >= 5 && left != 8 ? 5 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    for (uint32_t left = t.n_out, outs; left > 0; left -= outs) {
+        outs = left % 5 == 0 ? 5 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         if (outs == 5)
-            narrow_block(&end, w, layer->ldw, bias, x, n, L, 5, vecs);
+            narrow_block(&t, 5, vecs);
         else if (outs == 4)
-            narrow_block(&end, w, layer->ldw, bias, x, n, L, 4, vecs);
+            narrow_block(&t, 4, vecs);
         else if (outs == 2)
-            narrow_block(&end, w, layer->ldw, bias, x, n, L, 2, vecs);
+            narrow_block(&t, 2, vecs);
         else
-            narrow_block(&end, w, layer->ldw, bias, x, n, L, 1, vecs);
-        end.a += (size_t)outs * L;
-        end.z = end.z != NULL ? end.z + (size_t)outs * L : NULL;
-        end.residual = end.residual != NULL ? end.residual + (size_t)outs * L : NULL;
+            narrow_block(&t, 1, vecs);
+        t.w += outs * t.row;
+        t.bias = advanced(t.bias, outs);
+        t.residual = advanced(t.residual, (size_t)outs * t.L);
+        t.a += (size_t)outs * t.L;
+        t.z = t.z != NULL ? t.z + (size_t)outs * t.L : NULL;
     }
 }
 
-static void narrow_layer(const struct narrow_end *end, const struct ebm_linear *layer, const float *x, uint32_t L)
+static void narrow_run(struct narrow t)
 {
-    struct narrow_end at = *end;
-    for (uint32_t l = 0; l < L;) {
-        uint32_t step = L - l >= NARROW_VECTORS * WIDTH ? NARROW_VECTORS * WIDTH : WIDTH;
-        if (step == NARROW_VECTORS * WIDTH)
-            narrow_strip(at, layer, x + l, L, NARROW_VECTORS);
+    for (uint32_t l = 0, step; l < t.L; l += step) {
+        step = t.L - l >= NARROW_VECTORS * WIDTH ? NARROW_VECTORS * WIDTH : WIDTH;
+        if (step > WIDTH)
+            narrow_strip(t, NARROW_VECTORS);
         else
-            narrow_strip(at, layer, x + l, L, 1);
-        l += step;
-        at.a += step;
-        at.z = at.z != NULL ? at.z + step : NULL;
-        at.residual = at.residual != NULL ? at.residual + step : NULL;
+            narrow_strip(t, 1);
+        t.x += step;
+        t.residual = advanced(t.residual, step);
+        t.a += step;
+        t.z = t.z != NULL ? t.z + step : NULL;
     }
 }
 

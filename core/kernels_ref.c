@@ -23,15 +23,15 @@ static void linear(float *out, const float *w, size_t ldw, const float *bias, co
     }
 }
 
-static void linear_backward_input(float *dx, const float *w, size_t ldw, const float *dz, uint32_t n_out, uint32_t n_in,
-                                  uint32_t L)
+static void linear_backward_input(float *dx, const float *w, size_t ldw, const float *dz, const float *residual,
+                                  uint32_t n_out, uint32_t n_in, uint32_t L)
 {
     for (uint32_t i = 0; i < n_in; i++) {
         for (uint32_t l = 0; l < L; l++) {
             double sum = 0.0;
             for (uint32_t o = 0; o < n_out; o++)
                 sum += (double)w[o * ldw + i] * (double)dz[(size_t)o * L + l];
-            dx[(size_t)i * L + l] = (float)sum;
+            dx[(size_t)i * L + l] = (float)(sum + (residual != NULL ? (double)residual[(size_t)i * L + l] : 0.0));
         }
     }
 }

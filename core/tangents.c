@@ -147,9 +147,8 @@ static void backward_linear(const struct ebm_chunk *c, const struct ebm_layer *l
     for (uint32_t k = 0; k <= order; k++) {
         kernels->linear_backward_weight(c->grads + first, layer->in, k == 0 ? bias : NULL, s->dz[k], in[k], layer->out,
                                         n_in, lanes);
-        kernels->linear_backward_input(s->dx[k], c->plan->params + first, layer->in, s->dz[k], layer->out, n_in, lanes);
-        if (layer->residual)
-            add(s->dx[k], s->da[k] + skipped, (size_t)n_in * lanes);
+        kernels->linear_backward_input(s->dx[k], c->plan->params + first, layer->in, s->dz[k],
+                                       layer->residual ? s->da[k] + skipped : NULL, layer->out, n_in, lanes);
         float *da = s->da[k];
         s->da[k] = s->dx[k];
         s->dx[k] = da;

@@ -74,10 +74,8 @@ static void slopes_backward(const struct ebm_chunk *c, const struct middle *m, s
                                         i > 0 ? m->slopes.a[i - 1] : m->slope, layer->out, layer->in, m->lanes);
         if (i == 0)
             return;
-        kernels->linear_backward_input(space->dx, c->plan->params + layer->weight, layer->in, space->dz, layer->out,
-                                       layer->in, m->lanes);
-        if (layer->residual)
-            add(space->dx, space->da, (size_t)layer->in * m->lanes);
+        kernels->linear_backward_input(space->dx, c->plan->params + layer->weight, layer->in, space->dz,
+                                       layer->residual ? space->da : NULL, layer->out, layer->in, m->lanes);
         float *da = space->da;
         space->da = space->dx;
         space->dx = da;
@@ -138,9 +136,9 @@ static void segments_backward(const struct ebm_chunk *c, const struct ebm_exact_
                                     first->out, net->G, m.lanes);
     if (net->target.n_layers == 0)
         return;
-    kernels->linear_backward_input(space.da, w, first->in, sums->mass, first->out, net->G, m.lanes);
+    kernels->linear_backward_input(space.da, w, first->in, sums->mass, NULL, first->out, net->G, m.lanes);
     ebm_net_backward(c->plan, &net->target, 0, m.y, m.lanes, &m.values, c->grads, false, &space);
-    kernels->linear_backward_input(space.da, w, first->in, sums->moment, first->out, net->G, m.lanes);
+    kernels->linear_backward_input(space.da, w, first->in, sums->moment, NULL, first->out, net->G, m.lanes);
     slopes_backward(c, &m, &space);
 }
 
@@ -178,8 +176,8 @@ static void truth_backward(const struct ebm_chunk *c, const struct ebm_y_tile *t
     add(train->dhx.p, space.dz, n);
     kernels->linear_backward_weight(c->grads + first->weight + net->H, first->in, NULL, space.dz, ebm_y_tile_g(c, tile),
                                     first->out, net->G, c->lanes);
-    kernels->linear_backward_input(space.da, c->plan->params + first->weight + net->H, first->in, space.dz, first->out,
-                                   net->G, c->lanes);
+    kernels->linear_backward_input(space.da, c->plan->params + first->weight + net->H, first->in, space.dz, NULL,
+                                   first->out, net->G, c->lanes);
     ebm_net_backward(c->plan, &net->target, 0, tile->y, c->lanes, &tile->target, c->grads, false, &space);
 }
 

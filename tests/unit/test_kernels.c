@@ -85,15 +85,42 @@ Test(kernels, linear_and_its_gradients_agree_with_the_reference)
                 ref->linear(want, w, ldw, with_bias ? bias : NULL, x, O, I, L);
                 ASSERT_CLOSE(got, want, (size_t)O * L, 2e-6, set->name);
             }
-            set->linear_backward_input(got, w, ldw, dz, O, I, L);
-            ref->linear_backward_input(want, w, ldw, dz, O, I, L);
-            ASSERT_CLOSE(got, want, (size_t)I * L, 2e-6, set->name);
+            for (int with_residual = 0; with_residual < 2; with_residual++) {
+                set->linear_backward_input(got, w, ldw, dz, with_residual ? x : NULL, O, I, L);
+                ref->linear_backward_input(want, w, ldw, dz, with_residual ? x : NULL, O, I, L);
+                ASSERT_CLOSE(got, want, (size_t)I * L, 2e-6, set->name);
+            }
             set->linear_backward_weight(dw, ldw, db, dz, x, O, I, L);
             ref->linear_backward_weight(dw_ref, ldw, db_ref, dz, x, O, I, L);
             ASSERT_CLOSE(dw, dw_ref, nw, 4e-6, set->name);
             ASSERT_CLOSE(db, db_ref, O, 4e-6, set->name);
             free(w), free(x), free(bias), free(dz), free(got), free(want), free(dw), free(dw_ref), free(db),
                 free(db_ref);
+        }
+    }
+}
+
+/* Activation, what a residual layer adds, and z where it is wanted. */
+Test(kernels, layers_agree_with_the_reference)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    static const enum ebm_activation kinds[] = {EBM_ACT_IDENTITY, EBM_ACT_RELU, EBM_ACT_TANH};
+    EACH_SET (set) {
+        for (size_t i = 0; i < EBM_COUNT_OF(shapes) * EBM_COUNT_OF(kinds) * 4; i++) {
+            const uint32_t *shape = shapes[i / 4 / EBM_COUNT_OF(kinds)];
+            enum ebm_activation kind = kinds[i / 4 % EBM_COUNT_OF(kinds)];
+            uint32_t O = shape[0], I = shape[1], L = shape[2];
+            size_t n = (size_t)O * L;
+            float *w = numbers((size_t)O * I, 1), *x = numbers((size_t)I * L, 2), *bias = numbers(O, 3);
+            float *residual = numbers(n, 4), *a = numbers(n, 5), *z = numbers(n, 5), *a_ref = numbers(n, 5);
+            float *z_ref = numbers(n, 5);
+            struct ebm_linear linear = {w, I, i & 1 ? bias : NULL, O, I};
+            x[L - 1] = NAN; /* relu keeps it */
+            set->layer(kind, a, i & 1 ? z : NULL, &linear, x, i & 2 ? residual : NULL, L);
+            ref->layer(kind, a_ref, i & 1 ? z_ref : NULL, &linear, x, i & 2 ? residual : NULL, L);
+            ASSERT_CLOSE(a, a_ref, n, 1e-5, set->name);
+            ASSERT_CLOSE(z, z_ref, n, 2e-6, set->name);
+            free(w), free(x), free(bias), free(residual), free(a), free(z), free(a_ref), free(z_ref);
         }
     }
 }
