@@ -44,6 +44,11 @@ static void blas_weight(struct shape s)
     ebm_blas_nt_add(y, s.in, x, s.lanes, w, s.lanes, s.out, s.in, s.lanes);
 }
 
+static void ours_weight(struct shape s)
+{
+    ebm_kernels_cpu()->linear_backward_weight(y, s.in, NULL, x, w, s.out, s.in, s.lanes);
+}
+
 static double rate(void (*run)(struct shape), struct shape s)
 {
     double best = 0.0;
@@ -133,12 +138,12 @@ int main(int argc, char **argv)
         return 1;
     for (uint32_t i = 0; i < MOST; i++)
         w[i] = x[i] = (float)(i % 17) / 17.0f - 0.5f;
-    printf("kernels: %s\n%-18s %8s %8s %10s %10s %10s\n", ebm_kernels_cpu()->name, "out x in x lanes", "ours", "blas",
-           "ours dx", "blas dx", "blas dw");
+    printf("kernels: %s\n%-18s %8s %8s %10s %10s %10s %10s\n", ebm_kernels_cpu()->name, "out x in x lanes", "ours",
+           "blas", "ours dx", "blas dx", "ours dw", "blas dw");
     for (size_t i = 0; products && i < EBM_COUNT_OF(shapes); i++) {
         struct shape s = shapes[i];
-        printf("%5u x%5u x%4u %8.1f %8.1f %10.1f %10.1f %10.1f\n", s.out, s.in, s.lanes, rate(ours, s), rate(blas, s),
-               rate(ours_input, s), rate(blas_input, s), rate(blas_weight, s));
+        printf("%5u x%5u x%4u %8.1f %8.1f %10.1f %10.1f %10.1f %10.1f\n", s.out, s.in, s.lanes, rate(ours, s),
+               rate(blas, s), rate(ours_input, s), rate(blas_input, s), rate(ours_weight, s), rate(blas_weight, s));
     }
     printf("\nmixture, ns         draw  density   gradient\n");
     mixture("real", EBM_SUPPORT_REAL);

@@ -3,7 +3,7 @@
  *
  *   layers             our own register blocks: BLOCK outputs x PAIR vectors of lanes, weights broadcast; they beat
  *                      OpenBLAS up to about 1024 x 1024, where it takes over
- *   weight gradients   OpenBLAS (core/blas.h): a reduction over lanes, which it does better at every size
+ *   weight gradients   kernels_cpu_outer.h, kernels_cpu_wide.h; of wide layers OpenBLAS (core/blas.h) without AVX-512
  *   draws, mixtures    kernels_cpu_draw.h, kernels_cpu_mixture.h, kernels_cpu_confined.h
  *   tails of weights   kernels_cpu_tail.h
  *   knots              kernels_cpu_knots.h
@@ -20,15 +20,19 @@
 #include "core/kernels_cpu_outer.h"
 #include "core/kernels_cpu_tail.h"
 #include "core/lanes.h"
+#if WIDTH > 8
+#include "core/kernels_cpu_wide.h"
+#endif
 
-#define BLOCK 4 /* outputs a register block */
-#define PAIR 2  /* vectors of lanes a register block */
+#define BLOCK (WIDTH > 8 ? 8 : 4)              /* outputs a register block: as many as there are registers for */
+#define PAIR 2                                 /* vectors of lanes a register block */
+#define WIDE (WIDTH > 8 ? 1u << 20 : 1u << 19) /* weights of a layer; with more it is left to OpenBLAS */
 
 /* Where the weights no longer stay in cache OpenBLAS's blocking wins (bench/kernels.c). Never on the x side, whose
  * tiles are EBM_LANES wide: a row's bytes must not depend on its place there. */
 static bool is_wide(uint32_t n_out, uint32_t n_in, uint32_t L)
 {
-    return L > EBM_LANES && (uint64_t)n_out * n_in > (1u << 19);
+    return L > EBM_LANES && (uint64_t)n_out * n_in > WIDE;
 }
 
 /* out[o][lanes] = init[o] + sum_i w[o * row + i * column] x[i][lanes] for `outs` outputs and `vecs` vectors of lanes */
@@ -60,6 +64,8 @@ static inline __attribute__((always_inline)) void strip(float *out, const float 
     uint32_t o = 0;
     for (; o + BLOCK <= n_out; o += BLOCK)
         block(out + (size_t)o * L, w + o * row, row, column, bias ? bias + o : NULL, x, n, L, BLOCK, vecs);
+    for (; BLOCK > 4 && o + 4 <= n_out; o += 4)
+        block(out + (size_t)o * L, w + o * row, row, column, bias ? bias + o : NULL, x, n, L, 4, vecs);
     for (; o + 2 <= n_out; o += 2)
         block(out + (size_t)o * L, w + o * row, row, column, bias ? bias + o : NULL, x, n, L, 2, vecs);
     if (o < n_out)
@@ -112,13 +118,26 @@ static void linear_backward_input(float *dx, const float *w, size_t ldw, const f
         dx[i] += residual[i];
 }
 
+static void wide_gradient(float *dw, size_t ldw, const float *dz, const float *x, uint32_t n_out, uint32_t n_in,
+                          uint32_t L)
+{
+#if WIDTH > 8
+    if (n_out >= ROWS)
+        outer_wide(dw, ldw, dz, x, n_out, n_in, L);
+    else
+        outer((struct outer){dw, ldw, dz, x, L, n_out, n_in, L});
+#else
+    ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
+#endif
+}
+
 static void linear_backward_weight(float *dw, size_t ldw, float *db, const float *dz, const float *x, uint32_t n_out,
                                    uint32_t n_in, uint32_t L)
 {
     if (n_out <= NARROW && n_in <= NARROW)
         outer((struct outer){dw, ldw, dz, x, L, n_out, n_in, L});
     else
-        ebm_blas_nt_add(dw, ldw, dz, L, x, L, n_out, n_in, L);
+        wide_gradient(dw, ldw, dz, x, n_out, n_in, L);
     if (db != NULL)
         add_row_sums(db, dz, n_out, L);
 }

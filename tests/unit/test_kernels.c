@@ -67,7 +67,8 @@ static double worst(const float *a, const float *b, size_t n, double *ret_magnit
 static const uint32_t shapes[][3] = {/* n_out, n_in, L */
                                      {1, 1, 16},     {10, 1, 128},    {10, 10, 128},  {10, 20, 144}, {1, 10, 1040},
                                      {7, 3, 16},     {5, 129, 48},    {64, 96, 128},  {3, 64, 16},   {33, 17, 112},
-                                     {128, 64, 128}, {512, 128, 128}, {512, 512, 16}, {6, 2, 32}};
+                                     {128, 64, 128}, {512, 128, 128}, {512, 512, 16}, {6, 2, 32},    {79, 37, 144},
+                                     {9, 130, 272},  {71, 65, 48}};
 
 Test(kernels, linear_and_its_gradients_agree_with_the_reference)
 {
