@@ -100,7 +100,7 @@ static const struct field_word weights[] = {REQUEST_WEIGHTS_MAP(X)};
 
 struct parameters {
     struct request request;
-    uint64_t timeout_us, priority, num_samples, num_proposals;
+    uint64_t timeout_us, num_samples, num_proposals;
     bool binary_data_output;
 };
 
@@ -109,24 +109,26 @@ struct parameters {
 #define SAMPLES .min = 1, .max = LIMIT_SAMPLES, .limit_at = offsetof(struct request_limits, max_samples)
 #define WORDS(table) .words = (table), .n_words = EBM_COUNT_OF(table), .has_standard = true
 
-enum { SEED, MAX_SAMPLES };
+enum { SEED, MAX_SAMPLES, ESTIMATOR, DRAWS, WEIGHTS };
 static const struct field parameter_fields[] = {
     [SEED] = {"seed", FIELD_WHOLE, AT(request.seed), .max = REQUEST_MAX_SEED, UNLIMITED, .help = "as in /predict"},
     [MAX_SAMPLES] = {"max_samples", FIELD_WHOLE, AT(request.max_samples), SAMPLES, .standard = 16384,
                      .has_standard = true, .help = "as in /predict"},
-    {"estimator", FIELD_WORD, AT(request.estimator), UNLIMITED, WORDS(estimators), .help = "as in /predict"},
+    [ESTIMATOR] = {"estimator", FIELD_WORD, AT(request.estimator), UNLIMITED, WORDS(estimators),
+                   .help = "as in /predict"},
+    [DRAWS] = {"draws", FIELD_WORD, AT(request.draws), UNLIMITED, WORDS(draws), .help = "as in /predict"},
+    [WEIGHTS] = {"weights", FIELD_WORD, AT(request.weights), UNLIMITED, WORDS(weights), .help = "as in /predict"},
     {"num_samples", FIELD_WHOLE, AT(num_samples), SAMPLES,
      .help = "draws of the proposal a row, 1024 when left out; with the outputs samples or log_weights as in /sample: "
              "samples to return, 100 when left out"},
     {"num_proposals", FIELD_WHOLE, AT(num_proposals), SAMPLES,
      .help = "with the outputs samples or log_weights: draws of the proposal a row, 1024 when left out"},
-    {"draws", FIELD_WORD, AT(request.draws), UNLIMITED, WORDS(draws), .help = "as in /predict"},
-    {"weights", FIELD_WORD, AT(request.weights), UNLIMITED, WORDS(weights), .help = "as in /predict"},
     {"target_ess", FIELD_WHOLE, AT(request.target_ess), SAMPLES, .help = "as in /predict"},
     {"timeout", FIELD_WHOLE, AT(timeout_us), .max = WHOLE_MAX,
      .limit_at = offsetof(struct request_limits, max_timeout_us),
      .help = "longest time in the queue and computing, in microseconds; 0: the server's"},
-    {"priority", FIELD_WHOLE, AT(priority), .max = UINT32_MAX, UNLIMITED, .help = "accepted; all requests are equal"},
+    {"priority", FIELD_WHOLE, AT(request.priority), .max = UINT32_MAX, UNLIMITED,
+     .help = "1 leaves the model's queue first; 0, and more than the model's priority_levels, is its default"},
     {"binary_data_output", FIELD_FLAG, AT(binary_data_output), UNLIMITED,
      .help = "outputs as binary data, unless their own parameter binary_data says otherwise"},
 };
@@ -174,6 +176,9 @@ static enum ebm_status finish_parameters(const struct reading *reading, struct p
 {
     struct request *request = &parameters->request;
     request->has_seed = (seen >> SEED & 1u) != 0;
+    request->has_estimator = (seen >> ESTIMATOR & 1u) != 0;
+    request->has_draws = (seen >> DRAWS & 1u) != 0;
+    request->has_weights = (seen >> WEIGHTS & 1u) != 0;
     request->timeout_ms = parameters->timeout_us / 1000 + (parameters->timeout_us % 1000 > 0);
     if (request->target_ess == 0 && seen >> MAX_SAMPLES & 1u)
         return ebm_error_set(reading->reterr, EBM_INVALID, "parameters.max_samples",

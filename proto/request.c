@@ -67,6 +67,13 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
          .max = 86400000,                                                                                              \
          LIMITED(max_timeout_ms),                                                                                      \
          .help = "longest time in the queue and computing, in milliseconds"},                                          \
+        {"priority",                                                                                                   \
+         FIELD_WHOLE,                                                                                                  \
+         AT(priority),                                                                                                 \
+         .max = LIMIT_PRIORITIES,                                                                                      \
+         UNLIMITED,                                                                                                    \
+         .help = "before whom it leaves the model's queue: 1 is first, 0 the model's default; up to the model's "      \
+                 "priority_levels"},                                                                                   \
     {                                                                                                                  \
         "id", FIELD_TEXT, AT(id), .max = REQUEST_ID_CHARACTERS, UNLIMITED, .help = "comes back in the answer"          \
     }
@@ -349,6 +356,9 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
 {
     request->has_seed = has_seen(request, seen, "seed");
     request->has_outputs = has_seen(request, seen, "outputs");
+    request->has_estimator = has_seen(request, seen, "estimator");
+    request->has_draws = has_seen(request, seen, "draws");
+    request->has_weights = has_seen(request, seen, "weights");
     request->has_num_draws = has_seen(request, seen, request->kind == REQUEST_SAMPLE ? "num_proposals" : "num_samples");
     if (request->target_ess == 0 && request->kind != REQUEST_SAMPLE && has_seen(request, seen, "max_samples"))
         return ebm_error_set(reterr, EBM_INVALID, "max_samples",

@@ -99,7 +99,8 @@ struct request {
     uint64_t max_samples; /* then at most so many */
     uint64_t seed;        /* meaningless unless has_seed */
     uint64_t timeout_ms;  /* 0: the server's */
-    bool has_num_draws, has_seed, has_outputs;
+    uint64_t priority;    /* 1 is the highest; 0: the model's default */
+    bool has_num_draws, has_seed, has_outputs, has_estimator, has_draws, has_weights; /* they were given */
     uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x, REQUEST_DENSITY_x or OIP_x */
 
     struct field_numbers quantiles; /* predict */

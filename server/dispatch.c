@@ -82,13 +82,15 @@ static void answer_error(struct job *job)
 }
 
 /* Gives `travelling`, a reference of the job, to the batcher; refuses when there is no room. */
-static void submit(struct dispatch *dispatch, struct job *travelling, struct batcher_lane *lane, uint32_t n_rows)
+static void submit(struct dispatch *dispatch, struct job *travelling, struct batcher_lane *lane, uint32_t n_rows,
+                   uint32_t priority)
 {
     struct job *job = travelling;
     atomic_store_explicit(&job->rows_left, n_rows, memory_order_relaxed);
-    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, n_rows, 1) == EBM_OK)
+    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, n_rows, priority) == EBM_OK)
         return;
-    (void)ebm_error_set(&job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now", n_rows);
+    (void)ebm_error_set(&job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now%s", n_rows,
+                        lane->limits.max_tickets > 0 ? ", see the model's max_queue_size and --max-queue-rows" : "");
     answer_error(job);
     (void)job_unref(travelling);
 }
@@ -118,7 +120,7 @@ static void queue_rows(struct dispatch *dispatch, struct job *travelling)
         return;
     }
     set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
-    submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n);
+    submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n, travelling->priority);
 }
 
 static void start(struct dispatch *dispatch, struct job *job)
@@ -138,7 +140,7 @@ static void start(struct dispatch *dispatch, struct job *job)
         queue_rows(dispatch, job_ref(job));
     } else {
         set_deadline(dispatch, job, deadline_of(dispatch, job));
-        submit(dispatch, job_ref(job), dispatch->config.read_lane, 1);
+        submit(dispatch, job_ref(job), dispatch->config.read_lane, 1, 1);
     }
 }
 

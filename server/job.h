@@ -62,6 +62,7 @@ struct job {
     struct request request;
     struct oip_wanted *wanted;       /* of an infer request */
     struct model_store_entry *model; /* a reference, NULL before it is found */
+    uint32_t priority;               /* in its model's queue, 1 first */
     struct ebm_resolved_query resolved;
     struct ebm_prediction *predictions; /* (request.inputs.n) */
     size_t answer_bound;                /* bytes of the answer at most */

@@ -309,13 +309,14 @@ static void write_refused_files(const struct writing *w)
     for (size_t i = 0; models && i < models->n; i++) {
         const struct model_store_entry *entry = models->entries[i];
         char version[24];
-        if (entry->error.status == EBM_OK)
+        const struct ebm_error *fault = model_store_entry_fault(entry);
+        if (!fault)
             continue;
         (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
         metrics_text_count(
             w->buf, name,
             &(struct metrics_labels){
-                {{"model", entry->name}, {"version", version}, {"status", ebm_status_name(entry->error.status)}}},
+                {{"model", entry->name}, {"version", version}, {"status", ebm_status_name(fault->status)}}},
             1);
     }
 }

@@ -176,10 +176,12 @@ enum ebm_status model_list_find(const struct model_list *list, const char *name,
         return fail_name(list, name, reterr);
     if (version != 0 && version != entry->version)
         return fail_version(list, entry->name, version, reterr);
-    if (!entry->model)
-        return ebm_error_set(reterr, EBM_DAMAGED, "model", "'%s' version %" PRIu64 " is not available: %s%s%s",
-                             entry->name, entry->version, entry->error.where, entry->error.where[0] ? ": " : "",
-                             entry->error.text);
+    if (!entry->model) {
+        char reason[MODEL_STORE_REASON_BYTES];
+        model_store_entry_reason(entry, reason);
+        return ebm_error_set(reterr, EBM_DAMAGED, "model", "'%s' version %" PRIu64 " is not available: %s", entry->name,
+                             entry->version, reason);
+    }
     *ret_entry = entry;
     return EBM_OK;
 }

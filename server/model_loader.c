@@ -22,7 +22,8 @@
 #define MAX_ENTRIES 4096u
 #define PATH_BYTES 4096u
 
-static const char not_wanted[] = "not loaded: the version policy has other versions",
+static const char not_there[] = "not there: " SERVING_FILE " names it in its version_policy",
+                  not_wanted[] = "not loaded: the version policy has other versions",
                   not_settled[] = "not loaded yet: its file is still being written, or is new since the last look",
                   not_asked[] = "unloaded";
 
@@ -30,8 +31,9 @@ static const char not_wanted[] = "not loaded: the version policy has other versi
 struct known {
     struct ebm_list link;
     char name[LIMIT_NAME_BYTES + 1];
-    bool unloaded; /* by request: stays so until it is loaded by request */
-    struct serving *serving;
+    bool unloaded;                 /* by request: stays so until it is loaded by request */
+    struct serving *serving;       /* in force */
+    struct file_mark serving_mark; /* of the file that was read for it, or refused */
 };
 
 struct model_loader {
@@ -121,7 +123,6 @@ static struct known *get_known(struct model_loader *loader, const char *name)
     if (!known)
         return NULL;
     (void)snprintf(known->name, sizeof known->name, "%s", name);
-    known->serving = serving_ref(loader->config.standard);
     ebm_list_append(&loader->known, &known->link);
     return known;
 }
@@ -234,6 +235,19 @@ static void add_idle(struct change *change, uint64_t version, const char *reason
     (void)snprintf(idle->name, sizeof idle->name, "%s", change->found->name);
 }
 
+/* A model whose settings were never good: one entry says so. */
+static enum ebm_status take_nothing(struct change *change, struct ebm_error *reterr)
+{
+    uint64_t version = change->found->versions[0].version;
+    struct model_store_entry *old = model_list_at(change->list, change->found->name, version), *entry;
+    bool is_old = old && old->serving == change->known->serving;
+    entry = is_old ? model_store_entry_ref(old) : new_entry(change, version, old);
+    if (!entry)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, change->found->name, "no memory");
+    change->entries[change->n++] = entry;
+    return EBM_OK;
+}
+
 static enum ebm_status take_version(struct change *change, const struct repository_version *version,
                                     struct ebm_error *reterr)
 {
@@ -261,6 +275,8 @@ static enum ebm_status take_version(struct change *change, const struct reposito
 static enum ebm_status take_versions(struct change *change, struct ebm_error *reterr)
 {
     enum ebm_status status = EBM_OK;
+    if (change->known->serving->is_unusable)
+        return take_nothing(change, reterr);
     for (size_t i = 0; i < change->found->n_versions && status == EBM_OK; i++) {
         const struct repository_version *version = &change->found->versions[i];
         if (serving_wants(change->known->serving, version->version, change->n_available))
@@ -281,6 +297,15 @@ static void keep_what_answered(struct change *change)
             change->entries[change->n++] = model_store_entry_ref(list->entries[i]);
             change->n_available++;
         }
+}
+
+/* Versions that the policy names and that are not there. */
+static void tell_missing(struct change *change)
+{
+    const struct serving *serving = change->known->serving;
+    for (uint32_t i = 0; serving->policy == SERVING_BY_NAME && i < serving->n_specific; i++)
+        if (!repository_find_version(change->found, serving->specific[i]))
+            add_idle(change, serving->specific[i], not_there);
 }
 
 static size_t count_named(const struct model_list *list, const char *name)
@@ -315,12 +340,13 @@ static enum ebm_status make_change(struct change *change, struct ebm_error *rete
 {
     size_t n_before = count_named(change->list, change->found->name), n_found = change->found->n_versions;
     EBM_AUTO(ebm_freep) struct model_store_entry **entries = calloc(n_found + n_before + 1, sizeof(void *));
-    EBM_AUTO(ebm_freep) struct model_store_idle *idle = calloc(n_found + 1, sizeof *idle);
+    EBM_AUTO(ebm_freep) struct model_store_idle *idle = calloc(n_found + SERVING_SPECIFIC, sizeof *idle);
     if (!entries || !idle)
         return ebm_error_set(reterr, EBM_NO_MEMORY, change->found->name, "no memory");
     change->entries = entries;
     change->idle = idle;
     enum ebm_status status = take_versions(change, reterr);
+    tell_missing(change);
     if (status == EBM_OK && change->n_available == 0)
         keep_what_answered(change);
     if (status == EBM_OK)
@@ -328,6 +354,49 @@ static enum ebm_status make_change(struct change *change, struct ebm_error *rete
     for (size_t i = 0; i < change->n; i++)
         (void)model_store_entry_unref(entries[i]);
     return status;
+}
+
+/* ---- settings ---- */
+
+/* The settings that the file has; with a refused one those before, or none that can be used, beside the error. NULL: no
+ * memory. */
+static struct serving *read_settings(const struct model_loader *loader, const struct known *known, bool has_file)
+{
+    const struct serving *standard = loader->config.standard;
+    char path[PATH_BYTES];
+    struct serving *serving = NULL;
+    struct ebm_error error = {.status = EBM_OK};
+    if (!has_file)
+        return serving_ref(loader->config.standard);
+    (void)snprintf(path, sizeof path, "%s/%s/" SERVING_FILE, loader->config.folder, known->name);
+    if (serving_read(path, standard, loader->config.limits, &serving, &error) == EBM_OK)
+        return serving;
+    ebm_log_error("settings refused: model=%s at='%s' reason='%s'", known->name, error.where, error.text);
+    return serving_with_error(known->serving ? known->serving : standard, &error,
+                              !known->serving || known->serving->is_unusable);
+}
+
+/* Reads serving.json when it is another one than before. */
+static enum ebm_status bring_settings(struct change *change, struct known *known, struct ebm_error *reterr)
+{
+    const struct file_mark *now = &change->found->serving;
+    bool is_same = known->serving && file_mark_is_same(now, &known->serving_mark),
+         is_settled = change->why != BY_POLL || (change->before && file_mark_is_same(now, &change->before->serving)),
+         is_retried = known->serving && known->serving->error.status != EBM_OK && change->why == BY_REQUEST;
+    if ((is_same && !is_retried) || (known->serving && !is_settled))
+        return EBM_OK;
+    struct serving *serving = read_settings(change->loader, known, !file_mark_is_none(now));
+    if (!serving)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, known->name, "no memory");
+    if (serving->error.status != EBM_OK) {
+        model_store_count_event(change->loader->store, MODEL_EVENT_REFUSED);
+        change->refusal = serving->error;
+        change->n_refused++;
+    }
+    (void)serving_unref(known->serving);
+    known->serving = serving;
+    known->serving_mark = *now;
+    return EBM_OK;
 }
 
 /* INVALID: something of it was refused, in the log by now. */
@@ -350,7 +419,9 @@ static enum ebm_status bring_up(struct model_loader *loader, const struct reposi
         .before = repository_find(&loader->before, found->name),
         .list = list,
     };
-    enum ebm_status status = make_change(&change, reterr);
+    enum ebm_status status = bring_settings(&change, known, reterr);
+    if (status == EBM_OK)
+        status = make_change(&change, reterr);
     (void)model_list_unref(list);
     if (status == EBM_OK && change.n_refused > 0) {
         *reterr = change.refusal;

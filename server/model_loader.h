@@ -10,9 +10,10 @@
 struct model_loader_config {
     const char *folder;
     const struct ebm_device_ops *ops;
-    struct serving *standard; /* of a model that says nothing else; a reference is taken */
-    const _Atomic bool *stop; /* set: give up */
-    bool may_be_empty;        /* no model at the start is fine: one may come */
+    struct serving *standard;            /* of a model that says nothing else; a reference is taken */
+    const struct request_limits *limits; /* of what serving.json may have as defaults; borrow */
+    const _Atomic bool *stop;            /* set: give up */
+    bool may_be_empty;                   /* no model at the start is fine: one may come */
 };
 
 struct model_loader;

@@ -188,7 +188,8 @@ static size_t write_rows(const struct model_store *store, struct model_store_row
     if (store->loading_name[0])
         add_row(rows, &n, store->loading_name, store->loading_version, MODEL_LOADING);
     for (size_t i = 0; i < store->n_retired; i++)
-        add_row(rows, &n, store->retired[i]->name, store->retired[i]->version, MODEL_UNLOADING);
+        if (store->retired[i]->model)
+            add_row(rows, &n, store->retired[i]->name, store->retired[i]->version, MODEL_UNLOADING);
     for (size_t i = 0; i < store->n_idle; i++) {
         add_row(rows, &n, store->idle[i].name, store->idle[i].version, MODEL_UNAVAILABLE);
         (void)snprintf(rows[n - 1].reason, sizeof rows->reason, "%s", store->idle[i].reason);

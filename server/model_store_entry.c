@@ -114,9 +114,18 @@ void model_store_entry_refuse(struct model_store_entry *entry)
     entry->model = ebm_model_unref(entry->model);
 }
 
+const struct ebm_error *model_store_entry_fault(const struct model_store_entry *entry)
+{
+    if (entry->error.status != EBM_OK)
+        return &entry->error;
+    return entry->serving->error.status != EBM_OK ? &entry->serving->error : NULL;
+}
+
 void model_store_entry_reason(const struct model_store_entry *entry, char ret_text[MODEL_STORE_REASON_BYTES])
 {
-    const struct ebm_error *error = &entry->error;
-    (void)snprintf(ret_text, MODEL_STORE_REASON_BYTES, "%s%s%s", error->where, error->where[0] ? ": " : "",
-                   error->text);
+    const struct ebm_error *error = model_store_entry_fault(entry);
+    ret_text[0] = 0;
+    if (error)
+        (void)snprintf(ret_text, MODEL_STORE_REASON_BYTES, "%s%s%s", error->where, error->where[0] ? ": " : "",
+                       error->text);
 }

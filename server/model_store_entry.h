@@ -48,7 +48,9 @@ struct model_store_entry *model_store_entry_unref(struct model_store_entry *entr
 /* Nobody else has a reference, and nobody can get one from a list. */
 bool model_store_entry_is_last(const struct model_store_entry *entry);
 
-/* "where: text" of its error. */
+/* What of its files was refused: the version's, else the settings'; NULL: nothing. Borrow. */
+const struct ebm_error *model_store_entry_fault(const struct model_store_entry *entry);
+/* That as "where: text"; empty: nothing. */
 #define MODEL_STORE_REASON_BYTES (sizeof(struct ebm_error) + 4)
 void model_store_entry_reason(const struct model_store_entry *entry, char ret_text[MODEL_STORE_REASON_BYTES]);
 

@@ -279,11 +279,23 @@ static enum ebm_status make_room(struct job *job)
     return ebm_error_set(&job->error, EBM_NO_MEMORY, "inputs", "no memory for the answers of %" PRIu32 " rows", rows);
 }
 
+/* What the model's settings say where the request says nothing. */
+static enum ebm_status apply_settings(struct job *job)
+{
+    const struct serving *serving = job->model->serving;
+    if (job->kind == REQUEST_INFER && job->request.priority > serving->lane.n_priorities)
+        job->request.priority = 0; /* as Triton takes it */
+    request_defaults_apply(&serving->defaults, &job->request);
+    return serving_priority(serving, job->request.priority, &job->priority, &job->error);
+}
+
 enum ebm_status operation_admit(const struct operation_service *service, struct job *job)
 {
     struct request *request = &job->request;
     enum ebm_status status = model_store_find(service->store, request->model, request->version, &job->model,
                                               &job->error);
+    if (status == EBM_OK)
+        status = apply_settings(job);
     if (status == EBM_OK)
         status = check_shapes(job);
     if (status != EBM_OK)

@@ -188,9 +188,9 @@ static bool loads_later(const struct options *options)
 }
 
 /* A store and what fills it; NO_MEMORY: neither. */
-static enum ebm_status new_store(const struct options *options, const _Atomic bool *stop,
-                                 struct model_store **ret_store, struct model_loader **ret_loader,
-                                 struct ebm_error *reterr)
+static enum ebm_status new_store(const struct options *options, const struct request_limits *limits,
+                                 const _Atomic bool *stop, struct model_store **ret_store,
+                                 struct model_loader **ret_loader, struct ebm_error *reterr)
 {
     struct batcher_lane_limits lane = {
         .max_rows = (uint32_t)options->max_batch_size,
@@ -202,6 +202,7 @@ static enum ebm_status new_store(const struct options *options, const _Atomic bo
         .folder = options->model_repository,
         .ops = ebm_device_cpu(),
         .standard = standard,
+        .limits = limits,
         .stop = stop,
         .may_be_empty = loads_later(options),
     };
@@ -234,7 +235,8 @@ static enum ebm_status start_keeper(struct server *server, struct ebm_error *ret
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
-    enum ebm_status status = new_store(options, &server->stop_requested, &server->store, &server->loader, reterr);
+    enum ebm_status status = new_store(options, &server->service.limits, &server->stop_requested, &server->store,
+                                       &server->loader, reterr);
     if (status == EBM_OK)
         status = model_loader_start(server->loader, reterr);
     if (status != EBM_OK)
@@ -416,18 +418,23 @@ static enum ebm_status serve(struct server *server, struct ebm_error *reterr)
     return cut_short ? EBM_OK : server->start_status;
 }
 
-enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
+static struct request_limits limits_of(const struct options *options)
 {
-    struct server server = {.options = options};
-    metrics_init(&server.metrics);
-    repository_routes_init(&server.routes.repository);
-    server.service.limits = (struct request_limits){
+    return (struct request_limits){
         .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
         .max_samples = options->max_samples,
         .max_steps = options->max_steps,
         .max_timeout_ms = options->timeout_ms,
         .max_timeout_us = options->timeout_ms * 1000,
     };
+}
+
+enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
+{
+    struct server server = {.options = options};
+    metrics_init(&server.metrics);
+    repository_routes_init(&server.routes.repository);
+    server.service.limits = limits_of(options);
     server.service.max_work = options->max_request_numbers;
     server.service.max_response_bytes = options->max_response_bytes;
     if (uv_loop_init(&server.loop) != 0)
@@ -449,20 +456,23 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
 enum ebm_status server_check(const struct options *options, struct ebm_error *reterr)
 {
     _Atomic bool stop = false;
+    const struct request_limits limits = limits_of(options);
     struct model_store *store = NULL;
     struct model_loader *loader = NULL;
     enum ebm_status status = listen_check(options->host, reterr);
     if (status == EBM_OK)
-        status = new_store(options, &stop, &store, &loader, reterr);
+        status = new_store(options, &limits, &stop, &store, &loader, reterr);
     if (status != EBM_OK)
         return status;
     status = model_loader_start(loader, reterr);
     struct model_list *models = model_store_list(store);
     for (size_t i = 0; status == EBM_OK && i < models->n; i++) {
         const struct model_store_entry *entry = models->entries[i];
+        char reason[MODEL_STORE_REASON_BYTES];
+        model_store_entry_reason(entry, reason);
         if (!entry->model)
             status = ebm_error_set(reterr, EBM_DAMAGED, entry->name, "version %" PRIu64 " is not available: %s",
-                                   entry->version, entry->error.text);
+                                   entry->version, reason);
     }
     if (status == EBM_OK)
         ebm_log_info("all is well: models=%zu", models->n);

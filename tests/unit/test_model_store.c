@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "server/model_loader.h"
+#include "tests/unit/tiny_model.h"
 
 static char root[64];
 
@@ -41,30 +42,9 @@ static char *folder(const char *name)
     return path;
 }
 
-/* y ~ a mixture of one Gaussian over one number: the smallest model there is. */
 static void publish(const char *name, const char *version, double mean)
 {
-    char text[1024], inner[128], path[512];
-    (void)snprintf(text, sizeof text,
-                   "{\"format_version\":1,\"name\":\"tiny\",\"input\":{\"kind\":\"vector\",\"shape\":[1]},"
-                   "\"target\":{\"dim\":1,\"mean\":[%g],\"std\":[1]},\"proposal\":{\"kind\":\"gaussian_mixture\","
-                   "\"components\":1,\"mean_net\":[{\"type\":\"linear\",\"in\":1,\"out\":1}],"
-                   "\"log_variance_net\":[{\"type\":\"linear\",\"in\":1,\"out\":1}],"
-                   "\"weight_net\":[{\"type\":\"linear\",\"in\":1,\"out\":1}]}}",
-                   mean);
-    struct ebm_config *config = NULL;
-    struct ebm_model *model = NULL;
-    struct ebm_error error = {.status = EBM_OK};
-    cr_assert_eq(ebm_config_parse(text, strlen(text), NULL, &config, &error), EBM_OK, "%s: %s", error.where,
-                 error.text);
-    float *params = calloc(config->net.n_params, sizeof *params);
-    cr_assert_eq(ebm_model_new(config, params, &model, &error), EBM_OK, "%s", error.text);
-    free(params);
-    (void)folder(name);
-    (void)snprintf(inner, sizeof inner, "%s/%s", name, version);
-    (void)snprintf(path, sizeof path, "%s/model.safetensors", folder(inner));
-    cr_assert_eq(ebm_model_save(model, path, &error), EBM_OK, "%s", error.text);
-    (void)ebm_model_unref(model);
+    tiny_publish(root, name, version, mean);
 }
 
 static _Atomic bool stop; /* false, but for the test of it */
