@@ -50,8 +50,8 @@ enum ebm_status request_defaults_read(struct json_t *object, const struct reques
     struct request_defaults defaults = {.seen = 0};
     for (size_t i = 0; i < EBM_COUNT_OF(members); i++)
         table[i] = field_of(i);
-    enum ebm_status status = fields_read(table, EBM_COUNT_OF(members), object, limits, NULL, &defaults, &defaults.seen,
-                                         reterr);
+    enum ebm_status status = fields_read(table, EBM_COUNT_OF(members), object, NULL, limits, NULL, &defaults,
+                                         &defaults.seen, reterr);
     if (status == EBM_OK && was_given(&defaults, "max_samples") && !was_given(&defaults, "target_ess"))
         status = ebm_error_set(reterr, EBM_INVALID, "max_samples", "says where target_ess stops: give target_ess too");
     if (status == EBM_OK)
