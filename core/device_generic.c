@@ -1,7 +1,7 @@
 /* device_generic.c - the coarse table built from a fine one, tile by tile: the CPU's device and the reference device.
  *
  *   features   rows of x, 16 lanes a tile -> h, the x part of the first energy layer (once a row, not once a sample),
- *              mixture parameters; kept row by row
+ *              mixture parameters when they are first asked for; kept row by row
  *   propose    one row's targets, in lanes, and their log q
  *   score      tiles of EBM_TILE samples: target net, energy net -> f
  *   estimate   by importance: device_importance.c; by the mixture: device_mixture.c; of a scalar target without draws:
@@ -119,6 +119,14 @@ static enum ebm_status ctx_sync(struct ebm_ctx *ctx)
 
 /* ---- x side ---- */
 
+/* rows (count, n) -> lanes (n, EBM_LANES), zeros beyond the last row */
+static void rows_to_lanes(float *lanes, const float *rows, size_t n, uint32_t count)
+{
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t b = 0; b < EBM_LANES; b++)
+            lanes[i * EBM_LANES + b] = b < count ? rows[b * n + i] : 0.0f;
+}
+
 /* lanes (n, EBM_LANES) -> rows (count, n) */
 static void lanes_to_rows(float *rows, const float *lanes, size_t n, uint32_t count)
 {
@@ -150,9 +158,7 @@ static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, c
                              uint32_t count)
 {
     const struct ebm_net_desc *net = &plan->net;
-    for (uint32_t i = 0; i < net->X; i++)
-        for (uint32_t b = 0; b < EBM_LANES; b++)
-            ctx->x_lanes.p[i * EBM_LANES + b] = b < count ? h_x[(size_t)b * net->X + i] : 0.0f;
+    rows_to_lanes(ctx->x_lanes.p, h_x, net->X, count);
     const float *h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     memcpy(ctx->h_lanes.p, h, (size_t)net->H * EBM_LANES * sizeof *h);
     lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count);
@@ -162,7 +168,7 @@ static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, c
                               ctx->h_lanes.p, layer->out, net->H, EBM_LANES);
         lanes_to_rows(ctx->hx.p + (size_t)first * layer->out, ctx->x_a.p, layer->out, count);
     }
-    if (net->K > 0)
+    if (ctx->has_mixtures && net->K > 0)
         proposal_of_tile(ctx, plan, first, count);
 }
 
@@ -174,9 +180,23 @@ static void features_of_net(struct ebm_ctx *ctx, const struct ebm_plan *plan, co
                          B - first < plan->x_tile ? B - first : plan->x_tile);
 }
 
+void ebm_mixtures(struct ebm_ctx *ctx)
+{
+    const struct ebm_plan *plan = ctx->plan;
+    size_t H = plan->net.H;
+    for (uint32_t first = 0; !ctx->has_mixtures && first < ctx->B; first += plan->x_tile) {
+        uint32_t count = ctx->B - first < plan->x_tile ? ctx->B - first : plan->x_tile;
+        rows_to_lanes(ctx->h_lanes.p, ctx->h.p + first * H, H, count);
+        proposal_of_tile(ctx, plan, first, count);
+    }
+    ctx->has_mixtures = true;
+}
+
+/* The proposal's nets run when a mixture is first asked for, but for ensembles and where they read x themselves. */
 static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B)
 {
     EBM_ASSERT(B <= ctx->limits.max_rows && ctx->x_lanes.count >= (size_t)plan->widest_x * EBM_LANES);
+    ctx->has_mixtures = plan->net.K == 0 || plan->n_members > 0 || plan->net.own_H > 0;
     ctx->plan = plan;
     ctx->B = B;
     ctx->M = 0;
@@ -195,6 +215,7 @@ struct ebm_row_mixture ebm_row_mixture(struct ebm_ctx *ctx, uint32_t b)
     size_t DK = (size_t)net->D * net->K;
     if (ctx->plan->n_members > 0)
         return ebm_ensemble_mixture(ctx, b);
+    ebm_mixtures(ctx);
     return (struct ebm_row_mixture){ctx->mean.p + b * DK, ctx->log_variance.p + b * DK,
                                     ctx->log_weight.p + (size_t)b * net->K};
 }
@@ -207,15 +228,25 @@ static bool bind_row(struct ebm_ctx *ctx, uint32_t b)
                             net->support, net->D, net->K);
 }
 
-/* Starts the targets of row b: `propose` without the draws. */
-void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
+void ebm_row_begin_unbound(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
 {
     EBM_ASSERT(ctx->plan != NULL && b < ctx->B && row->samples >= 1 && row->samples <= ctx->stride);
     ctx->b = b;
     ctx->row = *row;
     ctx->M = row->samples;
-    ctx->is_scored = ctx->has_gradient = false;
-    ctx->has_density = ctx->plan->net.K == 0 || bind_row(ctx, b);
+    ctx->is_scored = ctx->has_gradient = ctx->has_density = false;
+}
+
+void ebm_row_bind(struct ebm_ctx *ctx)
+{
+    ctx->has_density = ctx->plan->net.K == 0 || bind_row(ctx, ctx->b);
+}
+
+/* Starts the targets of row b: `propose` without the draws. */
+void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row)
+{
+    ebm_row_begin_unbound(ctx, b, row);
+    ebm_row_bind(ctx);
 }
 
 bool ebm_row_defend(struct ebm_ctx *ctx, double share)
@@ -426,7 +457,9 @@ static bool draw_mixture(struct ebm_ctx *ctx, const struct ebm_task *task, uint3
     bool draws = spec->estimator == EBM_ESTIMATE_MIXTURE && spec->draws == EBM_DRAWS_FAIR;
     bool wanted = ebm_task_is_wanted(task);
     row.samples = draws ? spec->n_draws : 1;
-    ebm_row_begin(ctx, b, &row);
+    ebm_row_begin_unbound(ctx, b, &row);
+    if (spec->estimator != EBM_ESTIMATE_EXACT)
+        ebm_row_bind(ctx);
     for (size_t at = 0; wanted && draws && at < ctx->M; at += EBM_TILE) {
         ebm_row_propose_tile(ctx, &row, NULL, at);
         wanted = ebm_task_is_wanted(task);
@@ -542,6 +575,8 @@ static enum ebm_status fetch(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t 
 {
     const struct ebm_net_desc *net = &ctx->plan->net;
     size_t DK = (size_t)net->D * net->K;
+    if (ctx->plan->n_members == 0)
+        ebm_mixtures(ctx);
     switch (what) {
     case EBM_FETCH_FEATURES:
         memcpy(h_dst, ctx->h.p + (size_t)b * net->H, net->H * sizeof *h_dst);

@@ -96,6 +96,7 @@ struct ebm_ctx {
     /* the last features */
     const struct ebm_plan *plan;
     uint32_t B;
+    bool has_mixtures;                                     /* of these rows, or there are none */
     struct ebm_slab h, hx, mean, log_variance, log_weight; /* (B, H), (B, energy_out), (B, D, K) twice, (B, K) */
     struct ebm_slab x_lanes, h_lanes, x_a, x_b;            /* one tile */
 
@@ -103,7 +104,7 @@ struct ebm_ctx {
     uint32_t b, M;
     struct ebm_row row;
     bool is_scored, has_gradient;
-    bool has_density; /* the row's mixture is finite, or there is none */
+    bool has_density; /* the row's mixture is bound and finite, or there is none */
     struct ebm_mixture mixture;
     struct ebm_slab mixture_space;
     struct ebm_slab y, grad_y;                                        /* (D, stride) */
@@ -177,6 +178,8 @@ struct ebm_row_mixture {
     const float *mean, *log_variance, *log_weight;
 };
 struct ebm_row_mixture ebm_row_mixture(struct ebm_ctx *ctx, uint32_t b);
+/* Those of all rows of the last features, unless they are there. Of a single network. */
+void ebm_mixtures(struct ebm_ctx *ctx);
 
 /* device_ensemble.c. Plans of the members; the mixture of row b over all of them. */
 enum ebm_status ebm_ensemble_plan(struct ebm_plan *plan, const struct ebm_kernels *kernels,
@@ -211,6 +214,9 @@ void ebm_add_lane_sums(float *to, const float *lanes_of, uint32_t n, uint32_t la
 /* What the estimators share (device_generic.c). Starts the targets of row b: its mixture is bound, M is row->samples.
  */
 void ebm_row_begin(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row);
+/* The same in two steps; where no mixture is asked for the first one is enough. */
+void ebm_row_begin_unbound(struct ebm_ctx *ctx, uint32_t b, const struct ebm_row *row);
+void ebm_row_bind(struct ebm_ctx *ctx);
 /* Targets at .. at + EBM_TILE - 1 and their log q: draws when h_y is NULL, else h_y (M, D). */
 void ebm_row_propose_tile(struct ebm_ctx *ctx, const struct ebm_row *row, const float *h_y, size_t at);
 /* f, and its gradient in y, of the same. */

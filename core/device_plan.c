@@ -79,9 +79,10 @@ static bool allocate(struct ebm_plan *plan, uint32_t n_slots)
 }
 
 /* What the x side makes of row `b`, appended to out. */
-static size_t collect(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t b, float *out)
+static size_t collect(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t b, float *out)
 {
     size_t DK = (size_t)plan->net.D * plan->net.K, n = 0;
+    ebm_mixtures(ctx);
     const struct {
         const float *p;
         size_t count;

@@ -208,6 +208,8 @@ void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *sp
     struct ebm_scalar scalar = {&ebm_panels_ops, &ctx->panels};
     enum ebm_status status = spec->estimator == EBM_ESTIMATE_EXACT ? bind_exact(ctx, &scalar) : EBM_TOO_LARGE;
     out->used = status == EBM_TOO_LARGE ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_EXACT;
+    if (status == EBM_TOO_LARGE && !ctx->has_density)
+        ebm_row_bind(ctx);
     if (status == EBM_TOO_LARGE)
         status = ctx->plan->n_members > 0 ? ebm_ensemble_bind(ctx) : ebm_scalar_bind_quadrature(ctx);
     out->status = status;
