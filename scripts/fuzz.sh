@@ -26,7 +26,9 @@ for target in $targets; do
 done
 CC=clang TARGETS="$programs" build_in "$out/build" -Dbuildtype=debugoptimized -Dfuzz=true \
     -Db_sanitize=address,undefined -Db_lundef=false
-export OPENBLAS_NUM_THREADS=1 UBSAN_OPTIONS=print_stacktrace=1
+# Freed memory of one input stays unused long enough with 8 MiB of it; more only costs time.
+export OPENBLAS_NUM_THREADS=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=12
 
 # An input may take 5 seconds and 512 MiB; what is longer than 4 KiB is not tried.
 run_one() { # run_one TARGET SECONDS: the log lies in $out/TARGET.log
