@@ -19,6 +19,11 @@ static struct model_loader *loader;
 static uint32_t n_prepared;
 static enum ebm_status prepare_status;
 
+static void publish(const char *name, const char *version, double mean)
+{
+    cr_assert(tiny_publish(root, name, version, mean));
+}
+
 static void ignore_line(void *user, enum ebm_log_level level, const char *line)
 {
     (void)user;
@@ -162,9 +167,9 @@ static enum ebm_status load(struct ebm_error *reterr)
 
 Test(model_loader, a_poll_takes_what_has_settled_and_leaves_what_is_new)
 {
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
-    tiny_publish(root, "a", "2", 20);
+    publish("a", "2", 20);
     model_loader_poll(loader);
     expect_index("2 UNAVAILABLE, 1 READY", "still being written");
     cr_expect_eq(n_prepared, 0);
@@ -178,10 +183,10 @@ Test(model_loader, a_poll_takes_what_has_settled_and_leaves_what_is_new)
 
 Test(model_loader, a_file_that_keeps_changing_is_left_alone)
 {
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
     for (int i = 0; i < 5; i++) {
-        tiny_publish(root, "a", "1", 20 + i);
+        publish("a", "1", 20 + i);
         model_loader_poll(loader);
         expect_mean(10);
     }
@@ -191,7 +196,7 @@ Test(model_loader, a_file_that_keeps_changing_is_left_alone)
 
 Test(model_loader, a_broken_file_changes_nothing_and_is_tried_when_it_changes)
 {
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
     write_over("1/model.safetensors", "half of a file");
     poll_twice();
@@ -200,7 +205,7 @@ Test(model_loader, a_broken_file_changes_nothing_and_is_tried_when_it_changes)
     cr_expect_eq(model_store_events(store, MODEL_EVENT_REFUSED), 1);
     poll_twice();
     cr_expect_eq(model_store_events(store, MODEL_EVENT_REFUSED), 1, "not tried again");
-    tiny_publish(root, "a", "1", 30);
+    publish("a", "1", 30);
     poll_twice();
     expect_index("1 READY", "");
     expect_mean(30);
@@ -208,9 +213,9 @@ Test(model_loader, a_broken_file_changes_nothing_and_is_tried_when_it_changes)
 
 Test(model_loader, versions_that_are_deleted_give_way_to_the_one_before)
 {
-    tiny_publish(root, "a", "1", 10);
-    tiny_publish(root, "a", "2", 20);
-    tiny_publish(root, "b", "1", 0);
+    publish("a", "1", 10);
+    publish("a", "2", 20);
+    publish("b", "1", 0);
     start();
     expect_mean(20);
     drop_version("2");
@@ -234,13 +239,13 @@ Test(model_loader, versions_that_are_deleted_give_way_to_the_one_before)
 Test(model_loader, an_empty_repository_is_a_disk_that_went_away)
 {
     char command[128];
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
     (void)snprintf(command, sizeof command, "rm -rf '%s'/a", root);
     cr_assert_eq(system(command), 0);
     poll_twice();
     expect_mean(10);
-    tiny_publish(root, "b", "1", 0);
+    publish("b", "1", 0);
     poll_twice();
     expect_index("", "");
 }
@@ -252,17 +257,17 @@ Test(model_loader, a_request_loads_at_once_and_says_what_it_refused)
     struct ebm_error error;
     start();
     cr_expect_eq(load(&error), EBM_NOT_FOUND, "%s", error.text);
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     cr_assert_eq(load(&error), EBM_OK, "%s: %s", error.where, error.text);
     expect_mean(10);
-    tiny_publish(root, "a", "2", 20);
+    publish("a", "2", 20);
     write_over("2/model.safetensors", "x");
     for (int i = 0; i < 2; i++) { /* the second time too */
         cr_expect_eq(load(&error), EBM_INVALID);
         cr_expect_not_null(strstr(error.text, "version 2 was refused"), "%s", error.text);
         expect_index("2 UNAVAILABLE, 1 READY", "header");
     }
-    tiny_publish(root, "a", "2", 20);
+    publish("a", "2", 20);
     cr_expect_eq(load(&error), EBM_OK, "%s", error.text);
     expect_mean(20);
 }
@@ -270,9 +275,9 @@ Test(model_loader, a_request_loads_at_once_and_says_what_it_refused)
 Test(model_loader, a_version_that_workers_have_no_room_for_is_not_published)
 {
     struct ebm_error error;
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
-    tiny_publish(root, "a", "2", 20);
+    publish("a", "2", 20);
     prepare_status = EBM_NO_MEMORY;
     cr_expect_eq(load(&error), EBM_INVALID);
     expect_index("2 UNAVAILABLE, 1 READY", "no memory");
@@ -284,7 +289,7 @@ Test(model_loader, a_version_that_workers_have_no_room_for_is_not_published)
 Test(model_loader, what_was_unloaded_stays_out_until_it_is_asked_for)
 {
     struct ebm_error error = {.status = EBM_OK};
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
     cr_assert_eq(model_loader_unload(loader, "nobody", &error), EBM_NOT_FOUND);
     cr_assert_eq(model_loader_unload(loader, "a", &error), EBM_OK);
@@ -299,10 +304,10 @@ Test(model_loader, an_entry_lives_until_its_last_job_is_over)
 {
     struct ebm_error error = {.status = EBM_OK};
     struct model_store_entry *job = NULL, *next = NULL;
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     start();
     (void)mean_found(&job);
-    tiny_publish(root, "a", "1", 20);
+    publish("a", "1", 20);
     cr_assert_eq(load(&error), EBM_OK, "%s", error.text);
     cr_expect_eq(ebm_model_config(job->model)->target.mean[0], 10, "the job keeps what it began with");
     cr_expect_eq(mean_found(&next), 20);
@@ -332,8 +337,8 @@ static const struct batcher_lane_limits *lane_found(void)
 
 Test(model_loader, settings_change_without_loading_anything)
 {
-    tiny_publish(root, "a", "1", 10);
-    tiny_publish(root, "a", "2", 20);
+    publish("a", "1", 10);
+    publish("a", "2", 20);
     start();
     struct model_store_entry *before, *after;
     (void)mean_found(&before);
@@ -361,7 +366,7 @@ Test(model_loader, settings_change_without_loading_anything)
 Test(model_loader, settings_that_were_never_good_keep_the_model_out)
 {
     struct ebm_error error;
-    tiny_publish(root, "a", "1", 10);
+    publish("a", "1", 10);
     write_over("serving.json", "{\"max_batch_sise\": 3}");
     start();
     expect_index("1 UNAVAILABLE", "serving.json: max_batch_sise: unknown key, did you mean 'max_batch_size'?");

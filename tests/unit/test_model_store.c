@@ -44,7 +44,7 @@ static char *folder(const char *name)
 
 static void publish(const char *name, const char *version, double mean)
 {
-    tiny_publish(root, name, version, mean);
+    cr_assert(tiny_publish(root, name, version, mean));
 }
 
 static _Atomic bool stop; /* false, but for the test of it */
