@@ -623,6 +623,13 @@ static enum ebm_status read_id(const struct reading *reading, const struct json_
     return request->id ? EBM_OK : fail_no_memory(reading, "id");
 }
 
+/* Some clients repeat what stands in the path. */
+static enum ebm_status check_name(const struct reading *reading, const struct json_t *value, const char *where)
+{
+    const char *text;
+    return value ? json_read_text(value, where, LIMIT_NAME_BYTES, &text, reading->reterr) : EBM_OK;
+}
+
 /* What the JSON, or for a raw body nothing, says. */
 static enum ebm_status read_message(struct reading *reading, struct json_t *root, bool is_raw,
                                     struct request *ret_request, struct oip_wanted *ret_wanted)
@@ -642,6 +649,10 @@ static enum ebm_status read_message(struct reading *reading, struct json_t *root
         status = read_parameters(reading, values[OPTIONS], empty, &parameters);
     if (status == EBM_OK)
         status = read_id(reading, values[ID], request);
+    if (status == EBM_OK)
+        status = check_name(reading, values[MODEL_NAME], names[MODEL_NAME]);
+    if (status == EBM_OK)
+        status = check_name(reading, values[MODEL_VERSION], names[MODEL_VERSION]);
     if (status == EBM_OK)
         status = is_raw ? read_raw(reading) : read_inputs(reading, values[TENSORS]);
     if (status == EBM_OK)

@@ -383,6 +383,7 @@ static const struct {
     {400, "Not what the interface describes", NULL, NULL, true},
     {404, "No such path, model or version", NULL, NULL, true},
     {405, "Another method is needed", "Allow", "{'type':'string'}", true},
+    {406, "The answer is not one array, as Accept wants it", NULL, NULL, false},
     {408, "The body did not arrive in time", NULL, NULL, false},
     {413, "The body is too large", NULL, NULL, true},
     {415, "A type of body that is not read", NULL, NULL, false},
@@ -406,8 +407,12 @@ static void write_responses(struct ebm_buf *buf, const char *schema, const char 
 {
     say(buf,
         "'responses':{'200':{'description':'The answer','headers':{'X-Request-Id':{'required':true,"
-        "'schema':{'type':'string'}}},'content':{'%s':{'schema':{'$ref':'#/components/schemas/%s'}}}%s}",
-        strcmp(schema, "Text") == 0 ? "text/plain" : "application/json", schema, links);
+        "'schema':{'type':'string'}}},'content':{'%s':{'schema':{'$ref':'#/components/schemas/%s'}}%s}%s}",
+        strcmp(schema, "Text") == 0 ? "text/plain" : "application/json", schema,
+        strcmp(schema, "Infer") == 0 ? ",'application/octet-stream':{}"
+        : links[0]                   ? ",'application/x-npy':{}"
+                                     : "",
+        links);
     for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
         if (errors[i].of_get || !is_get)
             say(buf, ",'%d':{'$ref':'#/components/responses/E%d'}", errors[i].status, errors[i].status);

@@ -8,6 +8,7 @@
 #include "proto/openapi_internal.h"
 
 #define say openapi_say
+#define TEXT "'type':'string','maxLength':%u,'pattern':'^[^\\\\u0000]*$'"
 
 static const char descriptions[] =
     "'Server':{'type':'object','required':['name','version','extensions'],'properties':{'name':{'type':'string'},"
@@ -84,10 +85,10 @@ void openapi_oip_schemas(struct ebm_buf *buf, const struct openapi_info *info)
     write_output(buf);
     say(buf,
         "'InferRequest':{'type':'object','additionalProperties':false,'required':['inputs'],'properties':{"
-        "'id':{'type':'string','maxLength':%u},'model_name':{},'model_version':{},'inputs':{'type':'array',"
+        "'id':{" TEXT "},'model_name':{" TEXT "},'model_version':{" TEXT "},'inputs':{'type':'array',"
         "'minItems':1,'maxItems':%u,'items':{'$ref':'#/components/schemas/InferInput'}},'outputs':{'type':'array',"
         "'maxItems':%u,'items':{'$ref':'#/components/schemas/InferOutput'}},'parameters':{",
-        REQUEST_ID_CHARACTERS, OIP_INPUTS, OIP_OUTPUTS);
+        REQUEST_ID_CHARACTERS, LIMIT_NAME_BYTES, LIMIT_NAME_BYTES, OIP_INPUTS, OIP_OUTPUTS);
     openapi_write_object(buf, parameters, n, info);
     say(buf, ",'dependentRequired':{'max_samples':['target_ess']}}}}");
 }

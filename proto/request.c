@@ -233,6 +233,11 @@ const char *request_interval_word(uint32_t interval_kind)
     return intervals[interval_kind].word;
 }
 
+const char *request_output_word(enum request_kind kind, uint32_t output)
+{
+    return kind == REQUEST_PREDICT ? predict_outputs[output].word : density_outputs[output].word;
+}
+
 const char *request_path(enum request_kind kind)
 {
 #define X(name, path, summary) path,
@@ -412,6 +417,26 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
         request = blank;
         status = read_body(false, body, body_bytes, limits, arena, &request, reterr);
     }
+    if (status == EBM_OK)
+        *ret_request = request;
+    return status;
+}
+
+enum ebm_status request_read_rows(enum request_kind kind, const struct field_rows *rows, const char *body,
+                                  size_t body_bytes, const struct request_limits *limits, struct ebm_arena *arena,
+                                  struct request *ret_request, struct ebm_error *reterr)
+{
+    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
+    EBM_AUTO(json_read_freep) struct json_t *root = NULL;
+    struct request request = {.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY, .inputs = *rows};
+    const struct field *fields = tables[kind].fields;
+    field_seen seen = 0;
+    EBM_ASSERT(fields[0].kind == FIELD_ROWS); /* the first of all tables, and left out here */
+    enum ebm_status status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
+    if (status == EBM_OK)
+        status = fields_read(fields + 1, tables[kind].n - 1, root, NULL, limits, arena, &request, &seen, reterr);
+    if (status == EBM_OK)
+        status = finish(&request, seen << 1, arena, reterr);
     if (status == EBM_OK)
         *ret_request = request;
     return status;

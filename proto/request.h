@@ -132,6 +132,11 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
                              const struct request_limits *limits, struct ebm_arena *arena, struct request *ret_request,
                              struct ebm_error *reterr) EBM_MUST_USE;
 
+/* The same for rows that came in another way, which it borrows; the body has all other members. */
+enum ebm_status request_read_rows(enum request_kind kind, const struct field_rows *rows, const char *body,
+                                  size_t body_bytes, const struct request_limits *limits, struct ebm_arena *arena,
+                                  struct request *ret_request, struct ebm_error *reterr) EBM_MUST_USE;
+
 /* The most draws of a row that the request may lead to. */
 uint64_t request_draws(const struct request *request);
 
@@ -145,6 +150,7 @@ const double *request_initial(const struct request *request, uint32_t row);
 /* The table of a kind, for the interface's description. Borrow: static. */
 const struct field *request_fields(enum request_kind kind, uint32_t *ret_n);
 const char *request_interval_word(uint32_t interval_kind);
+const char *request_output_word(enum request_kind kind, uint32_t output); /* of PREDICT or DENSITY */
 const char *request_path(enum request_kind kind);
 const char *request_summary(enum request_kind kind);
 

@@ -78,7 +78,8 @@ static void note_request(struct job *job)
 static void answer_error(struct job *job)
 {
     deadline_remove(&job->deadline);
-    reply_error(job->exchange, reply_kind_of(job->error.status), &job->error);
+    reply_error(job->exchange, job->is_unacceptable ? REPLY_NOT_ACCEPTABLE : reply_kind_of(job->error.status),
+                &job->error);
 }
 
 /* Gives `travelling`, a reference of the job, to the batcher; refuses when there is no room. */
@@ -126,7 +127,7 @@ static void queue_rows(struct dispatch *dispatch, struct job *travelling)
 static void start(struct dispatch *dispatch, struct job *job)
 {
     enum ebm_status status = EBM_OK;
-    bool is_small = job->body.size <= READ_HERE_BYTES;
+    bool is_small = job->body.size <= READ_HERE_BYTES && job->form.coding == INFLATE_NONE;
     if (is_small)
         status = operation_read(dispatch->config.service, job);
     is_small = is_small && job->request.inputs.n <= ADMIT_HERE_ROWS;
@@ -150,7 +151,9 @@ static bool keep_form(struct job *job, const struct job_form *form)
     job->form = *form;
     if (form->model)
         job->form.model = ebm_arena_text(&job->arena, form->model, strlen(form->model));
-    return job->form.model || !form->model;
+    if (form->options)
+        job->form.options = ebm_arena_text(&job->arena, form->options, strlen(form->options));
+    return (job->form.model || !form->model) && (job->form.options || !form->options);
 }
 
 void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange, enum request_kind kind,
@@ -189,7 +192,7 @@ static void receive(struct dispatch *dispatch, struct job *travelling)
             answer_error(job);
         } else if (job->exchange) {
             deadline_remove(&job->deadline);
-            reply_tensors(job->exchange, &job->answer, job->answer_json_bytes);
+            reply_parts(job->exchange, job->answer_type, &job->answer, job->answer_json_bytes);
         }
         break;
     case JOB_RUNNING: /* a worker sends home what it has finished */

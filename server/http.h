@@ -64,6 +64,10 @@ void http_pump(struct http *http);
 const char *http_method(const struct http_exchange *exchange); /* "GET", ... */
 const char *http_path(const struct http_exchange *exchange);   /* decoded, without the query; any bytes */
 const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
+/* Calls `each` for every argument of the query, decoded (not one with %00), as long as it answers true; value NULL: it
+ * has no '='. */
+typedef bool http_argument_fn(void *user, const char *name, const char *value);
+void http_each_argument(const struct http_exchange *exchange, http_argument_fn *each, void *user);
 /* What makes it unclear where the request ends or for whom it is, so that a proxy may have read it in another way;
  * NULL: nothing. The answer closes the connection. */
 struct http_fault {

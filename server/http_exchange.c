@@ -44,6 +44,24 @@ const char *http_header(const struct http_exchange *exchange, const char *name)
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
+struct arguments {
+    http_argument_fn *each;
+    void *user;
+};
+
+static enum MHD_Result pass_argument(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    const struct arguments *arguments = user;
+    (void)kind;
+    return arguments->each(arguments->user, name, value) ? MHD_YES : MHD_NO;
+}
+
+void http_each_argument(const struct http_exchange *exchange, http_argument_fn *each, void *user)
+{
+    struct arguments arguments = {each, user};
+    (void)MHD_get_connection_values(exchange->connection, MHD_GET_ARGUMENT_KIND, pass_argument, &arguments);
+}
+
 const struct http_fault *http_fault(const struct http_exchange *exchange)
 {
     return exchange->fault;

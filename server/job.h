@@ -16,6 +16,7 @@
 #include "core/arena.h"
 #include "core/buf.h"
 #include "models/estimate.h"
+#include "proto/inflate.h"
 #include "proto/request.h"
 #include "server/batcher.h"
 #include "server/deadline.h"
@@ -26,9 +27,15 @@ enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
 struct http_exchange;
 struct oip_wanted;
 
-/* What stood around a body: how it is to be read, and its answer to be written. */
+/* What stood around a body: how it is to be read, and its answer to be written. Texts are copied when it is given to
+ * dispatch. */
 struct job_form {
-    const char *model;   /* of an infer request, from its path; copied when it is given to dispatch */
+    enum inflate_coding coding;
+    uint64_t max_bytes; /* of the body when it is decompressed */
+    bool is_npy;        /* an array; then `options` is all that a JSON body has but the rows */
+    bool wants_npy;     /* the answer is to be one array */
+    const char *options;
+    const char *model;   /* of an infer request, from its path */
     uint64_t version;    /* likewise; 0: the highest */
     bool has_json_bytes; /* of an infer request: Inference-Header-Content-Length */
     uint64_t json_bytes;
@@ -68,7 +75,9 @@ struct job {
     size_t answer_bound;                /* bytes of the answer at most */
     struct ebm_error error;             /* status OK: answer stands */
     struct ebm_buf answer;
-    size_t answer_json_bytes;          /* of an infer answer with binary tensors; 0: all is JSON */
+    const char *answer_type;           /* its content type; static */
+    size_t answer_json_bytes;          /* of it, before binary tensors; 0: none follow */
+    bool is_unacceptable;              /* the error is that no answer is of the type that was asked for */
     uint64_t input_us;                 /* that reading and admitting took */
     uint64_t computed_us, finished_us; /* when the last row was computed, the answer was written */
 };

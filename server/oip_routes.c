@@ -303,8 +303,9 @@ void oip_infer(struct routes *routes, struct http_exchange *exchange, const stru
                const struct segments *segments)
 {
     (void)route;
-    struct job_form form = {.model = segments->text[0]};
+    struct job_form form = routes_form(exchange);
     const char *length = http_header(exchange, OIP_LENGTH_HEADER);
+    form.model = segments->text[0];
     form.has_json_bytes = length != NULL;
     if (length && !oip_read_length(length, &form.json_bytes))
         routes_refuse(exchange, REPLY_INVALID, OIP_LENGTH_HEADER, "expected digits");

@@ -12,15 +12,14 @@
 
 #include "core/rng.h"
 #include "proto/answer.h"
+#include "proto/npy.h"
 #include "proto/oip.h"
+#include "server/body.h"
 #include "server/infer.h"
 
 enum ebm_status operation_read(const struct operation_service *service, struct job *job)
 {
-    enum ebm_status status = job->kind == REQUEST_INFER
-                                 ? infer_read(&service->limits, &job->body, job)
-                                 : request_read(job->kind, job->body.bytes, job->body.size, &service->limits,
-                                                &job->arena, &job->request, &job->error);
+    enum ebm_status status = body_read(&service->limits, job);
     ebm_buf_done(&job->body);
     job->is_read = true;
     return status;
@@ -241,6 +240,8 @@ static struct answer answer_of(const struct job *job)
 static size_t bound_of(const struct job *job)
 {
     struct answer answer = answer_of(job);
+    if (job->form.wants_npy)
+        return npy_bytes(&answer, npy_member(&job->request), job->request.inputs.n);
     return job->kind == REQUEST_INFER ? oip_answer_bound(&answer, job->wanted, job->request.inputs.n)
                                       : answer_bound(&job->request, answer.D, answer.digits);
 }
@@ -415,14 +416,39 @@ static enum ebm_status encode_json(struct job *job, const struct answer *answer)
     return answer_end(&job->answer);
 }
 
+static enum ebm_status encode_npy(struct job *job, const struct answer *answer)
+{
+    const struct answer_member *member = npy_member(&job->request);
+    struct answer_row row;
+    npy_begin(&job->answer, answer, member, job->request.inputs.n);
+    for (uint32_t i = 0; i < job->request.inputs.n && wanted_row(job, i, &row); i++)
+        npy_add_row(&job->answer, answer, member, &row);
+    job->answer_type = NPY_TYPE;
+    return job->answer.status;
+}
+
+static enum ebm_status encode_tensors(struct job *job, const struct answer *answer)
+{
+    enum ebm_status status = oip_answer(&job->answer, answer, job->wanted, job->request.inputs.n, wanted_row, job,
+                                        &job->answer_json_bytes);
+    if (job->answer_json_bytes > 0)
+        job->answer_type = "application/octet-stream";
+    return status;
+}
+
+static enum ebm_status encode(struct job *job, const struct answer *answer)
+{
+    job->answer_type = "application/json";
+    if (job->kind == REQUEST_INFER)
+        return encode_tensors(job, answer);
+    return job->form.wants_npy ? encode_npy(job, answer) : encode_json(job, answer);
+}
+
 void operation_encode(const struct operation_service *service, struct job *job)
 {
     struct answer answer = answer_of(job);
     ebm_buf_init(&job->answer, service->max_response_bytes);
-    enum ebm_status status = job->kind == REQUEST_INFER
-                                 ? oip_answer(&job->answer, &answer, job->wanted, job->request.inputs.n, wanted_row,
-                                              job, &job->answer_json_bytes)
-                                 : encode_json(job, &answer);
+    enum ebm_status status = encode(job, &answer);
     if (status != EBM_OK)
         (void)ebm_error_set(&job->error, EBM_INTERNAL, "", "the answer could not be written: %s",
                             ebm_status_text(status));

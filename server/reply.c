@@ -86,10 +86,11 @@ void reply_not_allowed(struct http_exchange *exchange, const char *allow)
     answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, allow);
 }
 
-static void answer_body(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body)
+void reply_parts(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body, size_t json_bytes)
 {
+    struct http_answer answer = {.status = 200, .content_type = content_type, .json_bytes = json_bytes};
     if (body->status == EBM_OK) {
-        http_answer(exchange, answer, body);
+        http_answer(exchange, &answer, body);
         return;
     }
     struct ebm_error error;
@@ -99,21 +100,10 @@ static void answer_body(struct http_exchange *exchange, const struct http_answer
 
 void reply_text(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body)
 {
-    struct http_answer answer = {.status = 200, .content_type = content_type};
-    answer_body(exchange, &answer, body);
+    reply_parts(exchange, content_type, body, 0);
 }
 
 void reply_json(struct http_exchange *exchange, struct ebm_buf *body)
 {
     reply_text(exchange, "application/json", body);
-}
-
-void reply_tensors(struct http_exchange *exchange, struct ebm_buf *body, size_t json_bytes)
-{
-    struct http_answer answer = {
-        .status = 200,
-        .content_type = json_bytes > 0 ? "application/octet-stream" : "application/json",
-        .json_bytes = json_bytes,
-    };
-    answer_body(exchange, &answer, body);
 }

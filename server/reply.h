@@ -12,6 +12,7 @@
     X(FORBIDDEN, 403, "forbidden")                                                                                     \
     X(NOT_FOUND, 404, "not_found")                                                                                     \
     X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                                                                   \
+    X(NOT_ACCEPTABLE, 406, "not_acceptable")                                                                           \
     X(BODY_TIMEOUT, 408, "body_timeout")                                                                               \
     X(TOO_LARGE, 413, "too_large")                                                                                     \
     X(UNSUPPORTED_TYPE, 415, "unsupported_type")                                                                       \
@@ -39,7 +40,7 @@ void reply_not_allowed(struct http_exchange *exchange, const char *allow);
 /* Answers 200 with JSON, or with a text of another type (static); takes the body's bytes. When the body failed: 500. */
 void reply_json(struct http_exchange *exchange, struct ebm_buf *body);
 void reply_text(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body);
-/* JSON, of which json_bytes are followed by binary tensors; 0: by none. */
-void reply_tensors(struct http_exchange *exchange, struct ebm_buf *body, size_t json_bytes);
+/* The same of JSON, json_bytes, that binary tensors follow; 0: of a body without such parts. */
+void reply_parts(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body, size_t json_bytes);
 
 #endif

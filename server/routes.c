@@ -16,13 +16,16 @@
 #include "core/version.h"
 #include "proto/json_write.h"
 #include "models/estimate.h"
+#include "proto/npy.h"
 #include "proto/oip.h"
 #include "proto/openapi.h"
+#include "proto/query.h"
 #include "server/access_log.h"
 #include "server/metrics_text.h"
 #include "server/routes_internal.h"
 
 #define METRICS_BYTES (16u << 20)      /* of as many models as a store may have */
+#define OPTIONS_BYTES (64u << 10)      /* of a query as JSON */
 #define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing, or little */
 
 static handle_fn start_request, show_index, show_live, show_ready, show_openapi, show_metrics, show_repository,
@@ -118,9 +121,30 @@ static bool is_json_type(const char *type)
     return false;
 }
 
-static bool is_plain_encoding(const char *encoding)
+static bool is_npy_type(const char *type)
 {
-    return !encoding || strcasecmp(encoding, "identity") == 0;
+    return type && strlen(NPY_TYPE) == strcspn(type, "; \t") && strncasecmp(type, NPY_TYPE, strlen(NPY_TYPE)) == 0;
+}
+
+/* One of the types of an Accept header, whatever weight it has. */
+static bool accepts_npy(const char *accept)
+{
+    while (accept && *accept) {
+        accept += strspn(accept, ", \t");
+        size_t length = strcspn(accept, ",; \t");
+        if (length == strlen(NPY_TYPE) && strncasecmp(accept, NPY_TYPE, length) == 0)
+            return true;
+        accept += strcspn(accept, ",");
+    }
+    return false;
+}
+
+struct job_form routes_form(const struct http_exchange *exchange)
+{
+    struct job_form form = {.max_bytes = http_body_limit(exchange)};
+    bool is_known = inflate_find(http_header(exchange, "Content-Encoding"), &form.coding);
+    EBM_ASSERT(is_known); /* on_head refuses others */
+    return form;
 }
 
 void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
@@ -130,9 +154,21 @@ void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const c
     reply_error(exchange, kind, &error);
 }
 
-static bool must_be_json(enum route_body body)
+static bool is_type_of(enum route_body body, const char *type)
 {
-    return body == ROUTE_REQUEST || body == ROUTE_CONTROL;
+    if (body == ROUTE_REQUEST)
+        return is_json_type(type) || is_npy_type(type);
+    return body != ROUTE_CONTROL || is_json_type(type);
+}
+
+/* Little bodies are not compressed. */
+static bool is_encoding_of(enum route_body body, const char *encoding)
+{
+    enum inflate_coding coding;
+    if (body == ROUTE_NO_BODY)
+        return true;
+    bool is_known = inflate_find(encoding, &coding), may_be_small = body == ROUTE_REQUEST || body == ROUTE_INFER;
+    return is_known && (may_be_small || coding == INFLATE_NONE);
 }
 
 static void limit_body(const struct routes *routes, struct http_exchange *exchange, enum route_body body)
@@ -152,6 +188,10 @@ static void limit_body(const struct routes *routes, struct http_exchange *exchan
         }
         break;
     case ROUTE_REQUEST:
+        if (is_npy_type(http_header(exchange, "Content-Type"))) {
+            http_keep_body(exchange, routes->max_binary_bytes);
+            return;
+        }
         break;
     }
     http_keep_body(exchange, routes->max_body_bytes);
@@ -171,10 +211,13 @@ static void on_head(void *user, struct http_exchange *exchange)
         routes_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
     else if (!allows(route, http_method(exchange)))
         reply_not_allowed(exchange, route->allow);
-    else if (must_be_json(route->body) && !is_json_type(http_header(exchange, "Content-Type")))
-        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
-    else if (route->body != ROUTE_NO_BODY && !is_plain_encoding(http_header(exchange, "Content-Encoding")))
-        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding", "expected a body that is not compressed");
+    else if (!is_type_of(route->body, http_header(exchange, "Content-Type")))
+        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type",
+                      route->body == ROUTE_REQUEST ? "expected application/json or " NPY_TYPE
+                                                   : "expected application/json");
+    else if (!is_encoding_of(route->body, http_header(exchange, "Content-Encoding")))
+        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding",
+                      "expected gzip or deflate, or a body that is not compressed");
 }
 
 static void on_request(void *user, struct http_exchange *exchange)
@@ -239,12 +282,42 @@ void routes_refuse_not_ready(struct http_exchange *exchange)
     routes_refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping, or has no model");
 }
 
+static bool add_argument(void *user, const char *name, const char *value)
+{
+    return query_add(user, name, value);
+}
+
+/* What a JSON body would have beside the rows. False: too much. */
+static bool read_query(const struct http_exchange *exchange, enum request_kind kind, struct ebm_buf *options)
+{
+    struct query query = {.n = 0};
+    http_each_argument(exchange, add_argument, &query);
+    query_write(&query, kind, options);
+    return !query.is_full && options->status == EBM_OK;
+}
+
+static void start_body(struct routes *routes, struct http_exchange *exchange, enum request_kind kind)
+{
+    struct job_form form = routes_form(exchange);
+    struct ebm_buf options;
+    form.is_npy = is_npy_type(http_header(exchange, "Content-Type"));
+    form.wants_npy = accepts_npy(http_header(exchange, "Accept"));
+    ebm_buf_init(&options, OPTIONS_BYTES);
+    if (form.is_npy && !read_query(exchange, kind, &options)) {
+        routes_refuse(exchange, REPLY_INVALID, "query", "too many or too long fields");
+    } else {
+        form.options = options.bytes;
+        dispatch_request(routes->dispatch, exchange, kind, &form);
+    }
+    ebm_buf_done(&options);
+}
+
 static void start_request(struct routes *routes, struct http_exchange *exchange, const struct route *route,
                           const struct segments *segments)
 {
     (void)segments;
     if (routes->store)
-        dispatch_request(routes->dispatch, exchange, route->kind, &(struct job_form){.model = NULL});
+        start_body(routes, exchange, route->kind);
     else
         routes_refuse_not_ready(exchange);
 }

@@ -41,6 +41,8 @@ struct route {
     const char *request;          /* schema of a body, likewise; NULL: a GET */
 };
 
+/* What an exchange's headers say of its body: compression and limit. */
+struct job_form routes_form(const struct http_exchange *exchange);
 /* Answers with an error; with that of a server that starts or stops. */
 void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text);
 void routes_refuse_not_ready(struct http_exchange *exchange);

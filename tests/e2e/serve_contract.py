@@ -263,7 +263,7 @@ def test_paths_methods_and_types(binary):
                      "application/x-www-form-urlencoded"):
             assert server.ask("POST", "/predict", body, {"Content-Type": kind})[0] == 200, kind
         assert raw(server, request_bytes(body.encode(), "Connection: close")).startswith(b"HTTP/1.1 200"), "no type"
-        for kind in ("image/png", "text/plain", "multipart/form-data; boundary=x", "application/jsonx", "application/x-npy"):
+        for kind in ("image/png", "text/plain", "multipart/form-data; boundary=x", "application/jsonx", "application/x-npyz"):
             expect_error(server.ask("POST", "/predict", body, {"Content-Type": kind}), 415, "unsupported_type")
         expect_error(server.ask("POST", "/predict", body, {"Content-Encoding": "gzip"}), 415, "unsupported_type")
         for lengths in ("Content-Length: 3", "Transfer-Encoding: chunked"):

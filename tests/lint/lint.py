@@ -24,6 +24,7 @@ THIRD_PARTY = {
     "immintrin.h": {"core/lanes.h"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http_internal.h"},
+    "zlib.h": {"proto/inflate.c"},
 }
 JANSSON = re.compile(r"^(proto/.*|clients/client_[a-z]+\.c|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options_file|model_store)\.c)$")
 UV = re.compile(r"^server/.*$")
