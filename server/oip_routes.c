@@ -14,7 +14,7 @@
 #include "server/routes_internal.h"
 
 static const char extensions[] = "\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"parameters\","
-                                 "\"statistics\"";
+                                 "\"schedule_policy\",\"statistics\"";
 
 void oip_show_server(struct routes *routes, struct http_exchange *exchange, const struct route *route,
                      const struct segments *segments)
@@ -205,6 +205,17 @@ void oip_show_model_ready(struct routes *routes, struct http_exchange *exchange,
 
 /* ---- GET /v2/models/M/config, as Triton has it ---- */
 
+static void write_batching(struct ebm_buf *body, const struct routes *routes, const struct batcher_lane_limits *lane)
+{
+    uint32_t n = lane->max_batches > 0 ? lane->max_batches : routes->n_workers;
+    (void)ebm_buf_printf(body,
+                         ",\"instance_group\":[{\"name\":\"workers\",\"kind\":\"KIND_CPU\",\"count\":%" PRIu32 "}]", n);
+    (void)ebm_buf_printf(body,
+                         ",\"dynamic_batching\":{\"preferred_batch_size\":[%" PRIu32
+                         "],\"max_queue_delay_microseconds\":%" PRIu64 ",\"priority_levels\":%" PRIu32 "}",
+                         lane->max_rows, lane->max_delay_us, lane->n_priorities);
+}
+
 static void write_config(struct ebm_buf *body, const struct routes *routes, const struct model_store_entry *entry)
 {
     const struct ebm_net_desc *net = ebm_model_net(entry->model);
@@ -227,11 +238,8 @@ static void write_config(struct ebm_buf *body, const struct routes *routes, cons
         (void)ebm_buf_text(body, "]}");
         comma = ",";
     }
-    (void)ebm_buf_printf(body,
-                         "],\"instance_group\":[{\"name\":\"workers\",\"kind\":\"KIND_CPU\",\"count\":%" PRIu32
-                         "}],\"dynamic_batching\":{\"preferred_batch_size\":[%" PRIu32
-                         "],\"max_queue_delay_microseconds\":%" PRIu64 "}",
-                         routes->n_workers, entry->serving->lane.max_rows, entry->serving->lane.max_delay_us);
+    (void)ebm_buf_text(body, "]");
+    write_batching(body, routes, &entry->serving->lane);
     (void)ebm_buf_text(body,
                        ",\"default_model_filename\":\"model.safetensors\",\"parameters\":{}"
                        ",\"model_transaction_policy\":{\"decoupled\":false},\"response_cache\":{\"enable\":false}}\n");

@@ -245,7 +245,7 @@ WIRES = [
     ("a folded header", get("/healthz", "X: 1\r\n  2"), [{LIVE, MALFORMED}]),
     ("upgrade", get("/healthz", "Upgrade: websocket", "Connection: Upgrade"), [LIVE]),
     ("a type of 5 KB", request_bytes(GOOD, "Content-Type: " + "a" * 5000), [Error(415, "unsupported_type")]),
-    ("a body that is not compressed, whatever it says", request_bytes(b"\x1f\x8b" + GOOD, "Content-Encoding: gzip"), [Error(400)]),
+    ("a body that is not compressed, whatever it says", request_bytes(b"\x1f\x8b" + GOOD, "Content-Encoding: gzip"), [Error(400, "invalid")]),
     ("a coding that is not known", request_bytes(GOOD, "Content-Encoding: br"), [Error(415, "unsupported_type")]),
     ("no length", request_bytes(GOOD, length=False)[:-len(GOOD)], [Error(400, "invalid", "empty")]),
     ("a length too small", request_bytes(GOOD, length=10), [Error(400, "invalid", "not valid JSON")]),
