@@ -18,14 +18,28 @@
 /* Bits of four floats, wherever they lie. */
 typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
 
-/* Does any of these lanes have another sign? Most have not, and are passed over together. */
-static bool differs(const float *a, const float *b)
+/* Has any of these `fours` of lanes another sign? */
+static inline bool differs(const float *a, const float *b, uint32_t fours)
 {
     const four *x = (const void *)a, *y = (const void *)b;
     four bits = x[0] ^ y[0];
-    for (uint32_t i = 1; i < EBM_EXACT_LANES / 4; i++)
+    for (uint32_t i = 1; i < fours; i++)
         bits |= x[i] ^ y[i];
     return (bits[0] | bits[1] | bits[2] | bits[3]) >> 31 != 0;
+}
+
+/* The first unit from j on that may have another sign. Most have not, and are passed over together. */
+static inline uint32_t next_crossing(const float *a, const float *b, uint32_t j, uint32_t n)
+{
+    while (j % 4 == 0 && j < n) {
+        if (j % EBM_EXACT_LANES == 0 && !differs(a + j, b + j, EBM_EXACT_LANES / 4))
+            j += EBM_EXACT_LANES;
+        else if (!differs(a + j, b + j, 1))
+            j += 4;
+        else
+            break;
+    }
+    return j;
 }
 
 uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t n,
@@ -34,11 +48,7 @@ uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_
     const float *z = rows->z + (size_t)p * stride;
     const float *anchor = segment == EXACT_LEFT_RAY ? z + stride : z, *end = segment == EXACT_LEFT_RAY ? z : z + stride;
     uint32_t count = 0;
-    for (uint32_t j = 0; j < n; j++) {
-        if (j % EBM_EXACT_LANES == 0 && !differs(anchor + j, end + j)) {
-            j += EBM_EXACT_LANES - 1;
-            continue;
-        }
+    for (uint32_t j = next_crossing(anchor, end, 0, n); j < n; j = next_crossing(anchor, end, j + 1, n)) {
         if (!((anchor[j] < 0.0f && end[j] > 0.0f) || (anchor[j] > 0.0f && end[j] < 0.0f)))
             continue;
         double delta = (double)end[j] - (segment == EXACT_BETWEEN ? (double)anchor[j] : 0.0);
@@ -95,7 +105,7 @@ struct walk {
 };
 
 /* The layer's output at kink k, for a next layer that adds it. */
-static void output_at(const struct walk *w, const struct exact_kink *kink, float *a)
+static void output_at(const struct walk *w, const struct exact_kink *kink, float *restrict a)
 {
     uint32_t stride = w->layer->out_stride;
     const float *z = w->in->z + (size_t)w->p * stride, *v = w->in->v + (size_t)w->p * stride;
@@ -106,10 +116,11 @@ static void output_at(const struct walk *w, const struct exact_kink *kink, float
     }
     for (uint32_t j = 0; j < stride; j++) {
         float value = share * z[j] + next * z[stride + j];
-        a[j] = value < 0.0f || j == kink->unit ? 0.0f : value;
-        if (w->layer->is_residual)
-            a[j] += share * v[j] + next * v[stride + j];
+        a[j] = value < 0.0f ? 0.0f : value;
     }
+    a[kink->unit] = 0.0f;
+    for (uint32_t j = 0; w->layer->is_residual && j < stride; j++)
+        a[j] += share * v[j] + next * v[stride + j];
 }
 
 static void first_slope(const struct walk *w, const float *here, float *restrict slope)
