@@ -66,9 +66,10 @@ static enum ebm_status assign_member(struct options *options, const char *path, 
     char where[WHERE_BYTES], near[96], number[32];
     const struct option *option = options_find(key, strlen(key), '_');
     (void)snprintf(where, sizeof where, "%s: %.40s", shown(path), key);
-    options_suggest(key, '_', near, sizeof near);
-    if (!option)
+    if (!option) {
+        options_suggest(key, '_', near, sizeof near);
         return ebm_error_set(reterr, EBM_INVALID, where, "unknown option%s; docs/OPTIONS.md and --help list all", near);
+    }
     if (option->kind == OPTION_WHOLE ? !json_is_integer(value) : !json_is_string(value))
         return refuse_kind(option, where, value, reterr);
     (void)snprintf(number, sizeof number, "%lld", json_integer_value(value));
