@@ -1,22 +1,24 @@
-/* device.c - what the CPU device reaches without HTTP, on one thread: predictions/s (mean and std by importance with
- * independent draws) at several batch sizes; the same by each estimator that applies, in turn, so that their ratios
- * suffer little from a noisy machine; training steps/s (nce_kl; ml_exact, of one target; B rows in chunks as the
- * trainer cuts them).
+/* device.c - what the CPU device reaches without HTTP, on one thread:
  *
- *   bench-device MODEL.safetensors [SAMPLES [SECONDS]]
+ *   bench-device MODEL.safetensors [SAMPLES [SECONDS [WHAT ...]]]
  *
- * Prints the median and the range of five rounds. */
+ *   answers    predictions/s (mean and std by importance with independent draws) at several batch sizes; the same by
+ *              each estimator that applies, in turn, so that their ratios suffer little from a noisy machine
+ *   score      f at SAMPLES targets, and how much arithmetic a second that is
+ *   nce_kl     training steps/s of 32 rows, and their arithmetic
+ *   ml_exact   training steps/s of 32 rows, the energy alone
+ *
+ * Without WHAT all that applies. Prints the median and the range of five rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/training.h"
 #include "core/clock.h"
 #include "models/estimate.h"
 
 #define ROUNDS 5
 #define STEP_ROWS 32
-#define CHUNK_ROWS 4        /* where draws are made */
-#define EXACT_CHUNK_ROWS 16 /* where none are */
 
 struct bench {
     const struct ebm_device_ops *ops;
@@ -135,77 +137,115 @@ static void bench_estimators(struct bench *b, struct ebm_plan *plan, uint32_t ro
     predictor_free(b, &p);
 }
 
-static void step(struct bench *b, struct ebm_plan *plan, struct ebm_ctx *ctx, enum ebm_loss loss_kind, uint64_t t)
+/* ---- how much arithmetic that is ---- */
+
+static double products(struct ebm_net net, uint32_t skipped_inputs)
 {
-    const struct ebm_net_desc *net = ebm_model_net(b->model);
-    bool is_exact = loss_kind == EBM_LOSS_ML_EXACT;
-    uint32_t chunk_rows = is_exact ? EXACT_CHUNK_ROWS : CHUNK_ROWS;
-    struct ebm_loss_spec spec = {.loss = loss_kind, .samples = is_exact ? 0 : b->samples, .scale = 1.0 / STEP_ROWS};
-    struct ebm_adam adam = {1e-3, 0.9, 0.999, 1e-8, {t, t, t, t}};
-    struct ebm_range all = {0, net->n_params};
-    struct ebm_row rows[EXACT_CHUNK_ROWS];
-    double loss[EXACT_CHUNK_ROWS];
-    if (is_exact)
-        must(b->ops->refresh(plan), NULL, "refresh");
-    for (uint32_t first = 0, slot = 0; first < STEP_ROWS; first += chunk_rows, slot++) {
-        for (uint32_t i = 0; i < chunk_rows; i++)
-            rows[i] = (struct ebm_row){.seed = t, .row_in_request = first + i, .samples = b->samples};
-        struct ebm_train_rows chunk = {
-            .B = chunk_rows, .h_x = b->x + (size_t)first * net->X, .h_y = b->y + (size_t)first * net->D, .rows = rows};
-        must(b->ops->backward(ctx, plan, slot, &spec, &chunk, loss), NULL, "backward");
-    }
-    must(b->ops->reduce(plan, STEP_ROWS / chunk_rows, all), NULL, "reduce");
-    must(b->ops->update(plan, &adam, all), NULL, "update");
+    double sum = 0.0;
+    for (uint32_t i = 0; i < net.n_layers; i++)
+        sum += (double)net.layers[i].out * (net.layers[i].in - (i == 0 ? skipped_inputs : 0));
+    return sum;
 }
 
-static void bench_train(struct bench *b, enum ebm_loss loss, const char *what)
+/* FLOP of f at one target, what is done once a row apart. */
+static double score_flop(const struct ebm_net_desc *net)
 {
-    struct ebm_ctx_limits limits = {.max_rows = EXACT_CHUNK_ROWS, .max_samples = b->samples, .training = true};
-    struct ebm_error error = {0};
-    struct ebm_ctx *ctx = NULL;
-    struct ebm_plan *plan = NULL;
+    return 2.0 * (products(net->target, 0) + products(net->energy, net->H));
+}
+
+/* FLOP of a step by nce_kl: forward, and twice as much backward. */
+static double step_flop(const struct ebm_net_desc *net, uint32_t samples)
+{
+    double row = products(net->feature, 0) + (double)net->energy.layers[0].out * net->H + products(net->mean, 0) +
+                 products(net->log_variance, 0) + products(net->weight, 0);
+    return 3.0 * STEP_ROWS * (2.0 * row + (samples + 1.0) * score_flop(net));
+}
+
+static void bench_score(struct bench *b, struct ebm_plan *plan)
+{
+    struct predictor p = predictor_new(b, plan, 1);
+    struct ebm_row row = {.seed = 1, .samples = b->samples};
     double rates[ROUNDS];
-    uint64_t t = 1;
-    must(b->ops->plan_new(ebm_model_net(b->model), ebm_model_params(b->model), STEP_ROWS / CHUNK_ROWS, &plan, &error),
-         &error, "plan");
-    must(b->ops->ctx_new(&limits, &ctx, &error), &error, "context");
-    must(b->ops->ctx_prepare(ctx, plan, &error), &error, "prepare");
+    must(b->ops->features(p.ctx, plan, b->x, 1), NULL, "features");
+    must(b->ops->propose(p.ctx, 0, &row, NULL), NULL, "propose");
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t start = ebm_clock_ns(), calls = 0;
+        double spent = 0.0;
+        for (; spent < b->seconds; calls++, spent = (double)(ebm_clock_ns() - start) * 1e-9)
+            must(b->ops->score(p.ctx, false), NULL, "score");
+        rates[round] = (double)calls / spent;
+    }
+    report("score", 1, rates);
+    printf("%20.1f GFLOP/s\n", rates[ROUNDS / 2] * b->samples * score_flop(ebm_model_net(b->model)) * 1e-9);
+    predictor_free(b, &p);
+}
+
+static void bench_steps(struct bench *b, const char *method)
+{
+    bool draws = strcmp(method, "nce_kl") == 0;
+    struct training *t = training_new(b->model, method, draws ? b->samples : 0);
+    double rates[ROUNDS];
+    training_step(t, STEP_ROWS, b->x, b->y);
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t start = ebm_clock_ns(), steps = 0;
         double spent = 0.0;
         for (; spent < b->seconds; steps++, spent = (double)(ebm_clock_ns() - start) * 1e-9)
-            step(b, plan, ctx, loss, t++);
+            training_step(t, STEP_ROWS, b->x, b->y);
         rates[round] = (double)steps / spent;
     }
-    report(what, STEP_ROWS, rates);
-    (void)b->ops->ctx_free(ctx);
-    (void)b->ops->plan_unref(plan);
+    report(method, STEP_ROWS, rates);
+    if (draws)
+        printf("%20.1f GFLOP/s\n", rates[ROUNDS / 2] * step_flop(ebm_model_net(b->model), b->samples) * 1e-9);
+    training_free(t);
+}
+
+static void bench_answers(struct bench *b, struct ebm_plan *plan)
+{
+    static const uint32_t batches[] = {1, 8, 32};
+    bool draws = ebm_estimator_applies(ebm_model_net(b->model), EBM_ESTIMATE_IMPORTANCE);
+    for (size_t i = 0; draws && i < EBM_COUNT_OF(batches); i++)
+        bench_predict(b, plan, batches[i]);
+    bench_estimators(b, plan, STEP_ROWS);
+}
+
+/* False: no such word, or not of this model. */
+static bool bench_one(struct bench *b, struct ebm_plan *plan, const char *what)
+{
+    const struct ebm_net_desc *net = ebm_model_net(b->model);
+    if (strcmp(what, "answers") == 0)
+        bench_answers(b, plan);
+    else if (strcmp(what, "score") == 0 && net->has_energy && net->K > 0)
+        bench_score(b, plan);
+    else if (strcmp(what, "nce_kl") == 0 && net->has_energy && net->K > 0)
+        bench_steps(b, what);
+    else if (strcmp(what, "ml_exact") == 0 && net->has_energy && net->D == 1)
+        bench_steps(b, what);
+    else
+        return false;
+    return true;
 }
 
 static void random_rows(struct bench *b)
 {
     const struct ebm_net_desc *net = ebm_model_net(b->model);
     size_t nx = (size_t)b->rows * net->X, ny = (size_t)b->rows * net->D;
-    uint32_t words[4];
     b->x = calloc(nx, sizeof *b->x);
     b->y = calloc(ny, sizeof *b->y);
     if (b->x == NULL || b->y == NULL)
         exit(1);
-    for (size_t i = 0; i < nx + ny; i++) {
-        ebm_philox(3, (uint32_t)i, 0, 0, 0, words);
-        float value = (float)(2.0 * ebm_uniform(words[0]) - 1.0);
-        *(i < nx ? &b->x[i] : &b->y[i - nx]) = value;
-    }
+    random_numbers(b->x, nx, 0);
+    random_numbers(b->y, ny, 1);
 }
 
 int main(int argc, char **argv)
 {
-    static const uint32_t batches[] = {1, 8, 32};
+    static const char *const everything[] = {"answers", "score", "nce_kl", "ml_exact"};
     struct ebm_error error = {0};
     struct ebm_plan *plan = NULL;
     struct bench b = {.ops = ebm_device_cpu(), .samples = 1024, .rows = STEP_ROWS, .seconds = 0.4};
     if (argc < 2) {
-        fprintf(stderr, "usage: bench-device MODEL.safetensors [SAMPLES [SECONDS]]\n");
+        fprintf(stderr,
+                "usage: bench-device MODEL.safetensors [SAMPLES [SECONDS [answers|score|nce_kl|ml_exact ...]]]\n");
         return 2;
     }
     if (argc > 2)
@@ -218,13 +258,11 @@ int main(int argc, char **argv)
     uint64_t start = ebm_clock_ns();
     must(b.ops->plan_new(ebm_model_net(b.model), ebm_model_params(b.model), 0, &plan, &error), &error, "plan");
     printf("plan, self-test included: %.2f ms\n", (double)(ebm_clock_ns() - start) * 1e-6);
-    for (size_t i = 0;
-         ebm_estimator_applies(ebm_model_net(b.model), EBM_ESTIMATE_IMPORTANCE) && i < EBM_COUNT_OF(batches); i++)
-        bench_predict(&b, plan, batches[i]);
-    bench_estimators(&b, plan, STEP_ROWS);
-    bench_train(&b, EBM_LOSS_NCE_KL, "steps");
-    if (ebm_model_net(b.model)->D == 1)
-        bench_train(&b, EBM_LOSS_ML_EXACT, "ml_exact");
+    for (size_t i = 0; argc <= 4 && i < EBM_COUNT_OF(everything); i++)
+        (void)bench_one(&b, plan, everything[i]);
+    for (int i = 4; i < argc; i++)
+        if (!bench_one(&b, plan, argv[i]))
+            fprintf(stderr, "bench-device: no '%s' of %s\n", argv[i], argv[1]);
     (void)b.ops->plan_unref(plan);
     (void)ebm_model_unref(b.model);
     free(b.x), free(b.y);

@@ -1,7 +1,7 @@
 /* kernels.c - GFLOP/s of the matrix products of a layer: our register blocks against OpenBLAS, at the shapes that
  * matter. Best of several short rounds each: says where core/kernels_cpu_lanes.c should change over. Then what a draw
  * of a mixture costs on a line, in a box and on a circle, with its density and gradient: `bench-kernels mixtures`
- * says that alone. */
+ * says that alone, `bench-kernels limit` how fast OpenBLAS multiplies at V's widest layer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +125,12 @@ static void mixture(const char *name, enum ebm_support_kind kind)
     printf("%-18s %8.2f %8.2f %10.2f\n", name, draw, density, cost(run_gradient, &work));
 }
 
+/* 1024 samples through 512 x 128: what the scorer and training of V are compared with. */
+static void limit(void)
+{
+    printf("sgemm 1024x512x128 %.1f GFLOP/s\n", rate(blas, (struct shape){512, 128, 1024}));
+}
+
 int main(int argc, char **argv)
 {
     bool products = argc < 2 || strcmp(argv[1], "mixtures") != 0;
@@ -138,8 +144,13 @@ int main(int argc, char **argv)
         return 1;
     for (uint32_t i = 0; i < MOST; i++)
         w[i] = x[i] = (float)(i % 17) / 17.0f - 0.5f;
-    printf("kernels: %s\n%-18s %8s %8s %10s %10s %10s %10s\n", ebm_kernels_cpu()->name, "out x in x lanes", "ours",
-           "blas", "ours dx", "blas dx", "ours dw", "blas dw");
+    printf("kernels: %s\n", ebm_kernels_cpu()->name);
+    if (argc > 1 && strcmp(argv[1], "limit") == 0) {
+        limit();
+        return 0;
+    }
+    printf("%-18s %8s %8s %10s %10s %10s %10s\n", "out x in x lanes", "ours", "blas", "ours dx", "blas dx", "ours dw",
+           "blas dw");
     for (size_t i = 0; products && i < EBM_COUNT_OF(shapes); i++) {
         struct shape s = shapes[i];
         printf("%5u x%5u x%4u %8.1f %8.1f %10.1f %10.1f %10.1f %10.1f\n", s.out, s.in, s.lanes, rate(ours, s),

@@ -38,11 +38,13 @@ static inline void random_numbers(float *to, size_t n, uint32_t stream)
     }
 }
 
+/* A loss without draws leaves a proposal alone when samples are 0: ml_exact needs none. Else it is trained beside. */
 static inline struct training *training_new(const struct ebm_model *model, const char *method_name, uint32_t samples)
 {
     const struct ebm_net_desc *net = ebm_model_net(model);
     const struct ebm_device_ops *ops = ebm_device_cpu();
-    struct ebm_ctx_limits limits = {.training = true, .max_rows = TRAINING_MOST_ROWS, .max_samples = samples};
+    struct ebm_ctx_limits limits = {
+        .training = true, .max_rows = TRAINING_MOST_ROWS, .max_samples = samples > 0 ? samples : 1};
     struct method_settings settings = {.epochs = 1, .samples = samples};
     struct training *t = calloc(1, sizeof *t);
     const struct method *method = NULL;
@@ -51,6 +53,10 @@ static inline struct training *training_new(const struct ebm_model *model, const
         exit(1);
     training_must(method_find(method_name, &method, &error), &error, method_name);
     training_must(method_lay(method, net, &settings, &t->method, &error), &error, method_name);
+    for (uint32_t i = 0; samples == 0 && i < t->method.n_phases; i++) {
+        t->method.phases[i].loss.proposal_beside = false;
+        t->method.phases[i].trains[EBM_PART_PROPOSAL] = false;
+    }
     training_must(ops->plan_new(net, ebm_model_params(model), STEP_CHUNKS, &t->plan, &error), &error, "plan");
     training_must(pool_new(ops, &limits, t->plan, 1, &t->pool, &error), &error, "pool");
     t->step = (struct step){.ops = ops, .pool = t->pool, .plan = t->plan, .net = net, .learning_rate = 1e-3};

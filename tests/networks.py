@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""networks.py - untrained networks of the sizes that are measured (docs/PERFORMANCE.md), as model files. The same bytes on
-every machine: Python's standard library alone. W is V in small, for checks under a slow
+"""networks.py - untrained networks of the sizes that are measured (docs/PERFORMANCE.md), as model files. The same bytes
+on every machine: Python's standard library alone. W is V in small, for checks under a slow
 emulation. networks.py T|V|V2|W OUT.safetensors"""
 import array
 import json
@@ -30,12 +30,12 @@ def config(name):
         inputs, width = 16, 512
         target, energy = layers([D, 16, 32, 64, 128], last="relu"), layers([640, 512, 1])
     bounds = {"lower": [-3.0], "upper": [3.0]} if D == 1 else {}  # exp f has no integral over the line
-    return {"format_version": 1, "name": name, "description": "untrained, for measuring", "input": {"kind": "vector", "shape": [inputs]},
-            "target": {"dim": D, **bounds}, "feature_net": layers([inputs, width, width], last="relu"), "target_net": target,
-            "energy_net": energy, "proposal": {"kind": "gaussian_mixture", "components": MIXTURE,
-                                               "mean_net": layers([width, width, D * MIXTURE]),
-                                               "log_variance_net": layers([width, width, D * MIXTURE]),
-                                               "weight_net": layers([width, width, MIXTURE])}}
+    mixture = {"kind": "gaussian_mixture", "components": MIXTURE, "mean_net": layers([width, width, D * MIXTURE]),
+               "log_variance_net": layers([width, width, D * MIXTURE]), "weight_net": layers([width, width, MIXTURE])}
+    return {"format_version": 1, "name": name, "description": "untrained, for measuring",
+            "input": {"kind": "vector", "shape": [inputs]}, "target": {"dim": D, **bounds},
+            "feature_net": layers([inputs, width, width], last="relu"), "target_net": target, "energy_net": energy,
+            "proposal": mixture}
 
 
 def tensors(model):
@@ -53,7 +53,8 @@ def tensors(model):
 
 def write(name, path):
     model = config(name)
-    header, blobs, at = {"__metadata__": {"format": "ebm-model", "format_version": "1", "config": json.dumps(model)}}, [], 0
+    about = {"format": "ebm-model", "format_version": "1", "config": json.dumps(model)}
+    header, blobs, at = {"__metadata__": about}, [], 0
     for tensor, shape, numbers in tensors(model):
         if sys.byteorder == "big":
             numbers.byteswap()

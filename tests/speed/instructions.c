@@ -142,7 +142,7 @@ static void open_model(struct work *work, struct subject *subject, const char *p
          &error, path);
     must(ebm_engine_prepare(work->engine, subject->model, subject->plan, &error), &error, path);
     subject->nce_kl = training_new(subject->model, "nce_kl", 256);
-    subject->ml_exact = training_new(subject->model, "ml_exact", 256);
+    subject->ml_exact = training_new(subject->model, "ml_exact", 0);
 }
 
 static void close_model(struct subject *subject)
