@@ -6,17 +6,35 @@
  * What is not a number where one is expected stays a text, which the reader of the field then refuses by name. */
 #include "proto/query.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/json_write.h"
 
 #define ITEM_BYTES 256u
 
+/* "seed" and "seed", "interval" and "interval.level": no object has both. */
+static bool is_same_place(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return (*a == 0 || *a == '.') && (*b == 0 || *b == '.') && (*a == 0 || *b == 0);
+}
+
 bool query_add(struct query *query, const char *name, const char *value)
 {
-    query->is_full = query->n == QUERY_PAIRS;
-    if (query->is_full)
+    for (uint32_t i = 0; i < query->n; i++)
+        if (is_same_place(query->pairs[i].name, name)) {
+            (void)ebm_error_set(&query->error, EBM_INVALID, name, "stands in the query twice");
+            return false;
+        }
+    if (query->n == QUERY_PAIRS) {
+        (void)ebm_error_set(&query->error, EBM_INVALID, "query", "more than %u fields", QUERY_PAIRS);
         return false;
+    }
     query->pairs[query->n].name = name;
     query->pairs[query->n++].value = value ? value : "";
     return true;
@@ -29,9 +47,10 @@ static size_t digits_at(const char *text)
     return strspn(text, "0123456789");
 }
 
-/* As JSON has numbers. */
+/* As JSON has numbers, and not beyond a double. */
 static bool is_number(const char *text)
 {
+    const char *first = text;
     text += *text == '-';
     size_t n = digits_at(text);
     if (n == 0 || (n > 1 && text[0] == '0'))
@@ -48,7 +67,7 @@ static bool is_number(const char *text)
         n = digits_at(text);
         text += n;
     }
-    return n > 0 && *text == 0;
+    return n > 0 && *text == 0 && isfinite(strtod(first, NULL));
 }
 
 static void write_plain(struct ebm_buf *buf, const char *value, bool is_word)

@@ -10,13 +10,13 @@
 
 struct query {
     uint32_t n;
-    bool is_full; /* there were more */
+    struct ebm_error error; /* of the first pair that was refused; status OK: none was */
     struct {
         const char *name, *value; /* decoded; borrow */
     } pairs[QUERY_PAIRS];
 };
 
-/* False: there are too many. */
+/* value NULL is "". False: there are too many, or the name is there already; query->error says so. */
 bool query_add(struct query *query, const char *name, const char *value) EBM_MUST_USE;
 
 /* Appends the object; what is wrong with names and values request_read_rows says. Lists are separated by commas. A

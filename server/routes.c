@@ -287,24 +287,30 @@ static bool add_argument(void *user, const char *name, const char *value)
     return query_add(user, name, value);
 }
 
-/* What a JSON body would have beside the rows. False: too much. */
-static bool read_query(const struct http_exchange *exchange, enum request_kind kind, struct ebm_buf *options)
+/* What a JSON body would have beside the rows. */
+static enum ebm_status read_query(const struct http_exchange *exchange, enum request_kind kind, struct ebm_buf *options,
+                                  struct ebm_error *reterr)
 {
     struct query query = {.n = 0};
     http_each_argument(exchange, add_argument, &query);
     query_write(&query, kind, options);
-    return !query.is_full && options->status == EBM_OK;
+    if (query.error.status != EBM_OK)
+        *reterr = query.error;
+    else if (options->status != EBM_OK)
+        (void)ebm_error_set(reterr, EBM_INVALID, "query", "too long");
+    return query.error.status != EBM_OK ? query.error.status : options->status;
 }
 
 static void start_body(struct routes *routes, struct http_exchange *exchange, enum request_kind kind)
 {
     struct job_form form = routes_form(exchange);
     struct ebm_buf options;
+    struct ebm_error error;
     form.is_npy = is_npy_type(http_header(exchange, "Content-Type"));
     form.wants_npy = accepts_npy(http_header(exchange, "Accept"));
     ebm_buf_init(&options, OPTIONS_BYTES);
-    if (form.is_npy && !read_query(exchange, kind, &options)) {
-        routes_refuse(exchange, REPLY_INVALID, "query", "too many or too long fields");
+    if (form.is_npy && read_query(exchange, kind, &options, &error) != EBM_OK) {
+        reply_error(exchange, REPLY_INVALID, &error);
     } else {
         form.options = options.bytes;
         dispatch_request(routes->dispatch, exchange, kind, &form);

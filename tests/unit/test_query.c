@@ -1,5 +1,6 @@
 /* test_query.c - arguments of a URL as the JSON object that they stand for. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "proto/query.h"
 
@@ -28,6 +29,9 @@ Test(query, every_kind_of_field)
         {REQUEST_PREDICT,
          {"seed", "1e", "num_samples", "0x1", "version", "-"},
          "{\"seed\":\"1e\",\"num_samples\":\"0x1\",\"version\":\"-\"}"},
+        {REQUEST_PREDICT,
+         {"seed", "1e999", "cdf", "-1e400,1e-400"},
+         "{\"seed\":\"1e999\",\"cdf\":[\"-1e400\",1e-400]}"},
         {REQUEST_PREDICT, {"nobody", "1", "in\"puts", "2"}, "{\"nobody\":\"1\",\"in\\\"puts\":\"2\"}"},
         {REQUEST_PREDICT,
          {"interval.nobody", "1", "seed.x", "2"},
@@ -54,10 +58,33 @@ Test(query, every_kind_of_field)
 
 Test(query, too_many)
 {
+    static char names[QUERY_PAIRS + 1][8];
     struct query query = {.n = 0};
-    for (uint32_t i = 0; i < QUERY_PAIRS; i++)
-        cr_assert(query_add(&query, "seed", NULL));
-    cr_assert_not(query.is_full);
-    cr_assert_not(query_add(&query, "seed", "1"));
-    cr_assert(query.is_full);
+    for (uint32_t i = 0; i <= QUERY_PAIRS; i++) {
+        (void)snprintf(names[i], sizeof names[i], "f%u", i);
+        cr_assert_eq(query_add(&query, names[i], NULL), i < QUERY_PAIRS);
+    }
+    cr_assert_str_eq(query.error.where, "query");
+}
+
+Test(query, names_that_are_there_already)
+{
+    static const struct {
+        const char *first, *second;
+        bool is_good;
+    } cases[] = {{"seed", "seed", false},
+                 {"interval", "interval.level", false},
+                 {"interval.level", "interval", false},
+                 {"interval.level", "interval.kind", true},
+                 {"interval.level", "interval.level", false},
+                 {"seed", "seeds", true},
+                 {"", "", false},
+                 {"a.b", "a.bc", true}};
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct query query = {.n = 0};
+        cr_assert(query_add(&query, cases[i].first, "1"));
+        cr_assert_eq(query_add(&query, cases[i].second, "1"), cases[i].is_good, "case %zu", i);
+        if (!cases[i].is_good)
+            cr_assert_str_eq(query.error.where, cases[i].second);
+    }
 }
