@@ -99,20 +99,17 @@ static enum ebm_status energies(const struct score_spec *spec, struct ebm_ctx *c
     return status == EBM_OK ? spec->ops->sync(ctx) : status;
 }
 
-/* KL at one x from log densities, not normalised, of the model on the grid. */
+/* KL at one x from log densities of the model on the grid, not normalised. In log space: where log Z lies is nothing
+ * that training fixes, and exp of it need not be a number. */
 static double divergence(const struct job *job, double x, const float *f)
 {
     uint32_t n = job->grid->points;
-    double model_sum = 0.0, truth_sum = 0.0, kl = 0.0;
-    for (uint32_t i = 0; i < n; i++) {
-        model_sum += exp((double)f[i]);
+    double model_log_sum = score_log_mean_exp(f, n) + log(n), truth_sum = 0.0, kl = 0.0;
+    for (uint32_t i = 0; i < n; i++)
         truth_sum += job->set->density(x, grid_target(job->grid, i)) + TINY;
-    }
-    bool is_flat = !(model_sum > 1e-40);
     for (uint32_t i = 0; i < n; i++) {
-        double p = is_flat ? 1.0 / n : exp((double)f[i]) / model_sum;
         double g = (job->set->density(x, grid_target(job->grid, i)) + TINY) / truth_sum;
-        kl += g * log(g / p);
+        kl += g * (log(g) - ((double)f[i] - model_log_sum));
     }
     return kl;
 }
