@@ -64,6 +64,7 @@ class Bench:
         self.tries = 1 if self.quick else 3
         self.connections = (1, 16, 64)
         self.end = time.monotonic() + 60 * (arguments.minutes or (7 if self.quick else 32))
+        self.begin, self.kernels, self.torch = time.monotonic(), "unknown", None
         self.samples = collections.defaultdict(list)
 
     def path(self, *parts):
@@ -241,23 +242,22 @@ class Bench:
 
     # ---- all of it ----
 
-    def about(self, arguments):
+    def about(self):
         def first(command):
             return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().split("\n")[0]
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             cpu = re.search(r"model name\s*: (.*)", file.read())
-        version = first([self.program("server", "ebm-server"), "--version"])
-        return {"date": datetime.date.today().isoformat(), "version": version,
+        self.torch = self.torch or self.peers and first([self.python, "-c", "import torch; print(torch.__version__)"])
+        return {"date": datetime.date.today().isoformat(),
                 "commit": first(["git", "-C", TOP, "describe", "--always", "--dirty"]),
                 "machine": f"{os.cpu_count()} cores of {cpu.group(1) if cpu else platform.machine()}",
                 "kernels": self.kernels,
-                "system": platform.freedesktop_os_release().get("PRETTY_NAME", "Linux") + ", " + first(["gcc", "--version"]),
-                "torch": first([self.python, "-c", "import torch; print(torch.__version__)"]) if self.peers else None,
+                "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {first(['gcc', '--version'])}",
+                "torch": self.torch,
                 "command": "bench/run.sh" + " --peers DIR" * bool(self.peers) + " --quick" * self.quick,
                 "quick": self.quick, "minutes": round((time.monotonic() - self.begin) / 60, 1)}
 
-    def run(self, arguments):
-        self.begin = time.monotonic()
+    def run(self, output):
         self.write_models()
         self.write_toy()
         if self.peers:
@@ -272,7 +272,13 @@ class Bench:
             if self.peers:
                 self.measure_peers()
             say(f"round {number + 1} of {self.rounds}, {(time.monotonic() - self.begin) / 60:.1f} minutes")
-        return {"about": self.about(arguments), "samples": self.samples}
+            self.save(output)
+
+    def save(self, path):
+        """After every round: what was measured is kept, whatever comes."""
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"about": self.about(), "samples": self.samples}, file, indent=1)
 
 
 def say(text):
@@ -292,10 +298,7 @@ def main():
         say("no --peers: our programs and the machine's limits alone")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="ebm-bench-") as work:
-        result = Bench(arguments, work).run(arguments)
-    os.makedirs(os.path.dirname(os.path.abspath(arguments.output)), exist_ok=True)
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
+        Bench(arguments, work).run(arguments.output)
 
 
 if __name__ == "__main__":

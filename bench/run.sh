@@ -1,6 +1,7 @@
 #!/bin/bash
 # run.sh [--peers DIR] [--quick] - builds, measures server and trainer beside PyTorch and the machine's limits, prints the
-# table of docs/PERFORMANCE.md and, unless --quick, writes it there. About half an hour; --quick some six minutes.
+# tables and, where it was a whole run with peers, writes them into docs/PERFORMANCE.md. About half an hour, at most 35
+# minutes; --quick at most eight.
 #
 # --peers DIR (or PEERS=DIR): PyTorch's implementations of the same networks, with run_peer.sh, torch_bench.py,
 # torch_train_toy.py, torch_export.py and check_answers.py. Without it our programs and the limits are measured alone.
@@ -28,7 +29,7 @@ say "building"
 TARGETS="server/ebm-server trainer/ebm-trainer bench/bench-floor bench/bench-device bench/bench-kernels" build_in build
 say "measuring"
 python3 bench/run.py --build build --output out/bench.json $quick ${peers:+--peers "$(realpath "$peers")"}
-if [ -n "$quick" ]; then
+if [ -n "$quick" ] || [ -z "$peers" ]; then
     python3 bench/report.py out/bench.json
 else
     python3 bench/report.py out/bench.json --write docs/PERFORMANCE.md
