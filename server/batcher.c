@@ -6,7 +6,8 @@
  *
  * A lane is due at once unless its max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not
  * waited that long; and never while max_batches of it are out. When other workers are idle, a worker leaves them their
- * share of the lane, but never takes less than SHARE_ROWS: below that a row costs more.
+ * share of the lane by its cost, but takes at least rows that cost as much as a batch does beside its rows; and never
+ * more than ENOUGH_BATCHES times that, since the first rows' answers would wait for those of the last.
  *
  * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of priority,
  * then of submission; no batch exceeds its lane's max_rows or mixes lanes; a lane with work waits for at most one batch
@@ -20,7 +21,9 @@
 
 #include "core/clock.h"
 
-#define SHARE_ROWS 16u
+#define BATCH_NS 20000u    /* of a batch's way to a worker and back, when nothing better is known */
+#define SHARE_ROWS 16u     /* that cost as much as that, of a row whose cost is not known */
+#define ENOUGH_BATCHES 40u /* more than so many batches' cost in rows would only wait for one another */
 
 struct batcher {
     struct batcher_limits limits; /* fixed */
@@ -65,7 +68,7 @@ struct batcher *batcher_free(struct batcher *batcher)
 
 void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limits *limits)
 {
-    *lane = (struct batcher_lane){.limits = *limits};
+    *lane = (struct batcher_lane){.limits = *limits, .batch_ns = BATCH_NS};
     ebm_list_init(&lane->link);
     for (uint32_t i = 0; i < LIMIT_PRIORITIES; i++)
         ebm_list_init(&lane->waiting[i]);
@@ -80,19 +83,22 @@ static bool fits(const struct batcher *batcher, const struct batcher_lane *lane,
            (max_tickets == 0 || lane->n_tickets < max_tickets);
 }
 
-enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
-                               uint32_t n_rows, uint32_t priority)
+enum ebm_status batcher_submit_weighed(struct batcher *batcher, struct batcher_lane *lane,
+                                       struct batcher_ticket *ticket, uint32_t n_rows, uint32_t priority,
+                                       uint64_t row_ns)
 {
     EBM_ASSERT(n_rows > 0 && priority >= 1 && priority <= LIMIT_PRIORITIES);
     (void)pthread_mutex_lock(&batcher->mutex);
     bool is_taken = fits(batcher, lane, n_rows);
     if (is_taken) {
         *ticket = (struct batcher_ticket){.lane = lane, .n_rows = n_rows, .queued_us = ebm_clock_us()};
+        ticket->row_ns = row_ns > 0 ? row_ns : lane->batch_ns / SHARE_ROWS;
         ebm_list_append(&lane->waiting[priority - 1], &ticket->link);
         lane->n_tickets++;
         if (lane->rows == 0)
             ebm_list_append(&batcher->ready, &lane->link);
         lane->rows += n_rows;
+        lane->rows_ns += n_rows * ticket->row_ns;
         batcher->rows += n_rows;
         (void)pthread_cond_signal(&batcher->work);
     }
@@ -100,10 +106,17 @@ enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lan
     return is_taken ? EBM_OK : EBM_BUSY;
 }
 
-/* n rows of the lane wait no longer. */
-static void forget_rows(struct batcher *batcher, struct batcher_lane *lane, uint32_t n)
+enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
+                               uint32_t n_rows, uint32_t priority)
+{
+    return batcher_submit_weighed(batcher, lane, ticket, n_rows, priority, 0);
+}
+
+/* n rows of the lane, of such a cost together, wait no longer. */
+static void forget_rows(struct batcher *batcher, struct batcher_lane *lane, uint32_t n, uint64_t ns)
 {
     lane->rows -= n;
+    lane->rows_ns -= ns;
     batcher->rows -= n;
     if (lane->rows == 0)
         ebm_list_remove(&lane->link);
@@ -125,7 +138,7 @@ uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket
     if (n > 0) {
         ticket->next_row = ticket->n_rows;
         forget_ticket(ticket);
-        forget_rows(batcher, ticket->lane, n);
+        forget_rows(batcher, ticket->lane, n, n * ticket->row_ns);
     }
     (void)pthread_mutex_unlock(&batcher->mutex);
     return n;
@@ -165,6 +178,14 @@ struct batcher_stats batcher_stats(struct batcher *batcher)
     stats.waiting_rows = batcher->rows;
     (void)pthread_mutex_unlock(&batcher->mutex);
     return stats;
+}
+
+uint64_t batcher_lane_rows(struct batcher *batcher, const struct batcher_lane *lane)
+{
+    (void)pthread_mutex_lock(&batcher->mutex);
+    uint64_t rows = lane->rows;
+    (void)pthread_mutex_unlock(&batcher->mutex);
+    return rows;
 }
 
 /* ---- takers, all under the mutex ---- */
@@ -228,37 +249,46 @@ static void wait_for_work(struct batcher *batcher, uint64_t until_us)
     batcher->n_idle--;
 }
 
-/* Rows to take of a lane: all that waited for company leave together. */
-static uint32_t share_of(const struct batcher *batcher, const struct batcher_lane *lane)
+/* What the rows to take of a lane may cost: all that waited for company leave together. */
+static uint64_t share_of(const struct batcher *batcher, const struct batcher_lane *lane)
 {
     if (lane->limits.max_delay_us > 0)
-        return lane->limits.max_rows;
-    uint64_t share = (lane->rows + batcher->n_idle) / (batcher->n_idle + 1);
-    share = share < SHARE_ROWS ? SHARE_ROWS : share;
-    return share < lane->limits.max_rows ? (uint32_t)share : lane->limits.max_rows;
+        return UINT64_MAX;
+    uint64_t share_ns = lane->rows_ns / (batcher->n_idle + 1), enough_ns = lane->batch_ns * ENOUGH_BATCHES;
+    share_ns = share_ns < lane->batch_ns ? lane->batch_ns : share_ns;
+    return share_ns < enough_ns ? share_ns : enough_ns;
+}
+
+/* Rows of the ticket that still go into a batch of so much room; at least one, if there is any. */
+static uint32_t rows_that_fit(const struct batcher_ticket *ticket, uint32_t left_rows, uint64_t left_ns)
+{
+    uint64_t n = ticket->n_rows - ticket->next_row, by_cost = left_ns / ticket->row_ns + (left_ns % ticket->row_ns > 0);
+    n = n < left_rows ? n : left_rows;
+    return (uint32_t)(n < by_cost ? n : by_cost);
 }
 
 static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batcher_batch *batch)
 {
-    uint32_t left = share_of(batcher, lane), level = 0;
+    uint32_t left_rows = lane->limits.max_rows, level = 0;
+    uint64_t left_ns = share_of(batcher, lane), taken_ns = 0;
     batch->lane = lane;
-    while (left > 0 && level < count_priorities(lane)) {
+    while (left_rows > 0 && left_ns > taken_ns && level < count_priorities(lane)) {
         if (ebm_list_is_empty(&lane->waiting[level])) {
             level++;
             continue;
         }
         struct batcher_ticket *ticket = first_of(lane, level);
-        uint32_t n = ticket->n_rows - ticket->next_row;
-        n = n < left ? n : left;
+        uint32_t n = rows_that_fit(ticket, left_rows, left_ns - taken_ns);
         batch->parts[batch->n_parts++] = (struct batcher_part){ticket, ticket->next_row, n};
         batch->n_rows += n;
-        left -= n;
+        left_rows -= n;
+        taken_ns += n * ticket->row_ns;
         ticket->next_row += n;
         if (ticket->next_row == ticket->n_rows)
             forget_ticket(ticket);
     }
     lane->n_batches += lane->limits.max_batches > 0;
-    forget_rows(batcher, lane, batch->n_rows);
+    forget_rows(batcher, lane, batch->n_rows, taken_ns);
     if (lane->rows > 0) {
         ebm_list_remove(&lane->link);
         ebm_list_append(&batcher->ready, &lane->link);

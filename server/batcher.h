@@ -27,12 +27,15 @@ struct batcher_lane {
     uint32_t n_tickets;                        /* that wait */
     uint32_t n_batches;                        /* taken and not done; counted with max_batches alone */
     struct batcher_lane_limits limits;
+    uint64_t batch_ns; /* what a batch costs beside its rows, about; fixed once tickets come */
+    uint64_t rows_ns;  /* what all waiting rows cost, about */
 };
 
 struct batcher_ticket {
     struct ebm_list link; /* in the lane, until its last row is taken */
     struct batcher_lane *lane;
     uint32_t n_rows, next_row; /* rows next_row .. n_rows - 1 wait */
+    uint64_t row_ns;           /* what one costs, about */
     uint64_t queued_us;
 };
 
@@ -69,6 +72,10 @@ void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limi
  * was stopped. */
 enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
                                uint32_t n_rows, uint32_t priority) EBM_MUST_USE;
+/* The same of rows of which each costs about so much, by which batches are sized; 0: not known. */
+enum ebm_status batcher_submit_weighed(struct batcher *batcher, struct batcher_lane *lane,
+                                       struct batcher_ticket *ticket, uint32_t n_rows, uint32_t priority,
+                                       uint64_t row_ns) EBM_MUST_USE;
 
 /* Takes what still waits of a ticket that was submitted out of its lane; returns how many rows that were. */
 uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket);
@@ -85,5 +92,6 @@ void batcher_call(struct batcher *batcher);
 void batcher_stop(struct batcher *batcher);
 
 struct batcher_stats batcher_stats(struct batcher *batcher);
+uint64_t batcher_lane_rows(struct batcher *batcher, const struct batcher_lane *lane); /* that wait in it now */
 
 #endif

@@ -1,13 +1,14 @@
 /* dispatch.c - jobs as the loop sees them.
  *
- *   exchange -> job -> small body: read and admitted here -> its model's lane
+ *   exchange -> job -> small body: read and admitted here -> its model's lane, or computed here when that is cheaper
  *                   -> large body, or many rows: read lane -> worker -> mailbox -> its model's lane
  *   mailbox  -> DONE: answer the exchange;  QUEUED: admitted by a worker, queue its rows;  ABANDONED: drop
  *   deadline -> ABANDONED, withdraw from the batcher, answer 504
  *   on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
  *
  * Guarantees: an exchange is answered exactly once; a job that nobody wants leaves the queue at once; the loop reads at
- * most READ_HERE_BYTES of JSON at a time and computes nothing. */
+ * most READ_HERE_BYTES of JSON at a time and computes, by the models' own costs, what takes less time
+ * than handing it over, and at most HERE_ROUND_NS of more than that between two looks at its sockets. */
 #include "server/dispatch.h"
 
 #include <inttypes.h>
@@ -20,11 +21,17 @@
 
 #define READ_HERE_BYTES (32u << 10)
 #define ADMIT_HERE_ROWS 64u
+#define HERE_NS 12000.0       /* what handing over costs all threads together */
+#define HERE_ROUND_NS 50000.0 /* about what a worker takes to wake up */
 
 struct dispatch {
     struct dispatch_config config;
     struct http *http;
+    struct compute *compute;  /* NULL: not yet */
     struct timeouts timeouts; /* of jobs */
+    uv_prepare_t round;
+    double round_ns; /* computed here since the loop last waited, by the models' costs */
+    uint32_t n_open_handles;
 };
 
 /* ---- deadlines ---- */
@@ -67,6 +74,8 @@ static void on_due(void *user, struct deadline *due)
 
 /* ---- queueing ---- */
 
+static void receive(struct dispatch *dispatch, struct job *travelling);
+
 /* What the access log tells of a job, wherever it is by then. The loop holds the travelling reference. */
 static void note_request(struct job *job)
 {
@@ -84,11 +93,11 @@ static void answer_error(struct job *job)
 
 /* Gives `travelling`, a reference of the job, to the batcher; refuses when there is no room. */
 static void submit(struct dispatch *dispatch, struct job *travelling, struct batcher_lane *lane, uint32_t n_rows,
-                   uint32_t priority)
+                   uint32_t priority, uint64_t row_ns)
 {
     struct job *job = travelling;
     atomic_store_explicit(&job->rows_left, n_rows, memory_order_relaxed);
-    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, n_rows, priority) == EBM_OK)
+    if (batcher_submit_weighed(dispatch->config.batcher, lane, &job->ticket, n_rows, priority, row_ns) == EBM_OK)
         return;
     (void)ebm_error_set(&job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now%s", n_rows,
                         lane->limits.max_tickets > 0 ? ", see the model's max_queue_size and --max-queue-rows" : "");
@@ -112,7 +121,53 @@ static void refuse_without_room(struct job *job)
     reply_error(job->exchange, REPLY_BUSY, &job->error);
 }
 
-/* An admitted job into its model's lane. */
+/* ---- answering here ---- */
+
+/* What a row of it costs; 0: not known. */
+static double job_row_ns(const struct job *job)
+{
+    return cost_of_row(&job->model->cost, job->resolved.spec.estimator, job->row_numbers);
+}
+
+/* Is handing it over more trouble than it is, or does it begin a round, in which the workers sleep? */
+static bool pays_here(struct dispatch *dispatch, const struct job *job)
+{
+    const struct batcher_lane_limits *limits = &job->model->lane.limits;
+    uint32_t n = job->request.inputs.n;
+    bool is_free = limits->max_delay_us == 0 && limits->max_batches == 0;
+    if (!dispatch->compute || !is_free || n > DISPATCH_HERE_ROWS)
+        return false;
+    double row_ns = job_row_ns(job);
+    double ns = n * row_ns + job->model->cost.batch_ns;
+    if (!(row_ns > 0.0) || (ns > HERE_NS && dispatch->round_ns + ns > HERE_ROUND_NS))
+        return false;
+    dispatch->round_ns += ns;
+    return true;
+}
+
+static void on_round(uv_prepare_t *round)
+{
+    struct dispatch *dispatch = round->data;
+    dispatch->round_ns = 0.0;
+}
+
+static void on_computed(void *user, struct job *job, bool is_wanted)
+{
+    EBM_ASSERT(is_wanted); /* this thread gives up, nobody else */
+    receive(user, job);
+}
+
+/* False: it has to go the long way. */
+static bool compute_here(struct dispatch *dispatch, struct job *travelling)
+{
+    uint32_t n = travelling->request.inputs.n;
+    struct batcher_part part = {&travelling->ticket, 0, n};
+    struct batcher_batch batch = {.lane = &travelling->model->lane, .parts = &part, .n_parts = 1, .n_rows = n};
+    atomic_store_explicit(&travelling->rows_left, n, memory_order_relaxed);
+    return compute_batch_now(dispatch->compute, &batch, on_computed, dispatch);
+}
+
+/* An admitted job: answered at once, or into its model's lane. */
 static void queue_rows(struct dispatch *dispatch, struct job *travelling)
 {
     if (!http_reserve(travelling->exchange, operation_memory(travelling))) {
@@ -120,8 +175,11 @@ static void queue_rows(struct dispatch *dispatch, struct job *travelling)
         (void)job_unref(travelling);
         return;
     }
+    if (pays_here(dispatch, travelling) && compute_here(dispatch, travelling))
+        return;
     set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
-    submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n, travelling->priority);
+    submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n, travelling->priority,
+           (uint64_t)job_row_ns(travelling));
 }
 
 static void start(struct dispatch *dispatch, struct job *job)
@@ -141,7 +199,7 @@ static void start(struct dispatch *dispatch, struct job *job)
         queue_rows(dispatch, job_ref(job));
     } else {
         set_deadline(dispatch, job, deadline_of(dispatch, job));
-        submit(dispatch, job_ref(job), dispatch->config.read_lane, 1, 1);
+        submit(dispatch, job_ref(job), dispatch->config.read_lane, 1, 1, 0);
     }
 }
 
@@ -232,6 +290,10 @@ enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *conf
         return EBM_NO_MEMORY;
     dispatch->config = *config;
     timeouts_init(&dispatch->timeouts, loop, on_due, dispatch);
+    (void)uv_prepare_init(loop, &dispatch->round);
+    dispatch->round.data = dispatch;
+    (void)uv_prepare_start(&dispatch->round, on_round);
+    dispatch->n_open_handles = 2;
     *ret_dispatch = dispatch;
     return EBM_OK;
 }
@@ -241,15 +303,33 @@ void dispatch_set_http(struct dispatch *dispatch, struct http *http)
     dispatch->http = http;
 }
 
-static void on_closed(uv_handle_t *handle)
+void dispatch_set_compute(struct dispatch *dispatch, struct compute *compute)
+{
+    dispatch->compute = compute;
+}
+
+static void handle_closed(struct dispatch *dispatch)
+{
+    if (--dispatch->n_open_handles == 0)
+        free(dispatch);
+}
+
+static void on_round_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void on_timeouts_closed(uv_handle_t *handle)
 {
     const struct timeouts *timeouts = handle->data;
-    free(timeouts->user);
+    handle_closed(timeouts->user);
 }
 
 struct dispatch *dispatch_close(struct dispatch *dispatch)
 {
-    if (dispatch)
-        timeouts_close(&dispatch->timeouts, on_closed);
+    if (!dispatch)
+        return NULL;
+    uv_close((uv_handle_t *)&dispatch->round, on_round_closed);
+    timeouts_close(&dispatch->timeouts, on_timeouts_closed);
     return NULL;
 }

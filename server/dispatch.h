@@ -3,8 +3,10 @@
 #ifndef EBM_SERVER_DISPATCH_H
 #define EBM_SERVER_DISPATCH_H
 
+#include "server/compute.h"
 #include "server/mailbox.h"
-#include "server/operation.h"
+
+#define DISPATCH_HERE_ROWS 16u /* at most, of a request that the loop answers by itself */
 
 struct http;
 struct dispatch;
@@ -22,6 +24,8 @@ enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *conf
     EBM_MUST_USE;
 /* Where answers go; before the first exchange. Borrow. */
 void dispatch_set_http(struct dispatch *dispatch, struct http *http);
+/* By which small requests are answered at once; from when the models are there. Borrow. */
+void dispatch_set_compute(struct dispatch *dispatch, struct compute *compute);
 /* After the last exchange ended. NULL is fine; the loop frees it in its next round. Returns NULL. */
 struct dispatch *dispatch_close(struct dispatch *dispatch);
 

@@ -72,6 +72,7 @@ struct job {
     uint32_t priority;               /* in its model's queue, 1 first */
     struct ebm_resolved_query resolved;
     struct ebm_prediction *predictions; /* (request.inputs.n) */
+    uint64_t row_numbers;               /* of a row, as cost.h counts them */
     size_t answer_bound;                /* bytes of the answer at most */
     struct ebm_error error;             /* status OK: answer stands */
     struct ebm_buf answer;

@@ -99,6 +99,11 @@ static void observe_job(struct metrics *metrics, int status, const struct job *j
         observe(&metrics->compute, times.compute_us);
 }
 
+static void note_recent(struct metrics_recent *recent, uint64_t us)
+{
+    recent->us[recent->n++ % METRICS_RECENT] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
 void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t started_us, const struct job *job)
 {
     uint64_t now_us = ebm_clock_us();
@@ -110,6 +115,8 @@ void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t s
         observe_job(metrics, status, job, now_us);
     if (job && job->counts)
         statistics_end(&job->counts->statistics, status == reply_http_status(REPLY_OK), now_us - started_us, job);
+    if (job && job->counts && status == reply_http_status(REPLY_OK))
+        note_recent(&job->counts->recent, now_us - started_us);
 }
 
 static void add(_Atomic uint64_t *count, uint64_t n)
@@ -145,8 +152,23 @@ void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, c
             count_unreliable(model, prediction->reason);
     }
     add(&model->rows, rows);
-    add(&metrics->batches[bucket_of(n, size_bounds, METRICS_SIZES)], 1);
+    uint32_t size = bucket_of(n, size_bounds, METRICS_SIZES);
+    add(&model->batches[size], 1);
+    add(&metrics->batches[size], 1);
     add(&metrics->batch_rows, n);
+}
+
+uint64_t metrics_batches(const struct metrics *metrics)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i <= METRICS_SIZES; i++)
+        n += load(&metrics->batches[i]);
+    return n;
+}
+
+uint64_t metrics_size_bound(uint32_t i)
+{
+    return (uint64_t)size_bounds[i];
 }
 
 /* ---- requests ---- */

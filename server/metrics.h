@@ -16,6 +16,7 @@
 #define METRICS_ROUTES 64u  /* of the table of routes, at most */
 #define METRICS_REASONS 16u /* words for why a row is not reliable, at most; a further one is not counted */
 #define METRICS_TIMES 18u   /* bounds of durations */
+#define METRICS_RECENT 512u /* requests of a model whose times are kept */
 #define METRICS_SIZES 11u   /* bounds of batches: 1, 2, 4, ... */
 
 struct ebm_item;
@@ -26,10 +27,18 @@ struct metrics_times {
     uint64_t counts[METRICS_TIMES + 1], sum_us;
 };
 
+/* The latest requests, from headers read to answer sent, in no order. Loop thread. */
+struct metrics_recent {
+    uint64_t n; /* since the start */
+    uint32_t us[METRICS_RECENT];
+};
+
 /* Of one version of a model, through all that is loaded for it; counted. Any thread. */
 struct metrics_model {
     _Atomic uint32_t references;
-    _Atomic uint64_t rows; /* that were predicted */
+    _Atomic uint64_t rows;                       /* that were predicted */
+    _Atomic uint64_t batches[METRICS_SIZES + 1]; /* by size */
+    struct metrics_recent recent;
     struct {
         const char *_Atomic word; /* static; NULL: free, the first row with a new word takes it */
         _Atomic uint64_t rows;
@@ -65,6 +74,9 @@ void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t s
 /* A batch was predicted; before its jobs go on, which own the answers of the items. Worker. */
 void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct ebm_item *items,
                          uint32_t n);
+
+uint64_t metrics_batches(const struct metrics *metrics); /* that were predicted; any thread */
+uint64_t metrics_size_bound(uint32_t i);                 /* rows of the largest batch that is counted at i */
 
 /* What is so now, and what others know. Borrows. */
 struct metrics_now {

@@ -159,7 +159,7 @@ static enum ebm_status load_file(const struct change *change, struct model_store
         return ebm_error_set(&entry->error, EBM_TOO_LARGE, "", "its path is longer than %u bytes", PATH_BYTES);
     enum ebm_status status = model_store_entry_load(entry, path, loader->config.stop);
     if (status == EBM_OK && loader->prepare) {
-        status = loader->prepare(loader->prepare_user, entry->model, entry->plan, &entry->error);
+        status = loader->prepare(loader->prepare_user, entry, &entry->error);
         if (status != EBM_OK)
             model_store_entry_refuse(entry);
     }

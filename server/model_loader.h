@@ -23,8 +23,7 @@ struct model_loader *model_loader_new(const struct model_loader_config *config, 
 struct model_loader *model_loader_free(struct model_loader *loader); /* NULL is fine; returns NULL */
 
 /* Makes a model ready wherever it will be used, and waits for it. On the loader's thread. */
-typedef enum ebm_status model_loader_prepare_fn(void *user, const struct ebm_model *model, const struct ebm_plan *plan,
-                                                struct ebm_error *reterr);
+typedef enum ebm_status model_loader_prepare_fn(void *user, struct model_store_entry *entry, struct ebm_error *reterr);
 /* From now on, for what is loaded later; without one it is published as it is. */
 void model_loader_set_prepare(struct model_loader *loader, model_loader_prepare_fn *prepare, void *user);
 

@@ -31,6 +31,7 @@ struct model_store_entry *model_store_entry_new(const char *name, uint64_t versi
     entry->version = version;
     entry->counts = counts;
     entry->serving = serving_ref(serving);
+    cost_init(&entry->cost);
     batcher_lane_init(&entry->lane, &serving->lane);
     return entry;
 }
@@ -106,6 +107,13 @@ void model_store_entry_share(struct model_store_entry *entry, const struct model
     entry->model = ebm_model_ref(from->model);
     entry->plan = entry->ops->plan_ref(from->plan);
     entry->digits = from->digits;
+    cost_copy(&entry->cost, &from->cost);
+    model_store_entry_size_batches(entry);
+}
+
+void model_store_entry_size_batches(struct model_store_entry *entry)
+{
+    entry->lane.batch_ns += (uint64_t)entry->cost.batch_ns;
 }
 
 void model_store_entry_refuse(struct model_store_entry *entry)

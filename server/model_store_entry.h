@@ -10,6 +10,7 @@
 #include "core/device.h"
 #include "models/model.h"
 #include "server/batcher.h"
+#include "server/cost.h"
 #include "server/metrics.h"
 #include "server/repository.h"
 #include "server/serving.h"
@@ -24,8 +25,9 @@ struct model_store_entry {
     struct ebm_model *model; /* NULL: not available, see error */
     struct ebm_plan *plan;
     struct ebm_error
-        error;  /* with a model: what is on the disk now was refused, and the model is what was there before */
-    int digits; /* significant digits that its numbers need in the target's unit */
+        error;        /* with a model: what is on the disk now was refused, and the model is what was there before */
+    int digits;       /* significant digits that its numbers need in the target's unit */
+    struct cost cost; /* of its rows; measured before others know the entry */
     struct batcher_lane lane;     /* the batcher's */
     struct metrics_model *counts; /* a reference; one for all entries of this version, one after the other */
 };
@@ -40,6 +42,8 @@ enum ebm_status model_store_entry_load(struct model_store_entry *entry, const ch
     EBM_MUST_USE;
 /* Takes over the model and the plan of another entry, which may have none. */
 void model_store_entry_share(struct model_store_entry *entry, const struct model_store_entry *from);
+/* By its cost, which was measured: how many rows its lane gives to a batch. Before others know it. */
+void model_store_entry_size_batches(struct model_store_entry *entry);
 /* Takes model and plan away again, for the reason in entry->error. */
 void model_store_entry_refuse(struct model_store_entry *entry);
 

@@ -188,6 +188,16 @@ static uint64_t work_of_estimator(const struct job *job)
     return request_draws(&job->request);
 }
 
+/* As cost.h counts them: what a row asks for beyond the estimator's own work. */
+static uint64_t row_numbers(const struct job *job)
+{
+    const struct request *request = &job->request;
+    uint64_t draws = job->resolved.spec.estimator == EBM_ESTIMATE_IMPORTANCE ? request_draws(request) : 0;
+    uint64_t n = work_of_moves(job) + draws + job->resolved.n_samples + request->targets.n + request->cdf.n +
+                 request->crps_at.n + job->resolved.spec.n_probabilities;
+    return n * ebm_model_net(job->model->model)->D;
+}
+
 /* Numbers of a row that cost time: coordinates of draws, of samples and of targets, and of their moves. */
 static uint64_t work_of_row(const struct job *job)
 {
@@ -251,6 +261,7 @@ static enum ebm_status check_size(const struct operation_service *service, struc
     const struct request *request = &job->request;
     uint64_t work = work_of_row(job);
     job->answer_bound = bound_of(job);
+    job->row_numbers = row_numbers(job);
     if (work * request->inputs.n > service->max_work)
         return ebm_error_set(&job->error, EBM_INVALID, "inputs",
                              "%" PRIu32 " rows of %" PRIu64

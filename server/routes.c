@@ -23,13 +23,14 @@
 #include "server/access_log.h"
 #include "server/metrics_text.h"
 #include "server/routes_internal.h"
+#include "server/stats.h"
 
 #define METRICS_BYTES (16u << 20)      /* of as many models as a store may have */
 #define OPTIONS_BYTES (64u << 10)      /* of a query as JSON */
 #define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing, or little */
 
-static handle_fn start_request, show_index, show_live, show_ready, show_openapi, show_metrics, show_repository,
-    load_model, unload_model;
+static handle_fn start_request, show_index, show_live, show_ready, show_openapi, show_metrics, show_stats,
+    show_repository, load_model, unload_model;
 
 #define POST(name, path, summary)                                                                                      \
     {"POST", path, "POST", ROUTE_REQUEST, start_request, REQUEST_##name, summary, NULL, NULL},
@@ -49,6 +50,7 @@ static const struct route table[] = {
     GET("/livez", show_live, "Does the process answer?", "Live")
     GET("/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
     GET("/metrics", show_metrics, "Counters for Prometheus", "Text")
+    GET("/stats", show_stats, "Each model's cost, queue, batches and latest latencies", "Stats")
     GET("/openapi.json", show_openapi, "This description", "Anything")
     GET("/v2", oip_show_server, "Name, version and extensions of this server", "Server")
     GET("/v2/health/live", show_live, "Does the process answer?", "Live")
@@ -456,6 +458,19 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
     metrics_write(routes->metrics, &now, &body);
     (void)model_list_unref(models);
     reply_text(exchange, METRICS_TEXT_TYPE, &body);
+}
+
+static void show_stats(struct routes *routes, struct http_exchange *exchange, const struct route *route,
+                       const struct segments *segments)
+{
+    (void)route;
+    (void)segments;
+    struct model_list *models = routes->store ? model_store_list(routes->store) : NULL;
+    struct ebm_buf body;
+    ebm_buf_init(&body, METRICS_BYTES);
+    stats_write(&body, models, routes->batcher);
+    (void)model_list_unref(models);
+    reply_json(exchange, &body);
 }
 
 /* ---- GET /openapi.json ---- */

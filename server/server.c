@@ -62,6 +62,7 @@ struct server {
     struct model_store *store;
     struct model_loader *loader;
     struct worker_pool *workers;
+    struct compute *compute;     /* the loop's */
     struct model_keeper *keeper; /* NULL: nothing is loaded later */
     enum ebm_status start_status;
     struct ebm_error start_error;
@@ -217,17 +218,43 @@ static enum ebm_status new_store(const struct options *options, const struct req
     return EBM_OK;
 }
 
-static enum ebm_status prepare_on_workers(void *user, const struct ebm_model *model, const struct ebm_plan *plan,
-                                          struct ebm_error *reterr)
+static struct compute_config compute_config(struct server *server, uint32_t max_rows)
 {
-    return worker_pool_prepare(user, model, plan, reterr);
+    return (struct compute_config){
+        .ops = ebm_device_cpu(),
+        .limits = {.max_rows = max_rows, .max_samples = (uint32_t)server->options->max_samples},
+        .service = &server->service,
+        .metrics = &server->metrics,
+    };
+}
+
+/* The loop's own, and what the models cost. */
+static enum ebm_status new_compute(struct server *server, struct ebm_error *reterr)
+{
+    struct compute_config config = compute_config(server, DISPATCH_HERE_ROWS);
+    enum ebm_status status = compute_new(&config, &server->compute, reterr);
+    struct model_list *models = model_store_list(server->store);
+    for (size_t i = 0; status == EBM_OK && i < models->n; i++)
+        if (atomic_load(&server->stop_requested))
+            status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
+        else if (models->entries[i]->model)
+            status = compute_prepare_measured(server->compute, models->entries[i], reterr);
+    (void)model_list_unref(models);
+    return status;
+}
+
+static enum ebm_status prepare_everywhere(void *user, struct model_store_entry *entry, struct ebm_error *reterr)
+{
+    struct server *server = user;
+    enum ebm_status status = worker_pool_prepare(server->workers, entry->model, entry->plan, reterr);
+    return status == EBM_OK ? compute_prepare_measured(server->compute, entry, reterr) : status;
 }
 
 static enum ebm_status start_keeper(struct server *server, struct ebm_error *reterr)
 {
     if (!loads_later(server->options))
         return EBM_OK;
-    model_loader_set_prepare(server->loader, prepare_on_workers, server->workers);
+    model_loader_set_prepare(server->loader, prepare_everywhere, server);
     return model_keeper_new(server->loader, server->store, server->keeper_mailbox, server->options->poll_seconds * 1000,
                             &server->keeper, reterr);
 }
@@ -244,16 +271,15 @@ static enum ebm_status load_and_start(struct server *server, struct ebm_error *r
     server->service.store = server->store;
     struct worker_config config = {
         .n_workers = worker_count(options),
-        .ops = ebm_device_cpu(),
-        .limits = {.max_rows = (uint32_t)options->max_batch_size, .max_samples = (uint32_t)options->max_samples},
-        .service = &server->service,
-        .batcher = server->batcher,
+        .compute = compute_config(server, (uint32_t)options->max_batch_size),
         .read_lane = &server->read_lane,
         .mailbox = server->mailbox,
-        .metrics = &server->metrics,
         .stop = &server->stop_requested,
     };
-    status = worker_pool_new(&config, &server->workers, reterr);
+    config.compute.batcher = server->batcher;
+    status = new_compute(server, reterr);
+    if (status == EBM_OK)
+        status = worker_pool_new(&config, &server->workers, reterr);
     return status == EBM_OK ? start_keeper(server, reterr) : status;
 }
 
@@ -279,6 +305,8 @@ static void on_started(uv_async_t *async)
         return;
     }
     server->phase = SERVING;
+    ebm_device_thread_init(); /* this thread computes too */
+    dispatch_set_compute(server->dispatch, server->compute);
     server->routes.store = server->store;
     server->routes.ready = true;
     server->routes.repository.store = server->store;
@@ -393,15 +421,15 @@ static void free_all(struct server *server)
     int open = uv_loop_close(&server->loop);
     EBM_ASSERT(open == 0);
     (void)batcher_free(server->batcher);
+    (void)compute_free(server->compute);
     (void)model_loader_free(server->loader);
     (void)model_store_free(server->store);
 }
 
 static void log_end(const struct server *server)
 {
-    struct batcher_stats stats = batcher_stats(server->batcher);
     ebm_log_info("stopped: requests=%" PRIu64 " batches=%" PRIu64 " rows=%" PRIu64, server->routes.n_requests,
-                 stats.batches, stats.rows);
+                 metrics_batches(&server->metrics), atomic_load(&server->metrics.batch_rows));
 }
 
 static enum ebm_status serve(struct server *server, struct ebm_error *reterr)

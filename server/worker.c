@@ -2,8 +2,7 @@
  *
  *   batcher_take -> nothing:    somebody wants a further model made ready: contexts are each worker's own
  *                -> read lane:  body -> request -> admitted job            -> mailbox (the loop queues its rows)
- *                -> model lane: rows -> items -> ebm_engine_predict
- *                               last row of a job -> JSON -> DONE          -> mailbox
+ *                -> model lane: compute.c; jobs that are complete          -> mailbox
  *
  * Thread: each worker's own; a worker never touches a connection, and knows a job only while it holds its travelling
  * reference or rows of it. Guarantees: a job comes back exactly once after its last row; one that was abandoned is
@@ -12,7 +11,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
@@ -21,8 +19,7 @@ struct worker {
     struct worker_pool *pool;
     pthread_t thread;
     /* its own thread only */
-    struct ebm_engine *engine;
-    struct ebm_item *items;     /* (max_rows) */
+    struct compute *compute;
     struct batcher_part *parts; /* (max_rows) */
     uint64_t n_called;          /* models that it was asked to prepare */
 };
@@ -46,18 +43,17 @@ struct worker_pool {
 static enum ebm_status prepare(struct worker *worker, struct ebm_error *reterr)
 {
     const struct worker_config *config = &worker->pool->config;
-    worker->items = calloc(config->limits.max_rows, sizeof *worker->items);
-    worker->parts = calloc(config->limits.max_rows, sizeof *worker->parts);
-    if (!worker->items || !worker->parts)
+    worker->parts = calloc(config->compute.limits.max_rows, sizeof *worker->parts);
+    if (!worker->parts)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "worker", "no memory");
-    enum ebm_status status = ebm_engine_new(config->ops, &config->limits, &worker->engine, reterr);
-    struct model_list *list = model_store_list(config->service->store);
+    enum ebm_status status = compute_new(&config->compute, &worker->compute, reterr);
+    struct model_list *list = model_store_list(config->compute.service->store);
     for (size_t i = 0; status == EBM_OK && i < list->n; i++) {
         const struct model_store_entry *entry = list->entries[i];
         if (atomic_load(config->stop))
             status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
         else if (entry->model)
-            status = ebm_engine_prepare(worker->engine, entry->model, entry->plan, reterr);
+            status = compute_prepare(worker->compute, entry->model, entry->plan, reterr);
     }
     (void)model_list_unref(list);
     return status;
@@ -94,31 +90,25 @@ static void prepare_called(struct worker *worker)
     (void)pthread_mutex_unlock(&pool->mutex);
     if (!is_new)
         return;
-    if (ebm_engine_prepare(worker->engine, model, plan, &error) == EBM_OK)
+    if (compute_prepare(worker->compute, model, plan, &error) == EBM_OK)
         error.status = EBM_OK;
     report(pool, &error);
 }
 
 /* ---- working ---- */
 
-static void send_home(struct worker *worker, struct job *job, bool is_wanted)
+static void send_home(void *user, struct job *job, bool is_wanted)
 {
+    const struct worker *worker = user;
     if (is_wanted)
         mailbox_post(worker->pool->config.mailbox, &job->mail);
     else
         (void)job_unref(job);
 }
 
-static void note_start(struct job *job)
-{
-    uint64_t none = 0;
-    (void)atomic_compare_exchange_strong_explicit(&job->started_us, &none, ebm_clock_us(), memory_order_relaxed,
-                                                  memory_order_relaxed);
-}
-
 static void read_job(struct worker *worker, struct job *job)
 {
-    const struct operation_service *service = worker->pool->config.service;
+    const struct operation_service *service = worker->pool->config.compute.service;
     if (!job_rows_done(job, 1) || !job_start(job)) {
         (void)job_unref(job);
         return;
@@ -131,82 +121,17 @@ static void read_job(struct worker *worker, struct job *job)
     send_home(worker, job, status == EBM_OK ? job_requeue(job) : job_finish(job));
 }
 
-/* The last row of the job is done. */
-static void complete(struct worker *worker, struct job *job)
-{
-    enum ebm_status failure = (enum ebm_status)atomic_load_explicit(&job->failure, memory_order_relaxed);
-    if (job_is_wanted(job)) {
-        job->computed_us = ebm_clock_us();
-        if (failure == EBM_OK)
-            operation_encode(worker->pool->config.service, job);
-        else
-            (void)ebm_error_set(&job->error, failure, "", "the computation failed: %s", ebm_status_text(failure));
-        job->finished_us = ebm_clock_us();
-    }
-    send_home(worker, job, job_finish(job));
-}
-
-/* The rows of a batch that somebody still wants. */
-static uint32_t stage(struct worker *worker, const struct batcher_batch *batch)
-{
-    uint32_t n = 0;
-    for (uint32_t p = 0; p < batch->n_parts; p++) {
-        const struct batcher_part *part = &batch->parts[p];
-        struct job *job = EBM_CONTAINER_OF(part->ticket, struct job, ticket);
-        if (!job_start(job))
-            continue;
-        note_start(job);
-        for (uint32_t i = 0; i < part->n_rows; i++)
-            worker->items[n++] = operation_item(job, part->first_row + i);
-    }
-    return n;
-}
-
-static void finish_parts(struct worker *worker, const struct batcher_batch *batch, enum ebm_status status)
-{
-    for (uint32_t p = 0; p < batch->n_parts; p++) {
-        struct job *job = EBM_CONTAINER_OF(batch->parts[p].ticket, struct job, ticket);
-        if (status != EBM_OK)
-            atomic_store_explicit(&job->failure, (uint32_t)status, memory_order_relaxed);
-        if (job_rows_done(job, batch->parts[p].n_rows))
-            complete(worker, job);
-    }
-}
-
-static void predict_batch(struct worker *worker, const struct batcher_batch *batch)
-{
-    struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
-    struct metrics_model *counts = metrics_model_ref(entry->counts); /* the entry may go with its last job */
-    uint64_t began_ns = ebm_clock_ns();
-    uint32_t n = stage(worker, batch);
-    uint64_t staged_ns = ebm_clock_ns();
-    enum ebm_status status = EBM_OK;
-    if (n > 0)
-        status = ebm_engine_predict(worker->engine, entry->model, entry->plan, worker->items, n);
-    uint64_t computed_ns = ebm_clock_ns();
-    bool counts_it = n > 0 && status == EBM_OK;
-    batcher_done(worker->pool->config.batcher, batch->lane);
-    if (counts_it) {
-        metrics_count_batch(worker->pool->config.metrics, counts, worker->items, n);
-        statistics_batch(&counts->statistics, n, staged_ns - began_ns, computed_ns - staged_ns);
-    }
-    finish_parts(worker, batch, status);
-    if (counts_it)
-        statistics_output(&counts->statistics, n, ebm_clock_ns() - computed_ns);
-    (void)metrics_model_unref(counts);
-}
-
 static void work(struct worker *worker)
 {
     const struct worker_config *config = &worker->pool->config;
     struct batcher_batch batch = {.parts = worker->parts};
-    while (batcher_take(config->batcher, &batch)) {
+    while (batcher_take(config->compute.batcher, &batch)) {
         if (!batch.lane)
             prepare_called(worker);
         else if (batch.lane == config->read_lane)
             read_job(worker, EBM_CONTAINER_OF(batch.parts[0].ticket, struct job, ticket));
         else
-            predict_batch(worker, &batch);
+            compute_batch(worker->compute, &batch, send_home, worker);
     }
 }
 
@@ -216,8 +141,7 @@ static void *run(void *argument)
     ebm_device_thread_init();
     if (report_prepared(worker))
         work(worker);
-    worker->engine = ebm_engine_free(worker->engine);
-    free(worker->items);
+    worker->compute = compute_free(worker->compute);
     free(worker->parts);
     return NULL;
 }
@@ -271,7 +195,7 @@ enum ebm_status worker_pool_new(const struct worker_config *config, struct worke
     start_threads(pool);
     enum ebm_status status = wait_until_prepared(pool, reterr);
     if (status != EBM_OK) {
-        batcher_stop(config->batcher);
+        batcher_stop(config->compute.batcher);
         (void)worker_pool_free(pool);
         return status;
     }
@@ -289,7 +213,7 @@ enum ebm_status worker_pool_prepare(struct worker_pool *pool, const struct ebm_m
     pool->plan = plan;
     pool->n_calls++;
     (void)pthread_mutex_unlock(&pool->mutex);
-    batcher_call(pool->config.batcher);
+    batcher_call(pool->config.compute.batcher);
     return wait_until_prepared(pool, reterr);
 }
 

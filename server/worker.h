@@ -2,19 +2,15 @@
 #ifndef EBM_SERVER_WORKER_H
 #define EBM_SERVER_WORKER_H
 
+#include "server/compute.h"
 #include "server/mailbox.h"
-#include "server/operation.h"
 
 struct worker_config {
     uint32_t n_workers;
-    const struct ebm_device_ops *ops;
-    struct ebm_ctx_limits limits;
-    const struct operation_service *service; /* borrow, as all below: until the pool is freed */
-    struct batcher *batcher;
-    struct batcher_lane *read_lane; /* jobs whose bodies are still to be read, one row each */
+    struct compute_config compute;  /* of each; its batcher is where batches come from */
+    struct batcher_lane *read_lane; /* borrow, as all below: jobs whose bodies are still to be read, one row each */
     struct mailbox *mailbox;        /* jobs come back here, with their reference */
-    struct metrics *metrics;
-    const _Atomic bool *stop; /* true: preparing is CANCELLED */
+    const _Atomic bool *stop;       /* true: preparing is CANCELLED */
 };
 
 struct worker_pool;

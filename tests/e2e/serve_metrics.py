@@ -57,6 +57,31 @@ def test_a_server_that_was_never_asked(binary):
         assert status == 200 and body == b"" and headers["content-type"].startswith("text/plain"), headers
 
 
+def test_stats_tell_what_rows_cost_and_what_came_of_them(binary):
+    with serving(binary, Repository().golden("relu_1d").golden("smooth_2d", version=3)) as server:
+        status, headers, body = server.ask("GET", "/stats")
+        assert status == 200 and headers["content-type"] == "application/json", headers
+        stats = json.loads(body)
+        by_name = {model["name"]: model for model in stats["models"]}
+        assert stats["queue_rows"] == 0 and by_name["smooth_2d"]["version"] == 3, stats
+        cost = by_name["relu_1d"]["cost"]
+        assert set(cost) == {"exact", "quadrature", "importance", "mixture"}, cost
+        assert all(0 < c["row_us"] < 1e5 and c["number_us"] >= 0 and c["factor"] == 1 for c in cost.values()), cost
+        assert set(by_name["smooth_2d"]["cost"]) == {"importance", "mixture"}, by_name["smooth_2d"]["cost"]
+        assert by_name["relu_1d"]["recent"] == {"requests": 0}, stats
+        for rows in (1, 1, 40):
+            assert server.predict({"model": "relu_1d", "inputs": [ROW] * rows, "seed": 1})[0] == 200
+        assert server.predict({"model": "relu_1d", "inputs": [[1]]})[0] == 400
+
+        def now():
+            return json.loads(server.ask("GET", "/stats")[2])["models"][0]
+        assert wait_until(lambda: now()["recent"]["requests"] == 3), now()
+        model = now()
+        assert model["rows"] == 42 and model["batches"] == sum(s["batches"] for s in model["batch_sizes"]), model
+        assert 0 < model["recent"]["p50_us"] <= model["recent"]["p99_us"] <= model["recent"]["max_us"] < 1e7, model
+        assert model["cost"]["exact"]["factor"] != 1, "learnt from batches"
+
+
 def test_requests_are_counted_by_what_became_of_them(binary):
     with serving(binary, Repository().golden("relu_1d"), "--workers", 1) as server:
         for _ in range(3):

@@ -105,6 +105,29 @@ static void test_withdrawn_in_the_middle(void)
     tear_down();
 }
 
+/* By what rows cost: 40 times what a batch does is enough, dear rows make small batches, cheap ones large ones. */
+static void test_a_batch_has_what_pays_and_no_more(void)
+{
+    struct batcher_ticket dear, cheap;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up(1000, 0);
+    lanes[0].batch_ns = 100;
+    CHECK_EQ(batcher_submit_weighed(batcher, &lanes[0], &dear, 10, 1, 1000), EBM_OK);
+    CHECK_EQ(batcher_submit_weighed(batcher, &lanes[0], &cheap, 100, 1, 10), EBM_OK);
+    CHECK_EQ(batcher_lane_rows(batcher, &lanes[0]), 110);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 4);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 4);
+    CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(batch.n_rows, 64); /* the lane's most */
+    CHECK_EQ(parts[0].n_rows, 2);
+    CHECK_EQ(batcher_withdraw(batcher, &cheap), 38);
+    CHECK_EQ(lanes[0].rows_ns, 0);
+    tear_down();
+}
+
 /* A busy lane and a quiet one: the quiet one waits for one batch, not for the busy one's end. */
 static void test_lanes_take_turns(void)
 {
@@ -393,6 +416,7 @@ int main(void)
     test_full_is_refused_and_the_bound_is_exact();
     test_a_request_spans_batches_in_order();
     test_withdrawn_in_the_middle();
+    test_a_batch_has_what_pays_and_no_more();
     test_lanes_take_turns();
     test_a_short_batch_waits_for_company_and_a_full_one_does_not();
     test_the_highest_priority_leaves_first_and_the_older_one_among_equals();
