@@ -351,22 +351,28 @@ static const char fixed_schemas_2[] =
     "'Ready':{'type':'object','required':['ready'],'properties':{'ready':{'const':true}}},"
     "'ModelReady':{'type':'object','required':['name','version','ready'],'properties':{'name':{'type':'string'},"
     "'version':{'type':'string'},'ready':{'const':true}}},"
-    "'Stats':{'type':'object','required':['models','queue_rows'],'properties':{'queue_rows':{'type':'integer'},"
-    "'models':{'type':'array','items':{'type':'object','required':['name','version','cost','batch_us','max_batch_rows',"
-    "'queue_rows','rows','batches','batch_sizes','recent'],'properties':{'name':{'type':'string'},"
-    "'version':{'type':'integer'},'cost':{'type':'object','additionalProperties':{'type':'object','required':["
-    "'row_us','number_us','factor'],'properties':{'row_us':{'type':'number'},'number_us':{'type':'number'},"
-    "'factor':{'type':'number'}}}},'batch_us':{'type':'number'},'max_batch_rows':{'type':'integer'},"
-    "'queue_rows':{'type':'integer'},'rows':{'type':'integer'},'batches':{'type':'integer'},'batch_sizes':{"
-    "'type':'array','items':{'type':'object','required':['up_to','batches'],'properties':{'up_to':{'type':'integer'},"
-    "'batches':{'type':'integer'}}}},'recent':{'type':'object','required':['requests'],'properties':{'requests':{"
-    "'type':'integer'},'p50_us':{'type':'integer'},'p90_us':{'type':'integer'},'p99_us':{'type':'integer'},"
-    "'max_us':{'type':'integer'}}}}}}}},"
     "'Anything':{'type':'object'},'Text':{'type':'string'},"
     "'Index':{'type':'object','required':['name','routes','models'],'properties':{'name':{'type':'string'},"
     "'routes':{'type':'array','items':{'type':'string'}},'models':{'type':'array','items':{'type':'object',"
     "'required':['name','version','available'],'properties':{'name':{'type':'string'},'version':{'type':'integer'},"
     "'available':{'type':'boolean'},'reason':{'type':'string'}}}}}},";
+
+static const char stats_schemas[] =
+    "'Stats':{'type':'object','required':['models','queue_rows'],'properties':{'queue_rows':{'type':'integer'},"
+    "'models':{'type':'array','items':{'$ref':'#/components/schemas/ModelStats'}}}},"
+    "'RowCost':{'type':'object','required':['row_us','number_us','factor'],'properties':{'row_us':{'type':'number'},"
+    "'number_us':{'type':'number'},'factor':{'type':'number'}}},";
+
+static const char model_stats_schema[] =
+    "'ModelStats':{'type':'object','required':['name','version','cost','batch_us','max_batch_rows','queue_rows','rows',"
+    "'batches','batch_sizes','recent'],'properties':{'name':{'type':'string'},'version':{'type':'integer'},"
+    "'cost':{'type':'object','additionalProperties':{'$ref':'#/components/schemas/RowCost'}},"
+    "'batch_us':{'type':'number'},'max_batch_rows':{'type':'integer'},'queue_rows':{'type':'integer'},"
+    "'rows':{'type':'integer'},'batches':{'type':'integer'},'batch_sizes':{'type':'array','items':{'type':'object',"
+    "'required':['up_to','batches'],'properties':{'up_to':{'type':'integer'},'batches':{'type':'integer'}}}},"
+    "'recent':{'type':'object','required':['requests'],'properties':{'requests':{'type':'integer'},"
+    "'p50_us':{'type':'integer'},'p90_us':{'type':'integer'},'p99_us':{'type':'integer'},"
+    "'max_us':{'type':'integer'}}}}},";
 
 static void write_schemas(struct ebm_buf *buf, const struct openapi_info *info)
 {
@@ -379,6 +385,8 @@ static void write_schemas(struct ebm_buf *buf, const struct openapi_info *info)
     }
     say(buf, "%s", fixed_schemas);
     say(buf, "%s", fixed_schemas_2);
+    say(buf, "%s", stats_schemas);
+    say(buf, "%s", model_stats_schema);
     openapi_oip_schemas(buf, info);
     say(buf, "}");
 }

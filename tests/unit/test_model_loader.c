@@ -31,11 +31,10 @@ static void ignore_line(void *user, enum ebm_log_level level, const char *line)
     (void)line;
 }
 
-static enum ebm_status prepare(void *user, const struct ebm_model *model, const struct ebm_plan *plan,
-                               struct ebm_error *reterr)
+static enum ebm_status prepare(void *user, struct model_store_entry *entry, struct ebm_error *reterr)
 {
     (void)user;
-    cr_assert(model && plan);
+    cr_assert(entry->model && entry->plan);
     n_prepared++;
     return prepare_status == EBM_OK ? EBM_OK : ebm_error_set(reterr, prepare_status, "worker", "no memory");
 }
