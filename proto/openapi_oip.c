@@ -8,6 +8,7 @@
 #include "proto/openapi_internal.h"
 
 #define say openapi_say
+#define TENSORS "{'type':'array','items':{'$ref':'#/components/schemas/Tensor'}}"
 #define TEXT "'type':'string','maxLength':%u,'pattern':'^[^\\\\u0000]*$'"
 
 static const char descriptions[] =
@@ -15,14 +16,13 @@ static const char descriptions[] =
     "'version':{'type':'string'},'extensions':{'type':'array','items':{'type':'string'}}}},"
     "'Tensor':{'type':'object','required':['name','datatype','shape'],'properties':{'name':{'type':'string'},"
     "'datatype':{'type':'string'},'shape':{'type':'array','items':{'type':'integer'}}}},"
-    "'Tensors':{'type':'array','items':{'$ref':'#/components/schemas/Tensor'}},"
     "'Model':{'type':'object','required':['name','versions','platform','inputs','outputs'],'properties':{"
     "'name':{'type':'string'},'versions':{'type':'array','items':{'type':'string'}},'platform':{'type':'string'},"
-    "'inputs':{'$ref':'#/components/schemas/Tensors'},'outputs':{'$ref':'#/components/schemas/Tensors'},";
+    "'inputs':" TENSORS ",'outputs':" TENSORS ",";
 
 static const char descriptions_2[] =
-    "'optional_inputs':{'$ref':'#/components/schemas/Tensors'},"
-    "'optional_outputs':{'$ref':'#/components/schemas/Tensors'},"
+    "'optional_inputs':" TENSORS ","
+    "'optional_outputs':" TENSORS ","
     "'input_names':{'type':'array','items':{'type':'string'}},"
     "'target_names':{'type':'array','items':{'type':'string'}}}},"
     "'Config':{'type':'object','required':['name','max_batch_size','input','output'],'properties':{"
