@@ -100,7 +100,7 @@ def test_a_short_batch_waits_as_long_as_the_model_says(binary):
 
 def test_the_queue_is_as_long_as_the_model_says(binary):
     with serving(binary, with_settings({"max_queue_size": 1, "max_batch_size": 1}), "--workers", 1) as server:
-        thread, answers = busy(server, 3000 // SLOW)  # one row is out, the others wait
+        thread, answers = busy(server, 3000 // SLOW ** 2)  # one row is out, the others wait
         headers = expect_error(server.ask("POST", "/predict", {"inputs": [ROW]}), 429, "queue_full", "max_queue_size")
         assert int(headers["retry-after"]) >= 1
         thread.join()
@@ -117,7 +117,7 @@ def test_the_highest_priority_is_answered_first(binary):
             assert status == 200
             done.append(priority)
 
-        thread, answers = busy(server, 3000 // SLOW)
+        thread, answers = busy(server, 3000 // SLOW ** 2)
         threads = [threading.Thread(target=ask, args=(priority,)) for priority in (2, 0)]
         for other in threads:
             other.start()
@@ -142,7 +142,7 @@ def test_an_instance_leaves_workers_to_others(binary):
     """One model may have one batch out: the other model's request does not wait behind its many."""
     repository = with_settings({"instances": 1, "max_batch_size": 8}).golden("smooth_2d")
     with serving(binary, repository, "--workers", 2) as server:
-        thread, answers = busy(server, 3000 // SLOW)
+        thread, answers = busy(server, 3000 // SLOW ** 2)
         status, answer = server.predict({"model": "smooth_2d", "inputs": [[0.1, 0.2]], "num_samples": 16, "seed": 1})
         assert status == 200, answer
         assert not answers, "it came while the other was busy"
