@@ -101,7 +101,7 @@ def test_a_short_batch_waits_as_long_as_the_model_says(binary):
 def test_the_queue_is_as_long_as_the_model_says(binary):
     with serving(binary, with_settings({"max_queue_size": 1, "max_batch_size": 1}), "--workers", 1) as server:
         thread, answers = busy(server, 3000 // SLOW ** 2)  # one row is out, the others wait
-        headers = expect_error(server.ask("POST", "/predict", {"inputs": [ROW]}), 429, "queue_full", "max_queue_size")
+        headers = expect_error(server.ask("POST", "/predict", {**LONG, "inputs": [ROW]}), 429, "queue_full", "max_queue_size")
         assert int(headers["retry-after"]) >= 1
         thread.join()
         assert answers[0][0] == 200 and server.predict({"inputs": [ROW]})[0] == 200
