@@ -178,7 +178,7 @@ def test_statistics(binary):
         assert [stats["name"] for stats in every] == ["periodic_2d", "relu_1d"]
         wait_until(lambda: client.get_inference_statistics("relu_1d")["model_stats"][0]["inference_stats"]["fail"]["count"] == 1)
         (stats,) = client.get_inference_statistics("relu_1d", "1")["model_stats"]
-        assert stats["inference_count"] == 15 and 1 <= stats["execution_count"] <= 5, stats
+        assert stats["inference_count"] == 15 and 1 <= stats["execution_count"] <= 15, stats
         assert stats["last_inference"] > 1_600_000_000_000
         for name in LEAVES:
             leaf = stats["inference_stats"][name]
