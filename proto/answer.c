@@ -97,7 +97,7 @@ static void write_vectors(struct ebm_buf *buf, const double *values, uint32_t n,
 }
 
 /* What the client sent comes back as it was. */
-static void write_targets(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D)
+void answer_write_targets(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D)
 {
     for (size_t i = 0; i < (size_t)n * D; i++) {
         (void)ebm_buf_text(buf, i % D ? "," : i ? "],[" : "[[");
@@ -156,7 +156,10 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         json_write_numbers(buf, value, answer->n_samples, JSON_WRITE_FLOAT_DIGITS);
         return;
     case ANSWER_TARGETS:
-        write_targets(buf, value, answer->n_targets, answer->D);
+        if (answer->shared_targets)
+            (void)ebm_buf_append(buf, answer->shared_targets->bytes, answer->shared_targets->size);
+        else
+            answer_write_targets(buf, value, answer->n_targets, answer->D);
         return;
     case ANSWER_TARGET_VALUES:
         json_write_numbers(buf, value, answer->n_targets, JSON_WRITE_FLOAT_DIGITS);

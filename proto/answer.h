@@ -17,8 +17,9 @@ struct answer {
     struct field_numbers quantiles;                  /* the probabilities */
     const char *interval_kind;                       /* a word */
     double interval_level;
-    int digits;          /* significant digits of numbers in the target's unit */
-    const char *ignored; /* a field that the client gave and the estimator does not use; NULL: none */
+    int digits;                           /* significant digits of numbers in the target's unit */
+    const char *ignored;                  /* a field that the client gave and the estimator does not use; NULL: none */
+    const struct ebm_buf *shared_targets; /* by answer_write_targets, of all rows alike; NULL: each has its own */
 };
 
 /* One row, in the target's unit; NULL: not asked for. */
@@ -56,6 +57,9 @@ struct answer_row {
     bool reliable;
     const char *reason; /* a word, or NULL */
 };
+
+/* (n, D) targets as rows write theirs, once for all of them. */
+void answer_write_targets(struct ebm_buf *buf, const double *targets, uint32_t n, uint32_t D);
 
 /* begin, row by row, end. A failure (too large, no memory) stays in buf->status. */
 void answer_begin(struct ebm_buf *buf, const struct answer *answer);

@@ -418,12 +418,20 @@ static bool wanted_row(const void *who, uint32_t row, struct answer_row *ret_row
     return true;
 }
 
-static enum ebm_status encode_json(struct job *job, const struct answer *answer)
+static enum ebm_status encode_json(struct job *job, struct answer *answer)
 {
+    const struct field_targets *targets = &job->request.targets;
     struct answer_row row;
+    struct ebm_buf grid;
+    ebm_buf_init(&grid, job->answer.max_bytes);
+    if (job->request.has_grid) {
+        answer_write_targets(&grid, targets->numbers, targets->n, targets->D);
+        answer->shared_targets = grid.status == EBM_OK ? &grid : NULL;
+    }
     answer_begin(&job->answer, answer);
     for (uint32_t i = 0; i < job->request.inputs.n && wanted_row(job, i, &row); i++)
         answer_add_row(&job->answer, answer, &row, i);
+    ebm_buf_done(&grid);
     return answer_end(&job->answer);
 }
 
@@ -447,7 +455,7 @@ static enum ebm_status encode_tensors(struct job *job, const struct answer *answ
     return status;
 }
 
-static enum ebm_status encode(struct job *job, const struct answer *answer)
+static enum ebm_status encode(struct job *job, struct answer *answer)
 {
     job->answer_type = "application/json";
     if (job->kind == REQUEST_INFER)

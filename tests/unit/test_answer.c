@@ -170,6 +170,26 @@ Test(answer, the_bound_holds_for_samples_and_densities)
     }
 }
 
+Test(answer, targets_of_all_rows_are_written_once_and_the_same)
+{
+    static const double targets[] = {-1.5, 0.1, 1.0 / 3};
+    struct answer head = {.model = "m", .D = 1, .n_targets = 3, .interval_kind = "equal_tailed", .digits = 9};
+    const struct answer_row row = {.targets = targets, .log_prob = targets, .estimator = "mixture"};
+    struct ebm_buf own, shared, text;
+    ebm_buf_init(&own, 4000);
+    ebm_buf_init(&shared, 4000);
+    ebm_buf_init(&text, 4000);
+    answer_write_targets(&text, targets, 3, 1);
+    cr_expect_str_eq(text.bytes, "[[-1.5],[0.1],[0.3333333333333333]]");
+    answer_add_row(&own, &head, &row, 0);
+    head.shared_targets = &text;
+    answer_add_row(&shared, &head, &row, 0);
+    cr_expect_str_eq(own.bytes, shared.bytes);
+    ebm_buf_done(&own);
+    ebm_buf_done(&shared);
+    ebm_buf_done(&text);
+}
+
 Test(answer, refinements_as_documented_and_within_the_bound)
 {
     enum { STEPS = 200, D = 2 };
