@@ -66,6 +66,7 @@ enum cli_command {
     X(TRAJECTORY, "trajectory", NULL, CLI_R, NULL, "the way too; with --format json")                                  \
     X(PLOT, "plot", NULL, CLI_D, NULL, "draws the density of each row, for one target dimension")                      \
     X(TIMEOUT_MS, "timeout-ms", "N", CLI_ROWS, NULL, "the server's time for a request")                                \
+    X(PRIORITY, "priority", "N", CLI_ROWS, NULL, "in the model's queue: 1 is first")                                   \
     X(ID, "id", "TEXT", CLI_ROWS, NULL, "comes back in JSON answers")                                                  \
     X(FORMAT, "format", "table|json|csv", CLI_ALL, "table json csv", "default: table")                                 \
     X(SERVER, "server", "URL", CLI_ALL, NULL, "default: $EBM_SERVER, or http://127.0.0.1:8080")                        \

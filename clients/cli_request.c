@@ -21,10 +21,10 @@ static enum ebm_client_status no_memory(struct ebm_client_error *reterr)
 static enum ebm_client_status read_rows(const struct cli_args *args, struct ebm_client_rows *rows,
                                         struct ebm_client_error *reterr)
 {
-    static const enum cli_option wholes[] = {CLI_OPTION_VERSION, CLI_OPTION_NUM_SAMPLES, CLI_OPTION_TIMEOUT_MS,
-                                             CLI_OPTION_TARGET_ESS, CLI_OPTION_MAX_SAMPLES};
-    uint64_t *const to[] = {&rows->version, &rows->num_samples, &rows->timeout_ms, &rows->target_ess,
-                            &rows->max_samples};
+    static const enum cli_option wholes[] = {CLI_OPTION_VERSION,    CLI_OPTION_NUM_SAMPLES, CLI_OPTION_TIMEOUT_MS,
+                                             CLI_OPTION_TARGET_ESS, CLI_OPTION_MAX_SAMPLES, CLI_OPTION_PRIORITY};
+    uint64_t *const to[] = {&rows->version,    &rows->num_samples, &rows->timeout_ms,
+                            &rows->target_ess, &rows->max_samples, &rows->priority};
     enum ebm_client_status status = cli_args_whole(args, CLI_OPTION_SEED, 0, MOST_WHOLE, &rows->seed, reterr);
     for (size_t i = 0; i < sizeof to / sizeof to[0] && status == EBM_CLIENT_OK; i++)
         status = cli_args_whole(args, wholes[i], 1, MOST_WHOLE, to[i], reterr);

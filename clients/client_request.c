@@ -130,6 +130,7 @@ static struct draft begin_rows(const struct ebm_client_rows *rows, struct ebm_cl
     set_whole(&draft, "target_ess", rows->target_ess);
     set_whole(&draft, "max_samples", rows->max_samples);
     set_whole(&draft, "timeout_ms", rows->timeout_ms);
+    set_whole(&draft, "priority", rows->priority);
     return draft;
 }
 

@@ -105,6 +105,7 @@ struct ebm_client_rows {
     uint64_t num_samples;
     uint64_t target_ess, max_samples; /* predict and density: draws are added until there are so many effective ones */
     uint64_t timeout_ms;              /* the server's time for it; the client's own is in its options */
+    uint64_t priority;                /* in the model's queue: 1 is first */
 };
 
 struct ebm_client_predict_request {

@@ -61,9 +61,9 @@ def test_formats(binary):
 def test_every_field_is_sent(binary):
     with serving() as server:
         base = ("--server", f"{server.url}/ok", "--input", "1,2", "--model", "m", "--version", 3, "--estimator", "mixture",
-                "--draws", "independent", "--num-samples", 9, "--seed", 5, "--timeout-ms", 70, "--id", "i")
+                "--draws", "independent", "--num-samples", 9, "--seed", 5, "--timeout-ms", 70, "--priority", 2, "--id", "i")
         shared = {"inputs": [[1, 2]], "model": "m", "version": 3, "estimator": "mixture", "draws": "independent",
-                  "num_samples": 9, "seed": 5, "timeout_ms": 70, "id": "i"}
+                  "num_samples": 9, "seed": 5, "timeout_ms": 70, "priority": 2, "id": "i"}
         client(binary, "predict", *base, "--outputs", "mean,std", "--quantiles", "0.1,0.9", "--interval-level", 0.5,
                "--interval-kind", "equal_tailed")
         client(binary, "sample", *base, "--num-proposals", 44, "--resample", "false")

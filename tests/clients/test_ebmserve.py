@@ -85,7 +85,7 @@ def test_whole_answer(server: Any, ask: Ask) -> None:
 
 def test_every_field_is_sent(server: Any, ask: Ask) -> None:
     shared = {"model": "m", "version": 3, "estimator": "mixture", "draws": "independent", "num_samples": 9, "seed": 5,
-              "timeout_ms": 70, "id": "i"}
+              "timeout_ms": 70, "priority": 2, "id": "i"}
     url = f"{server.url}/ok"
     ask(url, "predict", ROWS, **shared, outputs=("mean", "std"), quantiles=np.array([0.1, 0.9]), interval_level=np.float64(0.5),
         interval_kind="equal_tailed")

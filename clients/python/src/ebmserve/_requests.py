@@ -24,6 +24,7 @@ class RowOptions(TypedDict, total=False):
     num_samples: int | None
     seed: int | None
     timeout_ms: int | None  # the server's time; the client's own is an argument of the client
+    priority: int | None  # in the model's queue: 1 is first
     id: str | None
 
 
@@ -59,6 +60,7 @@ class RefineOptions(TypedDict, total=False):
     num_samples: int | None
     seed: int | None
     timeout_ms: int | None
+    priority: int | None
     id: str | None
     initial: npt.ArrayLike | None  # (S): for all rows; (B, S): of one number each; or (B, S, D)
     starts: int | None
