@@ -16,7 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 DASHBOARD = os.path.join(HERE, "grafana/dashboards/ebm-server.json")
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
 # with two draws rows are not reliable; the last one is refused
-REQUESTS = [("/predict", {"inputs": [ROW] * 3, "num_samples": 2, "estimator": "importance"}), ("/sample", {"inputs": [ROW]}),
+REQUESTS = [("/predict", {"inputs": [ROW] * 3, "num_samples": 2, "estimator": "importance"}),
+            ("/predict", {"inputs": [ROW], "num_samples": 256, "estimator": "importance"}), ("/sample", {"inputs": [ROW]}),
             ("/predict", {"inputs": [[1]]})]
 
 

@@ -188,6 +188,14 @@ uint64_t batcher_lane_rows(struct batcher *batcher, const struct batcher_lane *l
     return rows;
 }
 
+uint32_t batcher_lane_tickets(struct batcher *batcher, const struct batcher_lane *lane)
+{
+    (void)pthread_mutex_lock(&batcher->mutex);
+    uint32_t tickets = lane->n_tickets;
+    (void)pthread_mutex_unlock(&batcher->mutex);
+    return tickets;
+}
+
 /* ---- takers, all under the mutex ---- */
 
 static uint32_t count_priorities(const struct batcher_lane *lane)

@@ -92,6 +92,7 @@ void batcher_call(struct batcher *batcher);
 void batcher_stop(struct batcher *batcher);
 
 struct batcher_stats batcher_stats(struct batcher *batcher);
-uint64_t batcher_lane_rows(struct batcher *batcher, const struct batcher_lane *lane); /* that wait in it now */
+uint64_t batcher_lane_rows(struct batcher *batcher, const struct batcher_lane *lane);    /* that wait in it now */
+uint32_t batcher_lane_tickets(struct batcher *batcher, const struct batcher_lane *lane); /* likewise */
 
 #endif

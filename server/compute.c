@@ -137,7 +137,9 @@ static enum ebm_status predict(struct compute *compute, struct model_store_entry
     if (status != EBM_OK)
         return status;
     cost_learn(&entry->cost, compute->items[0].resolved->spec.estimator, expected, (double)took_ns);
-    metrics_count_batch(compute->config.metrics, entry->counts, compute->items, n);
+    const struct ebm_config *config = ebm_model_config(entry->model);
+    metrics_count_batch(compute->config.metrics, entry->counts,
+                        &(struct metrics_batch){compute->items, n, config->target.std, config->target.dim});
     statistics_batch(&entry->counts->statistics, n, staged_ns - began_ns, took_ns);
     return EBM_OK;
 }

@@ -1,33 +1,26 @@
 /* metrics.c - counters, and their text.
  *
  *   a request's end -> routes[route]: its status, its duration;  queue, compute: what its job waited and took
- *   a batch         -> its size;  its model: rows, and those that are not reliable by the reason
- *   GET /metrics    -> families in a fixed order, a function each, then those of the process
+ *   a batch         -> its size;  metrics_model.c: its model's
+ *   GET /metrics    -> families in a fixed order, a function each, then those of models and of the process
  *
  * A new family is a function of write_families. Guarantees: a series that was there once is there at every later time,
- * with a value that is not lower, if it is a counter; nothing here takes a lock or waits. A scrape that runs beside
+ * with a value that is not lower, if it is a counter; nothing here takes a lock
+ * but the batcher's, or waits. A scrape that runs beside
  * workers may see a batch's rows before its size. Does not know: HTTP. */
 #include "server/metrics.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/clock.h"
 #include "core/version.h"
-#include "models/estimate.h"
 #include "server/job.h"
 #include "server/metrics_process.h"
 #include "server/metrics_text.h"
 #include "server/model_store.h"
-
-/* seconds; the longest request has --timeout-ms, 30 s unless told otherwise */
-static const double time_bounds[METRICS_TIMES] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                                  0.1,    0.25,    0.5,    1,     2.5,    5,     10,   30,    60};
-static const double size_bounds[METRICS_SIZES] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
-_Static_assert(1u << (METRICS_SIZES - 1) == LIMIT_BATCH_ROWS, "the last bound is the largest batch");
 
 void metrics_init(struct metrics *metrics)
 {
@@ -37,42 +30,7 @@ void metrics_init(struct metrics *metrics)
     metrics->start_time_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-struct metrics_model *metrics_model_new(void)
-{
-    struct metrics_model *model = calloc(1, sizeof *model);
-    if (model)
-        atomic_init(&model->references, 1);
-    return model;
-}
-
-struct metrics_model *metrics_model_ref(struct metrics_model *model)
-{
-    (void)atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
-    return model;
-}
-
-struct metrics_model *metrics_model_unref(struct metrics_model *model)
-{
-    if (model && atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) == 1)
-        free(model);
-    return NULL;
-}
-
 /* ---- counting ---- */
-
-static uint32_t bucket_of(double value, const double *bounds, uint32_t n)
-{
-    uint32_t i = 0;
-    while (i < n && value > bounds[i])
-        i++;
-    return i;
-}
-
-static void observe(struct metrics_times *times, uint64_t us)
-{
-    times->counts[bucket_of((double)us / 1e6, time_bounds, METRICS_TIMES)]++;
-    times->sum_us += us;
-}
 
 /* The first kind that has this status. */
 static uint32_t kind_of(int status)
@@ -88,35 +46,17 @@ void metrics_begin(struct metrics *metrics)
     metrics->in_flight++;
 }
 
-/* Of a request that waited for a worker: until one took it, or it was given up. */
-static void observe_job(struct metrics *metrics, int status, const struct job *job, uint64_t now_us)
-{
-    struct job_times times = job_times_of(job, now_us);
-    bool was_given_up = status == 0 || status == reply_http_status(REPLY_TIMEOUT);
-    if (times.has_begun || was_given_up)
-        observe(&metrics->queue, times.queue_us);
-    if (times.has_begun)
-        observe(&metrics->compute, times.compute_us);
-}
-
-static void note_recent(struct metrics_recent *recent, uint64_t us)
-{
-    recent->us[recent->n++ % METRICS_RECENT] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
-}
-
 void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t started_us, const struct job *job)
 {
     uint64_t now_us = ebm_clock_us();
     EBM_ASSERT(route <= METRICS_ROUTES && metrics->in_flight > 0);
     metrics->in_flight--;
     metrics->routes[route].by_kind[kind_of(status)]++;
-    observe(&metrics->routes[route].duration, now_us - started_us);
+    metrics_observe(&metrics->routes[route].duration, now_us - started_us);
     if (job && job->model_name)
-        observe_job(metrics, status, job, now_us);
+        metrics_observe_job(&metrics->queue, &metrics->compute, status, job, now_us);
     if (job && job->counts)
-        statistics_end(&job->counts->statistics, status == reply_http_status(REPLY_OK), now_us - started_us, job);
-    if (job && job->counts && status == reply_http_status(REPLY_OK))
-        note_recent(&job->counts->recent, now_us - started_us);
+        metrics_model_end(job->counts, status, now_us - started_us, job, now_us);
 }
 
 static void add(_Atomic uint64_t *count, uint64_t n)
@@ -129,33 +69,11 @@ static uint64_t load(const _Atomic uint64_t *count)
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
-static void count_unreliable(struct metrics_model *model, const char *reason)
+void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct metrics_batch *batch)
 {
-    for (uint32_t i = 0; i < METRICS_REASONS; i++) {
-        const char *word = NULL;
-        if (atomic_compare_exchange_strong(&model->unreliable[i].word, &word, reason) || strcmp(word, reason) == 0) {
-            add(&model->unreliable[i].rows, 1);
-            return;
-        }
-    }
-}
-
-void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct ebm_item *items, uint32_t n)
-{
-    uint64_t rows = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct ebm_prediction *prediction = items[i].out;
-        if (prediction->raw.status == EBM_CANCELLED)
-            continue; /* nobody wanted it any more */
-        rows++;
-        if (prediction->reason)
-            count_unreliable(model, prediction->reason);
-    }
-    add(&model->rows, rows);
-    uint32_t size = bucket_of(n, size_bounds, METRICS_SIZES);
-    add(&model->batches[size], 1);
-    add(&metrics->batches[size], 1);
-    add(&metrics->batch_rows, n);
+    metrics_model_count_batch(model, batch);
+    add(&metrics->batches[metrics_bucket(batch->n, metrics_size_bounds, METRICS_SIZES)], 1);
+    add(&metrics->batch_rows, batch->n);
 }
 
 uint64_t metrics_batches(const struct metrics *metrics)
@@ -168,7 +86,7 @@ uint64_t metrics_batches(const struct metrics *metrics)
 
 uint64_t metrics_size_bound(uint32_t i)
 {
-    return (uint64_t)size_bounds[i];
+    return (uint64_t)metrics_size_bounds[i];
 }
 
 /* ---- requests ---- */
@@ -212,7 +130,8 @@ static void write_requests(const struct writing *w)
 static void write_times(const struct writing *w, const char *name, const struct metrics_labels *labels,
                         const struct metrics_times *times)
 {
-    struct metrics_histogram histogram = {METRICS_TIMES, time_bounds, times->counts, (double)times->sum_us / 1e6};
+    struct metrics_histogram histogram = {METRICS_TIMES, metrics_time_bounds, times->counts,
+                                          (double)times->sum_us / 1e6};
     metrics_text_histogram(w->buf, name, labels, &histogram);
 }
 
@@ -240,7 +159,7 @@ static void write_waits(const struct writing *w)
     write_times(w, compute, NULL, &w->metrics->compute);
 }
 
-/* ---- batches and models ---- */
+/* ---- batches, and what became of files ---- */
 
 static void write_batches(const struct writing *w)
 {
@@ -248,7 +167,8 @@ static void write_batches(const struct writing *w)
     uint64_t counts[METRICS_SIZES + 1];
     for (uint32_t i = 0; i <= METRICS_SIZES; i++)
         counts[i] = load(&w->metrics->batches[i]);
-    struct metrics_histogram histogram = {METRICS_SIZES, size_bounds, counts, (double)load(&w->metrics->batch_rows)};
+    struct metrics_histogram histogram = {METRICS_SIZES, metrics_size_bounds, counts,
+                                          (double)load(&w->metrics->batch_rows)};
     metrics_text_family(w->buf, name, "histogram", "Rows that were predicted together");
     metrics_text_histogram(w->buf, name, NULL, &histogram);
 }
@@ -257,52 +177,6 @@ static void write_gauge(const struct writing *w, const char *name, uint64_t valu
 {
     metrics_text_family(w->buf, name, "gauge", help);
     metrics_text_count(w->buf, name, NULL, value);
-}
-
-/* The next entry that is loaded, from *at on; NULL: none. */
-static const struct model_store_entry *next_model(const struct writing *w, size_t *at)
-{
-    size_t n = w->now->models ? w->now->models->n : 0;
-    while (*at < n) {
-        const struct model_store_entry *entry = w->now->models->entries[(*at)++];
-        if (entry->model)
-            return entry;
-    }
-    return NULL;
-}
-
-static void write_model_rows(const struct writing *w)
-{
-    static const char name[] = "ebm_model_rows_total";
-    const struct model_store_entry *entry;
-    metrics_text_family(w->buf, name, "counter", "Rows that were predicted, by model and version");
-    for (size_t at = 0; (entry = next_model(w, &at)) != NULL;) {
-        char version[24];
-        (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
-        metrics_text_count(w->buf, name, &(struct metrics_labels){{{"model", entry->name}, {"version", version}}},
-                           load(&entry->counts->rows));
-    }
-}
-
-static void write_unreliable_rows(const struct writing *w)
-{
-    static const char name[] = "ebm_model_unreliable_rows_total";
-    const struct model_store_entry *entry;
-    metrics_text_family(w->buf, name, "counter",
-                        "Rows of ebm_model_rows_total whose diagnostics said reliable: false, by their reason");
-    for (size_t at = 0; (entry = next_model(w, &at)) != NULL;) {
-        char version[24];
-        (void)snprintf(version, sizeof version, "%" PRIu64, entry->version);
-        for (uint32_t i = 0; i < METRICS_REASONS; i++) {
-            const char *reason = atomic_load(&entry->counts->unreliable[i].word);
-            if (!reason)
-                break;
-            metrics_text_count(
-                w->buf, name,
-                &(struct metrics_labels){{{"model", entry->name}, {"version", version}, {"reason", reason}}},
-                load(&entry->counts->unreliable[i].rows));
-        }
-    }
 }
 
 static void write_model_events(const struct writing *w)
@@ -368,7 +242,6 @@ void metrics_write(const struct metrics *metrics, const struct metrics_now *now,
                 "Versions of models that can be asked");
     write_model_events(&w);
     write_refused_files(&w);
-    write_model_rows(&w);
-    write_unreliable_rows(&w);
+    metrics_models_write(now->models, now->batcher, buf);
     metrics_process_write(metrics->start_time_s, buf);
 }

@@ -10,41 +10,10 @@
 #include <stdatomic.h>
 
 #include "core/buf.h"
+#include "server/metrics_model.h"
 #include "server/reply.h"
-#include "server/statistics.h"
 
-#define METRICS_ROUTES 64u  /* of the table of routes, at most */
-#define METRICS_REASONS 16u /* words for why a row is not reliable, at most; a further one is not counted */
-#define METRICS_TIMES 18u   /* bounds of durations */
-#define METRICS_RECENT 512u /* requests of a model whose times are kept */
-#define METRICS_SIZES 11u   /* bounds of batches: 1, 2, 4, ... */
-
-struct ebm_item;
-struct job;
-struct model_list;
-
-struct metrics_times {
-    uint64_t counts[METRICS_TIMES + 1], sum_us;
-};
-
-/* The latest requests, from headers read to answer sent, in no order. Loop thread. */
-struct metrics_recent {
-    uint64_t n; /* since the start */
-    uint32_t us[METRICS_RECENT];
-};
-
-/* Of one version of a model, through all that is loaded for it; counted. Any thread. */
-struct metrics_model {
-    _Atomic uint32_t references;
-    _Atomic uint64_t rows;                       /* that were predicted */
-    _Atomic uint64_t batches[METRICS_SIZES + 1]; /* by size */
-    struct metrics_recent recent;
-    struct {
-        const char *_Atomic word; /* static; NULL: free, the first row with a new word takes it */
-        _Atomic uint64_t rows;
-    } unreliable[METRICS_REASONS];
-    struct statistics statistics;
-};
+#define METRICS_ROUTES 64u /* of the table of routes, at most */
 
 struct metrics {
     double start_time_s; /* since 1970; fixed */
@@ -61,10 +30,6 @@ struct metrics {
 
 void metrics_init(struct metrics *metrics);
 
-struct metrics_model *metrics_model_new(void); /* NULL: no memory. New: unref */
-struct metrics_model *metrics_model_ref(struct metrics_model *model);
-struct metrics_model *metrics_model_unref(struct metrics_model *model); /* NULL is fine; returns NULL */
-
 /* A request's headers are read. Loop thread. */
 void metrics_begin(struct metrics *metrics);
 /* A request is over: at `route` of the table, METRICS_ROUTES for a path that is not there; `status` 0: left before its
@@ -72,8 +37,7 @@ void metrics_begin(struct metrics *metrics);
 void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t started_us, const struct job *job);
 
 /* A batch was predicted; before its jobs go on, which own the answers of the items. Worker. */
-void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct ebm_item *items,
-                         uint32_t n);
+void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct metrics_batch *batch);
 
 uint64_t metrics_batches(const struct metrics *metrics); /* that were predicted; any thread */
 uint64_t metrics_size_bound(uint32_t i);                 /* rows of the largest batch that is counted at i */
@@ -85,11 +49,12 @@ struct metrics_now {
     uint32_t n_asked; /* the first so many are there from the start, others from their first request */
     uint64_t queue_rows, in_flight_bytes;
     const struct model_list *models; /* NULL: not loaded yet */
+    struct batcher *batcher;         /* where requests of models wait */
     const uint64_t *model_events;    /* (MODEL_EVENTS) of server/model_store.h; NULL: none yet */
     bool ready;                      /* models can be asked */
 };
 
-/* Everything, as text. Loop thread: some 0.2 ms, and a microsecond for each model. */
+/* Everything, as text. Loop thread: some 0.2 ms, and up to 60 us for each model that was asked. */
 void metrics_write(const struct metrics *metrics, const struct metrics_now *now, struct ebm_buf *buf);
 
 #endif

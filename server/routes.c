@@ -25,7 +25,7 @@
 #include "server/routes_internal.h"
 #include "server/stats.h"
 
-#define METRICS_BYTES (16u << 20)      /* of as many models as a store may have */
+#define METRICS_BYTES (64u << 20)      /* of some thousand models */
 #define OPTIONS_BYTES (64u << 10)      /* of a query as JSON */
 #define SKIPPED_BODY_BYTES (64u << 10) /* where a body means nothing, or little */
 
@@ -448,6 +448,7 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         .queue_rows = batcher_stats(routes->batcher).waiting_rows,
         .in_flight_bytes = http_inflight_bytes(exchange),
         .models = models,
+        .batcher = routes->batcher,
         .model_events = models ? events : NULL,
         .ready = routes->ready,
     };

@@ -18,15 +18,19 @@ static void *work(void *argument)
     static const char *const reasons[ROWS] = {NULL, "low_ess", "noisy_mean"};
     struct ebm_prediction predictions[ROWS];
     struct ebm_item items[ROWS];
+    struct metrics_batch batch = {.items = items, .n = ROWS};
     (void)argument;
     memset(predictions, 0, sizeof predictions);
     memset(items, 0, sizeof items);
     for (uint32_t i = 0; i < ROWS; i++) {
         predictions[i].reason = reasons[i];
+        predictions[i].estimator = EBM_ESTIMATE_IMPORTANCE;
+        predictions[i].num_samples = 4;
+        predictions[i].ess = i + 1;
         items[i].out = &predictions[i];
     }
     for (uint32_t i = 0; i < BATCHES; i++)
-        metrics_count_batch(&metrics, &model, items, ROWS);
+        metrics_count_batch(&metrics, &model, &batch);
     atomic_fetch_sub(&n_working, 1);
     return NULL;
 }
@@ -53,6 +57,7 @@ int main(void)
     for (uint32_t i = 0; i < WORKERS; i++)
         (void)pthread_join(threads[i], NULL);
     CHECK_EQ(model.rows, (uint64_t)WORKERS * BATCHES * ROWS);
+    CHECK_EQ(model.values[METRICS_ESS_RATIO].sum_millionths, (uint64_t)WORKERS * BATCHES * 1500000);
     CHECK_EQ(metrics.batch_rows, (uint64_t)WORKERS * BATCHES * ROWS);
     CHECK_EQ(model.unreliable[0].rows, (uint64_t)WORKERS * BATCHES);
     CHECK_EQ(model.unreliable[1].rows, (uint64_t)WORKERS * BATCHES);

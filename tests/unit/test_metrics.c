@@ -170,8 +170,8 @@ Test(metrics, count_rows_and_why_they_are_not_reliable)
     }
     predictions[4].raw.status = EBM_CANCELLED;
     metrics_init(&metrics);
-    metrics_count_batch(&metrics, &model, items, 5);
-    metrics_count_batch(&metrics, &model, items, 1);
+    metrics_count_batch(&metrics, &model, &(struct metrics_batch){.items = items, .n = 5});
+    metrics_count_batch(&metrics, &model, &(struct metrics_batch){.items = items, .n = 1});
     cr_expect_eq(model.rows, 5);
     cr_expect_str_eq(model.unreliable[0].word, "low_ess");
     cr_expect_eq(model.unreliable[0].rows, 2);
@@ -182,6 +182,40 @@ Test(metrics, count_rows_and_why_they_are_not_reliable)
     expect_line(&metrics, "ebm_batch_rows_bucket{le=\"4\"} 1");
     expect_line(&metrics, "ebm_batch_rows_bucket{le=\"8\"} 2");
     expect_line(&metrics, "ebm_batch_rows_sum 6");
+}
+
+static void expect_values(const struct metrics_model *model, enum metrics_value which, const uint64_t *counts,
+                          uint64_t sum_millionths)
+{
+    for (uint32_t i = 0; i <= METRICS_BOUNDS; i++)
+        cr_expect_eq(model->values[which].counts[i], counts[i], "%d, %u: %lu", (int)which, i,
+                     (unsigned long)model->values[which].counts[i]);
+    cr_expect_eq(model->values[which].sum_millionths, sum_millionths, "%d: %lu", (int)which,
+                 (unsigned long)model->values[which].sum_millionths);
+}
+
+Test(metrics, distributions_of_rows_are_judged_by_what_they_have)
+{
+    static struct metrics metrics;
+    static struct metrics_model model;
+    double narrow[2] = {1, 0.5}, wide[2] = {1e9, 1}, broken[2] = {(double)NAN, 1}, target_std[2] = {10, 1};
+    struct ebm_prediction predictions[] = {
+        {.estimator = EBM_ESTIMATE_IMPORTANCE, .num_samples = 1000, .ess = 250, .pareto_k = 0.65, .std = narrow},
+        {.estimator = EBM_ESTIMATE_IMPORTANCE, .num_samples = 100, .ess = 100, .pareto_k = -2, .std = wide},
+        {.estimator = EBM_ESTIMATE_IMPORTANCE, .num_samples = 8, .ess = 0.004, .pareto_k = (double)NAN, .std = broken},
+        {.estimator = EBM_ESTIMATE_IMPORTANCE, .num_samples = 8, .ess = 8, .pareto_k = (double)INFINITY},
+        {.estimator = EBM_ESTIMATE_IMPORTANCE, .num_samples = 8, .ess = 8, .raw.status = EBM_CANCELLED},
+        {.estimator = EBM_ESTIMATE_EXACT, .std = target_std},
+    };
+    enum { N = EBM_COUNT_OF(predictions) };
+    struct ebm_item items[N] = {{.row_in_request = 0}};
+    for (uint32_t i = 0; i < N; i++)
+        items[i].out = &predictions[i];
+    metrics_init(&metrics);
+    metrics_count_batch(&metrics, &model, &(struct metrics_batch){items, N, target_std, 2});
+    expect_values(&model, METRICS_ESS_RATIO, (uint64_t[METRICS_BOUNDS + 1]){[0] = 1, [6] = 1, [13] = 2}, 2250500);
+    expect_values(&model, METRICS_PARETO_K, (uint64_t[METRICS_BOUNDS + 1]){[0] = 1, [7] = 1, [14] = 1}, 1000650000);
+    expect_values(&model, METRICS_RELATIVE_STD, (uint64_t[METRICS_BOUNDS + 1]){[5] = 1, [8] = 1, [14] = 1}, 1001300000);
 }
 
 Test(metrics, the_process_is_told_in_bytes_and_seconds)
