@@ -3,7 +3,8 @@
  *   name=value          "name": a text, a number, true, false, or a list of what stands between commas
  *   name.member=value   "name": {"member": ...} with all pairs that begin so
  *
- * What is not a number where one is expected stays a text, which the reader of the field then refuses by name. */
+ * Names are what names of fields are made of. What is not a number where one is expected stays a text, which the reader
+ * of the field then refuses by name. */
 #include "proto/query.h"
 
 #include <math.h>
@@ -26,6 +27,10 @@ static bool is_same_place(const char *a, const char *b)
 
 bool query_add(struct query *query, const char *name, const char *value)
 {
+    if (name[strspn(name, "abcdefghijklmnopqrstuvwxyz_.")] != 0) {
+        (void)ebm_error_set(&query->error, EBM_INVALID, name, "unknown field");
+        return false;
+    }
     for (uint32_t i = 0; i < query->n; i++)
         if (is_same_place(query->pairs[i].name, name)) {
             (void)ebm_error_set(&query->error, EBM_INVALID, name, "stands in the query twice");

@@ -16,7 +16,8 @@ struct query {
     } pairs[QUERY_PAIRS];
 };
 
-/* value NULL is "". False: there are too many, or the name is there already; query->error says so. */
+/* value NULL is "". False: there are too many, the name is there already, or no field could have it; query->error says
+ * which. */
 bool query_add(struct query *query, const char *name, const char *value) EBM_MUST_USE;
 
 /* Appends the object; what is wrong with names and values request_read_rows says. Lists are separated by commas. A

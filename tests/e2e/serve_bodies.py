@@ -98,7 +98,7 @@ def test_bad_arrays_are_refused(binary):
                 ("?seed=x", good, "seed: expected a whole number"),
                 ("?seed=1&seed=2", good, "seed: stands in the query twice"),
                 ("?outputs=", good, "outputs[0]: unknown word"),
-                ("?" + "&".join(f"a{i}=1" for i in range(40)), good, "query: more than 32 fields")):
+                ("?" + "&".join("a" * i + "=1" for i in range(1, 40)), good, "query: more than 32 fields")):
             expect_error(server.ask("POST", "/predict" + query, body, NPY), 400, "invalid", *fragments)
         expect_error(server.ask("POST", "/density?targets=1", good, NPY), 400, "invalid", "targets: expected a list")
         expect_error(server.ask("POST", "/predict", good, {"Content-Type": "application/octet-stream"}), 415, "unsupported_type",

@@ -1,6 +1,5 @@
 /* test_query.c - arguments of a URL as the JSON object that they stand for. */
 #include <criterion/criterion.h>
-#include <stdio.h>
 
 #include "proto/query.h"
 
@@ -32,7 +31,7 @@ Test(query, every_kind_of_field)
         {REQUEST_PREDICT,
          {"seed", "1e999", "cdf", "-1e400,1e-400"},
          "{\"seed\":\"1e999\",\"cdf\":[\"-1e400\",1e-400]}"},
-        {REQUEST_PREDICT, {"nobody", "1", "in\"puts", "2"}, "{\"nobody\":\"1\",\"in\\\"puts\":\"2\"}"},
+        {REQUEST_PREDICT, {"nobody", "in\"puts"}, "{\"nobody\":\"in\\\"puts\"}"},
         {REQUEST_PREDICT,
          {"interval.nobody", "1", "seed.x", "2"},
          "{\"interval\":{\"nobody\":\"1\"},\"seed.x\":\"2\"}"},
@@ -58,13 +57,24 @@ Test(query, every_kind_of_field)
 
 Test(query, too_many)
 {
-    static char names[QUERY_PAIRS + 1][8];
+    static char names[QUERY_PAIRS + 1][3];
     struct query query = {.n = 0};
     for (uint32_t i = 0; i <= QUERY_PAIRS; i++) {
-        (void)snprintf(names[i], sizeof names[i], "f%u", i);
+        names[i][0] = (char)('a' + i % 26);
+        names[i][1] = (char)('a' + i / 26);
         cr_assert_eq(query_add(&query, names[i], NULL), i < QUERY_PAIRS);
     }
     cr_assert_str_eq(query.error.where, "query");
+}
+
+Test(query, names_that_no_field_has)
+{
+    static const char *const names[] = {"in\"puts", "Seed", "seed ", "\xd8", "a1"};
+    for (size_t i = 0; i < EBM_COUNT_OF(names); i++) {
+        struct query query = {.n = 0};
+        cr_assert_not(query_add(&query, names[i], "1"));
+        cr_assert_str_eq(query.error.text, "unknown field");
+    }
 }
 
 Test(query, names_that_are_there_already)
