@@ -26,8 +26,8 @@ enum ebm_status infer_read(const struct request_limits *limits, const struct ebm
     X(VARIANCE)                                                                                                        \
     X(MEDIAN)                                                                                                          \
     X(MODE)                                                                                                            \
-    X(COVARIANCE) X(QUANTILES) X(ENTROPY) X(SAMPLES) X(UNNORMALIZED_LOG_PROB) X(LOG_PROB) X(PROPOSAL_LOG_PROB)         \
-        X(LOG_NORMALIZER)
+    X(COVARIANCE)                                                                                                      \
+    X(QUANTILES) X(ENTROPY) X(SAMPLES) X(UNNORMALIZED_LOG_PROB) X(LOG_PROB) X(PROPOSAL_LOG_PROB) X(LOG_NORMALIZER)
 
 uint32_t infer_outputs(uint32_t outputs)
 {
