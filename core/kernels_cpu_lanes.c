@@ -3,6 +3,7 @@
  *
  *   layers             our own register blocks: BLOCK outputs x PAIR vectors of lanes, weights broadcast; they beat
  *                      OpenBLAS up to about 1024 x 1024, where it takes over
+ *   narrow layers      kernels_cpu_narrow.h: with their activation, in one pass
  *   weight gradients   kernels_cpu_outer.h, kernels_cpu_wide.h; of wide layers OpenBLAS (core/blas.h) without AVX-512
  *   draws, mixtures    kernels_cpu_draw.h, kernels_cpu_mixture.h, kernels_cpu_confined.h
  *   tails of weights   kernels_cpu_tail.h

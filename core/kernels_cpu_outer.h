@@ -45,13 +45,8 @@ static inline __attribute__((always_inline)) vec vec_shuffle(vec a, vec b, vec_i
  * are `count` of them. */
 static inline __attribute__((always_inline)) void fold(vec *sums, int n, int count)
 {
-    vec_ints own, other;
-#pragma GCC unroll 16
-    for (int l = 0; l < WIDTH; l++) {
-        int from_second = (l & n) != 0 ? WIDTH : 0;
-        own[l] = l + from_second;
-        other[l] = (l ^ n) + from_second;
-    }
+    const vec_ints lane = VEC_NUMBERS, from_second = ((lane & n) != 0) & WIDTH;
+    const vec_ints own = lane | from_second, other = (lane ^ n) | from_second;
 #pragma GCC unroll 8
     for (int i = 0; i < n && i < count; i++) {
         vec second = i + n < count ? sums[i + n] : sums[i];

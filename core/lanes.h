@@ -23,6 +23,23 @@
 #define WIDTH 4
 #endif
 
+#if WIDTH == 16
+#define VEC_NUMBERS                                                                                                    \
+    {                                                                                                                  \
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15                                                           \
+    }
+#elif WIDTH == 8
+#define VEC_NUMBERS                                                                                                    \
+    {                                                                                                                  \
+        0, 1, 2, 3, 4, 5, 6, 7                                                                                         \
+    }
+#else
+#define VEC_NUMBERS                                                                                                    \
+    {                                                                                                                  \
+        0, 1, 2, 3                                                                                                     \
+    }
+#endif
+
 /* may_alias and the alignment of a float: these are loads and stores of any float array */
 typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
 typedef int32_t vec_ints __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
