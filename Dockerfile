@@ -3,7 +3,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config \
-        libmicrohttpd-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev zlib1g-dev
+        libmicrohttpd-dev libgnutls28-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev zlib1g-dev
 WORKDIR /src
 COPY . .
 ARG VERSION=""

@@ -93,14 +93,22 @@ void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body);
 void http_set_user(struct http_exchange *exchange, void *user);
 void *http_user(const struct http_exchange *exchange);
 
+/* A header of an answer; a list of them ends with a name of NULL. */
+struct http_field {
+    const char *name, *value;
+};
+
 struct http_answer {
     int status;
-    const char *content_type; /* static */
-    const char *allow;        /* static; NULL: no such header */
-    uint32_t retry_after_s;   /* 0: no such header */
+    const char *content_type;        /* static */
+    const char *allow;               /* static; NULL: no such header */
+    const struct http_field *fields; /* static: what it has besides; NULL: nothing */
+    uint32_t retry_after_s;          /* 0: no such header */
     uint64_t json_bytes; /* of the body, before binary tensors: Inference-Header-Content-Length; 0: no such header */
 };
 
+/* The answer will say that pages of this origin may read it. Borrow: as long as the exchange. */
+void http_allow_origin(struct http_exchange *exchange, const char *origin);
 /* Takes the bytes of `body` (it is empty afterwards). Nothing is sent when the client was just seen to leave. */
 void http_answer(struct http_exchange *exchange, const struct http_answer *answer, struct ebm_buf *body);
 int http_answered_status(const struct http_exchange *exchange); /* 0: not yet */

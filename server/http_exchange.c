@@ -110,6 +110,11 @@ void http_take_body(struct http_exchange *exchange, struct ebm_buf *ret_body)
     ebm_buf_init(&exchange->body, 0);
 }
 
+void http_allow_origin(struct http_exchange *exchange, const char *origin)
+{
+    exchange->origin = origin;
+}
+
 void http_set_user(struct http_exchange *exchange, void *user)
 {
     exchange->user = user;
@@ -220,6 +225,20 @@ static void choose_id(struct http_exchange *exchange)
 
 typedef bool add_header_fn(void *to, const char *name, const char *value);
 
+static bool add_fields(const struct http_field *fields, add_header_fn *add, void *to)
+{
+    for (; fields && fields->name; fields++)
+        if (!add(to, fields->name, fields->value))
+            return false;
+    return true;
+}
+
+static bool add_origin(const char *origin, add_header_fn *add, void *to)
+{
+    return add(to, "Access-Control-Allow-Origin", origin) && add(to, "Vary", "Origin") &&
+           add(to, "Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Inference-Header-Content-Length");
+}
+
 static bool add_headers(const struct http_exchange *exchange, bool closes, add_header_fn *add, void *to)
 {
     const struct http_answer *answer = &exchange->answer;
@@ -232,6 +251,7 @@ static bool add_headers(const struct http_exchange *exchange, bool closes, add_h
            (!answer->allow || add(to, "Allow", answer->allow)) &&
            (answer->retry_after_s == 0 || add(to, "Retry-After", seconds)) &&
            (answer->json_bytes == 0 || add(to, "Inference-Header-Content-Length", json_bytes)) &&
+           add_fields(answer->fields, add, to) && (!exchange->origin || add_origin(exchange->origin, add, to)) &&
            (!closes || add(to, "Connection", "close"));
 }
 

@@ -60,6 +60,7 @@ struct http_exchange {
     bool is_pending, is_sent; /* is_sent: by us */
     const char *method, *path;
     const struct http_fault *fault; /* NULL: none */
+    const char *origin;             /* whose pages may read the answer; NULL: nobody's */
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
     struct ebm_buf body;
     bool keeps_body;

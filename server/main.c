@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "core/version.h"
+#include "server/api_keys.h"
 #include "server/server.h"
 
 #define HELP_BYTES 65536u
@@ -105,6 +106,23 @@ static int act(const struct options *options, enum options_action action)
     return 1;
 }
 
+/* --make-key ROLES NAME: the line for the file goes to stdout, so that >> can add it, and the key, which nobody can
+ * read out of it, to stderr. */
+static int make_key(int argc, char **argv)
+{
+    char key[API_KEYS_KEY_BYTES], line[API_KEYS_LINE_BYTES];
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_INVALID, "--make-key", "expected ROLE[,ROLE] NAME after it, and nothing else");
+    if (argc != 4 || api_keys_make(argv[2], argv[3], key, line, &error) != EBM_OK) {
+        (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
+        return 2;
+    }
+    (void)printf("%s\n", line);
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "the key, shown this once: %s\n", key);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -112,6 +130,8 @@ int main(int argc, char **argv)
     struct ebm_error error;
     bound_heaps();
     (void)signal(SIGPIPE, SIG_IGN); /* a client that left must not end us */
+    if (argc > 1 && strcmp(argv[1], "--make-key") == 0)
+        return make_key(argc, argv);
     if (options_parse(argc, argv, (const char *const *)environ, &options, &action, &error) != EBM_OK) {
         (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
         return 2;

@@ -19,6 +19,9 @@
     WHOLE(versions, 1, 0, 1000000, "Highest versions of each model to load; 0: all")                                   \
     WHOLE(poll_seconds, 0, 0, 86400, "Look for new, changed and removed models every so often; 0: never")              \
     WORD(model_control, "off|on", "off", "May models be loaded and unloaded by request: POST /v2/repository/...")      \
+    TEXT(api_keys, "FILE", "", "Only who has a key of this file may ask; SIGHUP reads it again")                       \
+    TEXT(host_names, "NAMES", "", "Besides localhost: whom Host of requests to load and unload may name, with commas") \
+    TEXT(cors_origin, "ORIGINS", "", "Whose pages may ask and read answers: https://example.org, with commas")         \
     WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
     WHOLE(max_queue_delay_microseconds, 0, 0, 1000000, "Longest that a short batch waits for company")                 \
     WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \

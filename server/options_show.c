@@ -12,6 +12,7 @@ static const struct {
     {"--config FILE", "Read options from a JSON file; EBM_SERVER_CONFIG names one too"},
     {"--print-config", "Show the values in force as a configuration file, and exit; with --check-config both"},
     {"--check-config", "Check the options and load every model, say what was found, and exit"},
+    {"--make-key ROLES NAME", "First of all: make a key for --api-keys, show it and its line of the file, and exit"},
     {"--help", "Show this and exit"},
     {"--help-markdown", "Show this as a page of the documentation and exit"},
     {"--version", "Show the version and exit"},
@@ -52,7 +53,7 @@ enum ebm_status options_help(struct ebm_buf *buf)
     return ebm_buf_text(
         buf, "\nA flag beats the environment (EBM_SERVER_PORT for --port), which beats the file, which beats "
              "the default.\nSIGTERM and SIGINT stop the server once every accepted request is "
-             "answered.\n");
+             "answered. SIGHUP reads the file of keys again.\n");
 }
 
 static void write_cell(struct ebm_buf *buf, const char *text)

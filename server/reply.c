@@ -54,7 +54,7 @@ int reply_http_status(enum reply_kind kind)
 }
 
 static void answer_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error,
-                         const char *allow)
+                         const char *allow, const struct http_field *fields)
 {
     char text[sizeof error->where + sizeof error->text + 2];
     (void)snprintf(text, sizeof text, "%s%s%s", error->where, error->where[0] ? ": " : "", error->text);
@@ -69,6 +69,7 @@ static void answer_error(struct http_exchange *exchange, enum reply_kind kind, c
         .status = kinds[kind].status,
         .content_type = "application/json",
         .allow = allow,
+        .fields = fields,
         .retry_after_s = may_retry ? RETRY_AFTER_S : 0,
     };
     http_answer(exchange, &answer, &body);
@@ -76,14 +77,20 @@ static void answer_error(struct http_exchange *exchange, enum reply_kind kind, c
 
 void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error)
 {
-    answer_error(exchange, kind, error, NULL);
+    answer_error(exchange, kind, error, NULL, NULL);
 }
 
 void reply_not_allowed(struct http_exchange *exchange, const char *allow)
 {
     struct ebm_error error;
     (void)ebm_error_set(&error, EBM_INVALID, "", "method not allowed here, expected %s", allow);
-    answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, allow);
+    answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, allow, NULL);
+}
+
+void reply_unauthorized(struct http_exchange *exchange, const struct ebm_error *error)
+{
+    static const struct http_field fields[] = {{"WWW-Authenticate", "Bearer"}, {NULL, NULL}};
+    answer_error(exchange, REPLY_UNAUTHORIZED, error, NULL, fields);
 }
 
 void reply_parts(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body, size_t json_bytes)

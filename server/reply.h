@@ -9,6 +9,7 @@
     X(OK, 200, "ok")                                                                                                   \
     X(INVALID, 400, "invalid")                                                                                         \
     X(LOAD_FAILED, 400, "load_failed")                                                                                 \
+    X(UNAUTHORIZED, 401, "unauthorized")                                                                               \
     X(FORBIDDEN, 403, "forbidden")                                                                                     \
     X(NOT_FOUND, 404, "not_found")                                                                                     \
     X(METHOD_NOT_ALLOWED, 405, "method_not_allowed")                                                                   \
@@ -37,6 +38,8 @@ int reply_http_status(enum reply_kind kind);
 void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error);
 /* The same with the Allow header of 405. `allow` is static. */
 void reply_not_allowed(struct http_exchange *exchange, const char *allow);
+/* The same with the WWW-Authenticate header of 401. */
+void reply_unauthorized(struct http_exchange *exchange, const struct ebm_error *error);
 /* Answers 200 with JSON, or with a text of another type (static); takes the body's bytes. When the body failed: 500. */
 void reply_json(struct http_exchange *exchange, struct ebm_buf *body);
 void reply_text(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body);

@@ -1,6 +1,7 @@
 /* routes.c - the table of routes, and the answers that need no worker.
  *
- *   headers -> path in the table? 404 -> method there? 405 -> a type that we read? 415 -> body's limit
+ *   headers -> may it? 401, 403 -> path in the table? 404 -> method there? 405 -> a type that we read? 415
+ *           -> body's limit
  *   body    -> the route's handler: answers now, or hands over to dispatch
  *
  * All that can be refused is refused before the body is kept. A pattern's '*' stand for segments of the path, which
@@ -33,41 +34,42 @@ static handle_fn start_request, show_index, show_live, show_ready, show_openapi,
     show_repository, load_model, unload_model;
 
 #define POST(name, path, summary)                                                                                      \
-    {"POST", path, "POST", ROUTE_REQUEST, start_request, REQUEST_##name, summary, NULL, NULL},
-#define POST_TO(pattern, body, handle, summary, schema)                                                                \
-    {"POST", pattern, "POST", body, handle, 0, summary, schema, schema "Request"},
-#define GET(pattern, handle, summary, schema)                                                                          \
-    {"GET", pattern, "GET, HEAD", ROUTE_NO_BODY, handle, 0, summary, schema, NULL},
-#define CONTROL(pattern, handle, summary) {"POST", pattern, "POST", ROUTE_CONTROL, handle, 0, summary, NULL, NULL},
+    {"POST", path, "POST", ROUTE_REQUEST, ACCESS_INFER, start_request, REQUEST_##name, summary, NULL, NULL},
+#define POST_TO(role, pattern, body, handle, summary, schema)                                                          \
+    {"POST", pattern, "POST", body, ACCESS_##role, handle, 0, summary, schema, schema "Request"},
+#define GET(role, pattern, handle, summary, schema)                                                                    \
+    {"GET", pattern, "GET, HEAD", ROUTE_NO_BODY, ACCESS_##role, handle, 0, summary, schema, NULL},
+#define CONTROL(pattern, handle, summary)                                                                              \
+    {"POST", pattern, "POST", ROUTE_CONTROL, ACCESS_ADMIN, handle, 0, summary, NULL, NULL},
 
 /* clang-format off */
 static const struct route table[] = {
     REQUEST_KIND_MAP(POST)
     CONTROL("/v2/repository/models/*/load", load_model, "Loads what is new or was refused of a model")
     CONTROL("/v2/repository/models/*/unload", unload_model, "Takes a model out")
-    GET("/", show_index, "Routes and models of this server", "Index")
-    GET("/healthz", show_live, "Does the process answer?", "Live")
-    GET("/livez", show_live, "Does the process answer?", "Live")
-    GET("/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
-    GET("/metrics", show_metrics, "Counters for Prometheus", "Text")
-    GET("/stats", show_stats, "Each model's cost, queue, batches and latest latencies", "Stats")
-    GET("/openapi.json", show_openapi, "This description", "Anything")
-    GET("/v2", oip_show_server, "Name, version and extensions of this server", "Server")
-    GET("/v2/health/live", show_live, "Does the process answer?", "Live")
-    GET("/v2/health/ready", show_ready, "Are models loaded, and the server not stopping?", "Ready")
-    GET("/v2/models/stats", oip_show_all_statistics, "Counts and times of all models", "Statistics")
-    GET("/v2/models/*", oip_show_model, "A model's versions, inputs and outputs", "Model")
-    GET("/v2/models/*/ready", oip_show_model_ready, "Can the model be asked?", "ModelReady")
-    GET("/v2/models/*/config", oip_show_config, "The model's configuration, as Triton has it", "Config")
-    GET("/v2/models/*/stats", oip_show_statistics, "Counts and times of the model's versions", "Statistics")
-    GET("/v2/models/*/versions/*", oip_show_model, "The same of one version", "Model")
-    GET("/v2/models/*/versions/*/ready", oip_show_model_ready, "Can that version be asked?", "ModelReady")
-    GET("/v2/models/*/versions/*/config", oip_show_config, "That version's configuration", "Config")
-    GET("/v2/models/*/versions/*/stats", oip_show_statistics, "Counts and times of that version", "Statistics")
-    POST_TO("/v2/models/*/infer", ROUTE_INFER, oip_infer, "Tensors in, tensors out", "Infer")
-    POST_TO("/v2/models/*/versions/*/infer", ROUTE_INFER, oip_infer, "The same of one version", "Infer")
-    POST_TO("/v2/repository/index", ROUTE_ANY_JSON, show_repository, "All versions of all models, and their states",
-            "Repository")
+    GET(INFER, "/", show_index, "Routes and models of this server", "Index")
+    GET(ANYBODY, "/healthz", show_live, "Does the process answer?", "Live")
+    GET(ANYBODY, "/livez", show_live, "Does the process answer?", "Live")
+    GET(ANYBODY, "/readyz", show_ready, "Are models loaded, and the server not stopping?", "Ready")
+    GET(METRICS, "/metrics", show_metrics, "Counters for Prometheus", "Text")
+    GET(METRICS, "/stats", show_stats, "Each model's cost, queue, batches and latest latencies", "Stats")
+    GET(INFER, "/openapi.json", show_openapi, "This description", "Anything")
+    GET(INFER, "/v2", oip_show_server, "Name, version and extensions of this server", "Server")
+    GET(ANYBODY, "/v2/health/live", show_live, "Does the process answer?", "Live")
+    GET(ANYBODY, "/v2/health/ready", show_ready, "Are models loaded, and the server not stopping?", "Ready")
+    GET(METRICS, "/v2/models/stats", oip_show_all_statistics, "Counts and times of all models", "Statistics")
+    GET(INFER, "/v2/models/*", oip_show_model, "A model's versions, inputs and outputs", "Model")
+    GET(INFER, "/v2/models/*/ready", oip_show_model_ready, "Can the model be asked?", "ModelReady")
+    GET(INFER, "/v2/models/*/config", oip_show_config, "The model's configuration, as Triton has it", "Config")
+    GET(METRICS, "/v2/models/*/stats", oip_show_statistics, "Counts and times of the model's versions", "Statistics")
+    GET(INFER, "/v2/models/*/versions/*", oip_show_model, "The same of one version", "Model")
+    GET(INFER, "/v2/models/*/versions/*/ready", oip_show_model_ready, "Can that version be asked?", "ModelReady")
+    GET(INFER, "/v2/models/*/versions/*/config", oip_show_config, "That version's configuration", "Config")
+    GET(METRICS, "/v2/models/*/versions/*/stats", oip_show_statistics, "Counts and times of that version", "Statistics")
+    POST_TO(INFER, "/v2/models/*/infer", ROUTE_INFER, oip_infer, "Tensors in, tensors out", "Infer")
+    POST_TO(INFER, "/v2/models/*/versions/*/infer", ROUTE_INFER, oip_infer, "The same of one version", "Infer")
+    POST_TO(ADMIN, "/v2/repository/index", ROUTE_ANY_JSON, show_repository,
+            "All versions of all models, and their states", "Repository")
 };
 /* clang-format on */
 _Static_assert(EBM_COUNT_OF(table) <= METRICS_ROUTES, "each is counted");
@@ -156,11 +158,9 @@ void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const c
     reply_error(exchange, kind, &error);
 }
 
-static bool is_type_of(enum route_body body, const char *type)
+static bool is_request_type(const char *type)
 {
-    if (body == ROUTE_REQUEST)
-        return is_json_type(type) || is_npy_type(type);
-    return body != ROUTE_CONTROL || is_json_type(type);
+    return is_json_type(type) || is_npy_type(type);
 }
 
 /* Little bodies are not compressed. */
@@ -199,27 +199,36 @@ static void limit_body(const struct routes *routes, struct http_exchange *exchan
     http_keep_body(exchange, routes->max_body_bytes);
 }
 
+/* Of a request that may come in. */
+static void check_head(const struct routes *routes, struct http_exchange *exchange, const struct route *route)
+{
+    limit_body(routes, exchange, route ? route->body : ROUTE_NO_BODY);
+    if (!route)
+        routes_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
+    else if (!allows(route, http_method(exchange)))
+        reply_not_allowed(exchange, route->allow);
+    else if (route->body == ROUTE_REQUEST && !is_request_type(http_header(exchange, "Content-Type")))
+        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json or " NPY_TYPE);
+    else if (route->body == ROUTE_CONTROL && !access_let_change(&routes->access, exchange))
+        return; /* it was answered */
+    else if (!is_encoding_of(route->body, http_header(exchange, "Content-Encoding")))
+        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding",
+                      "expected gzip or deflate, or a body that is not compressed");
+}
+
 static void on_head(void *user, struct http_exchange *exchange)
 {
     struct routes *routes = user;
     struct segments segments;
     const struct route *route = find(http_path(exchange), &segments);
     metrics_begin(routes->metrics);
-    limit_body(routes, exchange, route ? route->body : ROUTE_NO_BODY);
+    http_skip_body(exchange, SKIPPED_BODY_BYTES); /* of whoever is not let in */
     const struct http_fault *fault = http_fault(exchange);
     if (fault)
         routes_refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
-    else if (!route)
-        routes_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
-    else if (!allows(route, http_method(exchange)))
-        reply_not_allowed(exchange, route->allow);
-    else if (!is_type_of(route->body, http_header(exchange, "Content-Type")))
-        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type",
-                      route->body == ROUTE_REQUEST ? "expected application/json or " NPY_TYPE
-                                                   : "expected application/json");
-    else if (!is_encoding_of(route->body, http_header(exchange, "Content-Encoding")))
-        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding",
-                      "expected gzip or deflate, or a body that is not compressed");
+    else if (!access_let_read(&routes->access, exchange) &&
+             access_let_in(&routes->access, exchange, route ? route->role : ACCESS_ANY_KEY))
+        check_head(routes, exchange, route);
 }
 
 static void on_request(void *user, struct http_exchange *exchange)

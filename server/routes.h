@@ -2,12 +2,14 @@
 #ifndef EBM_SERVER_ROUTES_H
 #define EBM_SERVER_ROUTES_H
 
+#include "server/access.h"
 #include "server/dispatch.h"
 #include "server/http.h"
 #include "server/metrics.h"
 #include "server/repository_routes.h"
 
 struct routes {
+    struct access access;
     struct dispatch *dispatch;
     struct model_store *store; /* NULL until the models are loaded */
     bool ready;                /* /readyz answers 200 */

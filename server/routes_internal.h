@@ -35,6 +35,7 @@ typedef void handle_fn(struct routes *routes, struct http_exchange *exchange, co
 struct route {
     const char *method, *pattern, *allow;
     enum route_body body;
+    enum access_role role; /* that a key needs */
     handle_fn *handle;
     enum request_kind kind;       /* of a REQUEST */
     const char *summary, *schema; /* of others, for the interface's description; schema Text: text/plain */

@@ -40,7 +40,7 @@ struct server {
     const struct options *options;
     uv_loop_t loop;
     enum phase phase;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     uv_async_t started;     /* from the starting thread */
     uv_prepare_t round;     /* while draining, as is look */
     uv_timer_t look, limit; /* limit: of LEAVING, then of DRAINING */
@@ -159,6 +159,10 @@ static void on_signal(uv_signal_t *signal, int number)
 {
     struct server *server = signal->data;
     ebm_log_info("signal received: number=%d", number);
+    if (number == SIGHUP) {
+        access_reload(&server->routes.access);
+        return;
+    }
     atomic_store(&server->stop_requested, true); /* STARTING: the starting thread looks */
     if (server->phase == SERVING && server->options->pre_stop_ms > 0)
         leave(server);
@@ -337,7 +341,7 @@ static void raise_file_limit(uint64_t connections)
 
 static void init_handles(struct server *server)
 {
-    static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT};
+    static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT, SIGHUP};
     for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++) {
         (void)uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
@@ -382,6 +386,11 @@ static enum ebm_status build_queues(struct server *server)
     return status;
 }
 
+static struct access_config access_config(const struct options *options)
+{
+    return (struct access_config){options->api_keys, options->host_names, options->cors_origin};
+}
+
 static enum ebm_status build_http(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
@@ -405,7 +414,11 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
     server->routes.max_inflight_bytes = options->max_inflight_bytes;
     server->routes.body_timeout_ms = options->body_timeout_ms;
     struct http_handler handler = routes_handler(&server->routes);
-    enum ebm_status status = http_new(&server->loop, &config, &handler, &server->http, reterr);
+    const struct access_config access = access_config(options);
+    enum ebm_status status = access_init(&server->routes.access, &access, reterr);
+    if (status != EBM_OK)
+        return status;
+    status = http_new(&server->loop, &config, &handler, &server->http, reterr);
     if (status == EBM_OK)
         dispatch_set_http(server->dispatch, server->http);
     server->routes.repository.http = server->http;
@@ -420,6 +433,7 @@ static void free_all(struct server *server)
     (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* until every handle is closed */
     int open = uv_loop_close(&server->loop);
     EBM_ASSERT(open == 0);
+    access_done(&server->routes.access);
     (void)batcher_free(server->batcher);
     (void)compute_free(server->compute);
     (void)model_loader_free(server->loader);
@@ -481,6 +495,16 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
     return status;
 }
 
+static enum ebm_status check_access(const struct options *options, struct ebm_error *reterr)
+{
+    struct access access;
+    const struct access_config config = access_config(options);
+    enum ebm_status status = access_init(&access, &config, reterr);
+    if (status == EBM_OK)
+        access_done(&access);
+    return status;
+}
+
 enum ebm_status server_check(const struct options *options, struct ebm_error *reterr)
 {
     _Atomic bool stop = false;
@@ -488,6 +512,8 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
     struct model_store *store = NULL;
     struct model_loader *loader = NULL;
     enum ebm_status status = listen_check(options->host, reterr);
+    if (status == EBM_OK)
+        status = check_access(options, reterr);
     if (status == EBM_OK)
         status = new_store(options, &limits, &stop, &store, &loader, reterr);
     if (status != EBM_OK)

@@ -303,9 +303,9 @@ def test_a_client_that_leaves_and_a_server_that_stops_while_it_loads(binary):
     with serving(binary, repository, "--model-control", "on") as server:
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", server.port)) as link:
-                link.sendall(request_bytes(b"", first="POST /v2/repository/models/wide/unload HTTP/1.1"))
+                link.sendall(request_bytes(b"", first="POST /v2/repository/models/wide/unload HTTP/1.1", host="localhost"))
             with socket.create_connection(("127.0.0.1", server.port)) as link:
-                link.sendall(request_bytes(b"", first="POST /v2/repository/models/wide/load HTTP/1.1"))
+                link.sendall(request_bytes(b"", first="POST /v2/repository/models/wide/load HTTP/1.1", host="localhost"))
         load(server, "wide")
         assert order(server, "unload", "wide")[0] == 200
         result = []

@@ -9,7 +9,8 @@ struct routes *fuzz_routes(void)
         .max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000, .max_timeout_us = 5000000};
     static const struct batcher_limits none = {.max_rows = 1};
     static struct metrics metrics;
-    static struct routes routes = {.max_body_bytes = FUZZ_BODY_BYTES,
+    static struct routes routes = {.access.config = {"", "a.example", "http://a.example"},
+                                   .max_body_bytes = FUZZ_BODY_BYTES,
                                    .max_inflight_bytes = 4 * FUZZ_BODY_BYTES,
                                    .body_timeout_ms = 1000,
                                    .limits = &limits,

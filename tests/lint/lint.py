@@ -21,6 +21,8 @@ THIRD_PARTY = {
     "cblas.h": {"core/blas.c"},
     "curl/curl.h": {"clients/client_http.c"},
     "dnnl.h": {"core/conv_onednn.c"},
+    "gnutls/crypto.h": {"server/api_keys.c"},
+    "gnutls/gnutls.h": {"server/api_keys.c"},
     "immintrin.h": {"core/lanes.h"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http_internal.h"},
