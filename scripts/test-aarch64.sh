@@ -19,7 +19,7 @@ if [ ! -f "$out/root/.complete" ]; then
     say "unpacking ARM's libraries"
     rm -rf "$out/root"
     mmdebstrap --quiet --arch=arm64 --variant=extract --format=directory \
-        --include=libc6-dev,libopenblas-dev,libjansson-dev,libuv1-dev,libmicrohttpd-dev,librandom123-dev \
+        --include=libc6-dev,libopenblas-dev,libjansson-dev,libuv1-dev,libmicrohttpd-dev,libgnutls28-dev,librandom123-dev \
         bookworm "$out/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
     touch "$out/root/.complete"
 fi
