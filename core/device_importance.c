@@ -120,9 +120,9 @@ static double spread_of_mean(const struct ebm_ctx *ctx, const float *y, double m
 {
     double parts[EBM_SOBOL_PARTS] = {0};
     uint32_t n = ctx->M / EBM_SOBOL_PARTS;
-    for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
-        for (uint32_t m = i * n; m < (i + 1) * n; m++)
-            parts[i] += (double)ctx->w.p[m] * ((double)y[m] - mean);
+    for (uint32_t m = 0; m < n; m++) /* the parts side by side: none waits for its own last sum */
+        for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
+            parts[i] += (double)ctx->w.p[i * n + m] * ((double)y[i * n + m] - mean);
     return spread(parts) / sum;
 }
 
@@ -135,8 +135,10 @@ static double log_z_error(const struct ebm_ctx *ctx, const struct ebm_estimate_s
         return ctx->M > 1 ? sqrt(fmax(excess, 0.0) / (ctx->M - 1.0)) : (double)NAN;
     }
     double parts[EBM_SOBOL_PARTS] = {0};
-    for (uint32_t m = 0; m < ctx->M; m++)
-        parts[m / (ctx->M / EBM_SOBOL_PARTS)] += (double)ctx->w.p[m];
+    uint32_t n = ctx->M / EBM_SOBOL_PARTS;
+    for (uint32_t m = 0; m < n; m++)
+        for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
+            parts[i] += (double)ctx->w.p[i * n + m];
     return spread(parts) / weights->sum;
 }
 

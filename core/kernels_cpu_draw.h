@@ -146,25 +146,42 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
                             q->confined != NULL);
 }
 
-/* Dimension d of EBM_LANES samples from `first` on, whose indices differ in the lowest four bits. */
-static inline void sobol_lanes(uint32_t *words, const struct ebm_sobol *set, uint32_t d, uint32_t first)
+/* ebm_sobol_scramble of a register. */
+static inline vec_words sobol_scramble(vec_words x, uint32_t shift, uint32_t factor)
 {
-    const uint16_t *v = ebm_sobol_directions[d];
-    uint32_t digits[EBM_LANES], high = 0;
+    x ^= x * 0x3d20adeau;
+    x += shift;
+    x *= factor;
+    x ^= x * 0x05526c56u;
+    x ^= x * 0x53a22864u;
+    x = x >> 16 | x << 16;
+    x = (x >> 8 & 0x00ff00ffu) | (x & 0x00ff00ffu) << 8;
+    x = (x >> 4 & 0x0f0f0f0fu) | (x & 0x0f0f0f0fu) << 4;
+    x = (x >> 2 & 0x33333333u) | (x & 0x33333333u) << 2;
+    return (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;
+}
+
+/* Dimension d of EBM_LANES samples from `first` on, whose indices differ in the lowest four bits: those give `low`. */
+static inline void sobol_lanes(uint32_t *words, const struct ebm_sobol *set, uint32_t d, uint32_t first,
+                               const uint32_t *low)
+{
+    uint32_t high = 0;
     for (uint32_t bit = 4; first >> bit != 0; bit++)
-        high ^= first >> bit & 1u ? v[bit] : 0u;
-    for (uint32_t l = 0; l < EBM_LANES; l++)
-        digits[l] = high ^ (l & 1 ? v[0] : 0u) ^ (l & 2 ? v[1] : 0u) ^ (l & 4 ? v[2] : 0u) ^ (l & 8 ? v[3] : 0u);
-    for (uint32_t l = 0; l < EBM_LANES; l++)
-        words[l] = ebm_sobol_scramble(digits[l], set->shift[d], set->factor[d]);
+        high ^= first >> bit & 1u ? ebm_sobol_directions[d][bit] : 0u;
+    for (uint32_t l = 0; l < EBM_LANES; l += WIDTH)
+        *(vec_words *)(words + l) = sobol_scramble(vec_load_words(low + l) ^ high, set->shift[d], set->factor[d]);
 }
 _Static_assert(EBM_LANES == 16, "four bits of an index");
 
 static void sobol_words(uint32_t *words, size_t word_stride, const struct ebm_sobol *set, uint32_t first, uint32_t L)
 {
-    for (uint32_t d = 0; d < set->dims; d++)
+    for (uint32_t d = 0; d < set->dims; d++) {
+        uint32_t low[EBM_LANES];
+        for (uint32_t l = 0; l < EBM_LANES; l++)
+            low[l] = ebm_sobol_digits(d, l);
         for (uint32_t at = 0; at < L; at += EBM_LANES)
-            sobol_lanes(words + d * word_stride + at, set, d, first + at);
+            sobol_lanes(words + d * word_stride + at, set, d, first + at, low);
+    }
 }
 
 #endif

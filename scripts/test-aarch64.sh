@@ -15,13 +15,14 @@ libraries=$out/root/usr/lib/aarch64-linux-gnu
 # shellcheck disable=SC2086
 install_packages $BUILD_PACKAGES gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static mmdebstrap
 mkdir -p "$out"
-if [ ! -f "$out/root/.complete" ]; then
+# shellcheck disable=SC2086
+needed=$(printf '%s\n' $BUILD_PACKAGES | grep -e '-dev$' | paste -sd ,)
+if [ "$(cat "$out/root/.packages" 2>/dev/null)" != "$needed" ]; then
     say "unpacking ARM's libraries"
     rm -rf "$out/root"
     mmdebstrap --quiet --arch=arm64 --variant=extract --format=directory \
-        --include=libc6-dev,libopenblas-dev,libjansson-dev,libuv1-dev,libmicrohttpd-dev,libgnutls28-dev,librandom123-dev \
-        bookworm "$out/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-    touch "$out/root/.complete"
+        --include="$needed" bookworm "$out/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    printf '%s' "$needed" >"$out/root/.packages"
 fi
 sed "s|@ROOT@|$out/root|" scripts/aarch64.ini.in >"$out/cross.ini"
 build_in "$out/build" --cross-file "$out/cross.ini" -Dwerror=true
