@@ -40,9 +40,11 @@
 /* a server's configuration file */
 #define LIMIT_OPTIONS_FILE_BYTES (64u << 10)
 #define LIMIT_KEYS_FILE_BYTES (256u << 10)
-#define LIMIT_KEYS 1024u         /* in one file */
-#define LIMIT_KEY_NAME_BYTES 64u /* of the name in a line */
-#define LIMIT_KEY_BYTES 256u     /* of a key that a client sends */
+#define LIMIT_KEYS 1024u                     /* in one file */
+#define LIMIT_KEY_NAME_BYTES 64u             /* of the name in a line */
+#define LIMIT_KEY_BYTES 256u                 /* of a key that a client sends */
+#define LIMIT_CERTIFICATE_BYTES (256u << 10) /* a PEM file */
+#define LIMIT_CERTIFICATES 16u               /* in one chain */
 
 /* data sets */
 #define LIMIT_DATA_ROWS (1u << 28)

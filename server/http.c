@@ -20,6 +20,7 @@
 #include "server/http_internal.h"
 #include "server/listen.h"
 #include "server/socket_state.h"
+#include "server/tls.h"
 
 #define PUMP_PASSES 16
 #define QUIET_PASSES 256
@@ -70,13 +71,23 @@ __attribute__((format(printf, 2, 0))) static void on_daemon_log(void *user, cons
 
 static bool start_daemon(struct http *http, const struct http_config *config, int listen_fd)
 {
+    struct MHD_OptionItem encryption[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)tls_retrieve()},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    if (http->is_encrypted)
+        flags |= MHD_USE_TLS;
+    else
+        encryption[0].option = MHD_OPTION_END;
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, http_on_access, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL, MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL,
-        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->max_connections_per_address,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed,
-        http, MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, http, MHD_OPTION_END);
+        flags, 0, NULL, NULL, http_on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL,
+        MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)config->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_timeout_s,
+        MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, http,
+        MHD_OPTION_ARRAY, encryption, MHD_OPTION_END);
     return http->daemon != NULL;
 }
 
@@ -128,6 +139,7 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
     http->id_base = ebm_seed_random() & ((1ull << 52) - 1);
     ebm_list_init(&http->peers);
     ebm_list_init(&http->exchanges);
+    http->is_encrypted = config->tls != NULL;
     http->max_inflight_bytes = config->max_inflight_bytes;
     http->body_timeout_us = config->body_timeout_ms * 1000;
     enum ebm_status status = lingering_new(loop, &http->lingering);

@@ -9,6 +9,7 @@
 #include "core/buf.h"
 
 struct http;
+struct tls;
 struct http_exchange;
 
 #define HTTP_REQUEST_ID_BYTES 128u
@@ -35,6 +36,7 @@ struct http_handler {
 };
 
 struct http_config {
+    struct tls *tls;                                                       /* NULL: without encryption; borrow */
     const char *host;                                                      /* a numeric address */
     uint16_t port;                                                         /* 0: any free one */
     uint32_t max_connections, max_connections_per_address, idle_timeout_s; /* per address 0: no limit of its own */

@@ -21,6 +21,7 @@
 
 #include "core/clock.h"
 #include "server/http_internal.h"
+#include "server/tls.h"
 
 #define DISCARD_BYTES (1u << 20)
 #define HEAD_BYTES 4096u
@@ -303,6 +304,14 @@ static void write_to_socket(struct http_exchange *exchange, const struct ebm_buf
     const struct ebm_buf *body = &exchange->answer_body;
     bool has_body = strcmp(exchange->method, "HEAD") != 0;
     struct iovec parts[2] = {{head->bytes, head->size}, {body->bytes, has_body ? body->size : 0}};
+    if (exchange->http->is_encrypted) {
+        gnutls_session_t session =
+            MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
+        exchange->is_sent = tls_send(session, parts[0].iov_base, parts[0].iov_len) &&
+                            tls_send(session, parts[1].iov_base, parts[1].iov_len);
+        tls_end(session);
+        return;
+    }
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     ssize_t sent = sendmsg(exchange->peer->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     exchange->is_sent = sent >= 0 && (size_t)sent == parts[0].iov_len + parts[1].iov_len;

@@ -30,6 +30,7 @@ struct http {
     struct ebm_list peers, exchanges;
     uint32_t n_pending;
     uint64_t inflight_bytes, max_inflight_bytes; /* what exchanges are charged with, together */
+    bool is_encrypted;
     bool quiesced, closing;
     uint16_t port;
     uint64_t id_base, id_count; /* of request ids that we make */

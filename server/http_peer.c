@@ -22,6 +22,7 @@
 #include "core/log.h"
 #include "server/http_internal.h"
 #include "server/socket_state.h"
+#include "server/tls.h"
 
 #define LEAVERS 64                          /* looked at with one call */
 #define SLOWEST_BYTES_A_SECOND (256u << 10) /* a client that takes an answer; and body_timeout_ms besides */
@@ -102,7 +103,7 @@ static bool has_sent_bytes(const struct peer *peer)
 
 void http_peer_note_passed(struct peer *peer, size_t bytes)
 {
-    peer->passed_bytes += bytes;
+    peer->passed_bytes += bytes + (peer->http->is_encrypted ? TLS_RECORD_BYTES : 0);
     peer->passed_us = ebm_clock_us();
 }
 
@@ -167,9 +168,10 @@ static bool is_stuck(const struct http_exchange *exchange)
 {
     const struct peer *peer = exchange->peer;
     struct socket_state state;
+    uint64_t others = CHUNK_SIZE_BYTES + (exchange->http->is_encrypted ? TLS_HANDSHAKE_BYTES : 0);
     return exchange->state == READING && !http_header(exchange, "Content-Length") &&
            ebm_clock_us() - peer->passed_us > STUCK_MS * 1000u && socket_state_get(peer->fd, &state) &&
-           state.received_bytes > peer->passed_bytes + CHUNK_SIZE_BYTES;
+           state.received_bytes > peer->passed_bytes + others;
 }
 
 /* A chunk's size that does not end fills the daemon's buffer, and then it wants to run for ever and does nothing. */

@@ -22,6 +22,8 @@
     TEXT(api_keys, "FILE", "", "Only who has a key of this file may ask; SIGHUP reads it again")                       \
     TEXT(host_names, "NAMES", "", "Besides localhost: whom Host of requests to load and unload may name, with commas") \
     TEXT(cors_origin, "ORIGINS", "", "Whose pages may ask and read answers: https://example.org, with commas")         \
+    TEXT(tls_cert, "FILE", "", "PEM: the server's certificate, then its chain: HTTPS alone; SIGHUP reads it again")    \
+    TEXT(tls_key, "FILE", "", "PEM: the key of --tls-cert, without a password; read again with it")                    \
     WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
     WHOLE(max_queue_delay_microseconds, 0, 0, 1000000, "Longest that a short batch waits for company")                 \
     WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \

@@ -53,7 +53,7 @@ enum ebm_status options_help(struct ebm_buf *buf)
     return ebm_buf_text(
         buf, "\nA flag beats the environment (EBM_SERVER_PORT for --port), which beats the file, which beats "
              "the default.\nSIGTERM and SIGINT stop the server once every accepted request is "
-             "answered. SIGHUP reads the file of keys again.\n");
+             "answered. SIGHUP reads keys and certificates again.\n");
 }
 
 static void write_cell(struct ebm_buf *buf, const char *text)

@@ -27,6 +27,7 @@
 #include "server/model_loader.h"
 #include "server/notify.h"
 #include "server/routes.h"
+#include "server/tls.h"
 #include "server/worker.h"
 
 #define DRAIN_GRACE_MS 5000u
@@ -52,6 +53,7 @@ struct server {
     struct mailbox *mailbox, *keeper_mailbox;
     struct dispatch *dispatch;
     struct http *http;
+    struct tls *tls; /* NULL: without encryption */
     struct routes routes;
     struct metrics metrics;
 
@@ -161,6 +163,8 @@ static void on_signal(uv_signal_t *signal, int number)
     ebm_log_info("signal received: number=%d", number);
     if (number == SIGHUP) {
         access_reload(&server->routes.access);
+        if (server->tls)
+            tls_reload(server->tls);
         return;
     }
     atomic_store(&server->stop_requested, true); /* STARTING: the starting thread looks */
@@ -391,6 +395,14 @@ static struct access_config access_config(const struct options *options)
     return (struct access_config){options->api_keys, options->host_names, options->cors_origin};
 }
 
+/* Leaves NULL when there is to be no encryption. */
+static enum ebm_status new_tls(const struct options *options, struct tls **ret_tls, struct ebm_error *reterr)
+{
+    if (!options->tls_cert[0] && !options->tls_key[0])
+        return EBM_OK;
+    return tls_new(options->tls_cert, options->tls_key, ret_tls, reterr);
+}
+
 static enum ebm_status build_http(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
@@ -416,8 +428,11 @@ static enum ebm_status build_http(struct server *server, struct ebm_error *reter
     struct http_handler handler = routes_handler(&server->routes);
     const struct access_config access = access_config(options);
     enum ebm_status status = access_init(&server->routes.access, &access, reterr);
+    if (status == EBM_OK)
+        status = new_tls(options, &server->tls, reterr);
     if (status != EBM_OK)
         return status;
+    config.tls = server->tls;
     status = http_new(&server->loop, &config, &handler, &server->http, reterr);
     if (status == EBM_OK)
         dispatch_set_http(server->dispatch, server->http);
@@ -433,6 +448,7 @@ static void free_all(struct server *server)
     (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* until every handle is closed */
     int open = uv_loop_close(&server->loop);
     EBM_ASSERT(open == 0);
+    server->tls = tls_free(server->tls);
     access_done(&server->routes.access);
     (void)batcher_free(server->batcher);
     (void)compute_free(server->compute);
@@ -498,10 +514,14 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
 static enum ebm_status check_access(const struct options *options, struct ebm_error *reterr)
 {
     struct access access;
+    struct tls *tls = NULL;
     const struct access_config config = access_config(options);
     enum ebm_status status = access_init(&access, &config, reterr);
-    if (status == EBM_OK)
-        access_done(&access);
+    if (status != EBM_OK)
+        return status;
+    access_done(&access);
+    status = new_tls(options, &tls, reterr);
+    (void)tls_free(tls);
     return status;
 }
 
