@@ -81,6 +81,7 @@ static void note_request(struct job *job)
 {
     job->n_rows = job->request.inputs.n;
     job->model_name = job->model ? job->model->name : NULL;
+    job->model_version = job->model ? job->model->version : 0;
     job->counts = job->model ? job->model->counts : NULL;
 }
 

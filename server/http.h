@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "core/buf.h"
+#include "server/trace.h"
 
 struct http;
 struct tls;
@@ -77,8 +78,11 @@ struct http_fault {
 };
 const struct http_fault *http_fault(const struct http_exchange *exchange);
 const char *http_request_id(const struct http_exchange *exchange); /* [A-Za-z0-9._:/+=@-] only */
-uint64_t http_started_us(const struct http_exchange *exchange);    /* when the headers were read */
-uint64_t http_body_bytes(const struct http_exchange *exchange);    /* that arrived */
+/* By its header traceparent; NULL: it has none, or one that is not valid. The answer has it too, with a span of ours.
+ */
+const struct trace *http_trace(const struct http_exchange *exchange);
+uint64_t http_started_us(const struct http_exchange *exchange); /* when the headers were read */
+uint64_t http_body_bytes(const struct http_exchange *exchange); /* that arrived */
 
 /* One of these in on_head, or no body is accepted: keep it for http_take_body, or read it and throw it away. */
 void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes);

@@ -73,6 +73,11 @@ const char *http_request_id(const struct http_exchange *exchange)
     return exchange->request_id;
 }
 
+const struct trace *http_trace(const struct http_exchange *exchange)
+{
+    return exchange->trace.id[0] ? &exchange->trace : NULL;
+}
+
 uint64_t http_started_us(const struct http_exchange *exchange)
 {
     return exchange->started_us;
@@ -243,13 +248,16 @@ static bool add_origin(const char *origin, add_header_fn *add, void *to)
 static bool add_headers(const struct http_exchange *exchange, bool closes, add_header_fn *add, void *to)
 {
     const struct http_answer *answer = &exchange->answer;
-    char seconds[16] = "", json_bytes[24] = "";
+    const struct trace *trace = http_trace(exchange);
+    char seconds[16] = "", json_bytes[24] = "", parent[TRACE_TEXT_BYTES] = "";
+    if (trace)
+        trace_write(trace, parent);
     if (answer->retry_after_s > 0)
         (void)snprintf(seconds, sizeof seconds, "%" PRIu32, answer->retry_after_s);
     if (answer->json_bytes > 0)
         (void)snprintf(json_bytes, sizeof json_bytes, "%" PRIu64, answer->json_bytes);
     return add(to, "Content-Type", answer->content_type) && add(to, "X-Request-Id", exchange->request_id) &&
-           (!answer->allow || add(to, "Allow", answer->allow)) &&
+           (!trace || add(to, "traceparent", parent)) && (!answer->allow || add(to, "Allow", answer->allow)) &&
            (answer->retry_after_s == 0 || add(to, "Retry-After", seconds)) &&
            (answer->json_bytes == 0 || add(to, "Inference-Header-Content-Length", json_bytes)) &&
            add_fields(answer->fields, add, to) && (!exchange->origin || add_origin(exchange->origin, add, to)) &&
@@ -346,9 +354,10 @@ size_t http_unescape(void *user, struct MHD_Connection *connection, char *text)
     return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
+/* Of headers that may stand once. */
 struct framing {
-    uint32_t n_lengths, n_hosts;
-    const char *coding;
+    uint32_t n_lengths, n_hosts, n_traces;
+    const char *coding, *trace;
 };
 
 static enum MHD_Result note_framing(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
@@ -359,26 +368,35 @@ static enum MHD_Result note_framing(void *user, enum MHD_ValueKind kind, const c
         framing->n_lengths++;
     else if (strcasecmp(name, "Host") == 0)
         framing->n_hosts++;
-    else if (strcasecmp(name, "Transfer-Encoding") == 0) {
+    else if (strcasecmp(name, "traceparent") == 0) {
+        framing->n_traces++;
+        framing->trace = value;
+    } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
         framing->n_lengths++;
         framing->coding = value ? value : "";
     }
     return MHD_YES;
 }
 
-static const struct http_fault *find_fault(struct MHD_Connection *connection, const char *version)
+static const struct http_fault *find_fault(const struct framing *framing, const char *version)
 {
     static const struct http_fault ambiguous = {"Content-Length", "expected one length, or chunks: not both, not two"},
                                    coded = {"Transfer-Encoding", "expected chunked"},
                                    homeless = {"Host", "expected one such header"};
-    struct framing framing = {0};
-    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, note_framing, &framing);
-    if (framing.n_lengths > 1)
+    if (framing->n_lengths > 1)
         return &ambiguous;
-    if (framing.coding && strcasecmp(framing.coding, "chunked") != 0)
+    if (framing->coding && strcasecmp(framing->coding, "chunked") != 0)
         return &coded;
     bool needs_host = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
-    return framing.n_hosts > 1 || (needs_host && framing.n_hosts == 0) ? &homeless : NULL;
+    return framing->n_hosts > 1 || (needs_host && framing->n_hosts == 0) ? &homeless : NULL;
+}
+
+/* Two of them are none. */
+static void choose_trace(struct http_exchange *exchange, const struct framing *framing)
+{
+    struct http *http = exchange->http;
+    if (framing->n_traces == 1 && framing->trace)
+        http->n_traced += trace_read(framing->trace, http->id_base + http->n_traced, &exchange->trace);
 }
 
 static struct http_exchange *exchange_new(struct http *http, struct MHD_Connection *connection, const char *method,
@@ -388,18 +406,21 @@ static struct http_exchange *exchange_new(struct http *http, struct MHD_Connecti
     struct http_exchange *exchange = peer ? calloc(1, sizeof *exchange) : NULL;
     if (!exchange)
         return NULL;
+    struct framing framing = {0};
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, note_framing, &framing);
     exchange->http = http;
     exchange->peer = peer;
     exchange->connection = connection;
     exchange->method = method;
     exchange->path = path;
-    exchange->fault = find_fault(connection, version);
+    exchange->fault = find_fault(&framing, version);
     exchange->started_us = ebm_clock_us();
     ebm_buf_init(&exchange->body, 0);
     ebm_buf_init(&exchange->answer_body, 0);
     ebm_list_append(&http->exchanges, &exchange->link);
     http_peer_begin(peer, exchange);
     choose_id(exchange);
+    choose_trace(exchange, &framing);
     return exchange;
 }
 

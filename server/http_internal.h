@@ -34,6 +34,7 @@ struct http {
     bool quiesced, closing;
     uint16_t port;
     uint64_t id_base, id_count; /* of request ids that we make */
+    uint64_t n_traced;          /* requests that belong to a trace */
 };
 
 struct peer {
@@ -63,6 +64,7 @@ struct http_exchange {
     const struct http_fault *fault; /* NULL: none */
     const char *origin;             /* whose pages may read the answer; NULL: nobody's */
     char request_id[HTTP_REQUEST_ID_BYTES + 1];
+    struct trace trace;
     struct ebm_buf body;
     bool keeps_body;
     uint64_t body_bytes, body_limit;

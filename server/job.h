@@ -57,6 +57,7 @@ struct job {
     struct deadline deadline;
     uint64_t accepted_us;
     const char *model_name;       /* of what was asked, for the access log: model's; NULL: not known yet */
+    uint64_t model_version;       /* likewise */
     struct metrics_model *counts; /* likewise, for metrics */
     uint32_t n_rows;
 

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/version.h"
 #include "server/api_keys.h"
+#include "server/log_json.h"
 #include "server/server.h"
 
 #define HELP_BYTES 65536u
@@ -123,6 +124,11 @@ static int make_key(int argc, char **argv)
     return 0;
 }
 
+static bool reads_values(enum options_action action)
+{
+    return action != OPTIONS_SHOW_HELP && action != OPTIONS_SHOW_MARKDOWN && action != OPTIONS_SHOW_VERSION;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -136,6 +142,10 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
         return 2;
     }
+    if (strcmp(options.log_format, "json") == 0)
+        log_json_start();
+    if (reads_values(action))
+        options_warn((const char *const *)environ);
     int exit_status = act(&options, action);
     options_done(&options);
     return exit_status;

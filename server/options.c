@@ -14,6 +14,7 @@
 #include "server/options_internal.h"
 
 #define PREFIX "EBM_SERVER_"
+#define NAME_BYTES 96
 
 struct command_line {
     int argc;
@@ -54,36 +55,51 @@ static void warn_of_unknown(const char *name)
     ebm_log_warning("a variable is no option, and is passed over%s%s name=%s", near, near[0] ? "" : ":", name);
 }
 
-static enum ebm_status read_variable(struct options *options, const char *name, const char *value,
-                                     struct ebm_error *reterr)
+/* NULL: none of this name. */
+static const struct option *option_of_variable(const char *name)
 {
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         char known[64];
         options_variable(&options_table[i], known, sizeof known);
         if (strcmp(known, name) == 0)
-            return options_assign(options, &options_table[i], OPTIONS_ENVIRONMENT, name, value, reterr);
+            return &options_table[i];
     }
-    if (strcmp(name, PREFIX "CONFIG") != 0 && !is_part_of_link(name))
-        warn_of_unknown(name);
-    return EBM_OK;
+    return NULL;
+}
+
+/* NAME=value of ours, with a value that is meant for us. */
+static bool split(const char *item, char ret_name[NAME_BYTES], const char **ret_value)
+{
+    const char *equals = strchr(item, '=');
+    if (strncmp(item, PREFIX, strlen(PREFIX)) != 0 || !equals || equals[1] == 0 || is_link_to_service(equals + 1))
+        return false;
+    (void)snprintf(ret_name, NAME_BYTES, "%.*s", (int)(equals - item), item);
+    *ret_value = equals + 1;
+    return true;
 }
 
 static enum ebm_status read_environment(const struct command_line *line, struct options *options,
                                         struct ebm_error *reterr)
 {
     for (const char *const *item = line->environment; item && *item; item++) {
-        const char *equals = strchr(*item, '=');
-        char name[96];
-        if (strncmp(*item, PREFIX, strlen(PREFIX)) != 0 || !equals || equals[1] == 0)
-            continue;
-        (void)snprintf(name, sizeof name, "%.*s", (int)(equals - *item), *item);
-        if (is_link_to_service(equals + 1))
-            continue;
-        enum ebm_status status = read_variable(options, name, equals + 1, reterr);
-        if (status != EBM_OK)
-            return status;
+        char name[NAME_BYTES];
+        const char *value;
+        const struct option *option = split(*item, name, &value) ? option_of_variable(name) : NULL;
+        if (option && options_assign(options, option, OPTIONS_ENVIRONMENT, name, value, reterr) != EBM_OK)
+            return EBM_INVALID;
     }
     return EBM_OK;
+}
+
+void options_warn(const char *const *environment)
+{
+    for (const char *const *item = environment; item && *item; item++) {
+        char name[NAME_BYTES];
+        const char *value;
+        if (split(*item, name, &value) && strcmp(name, PREFIX "CONFIG") != 0 && !option_of_variable(name) &&
+            !is_part_of_link(name))
+            warn_of_unknown(name);
+    }
 }
 
 /* ---- flags ---- */

@@ -41,7 +41,8 @@
     WHOLE(max_connections, 1024, 1, 65536, "Most open connections")                                                    \
     WHOLE(max_connections_per_address, 0, 0, 65536, "Most open connections of one address; 0: no such limit")          \
     WHOLE(idle_timeout_s, 60, 1, 86400, "Connections without any traffic are closed after this")                       \
-    WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")
+    WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")                      \
+    WORD(log_format, "text|json", "text", "Lines of the log: key=value, or one JSON object each")
 
 /* Where a value comes from; the later wins. */
 #define OPTIONS_SOURCE_MAP(X) X(DEFAULT, "default") X(FILE, "file") X(ENVIRONMENT, "environment") X(FLAG, "flag")
@@ -88,6 +89,8 @@ enum options_action {
  * environment. New: options_done. */
 enum ebm_status options_parse(int argc, char *const *argv, const char *const *environment, struct options *ret_options,
                               enum options_action *ret_action, struct ebm_error *reterr) EBM_MUST_USE;
+/* Warns of variables EBM_SERVER_... that are no option. */
+void options_warn(const char *const *environment);
 void options_done(struct options *options);
 
 /* The text of --help; the same as a page of the documentation; the values in force as a configuration file. */

@@ -276,7 +276,7 @@ static void on_end(void *user, struct http_exchange *exchange, bool sent)
     routes->n_requests++;
     metrics_end(routes->metrics, route ? (uint32_t)(route - table) : METRICS_ROUTES, http_answered_status(exchange),
                 http_started_us(exchange), http_user(exchange));
-    access_log_write(exchange, http_user(exchange), sent);
+    access_log_write(exchange, route ? route->pattern : NULL, http_user(exchange), sent);
     dispatch_end(routes->dispatch, exchange);
     repository_routes_end(&routes->repository, exchange);
 }

@@ -518,5 +518,49 @@ def test_access_log_lines(binary):
         assert "path=/a?b?error:?forged status=404" in lines()[1], lines()[1]
 
 
+def test_access_log_as_json(binary):
+    """Every line is an object, whatever it is told."""
+    with serving(binary, one(), "--log-format", "json", "--log-level", "debug") as server:
+        server.predict({"inputs": [ROW, ROW]})
+        server.ask("GET", "/a%20b%0A%22%5C%FF", headers={"X-Request-Id": "mine"})
+        server.ask("GET", "/livez", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+
+        def lines():
+            return [line for line in map(json.loads, list(server.lines)) if line["message"] == "request"]
+
+        assert wait_until(lambda: len(lines()) == 3), server.lines
+        first, second, third = lines()
+        assert (first["method"], first["route"], first["status"], first["model"], first["version"], first["rows"], first["sent"]) == \
+            ("POST", "/predict", 200, "relu_1d", 1, 2, True), first
+        assert first["total_seconds"] >= first["compute_seconds"] > 0 and first["bytes_in"] > 0 and first["trace_id"] is None, first
+        assert second["path"] == '/a b\n"\\?' and second["route"] is None and second["request_id"] == "mine", second
+        assert third["trace_id"] == TRACE and third["parent_span_id"] == "00f067aa0ba902b7", third
+    assert all(json.loads(line)["level"] in ("info", "debug") for line in server.lines), server.lines
+    assert {"listening and ready", "stopped"} <= {json.loads(line)["message"].split(":")[0] for line in server.lines}, server.lines
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_a_trace_goes_on(binary):
+    with serving(binary, one()) as server:
+        spans = set()
+        for _ in range(3):
+            _, headers, _ = server.ask("POST", "/predict", {"inputs": [ROW]}, headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-03"})
+            match = re.fullmatch(rf"00-{TRACE}-([0-9a-f]{{16}})-01", headers["traceparent"])
+            assert match, headers
+            spans.add(match.group(1))
+        assert len(spans) == 3 and "00f067aa0ba902b7" not in spans, spans
+        assert server.ask("GET", "/nothing", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"})[1]["traceparent"].endswith("-00")
+        for bad in ("", "00", f"ff-{TRACE}-00f067aa0ba902b7-01", f"00-{TRACE.upper()}-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01"):
+            status, headers, _ = server.ask("GET", "/livez", headers={"traceparent": bad})
+            assert status == 200 and "traceparent" not in headers, (bad, headers)
+        assert "traceparent" not in server.ask("GET", "/livez")[1]
+        twice = f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n".encode() * 2
+        answer = raw(server, b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + twice + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 200") and b"traceparent" not in answer, answer
+        assert wait_until(lambda: any(f"trace={TRACE} " in line for line in server.lines)), server.lines
+
+
 if __name__ == "__main__":
     sys.exit(run_all(globals(), sys.argv[1]))

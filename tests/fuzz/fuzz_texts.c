@@ -1,5 +1,5 @@
 /* fuzz_texts.c - a text of unknown origin into JSON, metrics and HTML, where nothing breaks out of where
- * it stands; and as the name of a folder of models. */
+ * it stands; as a header traceparent; and as the name of a folder of models. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "models/config.h"
 #include "proto/json_write.h"
+#include "server/access_log.h"
 #include "server/metrics_text.h"
 #include "server/repository.h"
 #include "tests/fuzz/fuzz.h"
@@ -80,6 +81,28 @@ static void check_name(const char *text)
     EBM_ASSERT(!ebm_name_is_valid(text) || strpbrk(text, "/\\\"\n") == NULL);
 }
 
+/* Whatever a client sends, a line of the log is one line and one value. */
+static void check_log(struct ebm_buf *buf, const char *text)
+{
+    const struct access_line line = {.method = text, .path = text, .route = text, .model = text, .request_id = text};
+    ebm_buf_clear(buf);
+    access_log_json(buf, &line);
+    EBM_ASSERT(buf->status == EBM_OK && buf->size > 0 && strchr(buf->bytes, '\n') == buf->bytes + buf->size - 1);
+    fuzz_check_json(buf->bytes, buf->size);
+}
+
+/* What was read is written as it stood, but for our span and what we do not know of the flags. */
+static void check_trace(const char *text)
+{
+    struct trace trace;
+    char again[TRACE_TEXT_BYTES];
+    if (!trace_read(text, 1, &trace))
+        return;
+    trace_write(&trace, again);
+    EBM_ASSERT(strlen(again) == TRACE_TEXT_BYTES - 1 && memcmp(again + 2, text + 2, 34) == 0);
+    EBM_ASSERT(trace_read(again, 2, &trace));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct ebm_buf buf;
@@ -92,6 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     check_html(&buf, text, 40);
     check_clean(text);
     check_name(text);
+    check_log(&buf, text);
+    check_trace(text);
     ebm_buf_done(&buf);
     free(text);
     return 0;

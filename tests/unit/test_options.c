@@ -263,6 +263,7 @@ Test(options, variables_are_checked_as_flags_are)
     ebm_log_set(keep_line, NULL);
     cr_assert_eq(PARSE("--model-repository", "m"), EBM_OK, "%s: %s", error.where, error.text);
     cr_assert_eq(options.port, 8080);
+    options_warn(environment);
     cr_expect_str_eq(warnings,
                      "a variable is no option, and is passed over, did you mean 'port'? name=EBM_SERVER_PROT\n"
                      "a variable is no option, and is passed over: name=EBM_SERVER_XYZZY\n");
