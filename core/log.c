@@ -5,10 +5,11 @@
  * Guarantees: one call is one line, whatever the arguments contain: control characters become '?', so that nothing that
  * a client sent can forge a line; a line longer than LINE_BYTES is cut. The default callback writes a line with one
  * write(2), so lines of several threads never mix. No allocation, no lock.
- * Callback and level are set before threads start and only read afterwards. */
+ * The callback is set before threads start and only read afterwards; the level may change at any time. */
 #include "core/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ static void write_to_stderr(void *user, enum ebm_log_level level, const char *li
 
 static ebm_log_fn *log_callback = write_to_stderr;
 static void *log_user;
-static enum ebm_log_level log_level = EBM_LOG_INFO;
+static _Atomic uint32_t log_level = EBM_LOG_INFO;
 
 void ebm_log_set(ebm_log_fn *callback, void *user)
 {
@@ -42,12 +43,22 @@ void ebm_log_set(ebm_log_fn *callback, void *user)
 
 void ebm_log_set_level(enum ebm_log_level most_verbose)
 {
-    log_level = most_verbose;
+    atomic_store_explicit(&log_level, (uint32_t)most_verbose, memory_order_relaxed);
+}
+
+enum ebm_log_level ebm_log_level(void)
+{
+    return (enum ebm_log_level)atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+const char *ebm_log_level_word(enum ebm_log_level level)
+{
+    return words[level];
 }
 
 bool ebm_log_is_on(enum ebm_log_level level)
 {
-    return level <= log_level;
+    return level <= ebm_log_level();
 }
 
 void ebm_log_line(enum ebm_log_level level, const char *format, ...)

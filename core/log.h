@@ -19,7 +19,9 @@ typedef void ebm_log_fn(void *user, enum ebm_log_level level, const char *line);
 
 /* Before threads start. NULL: back to stderr. */
 void ebm_log_set(ebm_log_fn *callback, void *user);
-void ebm_log_set_level(enum ebm_log_level most_verbose);
+void ebm_log_set_level(enum ebm_log_level most_verbose); /* any thread, any time */
+enum ebm_log_level ebm_log_level(void);
+const char *ebm_log_level_word(enum ebm_log_level level); /* static */
 bool ebm_log_is_on(enum ebm_log_level level);
 void ebm_log_line(enum ebm_log_level level, const char *format, ...) EBM_PRINTF(2, 3);
 

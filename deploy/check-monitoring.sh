@@ -1,7 +1,7 @@
 #!/bin/bash
-# check-monitoring.sh [BUILD] - compose.yaml and what it mounts: parses every file, lets promtool judge Prometheus' configuration,
-# starts a Prometheus with it beside a real server, and asks it for every expression of the dashboard. Takes half a minute;
-# leaves nothing behind.
+# check-monitoring.sh [BUILD] - compose.yaml and what it mounts: parses every file, lets promtool judge Prometheus' configuration
+# and try its alerts, starts a Prometheus with them beside a real server, and asks it for every expression of the dashboard. Takes half
+# a minute; leaves nothing behind.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -24,6 +24,7 @@ trap 'exit 130' INT TERM
 say "files: all parse, what compose.yaml mounts is there, services and ports fit together"
 python3 deploy/check-monitoring.py files
 promtool check config deploy/prometheus/prometheus.yml
+promtool test rules deploy/prometheus/alerts_test.yml
 
 say "a server, and Prometheus with our configuration"
 mkdir -p "$work/models/relu_1d/1"
@@ -31,6 +32,7 @@ cp tests/golden/relu_1d/model.safetensors "$work/models/relu_1d/1/"
 start_server "$build/server/ebm-server" "$work/server.log" --model-repository "$work/models"
 address=127.0.0.1:$(free_port)
 sed -e "s/ebm-server:8080/127.0.0.1:$port/" -e 's/: 15s/: 1s/' deploy/prometheus/prometheus.yml >"$work/prometheus.yml"
+cp deploy/prometheus/alerts.yml "$work/"
 prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/data" --web.listen-address="$address" \
     >"$work/prometheus.log" 2>&1 &
 prometheus_pid=$!

@@ -30,13 +30,9 @@ const char *log_time(char ret_text[LOG_TIME_BYTES])
 
 void log_json_begin(struct ebm_buf *buf, enum ebm_log_level level, const char *message)
 {
-    static const char *const words[] = {
-#define X(name, word) word,
-        EBM_LOG_LEVEL_MAP(X)
-#undef X
-    };
     char now[LOG_TIME_BYTES];
-    (void)ebm_buf_printf(buf, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", log_time(now), words[level]);
+    (void)ebm_buf_printf(buf, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", log_time(now),
+                         ebm_log_level_word(level));
     json_write_text(buf, message);
 }
 

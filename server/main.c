@@ -45,15 +45,10 @@ static int print_config(const struct options *options)
 
 static enum ebm_log_level level_of(const char *word)
 {
-    static const char *const words[] = {
-#define X(name, word) word,
-        EBM_LOG_LEVEL_MAP(X)
-#undef X
-    };
-    for (size_t i = 0; i < EBM_COUNT_OF(words); i++)
-        if (strcmp(words[i], word) == 0)
-            return (enum ebm_log_level)i;
-    return EBM_LOG_INFO;
+    enum ebm_log_level level = EBM_LOG_ERROR;
+    while (level < EBM_LOG_DEBUG && strcmp(ebm_log_level_word(level), word) != 0)
+        level++;
+    return level;
 }
 
 /* Bodies and answers of a few large requests must not stay with us for ever. glibc raises its own threshold to the

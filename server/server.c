@@ -41,11 +41,12 @@ struct server {
     const struct options *options;
     uv_loop_t loop;
     enum phase phase;
-    uv_signal_t signals[3];
-    uv_async_t started;     /* from the starting thread */
-    uv_prepare_t round;     /* while draining, as is look */
-    uv_timer_t look, limit; /* limit: of LEAVING, then of DRAINING */
-    uv_timer_t alive;       /* for a watchdog, while serving */
+    uv_signal_t signals[5];
+    enum ebm_log_level log_level; /* as it was started with */
+    uv_async_t started;           /* from the starting thread */
+    uv_prepare_t round;           /* while draining, as is look */
+    uv_timer_t look, limit;       /* limit: of LEAVING, then of DRAINING */
+    uv_timer_t alive;             /* for a watchdog, while serving */
     uv_thread_t starter;
 
     struct batcher *batcher;
@@ -157,16 +158,9 @@ static void leave(struct server *server)
     (void)uv_timer_start(&server->limit, on_left, server->options->pre_stop_ms, 0);
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+/* Asked to, by a signal. */
+static void end(struct server *server)
 {
-    struct server *server = signal->data;
-    ebm_log_info("signal received: number=%d", number);
-    if (number == SIGHUP) {
-        access_reload(&server->routes.access);
-        if (server->tls)
-            tls_reload(server->tls);
-        return;
-    }
     atomic_store(&server->stop_requested, true); /* STARTING: the starting thread looks */
     if (server->phase == SERVING && server->options->pre_stop_ms > 0)
         leave(server);
@@ -174,6 +168,33 @@ static void on_signal(uv_signal_t *signal, int number)
         drain(server);
     else if (server->phase == LEAVING || server->phase == DRAINING)
         stop(server); /* asked twice: now, answered or not */
+}
+
+/* One level more, or as it was started. Nothing that comes over the network may quieten the log. */
+static void change_log_level(const struct server *server, bool is_up)
+{
+    enum ebm_log_level now = ebm_log_level();
+    ebm_log_set_level(!is_up ? server->log_level : now < EBM_LOG_DEBUG ? now + 1 : now);
+    ebm_log_warning("log level: %s", ebm_log_level_word(ebm_log_level()));
+}
+
+static void reload(struct server *server)
+{
+    access_reload(&server->routes.access);
+    if (server->tls)
+        tls_reload(server->tls);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct server *server = signal->data;
+    ebm_log_info("signal received: number=%d", number);
+    if (number == SIGHUP)
+        reload(server);
+    else if (number == SIGUSR1 || number == SIGUSR2)
+        change_log_level(server, number == SIGUSR1);
+    else
+        end(server);
 }
 
 /* ---- starting ---- */
@@ -345,7 +366,7 @@ static void raise_file_limit(uint64_t connections)
 
 static void init_handles(struct server *server)
 {
-    static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++) {
         (void)uv_signal_init(&server->loop, &server->signals[i]);
         server->signals[i].data = server;
@@ -489,7 +510,7 @@ static struct request_limits limits_of(const struct options *options)
 
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
 {
-    struct server server = {.options = options};
+    struct server server = {.options = options, .log_level = ebm_log_level()};
     metrics_init(&server.metrics);
     repository_routes_init(&server.routes.repository);
     server.service.limits = limits_of(options);

@@ -539,6 +539,19 @@ def test_access_log_as_json(binary):
     assert {"listening and ready", "stopped"} <= {json.loads(line)["message"].split(":")[0] for line in server.lines}, server.lines
 
 
+def test_signals_change_the_log_level(binary):
+    with serving(binary, one(), "--log-level", "info") as server:
+        def last_level():
+            return [line.split()[-1] for line in server.lines if "log level: " in line][-1:]
+
+        for number, level in ((signal.SIGUSR1, "debug"), (signal.SIGUSR1, "debug"), (signal.SIGUSR2, "info")):
+            n = len(server.lines)
+            server.process.send_signal(number)
+            assert wait_until(lambda: len(server.lines) > n and any("log level: " in line for line in server.lines[n:])), server.lines
+            assert last_level() == [level], server.lines
+        assert server.predict({"inputs": [ROW]})[0] == 200
+
+
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 

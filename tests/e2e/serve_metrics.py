@@ -240,12 +240,22 @@ def queries(panel):
         yield from queries(inner)
 
 
-def test_the_dashboard_asks_for_what_there_is(binary):
+def alert_expressions():
+    """The file's expressions, without a reader of YAML: one a line, or folded over those below."""
+    with open(os.path.join(ROOT, "deploy/prometheus/alerts.yml"), encoding="utf-8") as file:
+        text = file.read()
+    found = re.findall(r"expr: (?:>\n)?(.*?)\n +for:", text, re.S)
+    assert len(found) == text.count("- alert:"), found
+    return found
+
+
+def test_dashboard_and_alerts_ask_for_what_there_is(binary):
     with open(os.path.join(ROOT, "deploy/grafana/dashboards/ebm-server.json"), encoding="utf-8") as file:
         dashboard = json.load(file)
     asked = [expr for panel in dashboard["panels"] for expr in queries(panel)]
     asked += [v["query"] if isinstance(v["query"], str) else v["query"]["query"] for v in dashboard["templating"]["list"]
               if v["type"] == "query"]
+    asked += [expr for expr in alert_expressions() if not re.match(r"up\{|ebm_model_file_refused", expr)]  # not ours; none refused
     with serving(binary, Repository().golden("relu_1d")) as server:
         for draws in (2, 256):  # by two it is not reliable
             server.predict({"inputs": [ROW], "estimator": "importance", "num_samples": draws})

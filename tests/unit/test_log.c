@@ -35,6 +35,20 @@ Test(log, only_levels_that_are_on_are_formatted)
     ebm_log_set(NULL, NULL);
 }
 
+Test(log, the_level_may_change)
+{
+    ebm_log_set(keep, NULL);
+    ebm_log_set_level(EBM_LOG_ERROR);
+    cr_assert_eq(ebm_log_level(), EBM_LOG_ERROR);
+    ebm_log_debug("not seen");
+    cr_assert_eq(calls, 0);
+    ebm_log_set_level(EBM_LOG_DEBUG);
+    cr_assert_str_eq(ebm_log_level_word(ebm_log_level()), "debug");
+    ebm_log_debug("seen");
+    cr_assert_eq(calls, 1);
+    ebm_log_set(NULL, NULL);
+}
+
 Test(log, a_line_cannot_be_forged)
 {
     ebm_log_set(keep, NULL);
