@@ -63,6 +63,7 @@ uint32_t metrics_bucket(double value, const double *bounds, uint32_t n)
 struct tally {
     uint64_t rows;
     struct {
+        uint32_t used; /* bits of the counts that are not 0 */
         uint32_t counts[METRICS_BOUNDS + 1];
         uint64_t sum_millionths;
     } values[METRICS_VALUES];
@@ -89,7 +90,9 @@ static void tally_value(struct tally *tally, enum metrics_value which, double va
     if (isnan(value))
         return;
     value = value < 0 ? 0 : value > LARGEST_VALUE ? LARGEST_VALUE : value;
-    tally->values[which].counts[metrics_bucket(value, metrics_value_bounds[which], METRICS_BOUNDS)]++;
+    uint32_t bucket = metrics_bucket(value, metrics_value_bounds[which], METRICS_BOUNDS);
+    tally->values[which].used |= 1u << bucket;
+    tally->values[which].counts[bucket]++;
     tally->values[which].sum_millionths += (uint64_t)(value * 1e6 + 0.5);
 }
 
@@ -115,11 +118,13 @@ static void tally_row(struct tally *tally, const struct metrics_batch *batch, co
 static void add_values(struct metrics_model *model, const struct tally *tally)
 {
     for (uint32_t v = 0; v < METRICS_VALUES; v++) {
-        for (uint32_t i = 0; i <= METRICS_BOUNDS; i++)
-            if (tally->values[v].counts[i] > 0)
-                add(&model->values[v].counts[i], tally->values[v].counts[i]);
-        if (tally->values[v].sum_millionths > 0)
-            add(&model->values[v].sum_millionths, tally->values[v].sum_millionths);
+        if (tally->values[v].used == 0)
+            continue;
+        for (uint32_t left = tally->values[v].used; left != 0; left &= left - 1) {
+            uint32_t i = (uint32_t)__builtin_ctz(left);
+            add(&model->values[v].counts[i], tally->values[v].counts[i]);
+        }
+        add(&model->values[v].sum_millionths, tally->values[v].sum_millionths);
     }
 }
 
