@@ -24,6 +24,7 @@
 #define FIRST_WAIT_MS 100u
 #define FIRST_BYTES 4096u
 #define URL_BYTES 2048u
+#define KEY_BYTES 256 /* longest key */
 
 struct client_http {
     struct ebm_client_options options; /* .server is `base` */
@@ -124,6 +125,15 @@ static enum ebm_client_status check_server(const char *server, struct ebm_client
                        "'%.100s' is no address of a server, expected one like http://127.0.0.1:8080", server);
 }
 
+/* Nothing that could end the line of a header. */
+static bool is_key(const char *key)
+{
+    size_t n = 0;
+    while (key[n] > ' ' && key[n] < 0x7f)
+        n++;
+    return n > 0 && n <= KEY_BYTES && !key[n];
+}
+
 static enum ebm_client_status check_options(const struct ebm_client_options *options, struct ebm_client_error *reterr)
 {
     if (!options->server || !options->server[0])
@@ -134,20 +144,35 @@ static enum ebm_client_status check_options(const struct ebm_client_options *opt
     if (options->max_answer_bytes == 0)
         return client_fail(reterr, EBM_CLIENT_INVALID, "max_answer_bytes",
                            "expected a number above 0; start from ebm_client_defaults()");
+    if (options->api_key && !is_key(options->api_key))
+        return client_fail(reterr, EBM_CLIENT_INVALID, "api_key", "expected 1 to %d visible ASCII characters",
+                           KEY_BYTES);
     return check_server(options->server, reterr);
 }
 
-static bool make_headers(struct client_http *http)
+static bool add_header(struct client_http *http, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(http->headers, line);
+    if (longer)
+        http->headers = longer;
+    return longer != NULL;
+}
+
+static bool add_key(struct client_http *http, const char *key)
+{
+    char line[sizeof "Authorization: Bearer " + KEY_BYTES];
+    (void)snprintf(line, sizeof line, "Authorization: Bearer %s", key);
+    return add_header(http, line);
+}
+
+static bool make_headers(struct client_http *http, const char *key)
 {
     /* No "Expect": a large body would wait a second for a word that the server does not say. */
     static const char *const lines[] = {"Content-Type: application/json", "Accept: application/json", "Expect:"};
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        struct curl_slist *longer = curl_slist_append(http->headers, lines[i]);
-        if (!longer)
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (!add_header(http, lines[i]))
             return false;
-        http->headers = longer;
-    }
-    return true;
+    return !key || add_key(http, key);
 }
 
 enum ebm_client_status client_http_new(const struct ebm_client_options *options, struct client_http **ret_http,
@@ -168,7 +193,8 @@ enum ebm_client_status client_http_new(const struct ebm_client_options *options,
     (void)snprintf(http->base, sizeof http->base, "%s", options->server);
     for (size_t n = strlen(http->base); n > 0 && http->base[n - 1] == '/'; n--)
         http->base[n - 1] = '\0';
-    if (!make_headers(http)) {
+    http->options.api_key = NULL; /* the caller's text; a header has it */
+    if (!make_headers(http, options->api_key)) {
         (void)client_http_free(http);
         return client_fail(reterr, EBM_CLIENT_NO_MEMORY, "client", "no memory");
     }

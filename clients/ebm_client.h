@@ -75,6 +75,7 @@ struct ebm_client_error {
 
 struct ebm_client_options {
     const char *server;          /* "http://127.0.0.1:8080"; https and a path in front of the routes are fine */
+    const char *api_key;         /* NULL: none; sent as a Bearer token: over a network only with https */
     uint32_t connect_timeout_ms; /* 3000: for a connection to stand */
     uint32_t timeout_ms;         /* 60000: for a whole call, with everything that is asked again; at least 1 */
     uint32_t max_retries;        /* 4: times to ask again after 429 and 503; 0: never */

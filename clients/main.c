@@ -100,6 +100,9 @@ static enum ebm_client_status connect_client(const struct cli_args *args, struct
         server = getenv("EBM_SERVER");
     if (server && server[0])
         options.server = server;
+    const char *key = getenv("EBM_API_KEY"); /* no option: everybody may read the words of a command */
+    if (key && key[0])
+        options.api_key = key;
     enum ebm_client_status status = cli_args_whole(args, CLI_OPTION_CALL_TIMEOUT_MS, 1, 86400000, &call_ms, reterr);
     if (status == EBM_CLIENT_OK)
         status = cli_args_whole(args, CLI_OPTION_CONNECT_TIMEOUT_MS, 1, 86400000, &connect_ms, reterr);

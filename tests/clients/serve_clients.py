@@ -8,6 +8,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from harness import Repository, run_all, serving  # noqa: E402
+from serve_access import guarded  # noqa: E402
 
 CLIENT, EXAMPLE = sys.argv[2], sys.argv[3]
 X = {"relu_1d": 3, "smooth_2d": 2, "mixture_only": 4}
@@ -63,6 +64,15 @@ def test_answers_equal_those_of_http(binary):
         same(server, "refine", "smooth_2d", ("--initial", "0,1;2,3", "--step-length", "0.1,0.2"),
              {"initial": [[[0, 1], [2, 3]]] * 3, "step_length": [0.1, 0.2]})
         same(server, "sample", "smooth_2d", ("--steps", 4, "--num-samples", 8), {"num_samples": 8, "refine": {"steps": 4}})
+
+
+def test_keys(binary):
+    with guarded(binary) as (server, keys):
+        words = [CLIENT, "predict", "--input", "0.1,0.2,-0.3", "--server", f"http://127.0.0.1:{server.port}"]
+        for key, status, said in ((keys.of["infer"], 0, "mean"), (keys.of["admin"], 2, "role"), ("", 2, "expected a key"),
+                                  ("a\r\nX: y", 1, "api_key"), ("x" * 257, 1, "api_key")):
+            done = subprocess.run(words, env={**os.environ, "EBM_API_KEY": key}, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == status and said in done.stdout + done.stderr, (key[:5], done)
 
 
 def test_blocks_of_a_csv(binary):

@@ -118,6 +118,18 @@ def test_what_cannot_be_sent(server: Any, ask: Ask, method: str, inputs: Any, op
     assert not server.log
 
 
+def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (Client, AsyncClient):
+        monkeypatch.delenv("EBM_API_KEY", raising=False)
+        assert "authorization" not in kind("http://127.0.0.1:1")._http.headers
+        monkeypatch.setenv("EBM_API_KEY", "of-the-environment")
+        assert kind("http://127.0.0.1:1")._http.headers["authorization"] == "Bearer of-the-environment"
+        assert kind("http://127.0.0.1:1", api_key="given")._http.headers["authorization"] == "Bearer given"
+        for key in ("a b", "a\r\nX: y", "ä"):
+            with pytest.raises(ebmserve.InvalidRequest, match="api_key"):
+                kind("http://127.0.0.1:1", api_key=key)
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "nonsense", "http://", "http://127.0.0.1:1/?a=b", "http://127.0.0.1:99999"])
 def test_bad_addresses(url: str) -> None:
     for kind in (Client, AsyncClient):

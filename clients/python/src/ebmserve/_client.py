@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from . import _answers, _requests
 from ._answers import Density, ModelEntry, ModelInfo, Prediction, Refinement, Samples
-from ._errors import AnswerTooLarge, BadAnswer, CallTimeout, ConnectionFailed, EbmError, NotReady
-from ._exchange import Attempt, Reply, Settings, call, default_server
+from ._errors import AnswerTooLarge, BadAnswer, CallTimeout, ConnectionFailed, EbmError, InvalidRequest, NotReady
+from ._exchange import Attempt, Reply, Settings, call, default_key, default_server
 from ._requests import DensityOptions, PredictOptions, RefineOptions, SampleOptions
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
@@ -76,17 +76,25 @@ class _Body:
         return Reply(response.status_code, b"".join(self.pieces), headers.get("retry-after"), headers.get("x-request-id"))
 
 
+def _headers(api_key: str | None) -> dict[str, str]:
+    key = api_key or default_key()
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidRequest("api_key: expected visible ASCII characters")
+    return {**_HEADERS, "Authorization": f"Bearer {key}"} if key else _HEADERS
+
+
 class Client:
     """A server, asked by one thread or many. Connections are kept and reused; close() or `with` ends them.
 
     server: $EBM_SERVER, or http://127.0.0.1:8080. timeout: seconds for a whole call with everything that is asked again;
     a server that sends its headers drop by drop can stretch it, AsyncClient's is strict. connect_timeout: for a connection.
-    max_retries, max_wait: how often 429 and 503 are asked again, and the longest wait before."""
+    max_retries, max_wait: how often 429 and 503 are asked again, and the longest wait before. api_key: $EBM_API_KEY, or none; use
+    https where others can listen."""
 
     def __init__(self, server: str | None = None, *, timeout: float = 60.0, connect_timeout: float = 3.0, max_retries: int = 4,
-                 max_wait: float = 5.0, max_answer_bytes: int = 64 << 20) -> None:
+                 max_wait: float = 5.0, max_answer_bytes: int = 64 << 20, api_key: str | None = None) -> None:
         self._settings = _settings(server, timeout, connect_timeout, max_retries, max_wait, max_answer_bytes)
-        self._http = httpx.Client(headers=_HEADERS, follow_redirects=False)
+        self._http = httpx.Client(headers=_headers(api_key), follow_redirects=False)
 
     def __enter__(self) -> Client:
         return self
@@ -157,9 +165,9 @@ class AsyncClient:
     """The same to await, in asyncio or trio; one task or many. Arguments as in Client."""
 
     def __init__(self, server: str | None = None, *, timeout: float = 60.0, connect_timeout: float = 3.0, max_retries: int = 4,
-                 max_wait: float = 5.0, max_answer_bytes: int = 64 << 20) -> None:
+                 max_wait: float = 5.0, max_answer_bytes: int = 64 << 20, api_key: str | None = None) -> None:
         self._settings = _settings(server, timeout, connect_timeout, max_retries, max_wait, max_answer_bytes)
-        self._http = httpx.AsyncClient(headers=_HEADERS, follow_redirects=False)
+        self._http = httpx.AsyncClient(headers=_headers(api_key), follow_redirects=False)
 
     async def __aenter__(self) -> AsyncClient:
         return self

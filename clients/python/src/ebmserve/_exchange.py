@@ -43,6 +43,10 @@ def default_server() -> str:
     return os.environ.get("EBM_SERVER") or "http://127.0.0.1:8080"
 
 
+def default_key() -> str | None:
+    return os.environ.get("EBM_API_KEY") or None
+
+
 @dataclass(frozen=True)
 class Attempt:
     """Ask, and take at most `rest` seconds."""
