@@ -4,7 +4,8 @@
  *
  * Guarantees: one call is one line, whatever the arguments contain: control characters become '?', so that nothing that
  * a client sent can forge a line; a line longer than LINE_BYTES is cut. The default callback writes a line with one
- * write(2), so lines of several threads never mix. No allocation, no lock.
+ * write(2), so lines of several threads never mix. Lines that stderr did not take are counted, and the next that it
+ * takes is followed by their number. No allocation, no lock.
  * The callback is set before threads start and only read afterwards; the level may change at any time. */
 #include "core/log.h"
 
@@ -22,13 +23,25 @@ static const char *const words[] = {
 #undef X
 };
 
+static _Atomic unsigned long n_lost, n_told; /* lines since the start */
+
+void ebm_log_put(const char *line, size_t size)
+{
+    if (write(STDERR_FILENO, line, size) != (ssize_t)size) {
+        atomic_fetch_add(&n_lost, 1);
+        return;
+    }
+    unsigned long lost = atomic_load(&n_lost);
+    if (atomic_exchange(&n_told, lost) != lost)
+        ebm_log_warning("stderr did not take lines of the log since the start: lost=%lu", lost);
+}
+
 static void write_to_stderr(void *user, enum ebm_log_level level, const char *line)
 {
     (void)user;
     char whole[LINE_BYTES + 16];
     int length = snprintf(whole, sizeof whole, "%s: %s\n", words[level], line);
-    ssize_t written = write(STDERR_FILENO, whole, (size_t)length);
-    (void)written; /* nowhere left to say that stderr failed */
+    ebm_log_put(whole, (size_t)length);
 }
 
 static ebm_log_fn *log_callback = write_to_stderr;

@@ -23,6 +23,9 @@ void ebm_log_set_level(enum ebm_log_level most_verbose); /* any thread, any time
 enum ebm_log_level ebm_log_level(void);
 const char *ebm_log_level_word(enum ebm_log_level level); /* static */
 bool ebm_log_is_on(enum ebm_log_level level);
+/* For callbacks that write to stderr: a whole line with its newline. What is not taken is counted, and told by a
+ * warning after the next line that is. */
+void ebm_log_put(const char *line, size_t size);
 void ebm_log_line(enum ebm_log_level level, const char *format, ...) EBM_PRINTF(2, 3);
 
 /* Arguments are evaluated only when the level is on. */

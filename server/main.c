@@ -11,6 +11,7 @@
 #include "core/version.h"
 #include "server/api_keys.h"
 #include "server/log_json.h"
+#include "server/log_output.h"
 #include "server/server.h"
 
 #define HELP_BYTES 65536u
@@ -97,6 +98,7 @@ static int act(const struct options *options, enum options_action action)
     }
     case OPTIONS_RUN:
         ebm_log_set_level(level_of(options->log_level));
+        log_output_never_wait();
         return run(options, server_run);
     }
     return 1;
