@@ -103,10 +103,15 @@ def is_lonely(kind):
     return not kind[3] or kind[1] in LONELY
 
 
+def fits(kind, answer):
+    """Its status, and where a kind has a fifth member, its body to the byte."""
+    return answer[0] in kind[3] and (len(kind) == 4 or answer[2] == kind[4])
+
+
 def read_answers(wire, kinds, wrong):
     for kind in kinds:
         answer = wire.answer()
-        if not answer or answer[0] not in kind[3]:
+        if not answer or not fits(kind, answer):
             wrong[f"{kind[1]}: {answer[0] if answer else 'closed'}"] += 1
         if not answer:
             return False

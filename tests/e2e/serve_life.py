@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A request's life in its corners: clients that leave, that send or read slowly, budgets, and every way to stop.
-serve_life.py SERVER"""
+serve_life.py SERVER; serve_life.py SERVER --stops N: only N stops under load"""
 import http.client
 import json
 import re
@@ -531,9 +531,10 @@ class Load:
         return len(lines)
 
 
-def test_stopping_under_load_loses_no_answer(binary):
+def stop_under_load(binary, stops):
+    """-> (requests that were read, seconds of the longest stop); fails where one of them got no answer"""
     total, longest = 0, 0
-    for i in range(20 if SLOWER == 1 else 4):
+    for i in range(stops):
         repository = one()
         server = Server(binary, repository)
         try:
@@ -547,7 +548,12 @@ def test_stopping_under_load_loses_no_answer(binary):
         finally:
             server.kill()
             repository.remove()
-    print(f"      {total} requests, the longest stop took {longest:.2f} s")
+    print(f"      {stops} stops, {total} requests, none without its answer, the longest stop took {longest:.2f} s", flush=True)
+    return total, longest
+
+
+def test_stopping_under_load_loses_no_answer(binary):
+    total, longest = stop_under_load(binary, 20 if SLOWER == 1 else 4)
     assert total > 100 and longest < 3 * SLOWER, (total, longest)
 
 
@@ -630,4 +636,7 @@ def test_a_signal_while_models_load(binary):
 
 
 if __name__ == "__main__":
+    if sys.argv[2:3] == ["--stops"]:
+        stop_under_load(sys.argv[1], int(sys.argv[3]))
+        sys.exit(0)
     sys.exit(run_all(globals(), sys.argv[1]))
