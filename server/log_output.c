@@ -5,7 +5,8 @@
  *   socket    the same for all: a service manager's, which is made for us
  *   others    as they are: a file and a terminal do not wait for a reader
  *
- * A line is written whole or not at all; only one longer than PIPE_BUF (4 KiB) may be cut, when the reader is behind. */
+ * A line is written whole or not at all; only one longer than PIPE_BUF (4 KiB) may be cut, when the reader is behind.
+ */
 #include "server/log_output.h"
 
 #include <fcntl.h>
