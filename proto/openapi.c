@@ -346,7 +346,8 @@ static const char fixed_schemas[] =
 
 static const char fixed_schemas_2[] =
     "'Error':{'type':'object','additionalProperties':false,'required':['error','code','request_id'],'properties':{"
-    "'error':{'type':'string'},'code':{'type':'string'},'request_id':{'type':'string'}}},"
+    "'error':{'type':'string'},'code':{'type':'string'},'request_id':{'type':'string'},"
+    "'retry_after_ms':{'type':'integer','minimum':1}}},"
     "'Live':{'type':'object','required':['live'],'properties':{'live':{'const':true}}},"
     "'Ready':{'type':'object','required':['ready'],'properties':{'ready':{'const':true}}},"
     "'ModelReady':{'type':'object','required':['name','version','ready'],'properties':{'name':{'type':'string'},"

@@ -1,8 +1,13 @@
-/* batcher.c - one mutex, one condition, lanes taken in turn.
+/* batcher.c - one mutex, one condition, lanes taken by what they had.
  *
  *   submit -> lane.waiting of its priority (FIFO) -> lane joins `ready` at the end
- *   take   <- first lane of `ready` that is due: by priority, oldest tickets first, up to a batch; with rows left it
- * goes to the end
+ *   take   <- the lane of `ready` that is due and was served least: by priority, oldest tickets first, up to a batch;
+ *             with rows left it goes to the end
+ *
+ * Served is counted in the cost of what was taken, so that a lane of cheap rows leaves as much work as one of dear rows
+ * while both have some. A lane that had none starts from where the last one taken stood: nobody saves up turns. (Start-
+ * time fair queueing: Goyal, Vin, Cheng 1996.) A row's wait is estimated likewise: of every lane as much is served
+ * before it as waits before it in its own, or all that there is.
  *
  * A lane is due at once unless its max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not
  * waited that long; and never while max_batches of it are out. When other workers are idle, a worker leaves them their
@@ -10,9 +15,10 @@
  * more than ENOUGH_BATCHES times that, since the first rows' answers would wait for those of the last.
  *
  * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of priority,
- * then of submission; no batch exceeds its lane's max_rows or mixes lanes; a lane with work waits for at most one batch
- * of each other lane; at most max_rows wait. A ticket may span batches, on several threads at once. Does not: know what
- * a row is, compute, call back. */
+ * then of submission; no batch exceeds its lane's max_rows or mixes lanes; a lane that gets work waits for at most one
+ * batch of each other lane; lanes with work that is due differ in what they were served by a batch at most; at most
+ * max_rows wait. A ticket may span batches, on several threads at once. Does not: know what a row is, compute, call
+ * back. */
 #include "server/batcher.h"
 
 #include <pthread.h>
@@ -32,6 +38,7 @@ struct batcher {
     /* under mutex */
     struct ebm_list ready; /* lanes with rows */
     uint64_t rows;         /* that wait */
+    uint64_t served_ns;    /* where the lane last taken stood before */
     uint32_t n_idle;       /* threads in batcher_take that wait */
     uint64_t calls;
     bool stopping;
@@ -83,40 +90,77 @@ static bool fits(const struct batcher *batcher, const struct batcher_lane *lane,
            (max_tickets == 0 || lane->n_tickets < max_tickets);
 }
 
-enum ebm_status batcher_submit_weighed(struct batcher *batcher, struct batcher_lane *lane,
-                                       struct batcher_ticket *ticket, uint32_t n_rows, uint32_t priority,
-                                       uint64_t row_ns)
+static uint64_t smaller(uint64_t a, uint64_t b)
 {
-    EBM_ASSERT(n_rows > 0 && priority >= 1 && priority <= LIMIT_PRIORITIES);
-    (void)pthread_mutex_lock(&batcher->mutex);
-    bool is_taken = fits(batcher, lane, n_rows);
-    if (is_taken) {
-        *ticket = (struct batcher_ticket){.lane = lane, .n_rows = n_rows, .queued_us = ebm_clock_us()};
-        ticket->row_ns = row_ns > 0 ? row_ns : lane->batch_ns / SHARE_ROWS;
-        ebm_list_append(&lane->waiting[priority - 1], &ticket->link);
-        lane->n_tickets++;
-        if (lane->rows == 0)
-            ebm_list_append(&batcher->ready, &lane->link);
-        lane->rows += n_rows;
-        lane->rows_ns += n_rows * ticket->row_ns;
-        batcher->rows += n_rows;
-        (void)pthread_cond_signal(&batcher->work);
+    return a < b ? a : b;
+}
+
+/* Until the next ticket of this priority could have its first row taken; batches that are out do not count. */
+static uint64_t wait_of(const struct batcher *batcher, const struct batcher_lane *lane, uint32_t priority)
+{
+    uint64_t n_threads = batcher->limits.n_threads > 0 ? batcher->limits.n_threads : 1, own_ns = 0, all_ns = 0;
+    for (uint32_t i = 0; i < priority; i++)
+        own_ns += lane->level_ns[i];
+    for (struct ebm_list *link = batcher->ready.next; own_ns > 0 && link != &batcher->ready; link = link->next)
+        all_ns += smaller(EBM_CONTAINER_OF(link, struct batcher_lane, link)->rows_ns, own_ns);
+    uint64_t wait_ns = all_ns / n_threads;
+    if (lane->limits.max_batches > 0 && own_ns / lane->limits.max_batches > wait_ns)
+        wait_ns = own_ns / lane->limits.max_batches;
+    return wait_ns;
+}
+
+/* At the end of its level; a lane that had no rows joins those that are ready. */
+static void append(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket)
+{
+    uint64_t ns = ticket->n_rows * ticket->row_ns;
+    ebm_list_append(&lane->waiting[ticket->level], &ticket->link);
+    lane->n_tickets++;
+    if (lane->rows == 0) {
+        ebm_list_append(&batcher->ready, &lane->link);
+        if (lane->served_ns < batcher->served_ns)
+            lane->served_ns = batcher->served_ns;
     }
-    (void)pthread_mutex_unlock(&batcher->mutex);
-    return is_taken ? EBM_OK : EBM_BUSY;
+    lane->rows += ticket->n_rows;
+    lane->rows_ns += ns;
+    lane->level_ns[ticket->level] += ns;
+    batcher->rows += ticket->n_rows;
 }
 
 enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
-                               uint32_t n_rows, uint32_t priority)
+                               const struct batcher_work *work, struct batcher_verdict *ret_verdict)
 {
-    return batcher_submit_weighed(batcher, lane, ticket, n_rows, priority, 0);
+    EBM_ASSERT(work->n_rows > 0 && work->priority >= 1 && work->priority <= LIMIT_PRIORITIES);
+    struct batcher_ticket new = {.lane = lane, .n_rows = work->n_rows, .level = work->priority - 1};
+    struct batcher_verdict verdict = {.refusal = BATCHER_FULL};
+    (void)pthread_mutex_lock(&batcher->mutex);
+    bool is_taken = fits(batcher, lane, work->n_rows);
+    if (!is_taken || work->patience_ns > 0)
+        verdict.wait_ns = wait_of(batcher, lane, work->priority);
+    if (is_taken && work->patience_ns > 0 && verdict.wait_ns > work->patience_ns) {
+        verdict.refusal = BATCHER_TOO_LONG;
+        is_taken = false;
+    }
+    if (is_taken) {
+        *ticket = new;
+        ticket->queued_us = ebm_clock_us();
+        ticket->row_ns = work->row_ns > 0 ? work->row_ns : lane->batch_ns / SHARE_ROWS;
+        append(batcher, lane, ticket);
+        (void)pthread_cond_signal(&batcher->work);
+    }
+    (void)pthread_mutex_unlock(&batcher->mutex);
+    if (!is_taken && ret_verdict)
+        *ret_verdict = verdict;
+    return is_taken ? EBM_OK : EBM_BUSY;
 }
 
-/* n rows of the lane, of such a cost together, wait no longer. */
-static void forget_rows(struct batcher *batcher, struct batcher_lane *lane, uint32_t n, uint64_t ns)
+/* n rows of the ticket wait no longer. */
+static void forget_rows(struct batcher *batcher, const struct batcher_ticket *ticket, uint32_t n)
 {
+    struct batcher_lane *lane = ticket->lane;
+    uint64_t ns = n * ticket->row_ns;
     lane->rows -= n;
     lane->rows_ns -= ns;
+    lane->level_ns[ticket->level] -= ns;
     batcher->rows -= n;
     if (lane->rows == 0)
         ebm_list_remove(&lane->link);
@@ -138,7 +182,7 @@ uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket
     if (n > 0) {
         ticket->next_row = ticket->n_rows;
         forget_ticket(ticket);
-        forget_rows(batcher, ticket->lane, n, n * ticket->row_ns);
+        forget_rows(batcher, ticket, n);
     }
     (void)pthread_mutex_unlock(&batcher->mutex);
     return n;
@@ -229,21 +273,24 @@ static uint64_t lane_due_us(const struct batcher *batcher, const struct batcher_
     return oldest_us(lane) + limits->max_delay_us;
 }
 
-/* The first lane that is due; NULL and the earliest time when one will be (UINT64_MAX: nobody knows). */
+/* Of the lanes that are due the one that was served least, of equals the first; NULL and the earliest time when one
+ * will be (UINT64_MAX: nobody knows). */
 static struct batcher_lane *choose_lane(const struct batcher *batcher, uint64_t *ret_next_us)
 {
+    struct batcher_lane *best = NULL;
     uint64_t now_us = 0, next_us = UINT64_MAX;
     for (struct ebm_list *link = batcher->ready.next; link != &batcher->ready; link = link->next) {
         struct batcher_lane *lane = EBM_CONTAINER_OF(link, struct batcher_lane, link);
         uint64_t due_us = lane_due_us(batcher, lane);
         if (due_us > 0 && due_us < UINT64_MAX && now_us == 0)
             now_us = ebm_clock_us();
-        if (due_us <= now_us)
-            return lane;
-        next_us = due_us < next_us ? due_us : next_us;
+        if (due_us > now_us)
+            next_us = smaller(due_us, next_us);
+        else if (!best || lane->served_ns < best->served_ns)
+            best = lane;
     }
     *ret_next_us = next_us;
-    return NULL;
+    return best;
 }
 
 static void wait_for_work(struct batcher *batcher, uint64_t until_us)
@@ -264,7 +311,7 @@ static uint64_t share_of(const struct batcher *batcher, const struct batcher_lan
         return UINT64_MAX;
     uint64_t share_ns = lane->rows_ns / (batcher->n_idle + 1), enough_ns = lane->batch_ns * ENOUGH_BATCHES;
     share_ns = share_ns < lane->batch_ns ? lane->batch_ns : share_ns;
-    return share_ns < enough_ns ? share_ns : enough_ns;
+    return smaller(share_ns, enough_ns);
 }
 
 /* Rows of the ticket that still go into a batch of so much room; at least one, if there is any. */
@@ -273,6 +320,18 @@ static uint32_t rows_that_fit(const struct batcher_ticket *ticket, uint32_t left
     uint64_t n = ticket->n_rows - ticket->next_row, by_cost = left_ns / ticket->row_ns + (left_ns % ticket->row_ns > 0);
     n = n < left_rows ? n : left_rows;
     return (uint32_t)(n < by_cost ? n : by_cost);
+}
+
+/* A batch of the lane leaves, whose rows cost so much. */
+static void charge(struct batcher *batcher, struct batcher_lane *lane, uint64_t taken_ns)
+{
+    if (batcher->served_ns < lane->served_ns)
+        batcher->served_ns = lane->served_ns;
+    lane->served_ns += taken_ns + lane->batch_ns;
+    if (lane->rows > 0) {
+        ebm_list_remove(&lane->link);
+        ebm_list_append(&batcher->ready, &lane->link);
+    }
 }
 
 static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batcher_batch *batch)
@@ -292,15 +351,12 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
         left_rows -= n;
         taken_ns += n * ticket->row_ns;
         ticket->next_row += n;
+        forget_rows(batcher, ticket, n);
         if (ticket->next_row == ticket->n_rows)
             forget_ticket(ticket);
     }
     lane->n_batches += lane->limits.max_batches > 0;
-    forget_rows(batcher, lane, batch->n_rows, taken_ns);
-    if (lane->rows > 0) {
-        ebm_list_remove(&lane->link);
-        ebm_list_append(&batcher->ready, &lane->link);
-    }
+    charge(batcher, lane, taken_ns);
     batcher->stats.batches++;
     batcher->stats.rows += batch->n_rows;
 }

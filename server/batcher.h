@@ -27,14 +27,17 @@ struct batcher_lane {
     uint32_t n_tickets;                        /* that wait */
     uint32_t n_batches;                        /* taken and not done; counted with max_batches alone */
     struct batcher_lane_limits limits;
-    uint64_t batch_ns; /* what a batch costs beside its rows, about; fixed once tickets come */
-    uint64_t rows_ns;  /* what all waiting rows cost, about */
+    uint64_t batch_ns;                   /* what a batch costs beside its rows, about; fixed once tickets come */
+    uint64_t rows_ns;                    /* what all waiting rows cost, about */
+    uint64_t level_ns[LIMIT_PRIORITIES]; /* of that, the rows of each priority */
+    uint64_t served_ns;                  /* what was taken costs, counted from where the others stood when it came */
 };
 
 struct batcher_ticket {
     struct ebm_list link; /* in the lane, until its last row is taken */
     struct batcher_lane *lane;
     uint32_t n_rows, next_row; /* rows next_row .. n_rows - 1 wait */
+    uint32_t level;            /* priority - 1 */
     uint64_t row_ns;           /* what one costs, about */
     uint64_t queued_us;
 };
@@ -53,7 +56,27 @@ struct batcher_batch {
 };
 
 struct batcher_limits {
-    uint64_t max_rows; /* that wait, in all lanes together */
+    uint64_t max_rows;  /* that wait, in all lanes together */
+    uint32_t n_threads; /* that take, for estimates; 0 is 1 */
+};
+
+/* What is to be queued. */
+struct batcher_work {
+    uint32_t n_rows;      /* at least 1 */
+    uint32_t priority;    /* 1 .. n_priorities; before all of a higher number */
+    uint64_t row_ns;      /* what a row costs, about, by which batches are sized and lanes chosen; 0: not known */
+    uint64_t patience_ns; /* it does not want to wait longer than so, by the estimate; 0: it waits any time */
+};
+
+/* Why it was not. */
+enum batcher_refusal {
+    BATCHER_FULL,     /* no room for its rows, no further ticket, or stopped */
+    BATCHER_TOO_LONG, /* it would wait for more than its patience */
+};
+
+struct batcher_verdict {
+    enum batcher_refusal refusal;
+    uint64_t wait_ns; /* about so long until its first row could be taken, by what waits before it */
 };
 
 struct batcher_stats {
@@ -67,21 +90,17 @@ struct batcher *batcher_free(struct batcher *batcher); /* nothing waits any more
 
 void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limits *limits);
 
-/* Queues n_rows >= 1 rows in `lane`, before all of a priority that is a higher number: 1 .. n_priorities. The ticket is
- * borrowed until its last row was taken or withdrawn. BUSY, and nothing changed, when they do not fit or the batcher
- * was stopped. */
+/* Queues rows in `lane`. The ticket is borrowed until its last row was taken or withdrawn. BUSY, *ret_verdict says why,
+ * and nothing changed, when they do not fit, would wait too long, or the batcher was stopped. ret_verdict may be NULL.
+ */
 enum ebm_status batcher_submit(struct batcher *batcher, struct batcher_lane *lane, struct batcher_ticket *ticket,
-                               uint32_t n_rows, uint32_t priority) EBM_MUST_USE;
-/* The same of rows of which each costs about so much, by which batches are sized; 0: not known. */
-enum ebm_status batcher_submit_weighed(struct batcher *batcher, struct batcher_lane *lane,
-                                       struct batcher_ticket *ticket, uint32_t n_rows, uint32_t priority,
-                                       uint64_t row_ns) EBM_MUST_USE;
+                               const struct batcher_work *work, struct batcher_verdict *ret_verdict) EBM_MUST_USE;
 
 /* Takes what still waits of a ticket that was submitted out of its lane; returns how many rows that were. */
 uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket);
 
-/* Waits for work: rows of one lane, in the order of priorities, then of tickets; or none, and no lane, once after each
- * batcher_call. False when the batcher is stopped and empty. */
+/* Waits for work: rows of the lane that was served least, in the order of priorities, then of tickets; or none, and no
+ * lane, once after each batcher_call. False when the batcher is stopped and empty. */
 bool batcher_take(struct batcher *batcher, struct batcher_batch *batch) EBM_MUST_USE;
 /* What was taken is computed; before its tickets' owners may free the lane. */
 void batcher_done(struct batcher *batcher, struct batcher_lane *lane);

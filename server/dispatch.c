@@ -21,6 +21,9 @@
 
 #define READ_HERE_BYTES (32u << 10)
 #define ADMIT_HERE_ROWS 64u
+#define HOPELESS 2u /* the estimated wait is so many times what is left until the deadline */
+#define NS_OF_MS 1000000u
+#define READ_BYTE_NS 10u      /* to read a byte of JSON, about */
 #define HERE_NS 12000.0       /* what handing over costs all threads together */
 #define HERE_ROUND_NS 50000.0 /* about what a worker takes to wake up */
 
@@ -92,17 +95,38 @@ static void answer_error(struct job *job)
                 &job->error);
 }
 
+static void refuse_full(const struct dispatch *dispatch, struct job *job, const struct batcher_lane *lane,
+                        const struct batcher_work *work, const struct batcher_verdict *verdict)
+{
+    uint64_t wait_ms = verdict->wait_ns / NS_OF_MS, max_ms = dispatch->config.max_queue_ms;
+    if (verdict->refusal == BATCHER_FULL)
+        (void)ebm_error_set(
+            &job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now%s", work->n_rows,
+            lane->limits.max_tickets > 0 ? ", see the model's max_queue_size and --max-queue-rows" : "");
+    else if (verdict->wait_ns > max_ms * NS_OF_MS)
+        (void)ebm_error_set(&job->error, EBM_BUSY, "",
+                            "the queue is full: what waits before takes about %" PRIu64 " ms, at most %" PRIu64
+                            " are allowed, see --max-queue-ms",
+                            wait_ms, max_ms);
+    else
+        (void)ebm_error_set(&job->error, EBM_BUSY, "",
+                            "the queue is full: what waits before takes about %" PRIu64
+                            " ms, more than %u times the time that is left",
+                            wait_ms, HOPELESS);
+    deadline_remove(&job->deadline);
+    reply_queue_full(job->exchange, &job->error, wait_ms);
+}
+
 /* Gives `travelling`, a reference of the job, to the batcher; refuses when there is no room. */
-static void submit(struct dispatch *dispatch, struct job *travelling, struct batcher_lane *lane, uint32_t n_rows,
-                   uint32_t priority, uint64_t row_ns)
+static void submit(struct dispatch *dispatch, struct job *travelling, struct batcher_lane *lane,
+                   const struct batcher_work *work)
 {
     struct job *job = travelling;
-    atomic_store_explicit(&job->rows_left, n_rows, memory_order_relaxed);
-    if (batcher_submit_weighed(dispatch->config.batcher, lane, &job->ticket, n_rows, priority, row_ns) == EBM_OK)
+    struct batcher_verdict verdict;
+    atomic_store_explicit(&job->rows_left, work->n_rows, memory_order_relaxed);
+    if (batcher_submit(dispatch->config.batcher, lane, &job->ticket, work, &verdict) == EBM_OK)
         return;
-    (void)ebm_error_set(&job->error, EBM_BUSY, "", "the queue is full: no room for %" PRIu32 " more rows now%s", n_rows,
-                        lane->limits.max_tickets > 0 ? ", see the model's max_queue_size and --max-queue-rows" : "");
-    answer_error(job);
+    refuse_full(dispatch, job, lane, work, &verdict);
     (void)job_unref(travelling);
 }
 
@@ -110,6 +134,16 @@ static uint64_t deadline_of(const struct dispatch *dispatch, const struct job *j
 {
     uint64_t timeout_ms = job->request.timeout_ms ? job->request.timeout_ms : dispatch->config.timeout_ms;
     return job->accepted_us + timeout_ms * 1000;
+}
+
+/* How long its rows may have to wait: the server's limit, and not so long that its deadline is hopeless. */
+static uint64_t patience_ns(const struct dispatch *dispatch, const struct job *job)
+{
+    uint64_t deadline_us = deadline_of(dispatch, job), now_us = ebm_clock_us();
+    uint64_t most_ns = dispatch->config.max_queue_ms * NS_OF_MS;
+    uint64_t left_ns = deadline_us > now_us ? (deadline_us - now_us) * HOPELESS * 1000
+                                            : most_ns; /* 504, by the timer */
+    return left_ns < most_ns ? left_ns : most_ns;
 }
 
 static void refuse_without_room(struct job *job)
@@ -178,14 +212,20 @@ static void queue_rows(struct dispatch *dispatch, struct job *travelling)
     }
     if (pays_here(dispatch, travelling) && compute_here(dispatch, travelling))
         return;
+    struct batcher_work work = {
+        .n_rows = travelling->request.inputs.n,
+        .priority = travelling->priority,
+        .row_ns = (uint64_t)job_row_ns(travelling),
+        .patience_ns = patience_ns(dispatch, travelling),
+    };
     set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
-    submit(dispatch, travelling, &travelling->model->lane, travelling->request.inputs.n, travelling->priority,
-           (uint64_t)job_row_ns(travelling));
+    submit(dispatch, travelling, &travelling->model->lane, &work);
 }
 
 static void start(struct dispatch *dispatch, struct job *job)
 {
     enum ebm_status status = EBM_OK;
+    uint64_t body_bytes = job->body.size;
     bool is_small = job->body.size <= READ_HERE_BYTES && job->form.coding == INFLATE_NONE;
     if (is_small)
         status = operation_read(dispatch->config.service, job);
@@ -199,8 +239,9 @@ static void start(struct dispatch *dispatch, struct job *job)
     } else if (is_small) {
         queue_rows(dispatch, job_ref(job));
     } else {
+        struct batcher_work reading = {.n_rows = 1, .priority = 1, .row_ns = body_bytes * READ_BYTE_NS};
         set_deadline(dispatch, job, deadline_of(dispatch, job));
-        submit(dispatch, job_ref(job), dispatch->config.read_lane, 1, 1, 0);
+        submit(dispatch, job_ref(job), dispatch->config.read_lane, &reading);
     }
 }
 

@@ -17,6 +17,7 @@ struct dispatch_config {
     struct batcher_lane *read_lane;
     size_t max_arena_bytes; /* of one job */
     uint64_t timeout_ms;    /* of a job that names none */
+    uint64_t max_queue_ms;  /* for which one may have to wait, by estimate */
 };
 
 /* New: dispatch_close. */

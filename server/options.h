@@ -27,6 +27,7 @@
     WHOLE(max_batch_size, 64, 1, LIMIT_BATCH_ROWS, "Most rows in one batch")                                           \
     WHOLE(max_queue_delay_microseconds, 0, 0, 1000000, "Longest that a short batch waits for company")                 \
     WHOLE(max_queue_rows, 4096, 1, 1 << 20, "Most rows that wait; more are refused with 429")                          \
+    WHOLE(max_queue_ms, 0, 0, 86400000, "Longest that a request would wait, by estimate; else 429; 0: --timeout-ms")   \
     WHOLE(timeout_ms, 30000, 1, 86400000, "Longest time for one request; then 504")                                    \
     WHOLE(body_timeout_ms, 30000, 1, 86400000, "Longest time for a whole head or body to arrive; then 408")            \
     WHOLE(max_body_bytes, 4 << 20, 256, 256 << 20, "Largest request body; larger ones are refused with 413")           \

@@ -6,12 +6,13 @@
  * comes here is answered, without memory too (then with an empty body). */
 #include "server/reply.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "proto/json_write.h"
 
 #define ERROR_BYTES 4096u
-#define RETRY_AFTER_S 1u
+#define RETRY_AFTER_MOST_S 3600u
 
 static const struct {
     int status;
@@ -53,8 +54,23 @@ int reply_http_status(enum reply_kind kind)
     return kinds[kind].status;
 }
 
+/* Rounded up. */
+static uint32_t seconds_of(uint64_t ms)
+{
+    uint64_t seconds = ms / 1000 + (ms % 1000 > 0);
+    seconds = seconds > 0 ? seconds : 1;
+    return seconds < RETRY_AFTER_MOST_S ? (uint32_t)seconds : RETRY_AFTER_MOST_S;
+}
+
+/* What an error's answer has besides. */
+struct extras {
+    const char *allow;
+    const struct http_field *fields;
+    uint64_t retry_after_ms; /* 0: not known */
+};
+
 static void answer_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error,
-                         const char *allow, const struct http_field *fields)
+                         const struct extras *extras)
 {
     char text[sizeof error->where + sizeof error->text + 2];
     (void)snprintf(text, sizeof text, "%s%s%s", error->where, error->where[0] ? ": " : "", error->text);
@@ -62,35 +78,42 @@ static void answer_error(struct http_exchange *exchange, enum reply_kind kind, c
     ebm_buf_init(&body, ERROR_BYTES);
     (void)ebm_buf_text(&body, "{\"error\":");
     json_write_text(&body, text);
-    (void)ebm_buf_printf(&body, ",\"code\":\"%s\",\"request_id\":\"%s\"}\n", kinds[kind].code,
-                         http_request_id(exchange));
+    (void)ebm_buf_printf(&body, ",\"code\":\"%s\"", kinds[kind].code);
+    if (extras->retry_after_ms > 0)
+        (void)ebm_buf_printf(&body, ",\"retry_after_ms\":%" PRIu64, extras->retry_after_ms);
+    (void)ebm_buf_printf(&body, ",\"request_id\":\"%s\"}\n", http_request_id(exchange));
     bool may_retry = kind == REPLY_QUEUE_FULL || kind == REPLY_BUSY || kind == REPLY_NOT_READY;
     struct http_answer answer = {
         .status = kinds[kind].status,
         .content_type = "application/json",
-        .allow = allow,
-        .fields = fields,
-        .retry_after_s = may_retry ? RETRY_AFTER_S : 0,
+        .allow = extras->allow,
+        .fields = extras->fields,
+        .retry_after_s = may_retry ? seconds_of(extras->retry_after_ms) : 0,
     };
     http_answer(exchange, &answer, &body);
 }
 
 void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error)
 {
-    answer_error(exchange, kind, error, NULL, NULL);
+    answer_error(exchange, kind, error, &(struct extras){.allow = NULL});
+}
+
+void reply_queue_full(struct http_exchange *exchange, const struct ebm_error *error, uint64_t wait_ms)
+{
+    answer_error(exchange, REPLY_QUEUE_FULL, error, &(struct extras){.retry_after_ms = wait_ms > 0 ? wait_ms : 1});
 }
 
 void reply_not_allowed(struct http_exchange *exchange, const char *allow)
 {
     struct ebm_error error;
     (void)ebm_error_set(&error, EBM_INVALID, "", "method not allowed here, expected %s", allow);
-    answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, allow, NULL);
+    answer_error(exchange, REPLY_METHOD_NOT_ALLOWED, &error, &(struct extras){.allow = allow});
 }
 
 void reply_unauthorized(struct http_exchange *exchange, const struct ebm_error *error)
 {
     static const struct http_field fields[] = {{"WWW-Authenticate", "Bearer"}, {NULL, NULL}};
-    answer_error(exchange, REPLY_UNAUTHORIZED, error, NULL, fields);
+    answer_error(exchange, REPLY_UNAUTHORIZED, error, &(struct extras){.fields = fields});
 }
 
 void reply_parts(struct http_exchange *exchange, const char *content_type, struct ebm_buf *body, size_t json_bytes)

@@ -391,12 +391,13 @@ static size_t arena_bytes(const struct options *options)
 static enum ebm_status build_queues(struct server *server)
 {
     const struct options *options = server->options;
-    struct batcher_limits limits = {options->max_queue_rows};
+    struct batcher_limits limits = {.max_rows = options->max_queue_rows, .n_threads = worker_count(options)};
     struct dispatch_config config = {
         .service = &server->service,
         .read_lane = &server->read_lane,
         .max_arena_bytes = arena_bytes(options),
         .timeout_ms = options->timeout_ms,
+        .max_queue_ms = options->max_queue_ms ? options->max_queue_ms : options->timeout_ms,
     };
     batcher_lane_init(&server->read_lane, &(struct batcher_lane_limits){.max_rows = 1});
     enum ebm_status status = batcher_new(&limits, &server->batcher);

@@ -24,6 +24,19 @@ struct request {
 static struct batcher *batcher;
 static struct batcher_lane lanes[LANES];
 
+static enum ebm_status submit_weighed(struct batcher_lane *lane, struct batcher_ticket *ticket, uint32_t n_rows,
+                                      uint32_t priority, uint64_t row_ns)
+{
+    struct batcher_work work = {.n_rows = n_rows, .priority = priority, .row_ns = row_ns};
+    return batcher_submit(batcher, lane, ticket, &work, NULL);
+}
+
+static enum ebm_status submit(struct batcher_lane *lane, struct batcher_ticket *ticket, uint32_t n_rows,
+                              uint32_t priority)
+{
+    return submit_weighed(lane, ticket, n_rows, priority, 0);
+}
+
 /* ---- one thread ---- */
 
 static void set_up(uint64_t max_rows, uint64_t max_delay_us)
@@ -48,18 +61,18 @@ static void test_full_is_refused_and_the_bound_is_exact(void)
 {
     struct batcher_ticket a, b, c;
     set_up(100, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 101, 1), EBM_BUSY);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 60, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 41, 1), EBM_BUSY); /* the bound is of all lanes together */
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 40, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 1, 1), EBM_BUSY);
+    CHECK_EQ(submit(&lanes[0], &a, 101, 1), EBM_BUSY);
+    CHECK_EQ(submit(&lanes[0], &a, 60, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[1], &b, 41, 1), EBM_BUSY); /* the bound is of all lanes together */
+    CHECK_EQ(submit(&lanes[1], &b, 40, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[2], &c, 1, 1), EBM_BUSY);
     CHECK_EQ(batcher_withdraw(batcher, &b), 40);
     CHECK_EQ(batcher_withdraw(batcher, &b), 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, 40, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[2], &c, 40, 1), EBM_OK);
     CHECK_EQ(batcher_withdraw(batcher, &c), 40);
     CHECK_EQ(batcher_withdraw(batcher, &a), 60);
     batcher_stop(batcher);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 1, 1), EBM_BUSY);
+    CHECK_EQ(submit(&lanes[0], &a, 1, 1), EBM_BUSY);
     tear_down();
 }
 
@@ -69,8 +82,8 @@ static void test_a_request_spans_batches_in_order(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 100, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &b, 10, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &a, 100, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &b, 10, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_rows, 64);
     CHECK_EQ(batch.n_parts, 1);
@@ -94,8 +107,8 @@ static void test_withdrawn_in_the_middle(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &a, 20, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 3, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[1], &a, 20, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[1], &b, 3, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_rows, 7);
     CHECK_EQ(batcher_withdraw(batcher, &a), 13);
@@ -113,8 +126,8 @@ static void test_a_batch_has_what_pays_and_no_more(void)
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 0);
     lanes[0].batch_ns = 100;
-    CHECK_EQ(batcher_submit_weighed(batcher, &lanes[0], &dear, 10, 1, 1000), EBM_OK);
-    CHECK_EQ(batcher_submit_weighed(batcher, &lanes[0], &cheap, 100, 1, 10), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[0], &dear, 10, 1, 1000), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[0], &cheap, 100, 1, 10), EBM_OK);
     CHECK_EQ(batcher_lane_rows(batcher, &lanes[0]), 110);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_rows, 4);
@@ -128,20 +141,94 @@ static void test_a_batch_has_what_pays_and_no_more(void)
     tear_down();
 }
 
-/* A busy lane and a quiet one: the quiet one waits for one batch, not for the busy one's end. */
+/* Of lanes whose batches cost the same each has its turn. */
 static void test_lanes_take_turns(void)
 {
     struct batcher_ticket busy, quiet;
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(100000, 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &busy, 10000, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &quiet, 14, 1), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[0], &busy, 10000, 1, 700), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[1], &quiet, 14, 1, 6400), EBM_OK);
     for (uint32_t i = 0; i < 4; i++) {
         CHECK(batcher_take(batcher, &batch));
         CHECK(batch.lane == &lanes[i % 2]);
     }
     CHECK_EQ(batcher_withdraw(batcher, &busy), 10000 - 128);
+    tear_down();
+}
+
+/* A cheap model and a dear one that both have work all the time are served as much, to a batch, and not as often. */
+static void test_lanes_are_served_by_what_they_cost(void)
+{
+    enum { CHEAP_NS = 1000, DEAR_NS = 100000, BATCH_NS = 5000, TURNS = 2000 };
+    struct batcher_ticket tickets[2];
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    uint64_t served_ns[2] = {0}, n_batches[2] = {0};
+    set_up(1 << 20, 0);
+    lanes[0].batch_ns = lanes[1].batch_ns = BATCH_NS;
+    CHECK_EQ(submit_weighed(&lanes[0], &tickets[0], 500000, 1, CHEAP_NS), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[1], &tickets[1], 500000, 1, DEAR_NS), EBM_OK);
+    for (uint32_t i = 0; i < TURNS; i++) {
+        CHECK(batcher_take(batcher, &batch));
+        uint32_t lane = batch.lane == &lanes[1];
+        served_ns[lane] += batch.n_rows * (lane ? DEAR_NS : CHEAP_NS) + BATCH_NS;
+        n_batches[lane]++;
+        uint64_t apart_ns = served_ns[0] > served_ns[1] ? served_ns[0] - served_ns[1] : served_ns[1] - served_ns[0];
+        CHECK(apart_ns <= 2 * DEAR_NS + BATCH_NS); /* 200 us is what a batch of the dear one costs: 40 times BATCH_NS */
+    }
+    CHECK_EQ(n_batches[0] + n_batches[1], TURNS);
+    CHECK(n_batches[0] > 2 * n_batches[1]);
+    CHECK(batcher_withdraw(batcher, &tickets[0]) > 0 && batcher_withdraw(batcher, &tickets[1]) > 0);
+    CHECK_EQ(lanes[0].rows_ns + lanes[1].rows_ns, 0);
+    tear_down();
+}
+
+/* Who comes late has the next batch, and no more than that for the time that it was away. */
+static void test_a_lane_saves_up_no_turns(void)
+{
+    struct batcher_ticket busy, late;
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    set_up(100000, 0);
+    CHECK_EQ(submit_weighed(&lanes[0], &busy, 10000, 1, 700), EBM_OK);
+    for (uint32_t i = 0; i < 50; i++)
+        CHECK(batcher_take(batcher, &batch));
+    CHECK_EQ(submit_weighed(&lanes[1], &late, 700, 1, 6400), EBM_OK);
+    for (uint32_t i = 0; i < 10; i++) {
+        CHECK(batcher_take(batcher, &batch));
+        CHECK(batch.lane == &lanes[(i + 1) % 2]);
+    }
+    CHECK(batcher_withdraw(batcher, &busy) > 0 && batcher_withdraw(batcher, &late) > 0);
+    tear_down();
+}
+
+/* By what waits before it: of its own lane, and as much of every other, over the threads. */
+static void test_who_would_wait_too_long_is_refused_and_told_how_long(void)
+{
+    struct batcher_ticket a, b, c;
+    struct batcher_work work = {.n_rows = 1, .priority = 1, .row_ns = 1000, .patience_ns = 74999};
+    struct batcher_verdict verdict = {.wait_ns = 0};
+    set_up(1000, 0);
+    batcher = batcher_free(batcher);
+    CHECK_EQ(batcher_new(&(struct batcher_limits){.max_rows = 1000, .n_threads = 2}, &batcher), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[0], &a, 100, 1, 1000), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[1], &b, 50, 1, 1000), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &c, &work, &verdict), EBM_BUSY);
+    CHECK_EQ(verdict.refusal, BATCHER_TOO_LONG);
+    CHECK_EQ(verdict.wait_ns, (100000 + 50000) / 2);
+    work.patience_ns = 49999;
+    CHECK_EQ(batcher_submit(batcher, &lanes[1], &c, &work, &verdict), EBM_BUSY);
+    CHECK_EQ(verdict.wait_ns, (50000 + 50000) / 2); /* not behind all of the longer queue */
+    work.patience_ns = 1;
+    CHECK_EQ(batcher_submit(batcher, &lanes[2], &c, &work, &verdict), EBM_OK); /* nothing is before it */
+    CHECK_EQ(batcher_withdraw(batcher, &c), 1);
+    work = (struct batcher_work){.n_rows = 851, .priority = 1};
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &c, &work, &verdict), EBM_BUSY);
+    CHECK_EQ(verdict.refusal, BATCHER_FULL);
+    CHECK_EQ(verdict.wait_ns, 75000);
+    CHECK_EQ(batcher_withdraw(batcher, &a) + batcher_withdraw(batcher, &b), 150);
     tear_down();
 }
 
@@ -151,12 +238,12 @@ static void test_a_short_batch_waits_for_company_and_a_full_one_does_not(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up(1000, 30000);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 64, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &a, 64, 1), EBM_OK);
     uint64_t start_us = ebm_clock_us();
     CHECK(batcher_take(batcher, &batch));
     CHECK(ebm_clock_us() - start_us < 25000);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 5, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 7, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &a, 5, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[1], &b, 7, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch)); /* the short one waits, the full one goes first */
     CHECK(batch.lane == &lanes[1]);
     CHECK(batcher_take(batcher, &batch));
@@ -180,7 +267,7 @@ static void test_the_highest_priority_leaves_first_and_the_older_one_among_equal
     struct batcher_batch batch = {.parts = parts};
     set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .n_priorities = 3});
     for (uint32_t i = 0; i < 5; i++)
-        CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[i], 5, priorities[i]), EBM_OK);
+        CHECK_EQ(submit(&lanes[0], &tickets[i], 5, priorities[i]), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_parts, 5);
     for (uint32_t i = 0; i < batch.n_parts; i++)
@@ -194,13 +281,13 @@ static void test_a_lane_refuses_more_tickets_than_it_may_hold(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .max_tickets = 2});
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[0], 100, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[1], 1, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[2], 1, 1), EBM_BUSY);
+    CHECK_EQ(submit(&lanes[0], &tickets[0], 100, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &tickets[1], 1, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &tickets[2], 1, 1), EBM_BUSY);
     CHECK(batcher_take(batcher, &batch)); /* a part of the first: it still waits */
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[2], 1, 1), EBM_BUSY);
+    CHECK_EQ(submit(&lanes[0], &tickets[2], 1, 1), EBM_BUSY);
     CHECK_EQ(batcher_withdraw(batcher, &tickets[1]), 1);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &tickets[2], 1, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &tickets[2], 1, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK_EQ(batch.n_rows, 37);
     tear_down();
@@ -214,14 +301,34 @@ static void test_a_lane_waits_by_its_own_delay(void)
     struct batcher_part parts[64];
     struct batcher_batch batch = {.parts = parts};
     set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .n_priorities = 2, .max_delay_us = 200000});
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &low, 3, 2), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &low, 3, 2), EBM_OK);
     (void)nanosleep(&(struct timespec){.tv_nsec = 150000000}, NULL);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &high, 5, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &high, 5, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     uint64_t waited_us = ebm_clock_us() - low.queued_us;
     CHECK(waited_us >= 200000 && waited_us < 345000);
     CHECK_EQ(batch.n_rows, 8);
     CHECK(parts[0].ticket == &high);
+    tear_down();
+}
+
+/* Only what leaves before it counts; a lane that may have one batch out has one thread. */
+static void test_the_wait_is_that_of_a_priority_and_of_a_lanes_threads(void)
+{
+    struct batcher_ticket low, high, other;
+    struct batcher_work work = {.n_rows = 1, .priority = 1, .row_ns = 1000, .patience_ns = 30000};
+    struct batcher_verdict verdict = {.wait_ns = 0};
+    set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .n_priorities = 2, .max_batches = 1});
+    batcher = batcher_free(batcher);
+    CHECK_EQ(batcher_new(&(struct batcher_limits){.max_rows = 1000, .n_threads = 4}, &batcher), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[0], &low, 100, 2, 1000), EBM_OK);
+    CHECK_EQ(submit_weighed(&lanes[0], &high, 10, 1, 1000), EBM_OK);
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &other, &work, &verdict), EBM_OK);
+    CHECK_EQ(batcher_withdraw(batcher, &other), 1);
+    work.priority = 2;
+    CHECK_EQ(batcher_submit(batcher, &lanes[0], &other, &work, &verdict), EBM_BUSY);
+    CHECK_EQ(verdict.wait_ns, 110000);
+    CHECK_EQ(batcher_withdraw(batcher, &low) + batcher_withdraw(batcher, &high), 110);
     tear_down();
 }
 
@@ -239,8 +346,8 @@ static void test_a_lane_has_no_more_batches_out_than_it_may(void)
     struct batcher_batch first = {.parts = parts}, second = {.parts = others};
     pthread_t thread;
     set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .max_batches = 1});
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 100, 1), EBM_OK);
-    CHECK_EQ(batcher_submit(batcher, &lanes[1], &b, 5, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &a, 100, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[1], &b, 5, 1), EBM_OK);
     CHECK(batcher_take(batcher, &first));
     CHECK_EQ(first.n_rows, 64);
     CHECK(batcher_take(batcher, &second)); /* the other lane's: the first has its batch out */
@@ -268,7 +375,7 @@ static void test_a_call_brings_every_thread_back_once(void)
     batcher_call(batcher);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK(other.lane == NULL && other.n_rows == 0);
-    CHECK_EQ(batcher_submit(batcher, &lanes[0], &a, 5, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[0], &a, 5, 1), EBM_OK);
     CHECK(batcher_take(batcher, &batch));
     CHECK(batch.lane == NULL); /* not told before */
     CHECK(batcher_take(batcher, &batch));
@@ -286,7 +393,7 @@ static _Atomic uint64_t taken_rows;
 
 static void submit_one(struct request *request)
 {
-    while (batcher_submit(batcher, &lanes[request->lane], &request->ticket, request->n_rows, 1) != EBM_OK) {
+    while (submit(&lanes[request->lane], &request->ticket, request->n_rows, 1) != EBM_OK) {
         (void)atomic_fetch_add(&n_refused, 1);
         (void)nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
     }
@@ -418,9 +525,13 @@ int main(void)
     test_withdrawn_in_the_middle();
     test_a_batch_has_what_pays_and_no_more();
     test_lanes_take_turns();
+    test_lanes_are_served_by_what_they_cost();
+    test_a_lane_saves_up_no_turns();
+    test_who_would_wait_too_long_is_refused_and_told_how_long();
     test_a_short_batch_waits_for_company_and_a_full_one_does_not();
     test_the_highest_priority_leaves_first_and_the_older_one_among_equals();
     test_a_lane_refuses_more_tickets_than_it_may_hold();
+    test_the_wait_is_that_of_a_priority_and_of_a_lanes_threads();
     test_a_lane_waits_by_its_own_delay();
     test_a_lane_has_no_more_batches_out_than_it_may();
     test_a_call_brings_every_thread_back_once();
