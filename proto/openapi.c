@@ -401,6 +401,8 @@ static const struct {
     bool of_get; /* may it answer a GET? */
 } errors[] = {
     {400, "Not what the interface describes", NULL, NULL, true},
+    {401, "No key, or one that the server does not know", "WWW-Authenticate", "{'type':'string'}", true},
+    {403, "A key without the role that the route asks for", NULL, NULL, true},
     {404, "No such path, model or version", NULL, NULL, true},
     {405, "Another method is needed", "Allow", "{'type':'string'}", true},
     {406, "The answer is not one array, as Accept wants it", NULL, NULL, false},
@@ -504,5 +506,5 @@ void openapi_write(struct ebm_buf *buf, const struct openapi_info *info)
         say(buf, i ? "," : "");
         write_error(buf, i);
     }
-    say(buf, "}}}\n");
+    say(buf, "},'securitySchemes':{'key':{'type':'http','scheme':'bearer'}}},'security':[{},{'key':[]}]}\n");
 }
