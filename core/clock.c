@@ -6,12 +6,22 @@
 
 #include <time.h>
 
-static uint64_t read_system(void)
+static uint64_t read_clock(clockid_t id)
 {
     struct timespec now;
-    int failed = clock_gettime(CLOCK_MONOTONIC, &now);
+    int failed = clock_gettime(id, &now);
     EBM_ASSERT(failed == 0);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t read_system(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t ebm_clock_thread_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static ebm_clock_fn *current_clock = read_system;

@@ -7,7 +7,8 @@
 typedef uint64_t ebm_clock_fn(void);
 
 uint64_t ebm_clock_ns(void);             /* monotonic nanoseconds */
-void ebm_clock_set(ebm_clock_fn *clock); /* NULL: the system's. Before threads start. */
+uint64_t ebm_clock_thread_ns(void);      /* CPU time of the calling thread; a system call */
+void ebm_clock_set(ebm_clock_fn *clock); /* of ebm_clock_ns; NULL: the system's. Before threads start. */
 
 static inline uint64_t ebm_clock_us(void)
 {
