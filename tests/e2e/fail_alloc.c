@@ -1,17 +1,19 @@
-/* fail_alloc.c - a library to be preloaded: the n-th allocation of the program itself fails, once.
+/* fail_alloc.c - a library to be preloaded: the n-th allocation of one object's code fails, once.
  *
  * EBM_FAIL_ALLOC names a file of two 64-bit integers, mapped and shared with the test:
  *
  *   left     allocations until one fails; negative: none fails
  *   failed   how many have failed
  *
- * Only calls from the program's own code count: jansson 2.14 and libuv end a process over some of theirs. */
+ * Only calls from that object's code count: EBM_FAIL_OBJECT is a part of its name; not set, it is the program itself.
+ * jansson 2.14 and libuv are none to try: they end a process over some of theirs. */
 #include <fcntl.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -31,8 +33,10 @@ void *__libc_memalign(size_t alignment, size_t size);
 /* The first object that is told is the program. */
 static int find_code(struct dl_phdr_info *info, size_t size, void *user)
 {
+    const char *object = user;
     (void)size;
-    (void)user;
+    if (object && !strstr(info->dlpi_name, object))
+        return 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X)) {
@@ -49,7 +53,7 @@ __attribute__((constructor)) static void begin(void)
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
         return;
-    (void)dl_iterate_phdr(find_code, NULL);
+    (void)dl_iterate_phdr(find_code, getenv("EBM_FAIL_OBJECT"));
     void *shared = mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     (void)close(fd);
     if (shared != MAP_FAILED)
