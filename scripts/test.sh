@@ -84,6 +84,12 @@ UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:log_path=$root/$out/asan-repor
     run_suite "$out/asan" "address, undefined" --timeout-multiplier 6
 reports "$out/asan-reports"
 
+say "the same server at saturation for 20 seconds"
+status=0
+BUILD=$out/asan scripts/soak.sh 0.34 --probe-ms 200 >"$out/soak.log" 2>&1 || status=1
+tail -n $((1 + 40 * status)) "$out/soak.log"
+verdict $status "scripts/soak.sh"
+
 say "ThreadSanitizer"
 rm -rf "$out/tsan-reports" && mkdir -p "$out/tsan-reports"
 build_in "$out/tsan" -Dbuildtype=debugoptimized -Dtests=enabled -Db_sanitize=thread -Db_lundef=false
