@@ -175,7 +175,8 @@ def test_a_worker_that_is_busy_for_long(binary):
                 assert time.monotonic() - begin < 1 * SLOW
             begin = time.monotonic()
             status = ask(wire, request_bytes(json.dumps({**QUEUED, "timeout_ms": 300}).encode()))[0]
-            assert status == 504 and time.monotonic() - begin < 1.5 * SLOW, (status, time.monotonic() - begin)
+            took = time.monotonic() - begin  # 429: it can be foreseen that its deadline would pass
+            assert status in (429, 504) and took < 1.5 * SLOW, (status, took)
         heavy.link.close()
         assert wait_until(lambda: is_served(server)), "the worker was not freed"
 
