@@ -1,7 +1,9 @@
-/* test_log.c - levels, one line a call, the callback. */
+/* test_log.c - levels, one line a call, the callback, a stderr that takes no more. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log.h"
 
@@ -65,4 +67,26 @@ Test(log, a_long_line_is_cut)
     ebm_log_info("%s", text);
     cr_assert_eq(strlen(last), 2047 + 2, "%zu", strlen(last));
     ebm_log_set(NULL, NULL);
+}
+
+Test(log, lines_that_stderr_does_not_take_are_told)
+{
+    static char got[1 << 17];
+    int ends[2];
+    cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+    cr_assert_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    ssize_t n = 0;
+    for (memset(got, 'x', 4096); n >= 0;)
+        n = write(ends[1], got, 4096); /* full */
+    ebm_log_info("lost");
+    ebm_log_info("lost too");
+    cr_assert_gt(read(ends[0], got, sizeof got), 0);
+    ebm_log_info("taken");
+    ebm_log_info("and no more of it");
+    n = read(ends[0], got, sizeof got - 1);
+    cr_assert_gt(n, 0);
+    got[n] = 0;
+    cr_assert_str_eq(got, "info: taken\n"
+                          "warning: stderr did not take lines of the log since the start: lost=2\n"
+                          "info: and no more of it\n");
 }
