@@ -120,7 +120,9 @@ struct ebm_ascent {
     float *h_path;   /* (n_starts, moves.steps + 1, D): after every step taken, the start first; NULL: not wanted */
 };
 
-/* One row of a batch that is predicted. `wanted` (may be NULL) is asked between tiles, on the calling thread.
+/* One row of a batch that is predicted. `wanted` and `hurried` (may be NULL) are asked between tiles, on the calling
+ * thread. A row that is hurried draws no further for importance, once it has a tile: its answer is that of `samples`
+ * being what out->samples says, to the byte.
  * With n_y > 0 its density is taken at given targets too, n_y at most the context's max_samples. */
 struct ebm_task {
     struct ebm_row row;
@@ -135,6 +137,7 @@ struct ebm_task {
     const struct ebm_ascent *ascent; /* instead of a prediction: spec is not looked at, out has its status alone (OK
                                       * when a start has a finite f); NULL: a prediction */
     bool (*wanted)(const void *who);
+    bool (*hurried)(const void *who);
     const void *who;
 };
 

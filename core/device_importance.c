@@ -6,8 +6,9 @@
  *   answer    log Z, moments, quantiles, draws, in double where they are sums; errors
  *
  * With a target_ess, draw and weigh are repeated with twice the draws, of which the first half are those that are
- * there, until the effective samples suffice. Errors of independent draws are the usual ones; those of Sobol points
- * come from the spread of EBM_SOBOL_PARTS parts of consecutive points (sobol.h). */
+ * there, until the effective samples suffice. A row that is hurried makes do with those that are there. Errors of
+ * independent draws are the usual ones; those of Sobol points come from the spread of EBM_SOBOL_PARTS parts of
+ * consecutive points (sobol.h). */
 #include <math.h>
 
 #include "core/device_internal.h"
@@ -214,12 +215,30 @@ static void draw_tile(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t a
     kernels->mixture_log_density(ctx->log_q.p + at, &ctx->mixture, ctx->y.p + at, ctx->stride, EBM_TILE);
 }
 
-/* Draws and scores samples `from` .. M - 1. The tile that holds `from - 1` is whole already. False: no longer wanted.
- */
+static bool is_hurried(const struct ebm_task *task)
+{
+    return task->hurried != NULL && task->hurried(task->who);
+}
+
+/* Of so many draws, at least EBM_TILE, those that a request could have asked for. */
+static uint32_t count_of(enum ebm_draw_scheme scheme, size_t n)
+{
+    uint32_t count = EBM_TILE;
+    while (scheme == EBM_SCHEME_SOBOL && 2 * count <= n)
+        count *= 2;
+    return scheme == EBM_SCHEME_SOBOL ? count : (uint32_t)n;
+}
+
+/* Draws and scores samples `from` .. M - 1. The tile that holds `from - 1` is whole already. Hurried it lowers M to
+ * what is there. False: no longer wanted. */
 static bool draw(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t from)
 {
     bool wanted = ebm_task_is_wanted(task);
     for (size_t at = ebm_round_up(from, EBM_TILE); wanted && at < ctx->M; at += EBM_TILE) {
+        if (at > 0 && is_hurried(task)) {
+            ctx->M = count_of(task->spec->scheme, at);
+            break;
+        }
         draw_tile(ctx, task->spec->scheme, at);
         ebm_row_score_tile(ctx, at, false);
         wanted = ebm_task_is_wanted(task);
@@ -249,12 +268,13 @@ bool ebm_importance_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32
     uint32_t done = 0;
     begin(ctx, task, b);
     ebm_estimate_begin(ctx, spec, task->out);
-    for (uint32_t next = ctx->M; finite && next > done; next = finite ? next_count(ctx, spec, &weights) : 0) {
+    for (uint32_t next = ctx->M; finite && next > done;) {
         ctx->M = next;
         if (!draw(ctx, task, done))
             return false;
         finite = ctx->has_density && weigh(ctx, spec->smooth_weights, &weights);
         done = next;
+        next = finite && ctx->M == next ? next_count(ctx, spec, &weights) : 0;
     }
     if (finite)
         answer(ctx, spec, &weights, task->out);

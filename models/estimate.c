@@ -217,6 +217,7 @@ static void stage(struct ebm_engine *engine, const struct ebm_config *config, co
         .n_at = query->n_cdf + query->n_crps,
         .h_at = out->at,
         .wanted = item->wanted,
+        .hurried = item->hurried,
         .who = item->who,
     };
     if (ebm_query_climbs(query))

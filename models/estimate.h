@@ -143,7 +143,8 @@ struct ebm_item {
     uint32_t row_in_request;
     const struct ebm_resolved_query *resolved;
     struct ebm_prediction *out;
-    bool (*wanted)(const void *who); /* as in struct ebm_task */
+    bool (*wanted)(const void *who);  /* as in struct ebm_task */
+    bool (*hurried)(const void *who); /* likewise */
     const void *who;
 };
 

@@ -142,6 +142,8 @@ static const struct field predict_fields[] = {
      .help = "probabilities; 0.05, 0.5 and 0.95 when asked for by name"},
     {"interval", FIELD_OBJECT, UNLIMITED, MEMBERS(interval_fields), .help = "an interval that holds a given mass"},
     ADAPTIVE_FIELDS,
+    {"partial", FIELD_FLAG, AT(partial), UNLIMITED, STANDARD(0),
+     .help = "true: at its deadline importance answers by the draws that it has"},
     {"cdf", FIELD_POINTS, AT(cdf), .max = LIMIT_SAMPLES, LIMITED(max_samples),
      .help = "targets at which to give the cumulative probability, when the target is one number: a list for all rows, "
              "or one list for each"},

@@ -100,6 +100,7 @@ struct request {
     uint64_t seed;        /* meaningless unless has_seed */
     uint64_t timeout_ms;  /* 0: the server's */
     uint64_t priority;    /* 1 is the highest; 0: the model's default */
+    bool partial;         /* predict: at its deadline it is answered by the draws that there are */
     bool has_num_draws, has_seed, has_outputs, has_estimator, has_draws, has_weights; /* they were given */
     uint32_t outputs; /* bits 1 << REQUEST_PREDICT_x, REQUEST_DENSITY_x or OIP_x */
 

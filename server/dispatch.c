@@ -3,8 +3,8 @@
  *   exchange -> job -> small body: read and admitted here -> its model's lane, or computed here when that is cheaper
  *                   -> large body, or many rows: read lane -> worker -> mailbox -> its model's lane
  *   mailbox  -> DONE: answer the exchange;  QUEUED: admitted by a worker, queue its rows;  ABANDONED: drop
- *   deadline -> ABANDONED, withdraw from the batcher, answer 504
- *   on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
+ *   deadline -> hurried, when it is partial and has begun; else, or soon after, ABANDONED, withdraw from the batcher,
+ * answer 504 on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
  *
  * Guarantees: an exchange is answered exactly once; a job that nobody wants leaves the queue at once; the loop reads at
  * most READ_HERE_BYTES of JSON at a time and computes, by the models' own costs, what takes less time
@@ -21,6 +21,7 @@
 
 #define READ_HERE_BYTES (32u << 10)
 #define ADMIT_HERE_ROWS 64u
+#define HURRY_US 100000u
 #define HOPELESS 2u /* the estimated wait is so many times what is left until the deadline */
 #define NS_OF_MS 1000000u
 #define READ_BYTE_NS 10u      /* to read a byte of JSON, about */
@@ -56,8 +57,23 @@ static bool give_up(struct dispatch *dispatch, struct job *job)
     return true;
 }
 
+/* At the deadline of one that makes do with what there is: half the time that it had, and at most HURRY_US, is for what
+ * is left, a tile of each row. False: it is too late for that, or there is nothing. */
+static bool hurry(struct dispatch *dispatch, struct job *job)
+{
+    uint64_t more_us = (job->deadline.at_us - job->accepted_us) / 2;
+    if (!job->makes_do || !job_hurry(job))
+        return false;
+    job->makes_do = false;
+    deadline_remove(&job->deadline);
+    set_deadline(dispatch, job, job->deadline.at_us + (more_us < HURRY_US ? more_us : HURRY_US));
+    return true;
+}
+
 static void expire(struct dispatch *dispatch, struct job *job)
 {
+    if (hurry(dispatch, job))
+        return;
     uint64_t waited_ms = (job->deadline.at_us - job->accepted_us) / 1000;
     if (!give_up(dispatch, job))
         return; /* done: its mail is on the way */
@@ -205,6 +221,7 @@ static bool compute_here(struct dispatch *dispatch, struct job *travelling)
 /* An admitted job: answered at once, or into its model's lane. */
 static void queue_rows(struct dispatch *dispatch, struct job *travelling)
 {
+    const struct ebm_estimate_spec *spec = &travelling->resolved.spec;
     if (!http_reserve(travelling->exchange, operation_memory(travelling))) {
         refuse_without_room(travelling);
         (void)job_unref(travelling);
@@ -218,6 +235,8 @@ static void queue_rows(struct dispatch *dispatch, struct job *travelling)
         .row_ns = (uint64_t)job_row_ns(travelling),
         .patience_ns = patience_ns(dispatch, travelling),
     };
+    travelling->makes_do = travelling->request.partial &&
+                           (spec->estimator == EBM_ESTIMATE_IMPORTANCE || spec->or_importance);
     set_deadline(dispatch, travelling, deadline_of(dispatch, travelling));
     submit(dispatch, travelling, &travelling->model->lane, &work);
 }

@@ -81,6 +81,20 @@ bool job_abandon(struct job *job)
     }
 }
 
+bool job_hurry(struct job *job)
+{
+    if (atomic_load_explicit(&job->started_us, memory_order_relaxed) == 0)
+        return false;
+    atomic_store_explicit(&job->is_hurried, true, memory_order_relaxed);
+    return true;
+}
+
+bool job_is_hurried(const void *who)
+{
+    const struct job *job = who;
+    return atomic_load_explicit(&job->is_hurried, memory_order_relaxed);
+}
+
 bool job_is_wanted(const void *who)
 {
     const struct job *job = who;

@@ -48,6 +48,7 @@ struct job {
     _Atomic uint32_t rows_left;  /* of the ticket: not yet finished or withdrawn */
     _Atomic uint32_t failure;    /* enum ebm_status of a batch that failed */
     _Atomic uint64_t started_us; /* when its first row was taken; 0: not yet */
+    _Atomic bool is_hurried;     /* rows make do with the draws that they have */
 
     struct batcher_ticket ticket; /* the batcher's between submit and take */
     struct ebm_list mail;         /* the mailbox's */
@@ -60,6 +61,7 @@ struct job {
     uint64_t model_version;       /* likewise */
     struct metrics_model *counts; /* likewise, for metrics */
     uint32_t n_rows;
+    bool makes_do; /* at its deadline it is to be hurried, once */
 
     /* the travelling reference; the loop may read these when the job is DONE */
     struct ebm_arena arena; /* request, query, predictions */
@@ -98,8 +100,11 @@ bool job_requeue(struct job *job) EBM_MUST_USE;
 bool job_finish(struct job *job) EBM_MUST_USE;
 /* Loop: nobody wants it any more. False: it is DONE, or was abandoned before. */
 bool job_abandon(struct job *job) EBM_MUST_USE;
+/* Loop: an answer by what there is is wanted now. False: no row was taken yet, there is nothing. */
+bool job_hurry(struct job *job) EBM_MUST_USE;
 /* Between tiles, for struct ebm_item: `who` is the job. */
 bool job_is_wanted(const void *who);
+bool job_is_hurried(const void *who);
 
 /* n rows of the ticket are finished or withdrawn: true when they were the last, once a ticket. */
 bool job_rows_done(struct job *job, uint32_t n) EBM_MUST_USE;

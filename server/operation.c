@@ -346,6 +346,7 @@ struct ebm_item operation_item(struct job *job, uint32_t row)
         .resolved = &job->resolved,
         .out = &job->predictions[row],
         .wanted = job_is_wanted,
+        .hurried = job->request.partial ? job_is_hurried : NULL,
         .who = job,
     };
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Which requests are let in, and for how long: a queue is bounded by what its rows cost, a refusal tells how long that is, a
-deadline that cannot be kept is refused at once. serve_admission.py SERVER"""
+deadline that cannot be kept is refused at once, and at one that is passed a partial answer is as good as its draws.
+serve_admission.py SERVER"""
 import contextlib
 import json
 import sys
@@ -64,6 +65,51 @@ def test_one_deadline_in_microseconds_and_milliseconds(binary):
         for timeout_us, told in ((60000, "within 60 ms"), (59001, "within 60 ms")):
             result = server.ask("POST", "/v2/models/relu_1d/infer", {**infer, "parameters": {**draws, "timeout": timeout_us}})
             expect_error(result, 504, "timeout", told)
+
+
+# ---- partial answers ----
+
+
+def cut_short(server, ask):
+    """An answer that its deadline ended -> (ask, its rows). The deadline is moved until some but not all draws are there."""
+    most = ask.get("max_samples", ask["num_samples"])
+    for timeout_ms in (8, 4, 16, 2, 32, 64, 128, 256, 512, 1024, 2048):
+        status, answer = server.predict({**ask, "partial": True, "timeout_ms": timeout_ms})
+        assert status in (200, 504), answer
+        if status == 200 and min(row["diagnostics"]["num_samples"] for row in answer["predictions"]) < most:
+            return answer["predictions"]
+    raise AssertionError("never cut short")
+
+
+def test_an_answer_cut_short_is_that_of_fewer_draws(binary):
+    outputs = {"outputs": ["mean", "std", "quantiles", "log_normalizer"], "seed": 5, "estimator": "importance"}
+    with serving(binary, Repository().golden("smooth_2d"), "--workers", 1) as server:
+        row = [0.1, 0.2]
+        for fields in ({"num_samples": 65536}, {"num_samples": 65536, "draws": "independent"},
+                       {"num_samples": 64, "target_ess": 65000, "max_samples": 65536}):
+            ask = {"inputs": [row] * 12, **outputs, **fields}
+            rows = cut_short(server, ask)
+            for n in {each["diagnostics"]["num_samples"] for each in rows}:
+                again = {"inputs": ask["inputs"], **outputs, "num_samples": n, "draws": ask.get("draws", "sobol")}
+                expected = server.predict(again)[1]["predictions"]
+                for i, each in enumerate(rows):
+                    assert each["diagnostics"]["num_samples"] != n or each == expected[i], (each, expected[i])
+
+
+def test_a_whole_answer_is_the_same_whether_it_may_be_cut_short(binary):
+    with serving(binary, Repository().golden("relu_1d")) as server:
+        for fields in ({"estimator": "importance"}, {}):
+            ask = {"inputs": [ROW] * 3, "seed": 3, **fields}
+            assert server.ask("POST", "/predict", ask)[2] == server.ask("POST", "/predict", {**ask, "partial": True})[2]
+        for path in ("/sample", "/density"):
+            expect_error(server.ask("POST", path, {"inputs": [ROW], "partial": True}), 400, "invalid", "partial: unknown")
+
+
+def test_what_has_no_draws_at_its_deadline_has_no_answer(binary):
+    repository = Repository().golden("relu_1d")
+    with serving(binary, repository, "--max-queue-delay-microseconds", 1000000) as server:  # nothing begins before
+        ask = {"inputs": [ROW], "estimator": "importance", "partial": True, "timeout_ms": 100}
+        expect_error(server.ask("POST", "/predict", ask), 504, "timeout", "within 100 ms")
 
 
 if __name__ == "__main__":

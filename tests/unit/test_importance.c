@@ -341,6 +341,46 @@ Test(importance, an_unwanted_row_stops_between_tiles)
     stop(&l);
 }
 
+static bool is_hurried_after_a_while(const void *who)
+{
+    return !is_wanted_for_a_while(who);
+}
+
+/* A row that is hurried has whole tiles, of Sobol points a power of two, and the answer of that many. */
+Test(importance, a_hurried_row_answers_by_the_draws_that_it_has)
+{
+    static const struct {
+        enum ebm_draw_scheme scheme;
+        uint32_t samples, tiles, want; /* tiles: after the first, until it is hurried */
+        double target_ess;
+    } cases[] = {
+        {EBM_SCHEME_SOBOL, 4096, 0, 128, 0.0},       {EBM_SCHEME_SOBOL, 4096, 6, 512, 0.0},
+        {EBM_SCHEME_SOBOL, 4096, 40, 4096, 0.0},     {EBM_SCHEME_SOBOL, 64, 0, 64, 0.0},
+        {EBM_SCHEME_SOBOL, 8, 0, 128, 1e9},          {EBM_SCHEME_SOBOL, 128, 5, 512, 1e9},
+        {EBM_SCHEME_INDEPENDENT, 4000, 6, 896, 0.0}, {EBM_SCHEME_INDEPENDENT, 100, 3, 512, 1e9},
+        {EBM_SCHEME_INDEPENDENT, 100, 0, 100, 0.0},
+    };
+    static const float x = 0.25f;
+    static struct logistic l;
+    start(&l, ebm_device_cpu(), 2, 0.5, 4096);
+    for (uint32_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE, .scheme = cases[i].scheme};
+        struct answer cut, asked;
+        uint32_t left = cases[i].tiles, *counter = &left;
+        spec.target_ess = cases[i].target_ess;
+        spec.max_samples = 4096;
+        struct ebm_task task = task_of(&cut, &spec, 11, cases[i].samples);
+        task.hurried = is_hurried_after_a_while;
+        task.who = &counter;
+        cr_assert_eq(l.ops->predict(l.ctx, l.plan, &x, &task, 1), EBM_OK);
+        cr_assert_eq(cut.out.samples, cases[i].want, "case %u: %u samples", i, cut.out.samples);
+        spec.target_ess = 0.0;
+        ask(&l, &asked, &spec, 11, cut.out.samples);
+        cr_assert(is_same(&cut, &asked), "case %u", i);
+    }
+    stop(&l);
+}
+
 /* Quadrature knows nothing of the proposal: its draws, truncated or wrapped, and the wide component with them. */
 Test(importance, agrees_with_quadrature_within_bounds_and_on_a_circle)
 {
