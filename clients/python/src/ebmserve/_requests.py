@@ -34,6 +34,7 @@ class AdaptiveOptions(RowOptions, total=False):
 
 
 class PredictOptions(AdaptiveOptions, total=False):
+    partial: bool | None  # at its deadline: the answer by the draws that there are
     outputs: Sequence[str] | None
     quantiles: Sequence[float] | None
     interval_level: float | None
