@@ -86,7 +86,7 @@ reports "$out/asan-reports"
 
 say "the same server at saturation for 20 seconds"
 status=0
-BUILD=$out/asan scripts/soak.sh 0.34 --probe-ms 200 >"$out/soak.log" 2>&1 || status=1
+BUILD=$out/asan scripts/soak.sh 0.34 --probe-ms 200 --grow-kib 32768 >"$out/soak.log" 2>&1 || status=1
 tail -n $((1 + 40 * status)) "$out/soak.log"
 verdict $status "scripts/soak.sh"
 
