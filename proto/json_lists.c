@@ -178,6 +178,8 @@ enum ebm_status json_lists_parse(const char *bytes, size_t size, const struct js
     struct cutter cutter; /* its text is not worth clearing */
     struct json_t *root;
     size_t n_values;
+    if (size == 0)
+        return EBM_INVALID; /* `bytes` may be NULL */
     enum ebm_status status = json_read_scan(bytes, size, limits, &n_values, NULL);
     if (status != EBM_OK)
         return status;
