@@ -37,6 +37,9 @@
 #define LIMIT_PIECE_FLOATS (4u << 20) /* values of a layer at all its kinks, in one density */
 #define LIMIT_PANELS 1024u            /* of quadrature, in one density */
 
+/* a server */
+#define LIMIT_IO_THREADS 16u
+
 /* a server's configuration file */
 #define LIMIT_OPTIONS_FILE_BYTES (64u << 10)
 #define LIMIT_KEYS_FILE_BYTES (256u << 10)

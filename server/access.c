@@ -75,14 +75,17 @@ enum ebm_status access_init(struct access *access, const struct access_config *c
     enum ebm_status status = check_origins(config->origins, reterr);
     if (status == EBM_OK && config->keys_file[0])
         status = api_keys_read(config->keys_file, &made.keys, reterr);
-    if (status == EBM_OK)
-        *access = made;
-    return status;
+    if (status != EBM_OK)
+        return status;
+    *access = made;
+    (void)pthread_rwlock_init(&access->lock, NULL);
+    return EBM_OK;
 }
 
 void access_done(struct access *access)
 {
     access->keys = api_keys_free(access->keys);
+    (void)pthread_rwlock_destroy(&access->lock);
 }
 
 void access_reload(struct access *access)
@@ -95,12 +98,21 @@ void access_reload(struct access *access)
         ebm_log_error("keys not read again, those before stay: %s: %s", error.where, error.text);
         return;
     }
-    (void)api_keys_free(access->keys);
+    size_t n = api_keys_count(keys);
+    (void)pthread_rwlock_wrlock(&access->lock);
+    struct api_keys *before = access->keys;
     access->keys = keys;
-    ebm_log_info("keys read again: keys=%zu", api_keys_count(keys));
+    (void)pthread_rwlock_unlock(&access->lock);
+    (void)api_keys_free(before);
+    ebm_log_info("keys read again: keys=%zu", n);
 }
 
 /* ---- keys ---- */
+
+static bool has_keys(const struct access *access)
+{
+    return access->config.keys_file[0] != 0;
+}
 
 /* What the client sent as a key; NULL: nothing of the kind. */
 static const char *sent_key(const struct http_exchange *exchange)
@@ -113,24 +125,35 @@ static const char *sent_key(const struct http_exchange *exchange)
     return authorization + length + strspn(authorization + length, " ");
 }
 
-bool access_let_in(const struct access *access, struct http_exchange *exchange, enum access_role role)
+/* A copy, as others may read the file again. False: nobody's. */
+static bool find_key(struct access *access, const char *sent, struct api_key *ret_key)
 {
-    if (role == ACCESS_ANYBODY || !access->keys)
+    (void)pthread_rwlock_rdlock(&access->lock);
+    const struct api_key *key = api_keys_find(access->keys, sent);
+    if (key)
+        *ret_key = *key;
+    (void)pthread_rwlock_unlock(&access->lock);
+    return key != NULL;
+}
+
+bool access_let_in(struct access *access, struct http_exchange *exchange, enum access_role role)
+{
+    struct api_key key;
+    if (role == ACCESS_ANYBODY || !has_keys(access))
         return true;
     const char *sent = sent_key(exchange);
-    const struct api_key *key = sent ? api_keys_find(access->keys, sent) : NULL;
-    if (!key) {
+    if (!sent || !find_key(access, sent, &key)) {
         struct ebm_error error;
         (void)ebm_error_set(&error, EBM_INVALID, "", "expected a key of this server: Authorization: Bearer KEY");
         reply_unauthorized(exchange, &error);
         return false;
     }
-    if (role != ACCESS_ANY_KEY && !(key->roles >> role & 1u)) {
+    if (role != ACCESS_ANY_KEY && !(key.roles >> role & 1u)) {
         refuse(exchange, REPLY_FORBIDDEN, "", "this key does not have the role that the route asks for");
         return false;
     }
     if (role == ACCESS_ADMIN)
-        ebm_log_info("an administrator asks: key=%s id=%s", key->name, http_request_id(exchange));
+        ebm_log_info("an administrator asks: key=%s id=%s", key.name, http_request_id(exchange));
     return true;
 }
 
@@ -179,7 +202,7 @@ bool access_let_change(const struct access *access, struct http_exchange *exchan
     const char *type = http_header(exchange, "Content-Type");
     if (!(type ? is_json(type) : is_plain_client(exchange)))
         refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
-    else if (!access->keys && !is_known_host(access, http_header(exchange, "Host")))
+    else if (!has_keys(access) && !is_known_host(access, http_header(exchange, "Host")))
         refuse(exchange, REPLY_FORBIDDEN, "Host", "expected an address, localhost, or a name of --host-names");
     else
         return true;

@@ -1,8 +1,10 @@
 /* access.h - who may ask what: decided once for each request, by its headers, before its body is kept.
  *
- * Without a file of keys everybody may ask everything that the server does. Loop thread only. */
+ * Without a file of keys everybody may ask everything that the server does. One for all loops. Any thread. */
 #ifndef EBM_SERVER_ACCESS_H
 #define EBM_SERVER_ACCESS_H
+
+#include <pthread.h>
 
 #include "server/api_keys.h"
 #include "server/http.h"
@@ -23,8 +25,10 @@ struct access_config {
 };
 
 struct access {
-    struct access_config config;
-    struct api_keys *keys; /* NULL: no keys */
+    struct access_config config; /* fixed */
+    pthread_rwlock_t lock;       /* not taken by a server without keys */
+    /* under lock */
+    struct api_keys *keys; /* NULL: no keys; that is fixed */
 };
 
 /* Reads the file; INVALID with the option and what was expected. New: access_done. */
@@ -35,7 +39,7 @@ void access_done(struct access *access);
 void access_reload(struct access *access);
 
 /* False: the exchange was answered with 401 (no key, or nobody's) or 403 (a key without the role). */
-bool access_let_in(const struct access *access, struct http_exchange *exchange, enum access_role role);
+bool access_let_in(struct access *access, struct http_exchange *exchange, enum access_role role);
 /* The same of requests that change what is served, which no page of another site may send: 415, 403. */
 bool access_let_change(const struct access *access, struct http_exchange *exchange);
 /* Tells browsers that a page of an allowed origin may read the answer. True: that was all it asked (a preflight), and

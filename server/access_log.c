@@ -98,17 +98,17 @@ void access_log_json(struct ebm_buf *buf, const struct access_line *line)
     (void)ebm_buf_text(buf, line->sent ? ",\"sent\":true}\n" : ",\"sent\":false}\n");
 }
 
-static void write_json(const struct access_line *line)
+static void write_json(const struct access_line *line, struct ebm_buf *kept)
 {
-    static struct ebm_buf buf; /* its memory is kept from line to line */
-    if (buf.max_bytes == 0)
-        ebm_buf_init(&buf, JSON_BYTES);
-    ebm_buf_clear(&buf);
-    access_log_json(&buf, line);
-    log_json_put(&buf);
+    if (kept->max_bytes == 0)
+        ebm_buf_init(kept, JSON_BYTES);
+    ebm_buf_clear(kept);
+    access_log_json(kept, line);
+    log_json_put(kept);
 }
 
-void access_log_write(const struct http_exchange *exchange, const char *route, const struct job *job, bool sent)
+void access_log_write(struct ebm_buf *kept, const struct http_exchange *exchange, const char *route,
+                      const struct job *job, bool sent)
 {
     if (!ebm_log_is_on(EBM_LOG_INFO))
         return;
@@ -133,7 +133,7 @@ void access_log_write(const struct http_exchange *exchange, const char *route, c
         .trace = http_trace(exchange),
     };
     if (log_json_is_on())
-        write_json(&line);
+        write_json(&line, kept);
     else
         write_text(&line);
 }

@@ -21,8 +21,10 @@ struct access_line {
     const struct trace *trace; /* NULL: none */
 };
 
-/* Of an exchange that is over, at `route` of the table; `job` is NULL for requests that never became one. */
-void access_log_write(const struct http_exchange *exchange, const char *route, const struct job *job, bool sent);
+/* Of an exchange that is over, at `route` of the table; `job` is NULL for requests that never became one.
+ * `kept`: memory for lines, zero at first; the loop's, who gives it back with ebm_buf_done. */
+void access_log_write(struct ebm_buf *kept, const struct http_exchange *exchange, const char *route,
+                      const struct job *job, bool sent);
 
 /* That line as JSON, with its end. Pure but for the time. */
 void access_log_json(struct ebm_buf *buf, const struct access_line *line);

@@ -30,7 +30,8 @@
 
 struct dispatch {
     struct dispatch_config config;
-    struct http *http;
+    struct http *http; /* NULL: over */
+    struct mailbox *home;
     struct compute *compute;  /* NULL: not yet */
     struct timeouts timeouts; /* of jobs */
     uv_prepare_t round;
@@ -87,7 +88,7 @@ static void on_due(void *user, struct deadline *due)
     struct dispatch *dispatch = user;
     if (due)
         expire(dispatch, EBM_CONTAINER_OF(due, struct job, deadline));
-    else
+    else if (dispatch->http)
         http_pump(dispatch->http);
 }
 
@@ -289,6 +290,7 @@ void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange,
         reply_error(exchange, REPLY_INTERNAL, &error);
         return;
     }
+    job->home = dispatch->home;
     job->exchange = exchange;
     job->accepted_us = ebm_clock_us();
     http_set_user(exchange, job);
@@ -362,6 +364,11 @@ enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *conf
 void dispatch_set_http(struct dispatch *dispatch, struct http *http)
 {
     dispatch->http = http;
+}
+
+void dispatch_set_home(struct dispatch *dispatch, struct mailbox *mailbox)
+{
+    dispatch->home = mailbox;
 }
 
 void dispatch_set_compute(struct dispatch *dispatch, struct compute *compute)

@@ -25,6 +25,8 @@ enum ebm_status dispatch_new(uv_loop_t *loop, const struct dispatch_config *conf
     EBM_MUST_USE;
 /* Where answers go; before the first exchange. Borrow. */
 void dispatch_set_http(struct dispatch *dispatch, struct http *http);
+/* Where workers send jobs, which is to call dispatch_on_mail; likewise. Borrow. */
+void dispatch_set_home(struct dispatch *dispatch, struct mailbox *mailbox);
 /* By which small requests are answered at once; from when the models are there. Borrow. */
 void dispatch_set_compute(struct dispatch *dispatch, struct compute *compute);
 /* After the last exchange ended. NULL is fine; the loop frees it in its next round. Returns NULL. */

@@ -84,10 +84,9 @@ static bool start_daemon(struct http *http, const struct http_config *config, in
     http->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, http_on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_daemon_log, NULL,
         MHD_OPTION_UNESCAPE_CALLBACK, http_unescape, NULL, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)config->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->idle_timeout_s,
-        MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, http,
-        MHD_OPTION_ARRAY, encryption, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)config->idle_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, http, MHD_OPTION_ARRAY, encryption, MHD_OPTION_END);
     return http->daemon != NULL;
 }
 
@@ -116,7 +115,7 @@ static void watch_all(struct http *http, uv_loop_t *loop)
 static enum ebm_status start(struct http *http, const struct http_config *config, struct ebm_error *reterr)
 {
     int listen_fd;
-    enum ebm_status status = listen_on(config->host, config->port, &listen_fd, &http->port, reterr);
+    enum ebm_status status = listen_on(config->host, config->port, config->sharing, &listen_fd, &http->port, reterr);
     if (status != EBM_OK)
         return status;
     http->leaver_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -140,7 +139,8 @@ enum ebm_status http_new(uv_loop_t *loop, const struct http_config *config, cons
     ebm_list_init(&http->peers);
     ebm_list_init(&http->exchanges);
     http->is_encrypted = config->tls != NULL;
-    http->max_inflight_bytes = config->max_inflight_bytes;
+    http->budget = config->budget;
+    http->addresses = config->addresses;
     http->body_timeout_us = config->body_timeout_ms * 1000;
     enum ebm_status status = lingering_new(loop, &http->lingering);
     if (status != EBM_OK)
@@ -197,7 +197,7 @@ void http_quiesce(struct http *http)
 
 uint32_t http_pending(const struct http *http)
 {
-    return http->n_pending;
+    return atomic_load_explicit(&http->n_pending, memory_order_relaxed);
 }
 
 static bool has_unsent_bytes(const struct http *http)
@@ -210,7 +210,7 @@ static bool has_unsent_bytes(const struct http *http)
 
 bool http_is_drained(const struct http *http)
 {
-    return http->n_pending == 0 && lingering_count(http->lingering) == 0 && !has_unsent_bytes(http);
+    return http_pending(http) == 0 && lingering_count(http->lingering) == 0 && !has_unsent_bytes(http);
 }
 
 static void handle_closed(struct http *http)

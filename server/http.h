@@ -4,9 +4,12 @@
 #ifndef EBM_SERVER_HTTP_H
 #define EBM_SERVER_HTTP_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "core/buf.h"
+#include "server/addresses.h"
+#include "server/listen.h"
 #include "server/trace.h"
 
 struct http;
@@ -36,13 +39,21 @@ struct http_handler {
     void (*on_end)(void *user, struct http_exchange *exchange, bool sent);
 };
 
+/* Of bodies, announced or there, and answers, until their exchanges are over; of all servers that share it. */
+struct http_budget {
+    _Atomic uint64_t used_bytes;
+    uint64_t max_bytes; /* fixed */
+};
+
 struct http_config {
-    struct tls *tls;                                                       /* NULL: without encryption; borrow */
-    const char *host;                                                      /* a numeric address */
-    uint16_t port;                                                         /* 0: any free one */
-    uint32_t max_connections, max_connections_per_address, idle_timeout_s; /* per address 0: no limit of its own */
-    uint64_t max_inflight_bytes; /* of bodies, announced or there, and answers, until their exchanges are over */
-    uint64_t body_timeout_ms;    /* from accept to the end of the first head, from a head to the end of its body */
+    struct tls *tls;  /* NULL: without encryption; borrow */
+    const char *host; /* a numeric address */
+    uint16_t port;    /* 0: any free one */
+    enum listen_sharing sharing;
+    uint32_t max_connections, idle_timeout_s;
+    struct addresses *addresses; /* NULL: no limit for one address; borrow, as the next */
+    struct http_budget *budget;
+    uint64_t body_timeout_ms; /* from accept to the end of the first head, from a head to the end of its body */
 };
 
 /* Listens and serves. INVALID with a sentence when the address cannot be listened on. New: http_close. */
@@ -52,7 +63,7 @@ uint16_t http_port(const struct http *http);
 
 /* No new connections; answers say Connection: close. Requests on connections that are open are still read. */
 void http_quiesce(struct http *http);
-/* Requests that were read whole, or are being answered, and whose answers the kernel does not have yet. */
+/* Requests that were read whole, or are being answered, and whose answers the kernel does not have yet. Any thread. */
 uint32_t http_pending(const struct http *http);
 /* Nothing is pending, and the clients' kernels have every byte of every answer: closing now loses nothing. */
 bool http_is_drained(const struct http *http);
@@ -88,7 +99,7 @@ uint64_t http_body_bytes(const struct http_exchange *exchange); /* that arrived 
 void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes);
 void http_skip_body(struct http_exchange *exchange, uint64_t max_bytes);
 uint64_t http_body_limit(const struct http_exchange *exchange);
-uint64_t http_inflight_bytes(const struct http_exchange *exchange); /* of all exchanges together */
+uint64_t http_inflight_bytes(const struct http_exchange *exchange); /* of all that share its budget */
 /* From now on it takes so many bytes, body, work and answer together, until http_answer, which knows the answer's size.
  * False: beside what others take there is no room. */
 bool http_reserve(struct http_exchange *exchange, uint64_t bytes) EBM_MUST_USE;

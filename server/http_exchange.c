@@ -90,7 +90,7 @@ uint64_t http_body_bytes(const struct http_exchange *exchange)
 
 uint64_t http_inflight_bytes(const struct http_exchange *exchange)
 {
-    return exchange->http->inflight_bytes;
+    return atomic_load_explicit(&exchange->http->budget->used_bytes, memory_order_relaxed);
 }
 
 void http_keep_body(struct http_exchange *exchange, uint64_t max_bytes)
@@ -146,24 +146,30 @@ uint64_t http_answered_bytes(const struct http_exchange *exchange)
 /* From now on it is charged with so many bytes. */
 static void recharge(struct http_exchange *exchange, uint64_t bytes)
 {
-    exchange->http->inflight_bytes += bytes - exchange->charged_bytes;
+    if (bytes != exchange->charged_bytes)
+        (void)atomic_fetch_add_explicit(&exchange->http->budget->used_bytes, bytes - exchange->charged_bytes,
+                                        memory_order_relaxed);
     exchange->charged_bytes = bytes;
 }
 
-/* One that is alone always fits: it would never otherwise. */
-static bool fits(const struct http_exchange *exchange, uint64_t bytes)
+/* Beside used_bytes, its own among them. One that is alone always fits: it would never otherwise. */
+static bool fits(const struct http_exchange *exchange, uint64_t used_bytes, uint64_t bytes)
 {
-    const struct http *http = exchange->http;
-    uint64_t others = http->inflight_bytes - exchange->charged_bytes;
-    return others == 0 || others + bytes <= http->max_inflight_bytes;
+    uint64_t others = used_bytes - exchange->charged_bytes;
+    return others == 0 || others + bytes <= exchange->http->budget->max_bytes;
 }
 
 bool http_reserve(struct http_exchange *exchange, uint64_t bytes)
 {
-    bool has_room = fits(exchange, bytes);
-    if (has_room)
-        recharge(exchange, bytes);
-    return has_room;
+    _Atomic uint64_t *used = &exchange->http->budget->used_bytes;
+    uint64_t before = atomic_load_explicit(used, memory_order_relaxed);
+    do {
+        if (!fits(exchange, before, bytes))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(used, &before, before - exchange->charged_bytes + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    exchange->charged_bytes = bytes;
+    return true;
 }
 
 /* ---- answering ---- */
@@ -274,13 +280,19 @@ static bool add_to_text(void *text, const char *name, const char *value)
     return ebm_buf_printf(text, "%s: %s\r\n", name, value) == EBM_OK;
 }
 
+/* Others only read. */
+static void change_pending(struct http *http, int by)
+{
+    atomic_store_explicit(&http->n_pending, http_pending(http) + (uint32_t)by, memory_order_relaxed);
+}
+
 /* Read whole, or answered earlier: it must not be lost from now on. */
 static void set_pending(struct http_exchange *exchange)
 {
     if (exchange->is_pending)
         return;
     exchange->is_pending = true;
-    exchange->http->n_pending++;
+    change_pending(exchange->http, 1);
     deadline_remove(&exchange->peer->deadline);
 }
 
@@ -447,7 +459,7 @@ static void admit_body(struct http_exchange *exchange)
     uint64_t announced = announced_bytes(exchange);
     if (announced > exchange->body_limit)
         handler->on_refusal(handler->user, exchange, HTTP_TOO_LARGE);
-    else if (exchange->keeps_body && announced > 0 && !fits(exchange, announced))
+    else if (exchange->keeps_body && announced > 0 && !fits(exchange, http_inflight_bytes(exchange), announced))
         handler->on_refusal(handler->user, exchange, HTTP_NO_ROOM);
     else if (exchange->keeps_body && announced > 0)
         ebm_buf_init(&exchange->body, announced); /* no larger than it has to be */
@@ -545,8 +557,8 @@ void http_on_completed(void *user, struct MHD_Connection *connection, void **sta
     bool is_sent = exchange->is_sent || code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     http->handler.on_end(http->handler.user, exchange, is_sent);
     if (exchange->is_pending)
-        http->n_pending--;
-    http->inflight_bytes -= exchange->charged_bytes;
+        change_pending(http, -1);
+    recharge(exchange, 0);
     http_peer_end(exchange->peer);
     ebm_list_remove(&exchange->link);
     ebm_buf_done(&exchange->body);

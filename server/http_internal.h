@@ -28,8 +28,9 @@ struct http {
     uint64_t body_timeout_us;
     struct http_handler handler;
     struct ebm_list peers, exchanges;
-    uint32_t n_pending;
-    uint64_t inflight_bytes, max_inflight_bytes; /* what exchanges are charged with, together */
+    _Atomic uint32_t n_pending; /* this thread writes */
+    struct http_budget *budget; /* that exchanges are charged to */
+    struct addresses *addresses;
     bool is_encrypted;
     bool quiesced, closing;
     uint16_t port;
@@ -40,6 +41,7 @@ struct http {
 struct peer {
     struct ebm_list link;
     struct http *http;
+    struct address *address; /* NULL: there is no limit for one */
     int fd;
     struct deadline deadline;
     uint64_t passed_bytes;          /* by the daemon to us: heads, bodies, and about what stands between chunks */

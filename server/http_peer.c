@@ -36,13 +36,34 @@ struct peer *http_peer_of(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
+static int socket_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+/* False: its address has as many as it may. */
+static bool enter(struct peer *peer, struct MHD_Connection *connection)
+{
+    struct addresses *addresses = peer->http->addresses;
+    if (!addresses)
+        return true;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    peer->address = addresses_enter(addresses, info->client_addr);
+    return peer->address != NULL;
+}
+
 static void peer_new(struct http *http, struct MHD_Connection *connection, void **ret_peer)
 {
     struct peer *peer = calloc(1, sizeof *peer);
     if (!peer)
         return; /* its first request will end it */
     peer->http = http;
-    peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    peer->fd = socket_of(connection);
+    if (!enter(peer, connection)) {
+        (void)shutdown(peer->fd, SHUT_RDWR);
+        free(peer);
+        return;
+    }
     deadline_init(&peer->deadline);
     ebm_list_append(&http->peers, &peer->link);
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = peer}; /* errors come unasked */
@@ -57,6 +78,7 @@ static void peer_free(struct peer *peer)
     (void)epoll_ctl(peer->http->leaver_fd, EPOLL_CTL_DEL, peer->fd, NULL);
     deadline_remove(&peer->deadline);
     ebm_list_remove(&peer->link);
+    addresses_leave(peer->http->addresses, peer->address);
     if (!peer->http->closing)
         lingering_before_close(peer->http->lingering, peer->fd, peer->is_cut);
     free(peer);

@@ -25,6 +25,7 @@
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_ABANDONED };
 
 struct http_exchange;
+struct mailbox;
 struct oip_wanted;
 
 /* What stood around a body: how it is to be read, and its answer to be written. Texts are copied when it is given to
@@ -50,6 +51,7 @@ struct job {
     _Atomic uint64_t started_us; /* when its first row was taken; 0: not yet */
     _Atomic bool is_hurried;     /* rows make do with the draws that they have */
 
+    struct mailbox *home;         /* of the loop whose job it is; fixed, borrow */
     struct batcher_ticket ticket; /* the batcher's between submit and take */
     struct ebm_list mail;         /* the mailbox's */
 

@@ -27,6 +27,7 @@ struct lingering {
     struct timeouts timeouts;
     struct ebm_list sockets;
     uint32_t n_sockets, n_open_handles;
+    char nowhere[READ_BYTES]; /* nobody reads it */
 };
 
 struct lingering_socket {
@@ -42,11 +43,10 @@ struct lingering_socket {
 /* ---- sockets ---- */
 
 /* True: the client has closed its side, or the connection is broken: nothing can be lost any more. */
-static bool is_finished(int fd, bool *ret_has_read)
+static bool is_finished(struct lingering *lingering, int fd, bool *ret_has_read)
 {
-    static char nowhere[READ_BYTES]; /* loop thread only; nobody reads it */
     for (uint32_t i = 0; i < READS; i++) {
-        ssize_t n = recv(fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+        ssize_t n = recv(fd, lingering->nowhere, sizeof lingering->nowhere, MSG_DONTWAIT);
         if (n == 0)
             return true;
         if (n < 0)
@@ -83,10 +83,11 @@ static void end(struct lingering_socket *socket)
 
 static void on_event(uv_poll_t *poll, int status, int events)
 {
+    struct lingering_socket *socket = poll->data;
     bool has_read = false;
     (void)events;
-    if (status < 0 || is_finished(((struct lingering_socket *)poll->data)->fd, &has_read))
-        end(poll->data);
+    if (status < 0 || is_finished(socket->lingering, socket->fd, &has_read))
+        end(socket);
 }
 
 static void set_look(struct lingering_socket *socket)
@@ -135,7 +136,7 @@ static void keep(struct lingering *lingering, int fd)
 void lingering_before_close(struct lingering *lingering, int fd, bool is_cut)
 {
     bool has_read = false;
-    if (lingering->n_sockets == LINGERING_SOCKETS || is_finished(fd, &has_read))
+    if (lingering->n_sockets == LINGERING_SOCKETS || is_finished(lingering, fd, &has_read))
         return;
     if (is_cut || has_read || socket_state_unsent_bytes(fd) > 0)
         keep(lingering, fd);

@@ -36,16 +36,29 @@ static enum ebm_status read_address(const char *host, uint16_t port, union addre
     return EBM_OK;
 }
 
-enum ebm_status listen_on(const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port, struct ebm_error *reterr)
+static bool set(int fd, int option)
+{
+    int one = 1;
+    return setsockopt(fd, SOL_SOCKET, option, &one, sizeof one) == 0;
+}
+
+/* The first asks to share only once it is bound, so that it never shares a port that another process has. */
+static bool bind_to(int fd, const union address *address, socklen_t bytes, enum listen_sharing sharing)
+{
+    return set(fd, SO_REUSEADDR) && (sharing != LISTEN_NEXT || set(fd, SO_REUSEPORT)) &&
+           bind(fd, &address->any, bytes) == 0 && (sharing != LISTEN_FIRST || set(fd, SO_REUSEPORT));
+}
+
+enum ebm_status listen_on(const char *host, uint16_t port, enum listen_sharing sharing, int *ret_fd, uint16_t *ret_port,
+                          struct ebm_error *reterr)
 {
     union address address;
     socklen_t bytes;
     enum ebm_status status = read_address(host, port, &address, &bytes, reterr);
     if (status != EBM_OK)
         return status;
-    int one = 1, fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-              bind(fd, &address.any, bytes) == 0 && listen(fd, LISTEN_BACKLOG) == 0 &&
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool ok = fd >= 0 && bind_to(fd, &address, bytes, sharing) && listen(fd, LISTEN_BACKLOG) == 0 &&
               getsockname(fd, &address.any, &bytes) == 0;
     if (!ok) {
         status = ebm_error_set(reterr, EBM_INVALID, "--port", "cannot listen on %.60s port %u: %s", host, port,

@@ -2,7 +2,8 @@
  *
  *   a request's end -> routes[route]: its status, its duration;  queue, compute: what its job waited and took
  *   a batch         -> its size;  metrics_model.c: its model's
- *   GET /metrics    -> families in a fixed order, a function each, then those of models and of the process
+ *   GET /metrics    -> sums of all loops -> families in a fixed order, a function each, then those of models and of the
+ * process
  *
  * A new family is a function of write_families. Guarantees: a series that was there once is there at every later time,
  * with a value that is not lower, if it is a counter; nothing here takes a lock
@@ -22,12 +23,15 @@
 #include "server/metrics_text.h"
 #include "server/model_store.h"
 
-void metrics_init(struct metrics *metrics)
+void metrics_init(struct metrics *metrics, uint32_t n)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    memset(metrics, 0, sizeof *metrics);
-    metrics->start_time_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    memset(metrics, 0, n * sizeof *metrics);
+    for (uint32_t i = 0; i < n; i++) {
+        metrics[i].loop = i;
+        metrics[i].start_time_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    }
 }
 
 /* ---- counting ---- */
@@ -43,45 +47,44 @@ static uint32_t kind_of(int status)
 
 void metrics_begin(struct metrics *metrics)
 {
-    metrics->in_flight++;
+    counter_add_own(&metrics->in_flight, 1);
 }
 
 void metrics_end(struct metrics *metrics, uint32_t route, int status, uint64_t started_us, const struct job *job)
 {
     uint64_t now_us = ebm_clock_us();
-    EBM_ASSERT(route <= METRICS_ROUTES && metrics->in_flight > 0);
-    metrics->in_flight--;
-    metrics->routes[route].by_kind[kind_of(status)]++;
+    EBM_ASSERT(route <= METRICS_ROUTES && counter_get(&metrics->in_flight) > 0);
+    counter_add_own(&metrics->in_flight, UINT64_MAX); /* one less */
+    counter_add_own(&metrics->routes[route].by_kind[kind_of(status)], 1);
     metrics_observe(&metrics->routes[route].duration, now_us - started_us);
     if (job && job->model_name)
         metrics_observe_job(&metrics->queue, &metrics->compute, status, job, now_us);
     if (job && job->counts)
-        metrics_model_end(job->counts, status, now_us - started_us, job, now_us);
-}
-
-static void add(_Atomic uint64_t *count, uint64_t n)
-{
-    (void)atomic_fetch_add_explicit(count, n, memory_order_relaxed);
-}
-
-static uint64_t load(const _Atomic uint64_t *count)
-{
-    return atomic_load_explicit(count, memory_order_relaxed);
+        metrics_model_end(job->counts, metrics->loop, status, now_us - started_us, job, now_us);
 }
 
 void metrics_count_batch(struct metrics *metrics, struct metrics_model *model, const struct metrics_batch *batch)
 {
     metrics_model_count_batch(model, batch);
-    add(&metrics->batches[metrics_bucket(batch->n, metrics_size_bounds, METRICS_SIZES)], 1);
-    add(&metrics->batch_rows, batch->n);
+    counter_add(&metrics->batches[metrics_bucket(batch->n, metrics_size_bounds, METRICS_SIZES)], 1);
+    counter_add(&metrics->batch_rows, batch->n);
 }
 
-uint64_t metrics_batches(const struct metrics *metrics)
+uint64_t metrics_batches(const struct metrics *metrics, uint32_t n)
 {
-    uint64_t n = 0;
-    for (uint32_t i = 0; i <= METRICS_SIZES; i++)
-        n += load(&metrics->batches[i]);
-    return n;
+    uint64_t sum = 0;
+    for (uint32_t loop = 0; loop < n; loop++)
+        for (uint32_t i = 0; i <= METRICS_SIZES; i++)
+            sum += counter_get(&metrics[loop].batches[i]);
+    return sum;
+}
+
+uint64_t metrics_batch_rows(const struct metrics *metrics, uint32_t n)
+{
+    uint64_t sum = 0;
+    for (uint32_t loop = 0; loop < n; loop++)
+        sum += counter_get(&metrics[loop].batch_rows);
+    return sum;
 }
 
 uint64_t metrics_size_bound(uint32_t i)
@@ -89,10 +92,36 @@ uint64_t metrics_size_bound(uint32_t i)
     return (uint64_t)metrics_size_bounds[i];
 }
 
+/* ---- sums of all loops ---- */
+
+static void sum_routes(struct metrics *sum, const struct metrics *of)
+{
+    for (uint32_t i = 0; i <= METRICS_ROUTES; i++) {
+        for (uint32_t kind = 0; kind <= REPLY_KINDS; kind++)
+            counter_add_own(&sum->routes[i].by_kind[kind], counter_get(&of->routes[i].by_kind[kind]));
+        metrics_times_add(&sum->routes[i].duration, &of->routes[i].duration);
+    }
+}
+
+static void sum_all(struct metrics *ret_sum, const struct metrics *metrics, uint32_t n)
+{
+    memset(ret_sum, 0, sizeof *ret_sum);
+    for (uint32_t loop = 0; loop < n; loop++) {
+        const struct metrics *of = &metrics[loop];
+        counter_add_own(&ret_sum->in_flight, counter_get(&of->in_flight));
+        sum_routes(ret_sum, of);
+        metrics_times_add(&ret_sum->queue, &of->queue);
+        metrics_times_add(&ret_sum->compute, &of->compute);
+        for (uint32_t i = 0; i <= METRICS_SIZES; i++)
+            counter_add_own(&ret_sum->batches[i], counter_get(&of->batches[i]));
+        counter_add_own(&ret_sum->batch_rows, counter_get(&of->batch_rows));
+    }
+}
+
 /* ---- requests ---- */
 
 struct writing {
-    const struct metrics *metrics;
+    const struct metrics *metrics; /* the sum */
     const struct metrics_now *now;
     struct ebm_buf *buf;
 };
@@ -130,8 +159,10 @@ static void write_requests(const struct writing *w)
 static void write_times(const struct writing *w, const char *name, const struct metrics_labels *labels,
                         const struct metrics_times *times)
 {
-    struct metrics_histogram histogram = {METRICS_TIMES, metrics_time_bounds, times->counts,
-                                          (double)times->sum_us / 1e6};
+    uint64_t counts[METRICS_TIMES + 1];
+    for (uint32_t i = 0; i <= METRICS_TIMES; i++)
+        counts[i] = times->counts[i];
+    struct metrics_histogram histogram = {METRICS_TIMES, metrics_time_bounds, counts, (double)times->sum_us / 1e6};
     metrics_text_histogram(w->buf, name, labels, &histogram);
 }
 
@@ -166,9 +197,9 @@ static void write_batches(const struct writing *w)
     static const char name[] = "ebm_batch_rows";
     uint64_t counts[METRICS_SIZES + 1];
     for (uint32_t i = 0; i <= METRICS_SIZES; i++)
-        counts[i] = load(&w->metrics->batches[i]);
+        counts[i] = counter_get(&w->metrics->batches[i]);
     struct metrics_histogram histogram = {METRICS_SIZES, metrics_size_bounds, counts,
-                                          (double)load(&w->metrics->batch_rows)};
+                                          (double)counter_get(&w->metrics->batch_rows)};
     metrics_text_family(w->buf, name, "histogram", "Rows that were predicted together");
     metrics_text_histogram(w->buf, name, NULL, &histogram);
 }
@@ -225,14 +256,16 @@ static void write_build(const struct writing *w)
     metrics_text_count(w->buf, "ebm_build_info", &(struct metrics_labels){{{"version", EBM_VERSION}}}, 1);
 }
 
-void metrics_write(const struct metrics *metrics, const struct metrics_now *now, struct ebm_buf *buf)
+void metrics_write(const struct metrics *metrics, uint32_t n, const struct metrics_now *now, struct ebm_buf *buf)
 {
-    struct writing w = {metrics, now, buf};
+    struct metrics sum;
+    struct writing w = {&sum, now, buf};
     EBM_ASSERT(now->n_routes <= METRICS_ROUTES);
+    sum_all(&sum, metrics, n);
     write_build(&w);
     write_requests(&w);
     write_durations(&w);
-    write_gauge(&w, "ebm_http_requests_in_flight", metrics->in_flight, "Requests whose headers are read, this one too");
+    write_gauge(&w, "ebm_http_requests_in_flight", sum.in_flight, "Requests whose headers are read, this one too");
     write_gauge(&w, "ebm_http_in_flight_bytes", now->in_flight_bytes,
                 "Bytes of bodies, work and answers that count towards --max-inflight-bytes");
     write_waits(&w);

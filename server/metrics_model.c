@@ -69,17 +69,12 @@ struct tally {
     } values[METRICS_VALUES];
 };
 
-static void add(_Atomic uint64_t *count, uint64_t n)
-{
-    (void)atomic_fetch_add_explicit(count, n, memory_order_relaxed);
-}
-
 static void count_unreliable(struct metrics_model *model, const char *reason)
 {
     for (uint32_t i = 0; i < METRICS_REASONS; i++) {
         const char *word = NULL;
         if (atomic_compare_exchange_strong(&model->unreliable[i].word, &word, reason) || strcmp(word, reason) == 0) {
-            add(&model->unreliable[i].rows, 1);
+            counter_add(&model->unreliable[i].rows, 1);
             return;
         }
     }
@@ -122,9 +117,9 @@ static void add_values(struct metrics_model *model, const struct tally *tally)
             continue;
         for (uint32_t left = tally->values[v].used; left != 0; left &= left - 1) {
             uint32_t i = (uint32_t)__builtin_ctz(left);
-            add(&model->values[v].counts[i], tally->values[v].counts[i]);
+            counter_add(&model->values[v].counts[i], tally->values[v].counts[i]);
         }
-        add(&model->values[v].sum_millionths, tally->values[v].sum_millionths);
+        counter_add(&model->values[v].sum_millionths, tally->values[v].sum_millionths);
     }
 }
 
@@ -139,9 +134,9 @@ void metrics_model_count_batch(struct metrics_model *model, const struct metrics
         if (prediction->reason)
             count_unreliable(model, prediction->reason);
     }
-    add(&model->rows, tally.rows);
-    add(&model->batches[metrics_bucket(batch->n, metrics_size_bounds, METRICS_SIZES)], 1);
-    add(&model->batch_rows, batch->n);
+    counter_add(&model->rows, tally.rows);
+    counter_add(&model->batches[metrics_bucket(batch->n, metrics_size_bounds, METRICS_SIZES)], 1);
+    counter_add(&model->batch_rows, batch->n);
     add_values(model, &tally);
 }
 
@@ -149,8 +144,15 @@ void metrics_model_count_batch(struct metrics_model *model, const struct metrics
 
 void metrics_observe(struct metrics_times *times, uint64_t us)
 {
-    times->counts[metrics_bucket((double)us / 1e6, metrics_time_bounds, METRICS_TIMES)]++;
-    times->sum_us += us;
+    counter_add_own(&times->counts[metrics_bucket((double)us / 1e6, metrics_time_bounds, METRICS_TIMES)], 1);
+    counter_add_own(&times->sum_us, us);
+}
+
+void metrics_times_add(struct metrics_times *sum, const struct metrics_times *times)
+{
+    for (uint32_t i = 0; i <= METRICS_TIMES; i++)
+        counter_add_own(&sum->counts[i], counter_get(&times->counts[i]));
+    counter_add_own(&sum->sum_us, counter_get(&times->sum_us));
 }
 
 void metrics_observe_job(struct metrics_times *queue, struct metrics_times *compute, int status, const struct job *job,
@@ -166,7 +168,9 @@ void metrics_observe_job(struct metrics_times *queue, struct metrics_times *comp
 
 static void note_recent(struct metrics_recent *recent, uint64_t us)
 {
-    recent->us[recent->n++ % METRICS_RECENT] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+    uint64_t n = atomic_fetch_add_explicit(&recent->n, 1, memory_order_relaxed);
+    atomic_store_explicit(&recent->us[n % METRICS_RECENT], us < UINT32_MAX ? (uint32_t)us : UINT32_MAX,
+                          memory_order_relaxed);
 }
 
 /* As Triton's scheduler has it: what did not fit or did not come in time is rejected. */
@@ -179,15 +183,24 @@ static enum metrics_failure failure_of(int status)
     return status == reply_http_status(REPLY_INTERNAL) ? METRICS_BACKEND : METRICS_OTHER;
 }
 
-void metrics_model_end(struct metrics_model *model, int status, uint64_t total_us, const struct job *job,
+void metrics_model_end(struct metrics_model *model, uint32_t loop, int status, uint64_t total_us, const struct job *job,
                        uint64_t now_us)
 {
     bool is_success = status == reply_http_status(REPLY_OK);
-    statistics_end(&model->statistics, is_success, total_us, job);
-    metrics_observe(&model->request, total_us);
-    metrics_observe_job(&model->queue, &model->compute, status, job, now_us);
+    struct metrics_requests *requests = &model->loops[loop];
+    statistics_end(&requests->statistics, is_success, total_us, job);
+    metrics_observe(&requests->request, total_us);
+    metrics_observe_job(&requests->queue, &requests->compute, status, job, now_us);
     if (is_success)
         note_recent(&model->recent, total_us);
     else
-        model->failures[failure_of(status)]++;
+        counter_add_own(&requests->failures[failure_of(status)], 1);
+}
+
+struct statistics_requests metrics_model_statistics(const struct metrics_model *model)
+{
+    struct statistics_requests sum = {.last_ms = 0};
+    for (uint32_t i = 0; i < LIMIT_IO_THREADS; i++)
+        statistics_add(&sum, &model->loops[i].statistics);
+    return sum;
 }

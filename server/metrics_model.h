@@ -1,13 +1,11 @@
 /* metrics_model.h - what is counted of one version of a model, and its families of GET /metrics: ours, and those of
  * Triton (nv_inference_*), so that dashboards made for it find what they ask for.
  *
- *   loop thread   requests as they end: plain numbers
- *   workers       rows and batches: relaxed atomics; a batch adds up on the stack first
+ *   each loop     requests as they end: counters of its own, which are summed when somebody asks
+ *   any thread    rows and batches: relaxed atomics; a batch adds up on the stack first
  */
 #ifndef EBM_SERVER_METRICS_MODEL_H
 #define EBM_SERVER_METRICS_MODEL_H
-
-#include <stdatomic.h>
 
 #include "core/buf.h"
 #include "server/statistics.h"
@@ -23,14 +21,15 @@ struct ebm_item;
 struct job;
 struct model_list;
 
+/* Durations; one thread writes. */
 struct metrics_times {
-    uint64_t counts[METRICS_TIMES + 1], sum_us;
+    _Atomic uint64_t counts[METRICS_TIMES + 1], sum_us;
 };
 
-/* The latest requests, from headers read to answer sent, in no order. Loop thread. */
+/* The latest requests, from headers read to answer sent, in no order. Any thread. */
 struct metrics_recent {
-    uint64_t n; /* since the start */
-    uint32_t us[METRICS_RECENT];
+    _Atomic uint64_t n; /* since the start */
+    _Atomic uint32_t us[METRICS_RECENT];
 };
 
 /* What a row's distribution was like: name, the family's name, its help. Sums must not go down, so that a value below 0
@@ -64,6 +63,13 @@ enum metrics_failure {
         METRICS_FAILURES
 };
 
+/* Requests of one version of a model that came by one loop, whose thread alone writes. */
+struct metrics_requests {
+    struct statistics_requests statistics;
+    struct metrics_times request, queue, compute;
+    _Atomic uint64_t failures[METRICS_FAILURES];
+};
+
 /* Of one version of a model, through all that is loaded for it; counted. Any thread. */
 struct metrics_model {
     _Atomic uint32_t references;
@@ -77,10 +83,8 @@ struct metrics_model {
         _Atomic uint64_t counts[METRICS_BOUNDS + 1], sum_millionths;
     } values[METRICS_VALUES];
     struct statistics statistics;
-    /* loop thread */
     struct metrics_recent recent;
-    struct metrics_times request, queue, compute;
-    uint64_t failures[METRICS_FAILURES];
+    struct metrics_requests loops[LIMIT_IO_THREADS];
 };
 
 /* A batch that was predicted: rows of one model. Borrows. */
@@ -97,15 +101,21 @@ struct metrics_model *metrics_model_unref(struct metrics_model *model); /* NULL 
 
 /* Before the batch's jobs go on, which own the answers of the items. Worker. */
 void metrics_model_count_batch(struct metrics_model *model, const struct metrics_batch *batch);
-/* A request whose model is known is over, after total_us; `job` as for metrics_end. Loop thread. */
-void metrics_model_end(struct metrics_model *model, int status, uint64_t total_us, const struct job *job,
+/* A request whose model is known is over, after total_us; `job` as for metrics_end. The thread of that loop. */
+void metrics_model_end(struct metrics_model *model, uint32_t loop, int status, uint64_t total_us, const struct job *job,
                        uint64_t now_us);
 
-/* One more duration. Loop thread. */
+/* Those of all loops. Any thread. */
+struct statistics_requests metrics_model_statistics(const struct metrics_model *model);
+
+/* One more duration. The thread that writes, as for the next. */
 void metrics_observe(struct metrics_times *times, uint64_t us);
-/* Of a request that waited for a worker: until one took it, or it was given up. Loop thread. */
+/* Of a request that waited for a worker: until one took it, or it was given up. */
 void metrics_observe_job(struct metrics_times *queue, struct metrics_times *compute, int status, const struct job *job,
                          uint64_t now_us);
+
+/* Adds another's to a sum that nobody else knows. */
+void metrics_times_add(struct metrics_times *sum, const struct metrics_times *times);
 
 /* Bounds of durations in seconds (METRICS_TIMES), of batches in rows (METRICS_SIZES). */
 extern const double metrics_time_bounds[METRICS_TIMES], metrics_size_bounds[METRICS_SIZES];
@@ -114,7 +124,7 @@ extern const double metrics_value_bounds[METRICS_VALUES][METRICS_BOUNDS];
 uint32_t metrics_bucket(double value, const double *bounds, uint32_t n);
 
 /* The families of all models that are loaded; distributions of one are there from its first request on. `models` NULL:
- * none yet. Loop thread. */
+ * none yet. */
 void metrics_models_write(const struct model_list *models, struct batcher *batcher, struct ebm_buf *buf);
 
 #endif

@@ -25,11 +25,6 @@ struct version {
     char number[24];
 };
 
-static uint64_t load(const _Atomic uint64_t *count)
-{
-    return atomic_load_explicit(count, memory_order_relaxed);
-}
-
 /* The next one from *at on. False: none. */
 static bool next(const struct writing *w, size_t *at, struct version *ret_version)
 {
@@ -69,7 +64,7 @@ static void write_counts(const struct writing *w, const char *name, const char *
 static uint64_t rows_of(const struct writing *w, const struct version *version)
 {
     (void)w;
-    return load(&version->counts->rows);
+    return counter_get(&version->counts->rows);
 }
 
 static void write_unreliable_rows(const struct writing *w)
@@ -85,7 +80,7 @@ static void write_unreliable_rows(const struct writing *w)
             labels.at[2].value = atomic_load(&version.counts->unreliable[i].word);
             if (!labels.at[2].value)
                 break;
-            metrics_text_count(w->buf, name, &labels, load(&version.counts->unreliable[i].rows));
+            metrics_text_count(w->buf, name, &labels, counter_get(&version.counts->unreliable[i].rows));
         }
     }
 }
@@ -104,15 +99,21 @@ static void write_histogram(const struct writing *w, const char *name, const str
         metrics_text_histogram(w->buf, name, &labels, histogram);
 }
 
+/* `member` of struct metrics_requests. */
 static void write_times(const struct writing *w, const char *name, const char *help, size_t member)
 {
     struct version version;
     metrics_text_family(w->buf, name, "histogram", help);
     for (size_t at = 0; next(w, &at, &version);) {
-        const struct metrics_times *times = (const void *)((const char *)version.counts + member);
-        write_histogram(w, name, &version,
-                        &(struct metrics_histogram){METRICS_TIMES, metrics_time_bounds, times->counts,
-                                                    (double)times->sum_us / 1e6});
+        struct metrics_times sum = {.sum_us = 0};
+        uint64_t counts[METRICS_TIMES + 1];
+        for (uint32_t i = 0; i < LIMIT_IO_THREADS; i++)
+            metrics_times_add(&sum, (const void *)((const char *)&version.counts->loops[i] + member));
+        for (uint32_t i = 0; i <= METRICS_TIMES; i++)
+            counts[i] = sum.counts[i];
+        write_histogram(
+            w, name, &version,
+            &(struct metrics_histogram){METRICS_TIMES, metrics_time_bounds, counts, (double)sum.sum_us / 1e6});
     }
 }
 
@@ -124,10 +125,10 @@ static void write_batches(const struct writing *w)
     for (size_t at = 0; next(w, &at, &version);) {
         uint64_t counts[METRICS_SIZES + 1];
         for (uint32_t i = 0; i <= METRICS_SIZES; i++)
-            counts[i] = load(&version.counts->batches[i]);
+            counts[i] = counter_get(&version.counts->batches[i]);
         write_histogram(w, name, &version,
                         &(struct metrics_histogram){METRICS_SIZES, metrics_size_bounds, counts,
-                                                    (double)load(&version.counts->batch_rows)});
+                                                    (double)counter_get(&version.counts->batch_rows)});
     }
 }
 
@@ -138,19 +139,29 @@ static void write_values(const struct writing *w, enum metrics_value which, cons
     for (size_t at = 0; next(w, &at, &version);) {
         uint64_t counts[METRICS_BOUNDS + 1];
         for (uint32_t i = 0; i <= METRICS_BOUNDS; i++)
-            counts[i] = load(&version.counts->values[which].counts[i]);
-        write_histogram(w, name, &version,
-                        &(struct metrics_histogram){METRICS_BOUNDS, metrics_value_bounds[which], counts,
-                                                    (double)load(&version.counts->values[which].sum_millionths) / 1e6});
+            counts[i] = counter_get(&version.counts->values[which].counts[i]);
+        write_histogram(
+            w, name, &version,
+            &(struct metrics_histogram){METRICS_BOUNDS, metrics_value_bounds[which], counts,
+                                        (double)counter_get(&version.counts->values[which].sum_millionths) / 1e6});
     }
 }
 
 /* ---- Triton's ---- */
 
+/* A counter that stands at `at` in struct metrics_requests, of all loops together. */
+static uint64_t sum_at(const struct version *version, size_t at)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < LIMIT_IO_THREADS; i++)
+        sum += counter_get((const void *)((const char *)&version->counts->loops[i] + at));
+    return sum;
+}
+
 static uint64_t successes_of(const struct writing *w, const struct version *version)
 {
     (void)w;
-    return version->counts->statistics.parts[STATISTICS_SUCCESS].count;
+    return sum_at(version, offsetof(struct metrics_requests, statistics.parts[STATISTICS_SUCCESS].count));
 }
 
 static uint64_t batches_of(const struct writing *w, const struct version *version)
@@ -158,7 +169,7 @@ static uint64_t batches_of(const struct writing *w, const struct version *versio
     uint64_t n = 0;
     (void)w;
     for (uint32_t i = 0; i <= METRICS_SIZES; i++)
-        n += load(&version->counts->batches[i]);
+        n += counter_get(&version->counts->batches[i]);
     return n;
 }
 
@@ -182,7 +193,7 @@ static void write_failures(const struct writing *w)
             struct metrics_labels labels = labels_of(&version);
             labels.at[2].name = "reason";
             labels.at[2].value = words[i];
-            metrics_text_count(w->buf, name, &labels, version.counts->failures[i]);
+            metrics_text_count(w->buf, name, &labels, sum_at(&version, offsetof(struct metrics_requests, failures[i])));
         }
 }
 
@@ -203,7 +214,8 @@ static void write_triton_times(const struct writing *w)
         metrics_text_family(w->buf, sums[i].name, "counter", sums[i].help);
         for (size_t at = 0; next(w, &at, &version);) {
             struct metrics_labels labels = labels_of(&version);
-            metrics_text_count(w->buf, sums[i].name, &labels, version.counts->statistics.parts[sums[i].part].us);
+            metrics_text_count(w->buf, sums[i].name, &labels,
+                               sum_at(&version, offsetof(struct metrics_requests, statistics.parts[sums[i].part].us)));
         }
     }
 }
@@ -225,11 +237,11 @@ void metrics_models_write(const struct model_list *models, struct batcher *batch
     write_counts(&w, "ebm_model_rows_total", "counter", "Rows that were predicted, by model and version", rows_of);
     write_unreliable_rows(&w);
     write_times(&w, "ebm_model_request_duration_seconds", "Headers read to answer sent, of requests on all routes",
-                offsetof(struct metrics_model, request));
+                offsetof(struct metrics_requests, request));
     write_times(&w, "ebm_model_queue_duration_seconds", "As ebm_queue_duration_seconds, by model",
-                offsetof(struct metrics_model, queue));
+                offsetof(struct metrics_requests, queue));
     write_times(&w, "ebm_model_compute_duration_seconds", "As ebm_compute_duration_seconds, by model",
-                offsetof(struct metrics_model, compute));
+                offsetof(struct metrics_requests, compute));
     write_batches(&w);
 #define X(which, name, help) write_values(&w, METRICS_##which, name, help);
     METRICS_VALUE_MAP(X)

@@ -1,6 +1,6 @@
 /* model_keeper.c - a queue of orders, a clock, and the loader.
  *
- *   order -> queue -> the thread: load or unload -> mailbox
+ *   order -> queue -> the thread: load or unload -> its mailbox
  *   every poll_ms  -> the thread: look at everything
  *   while something that was taken out still has jobs: look every COLLECT_MS whether they are over
  *
@@ -19,7 +19,6 @@
 struct model_keeper {
     struct model_loader *loader; /* fixed, as all down to thread; the loader is the thread's */
     struct model_store *store;
-    struct mailbox *mailbox;
     uint64_t poll_us;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -59,7 +58,7 @@ static void carry_out(struct model_keeper *keeper, struct model_keeper_order *or
                                           : model_loader_unload(keeper->loader, order->name, &error);
     order->error = error;
     order->error.status = status;
-    mailbox_post(keeper->mailbox, &order->link);
+    mailbox_post(order->home, &order->link);
 }
 
 static void *run(void *argument)
@@ -98,15 +97,14 @@ static void done(struct model_keeper *keeper)
     free(keeper);
 }
 
-enum ebm_status model_keeper_new(struct model_loader *loader, struct model_store *store, struct mailbox *mailbox,
-                                 uint64_t poll_ms, struct model_keeper **ret_keeper, struct ebm_error *reterr)
+enum ebm_status model_keeper_new(struct model_loader *loader, struct model_store *store, uint64_t poll_ms,
+                                 struct model_keeper **ret_keeper, struct ebm_error *reterr)
 {
     struct model_keeper *keeper = calloc(1, sizeof *keeper);
     if (!keeper)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "model keeper", "no memory");
     keeper->loader = loader;
     keeper->store = store;
-    keeper->mailbox = mailbox;
     keeper->poll_us = poll_ms * 1000;
     init(keeper);
     sigset_t all, before;
@@ -148,7 +146,7 @@ struct model_keeper *model_keeper_free(struct model_keeper *keeper)
     while ((link = ebm_list_pop(&keeper->orders)) != NULL) {
         struct model_keeper_order *order = EBM_CONTAINER_OF(link, struct model_keeper_order, link);
         (void)ebm_error_set(&order->error, EBM_CANCELLED, "", "the server is stopping");
-        mailbox_post(keeper->mailbox, &order->link);
+        mailbox_post(order->home, &order->link);
     }
     done(keeper);
     return NULL;

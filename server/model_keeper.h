@@ -8,9 +8,10 @@
 
 #define MODEL_KEEPER_ORDERS 64u /* that wait, at most */
 
-/* What somebody wants done. Whoever makes it owns it, and has it back in the mailbox. */
+/* What somebody wants done. Whoever makes it owns it, and has it back in its mailbox. */
 struct model_keeper_order {
     struct ebm_list link; /* the keeper's, then the mailbox's */
+    struct mailbox *home; /* where it comes back; borrow */
     bool loads;           /* or unloads */
     char name[LIMIT_NAME_BYTES + 1];
     struct ebm_error error; /* how it went; status OK: done */
@@ -19,9 +20,8 @@ struct model_keeper_order {
 struct model_keeper;
 
 /* Starts the thread, which alone uses the loader from now on. poll_ms 0: only by request. Borrows. New: free. */
-enum ebm_status model_keeper_new(struct model_loader *loader, struct model_store *store, struct mailbox *mailbox,
-                                 uint64_t poll_ms, struct model_keeper **ret_keeper, struct ebm_error *reterr)
-    EBM_MUST_USE;
+enum ebm_status model_keeper_new(struct model_loader *loader, struct model_store *store, uint64_t poll_ms,
+                                 struct model_keeper **ret_keeper, struct ebm_error *reterr) EBM_MUST_USE;
 /* Any thread. BUSY: too many wait; it is the caller's still. */
 enum ebm_status model_keeper_order(struct model_keeper *keeper, struct model_keeper_order *order) EBM_MUST_USE;
 /* Waits for the thread; orders that were not begun come back CANCELLED. Soon, when the loader's *stop is true. NULL is

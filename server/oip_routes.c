@@ -197,7 +197,7 @@ void oip_show_model_ready(struct routes *routes, struct http_exchange *exchange,
                           const struct segments *segments)
 {
     (void)route;
-    if (routes->ready)
+    if (atomic_load(&routes->state->ready))
         show(routes, exchange, segments, write_ready);
     else
         routes_refuse_not_ready(exchange);
@@ -273,8 +273,9 @@ static void show_statistics(const struct routes *routes, struct http_exchange *e
         if (!is_asked(entry, model, version))
             continue;
         (void)ebm_buf_text(&body, comma);
-        statistics_write(&entry->counts->statistics, entry->name, entry->version, atomic_load(&entry->counts->rows),
-                         &body);
+        struct statistics_requests requests = metrics_model_statistics(entry->counts);
+        statistics_write(&entry->counts->statistics, &requests, entry->name, entry->version,
+                         counter_get(&entry->counts->rows), &body);
         comma = ",";
     }
     (void)model_list_unref(models);

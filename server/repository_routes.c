@@ -125,7 +125,7 @@ static bool may_control(const struct repository_routes *routes, struct http_exch
     struct ebm_error error;
     if (!routes->may_control)
         (void)ebm_error_set(&error, EBM_INVALID, "", "loading and unloading by request is off: --model-control on");
-    else if (!routes->keeper || routes->stopping)
+    else if (!routes->keeper || atomic_load(routes->stopping))
         (void)ebm_error_set(&error, EBM_BUSY, "", "not ready: the server is starting or stopping");
     else
         return true;
@@ -151,6 +151,7 @@ void repository_routes_order(struct repository_routes *routes, struct http_excha
         refuse(exchange, REPLY_INTERNAL, "no memory for one more request");
         return;
     }
+    pending->order.home = routes->mailbox;
     pending->order.loads = loads;
     pending->exchange = exchange;
     ebm_list_init(&pending->order.link);

@@ -10,8 +10,9 @@ struct repository_routes {
     struct model_store *store;   /* NULL until the models are loaded; borrow, as all below */
     struct model_keeper *keeper; /* NULL: nothing is loaded while it serves, or not yet */
     struct http *http;           /* woken when an answer came later */
+    struct mailbox *mailbox;     /* where orders come back: calls repository_routes_on_mail */
     bool may_control;            /* --model-control: load and unload are allowed */
-    bool stopping;
+    const _Atomic bool *stopping;
     struct ebm_list waiting; /* requests that the keeper has */
 };
 

@@ -209,7 +209,7 @@ static void check_head(const struct routes *routes, struct http_exchange *exchan
         reply_not_allowed(exchange, route->allow);
     else if (route->body == ROUTE_REQUEST && !is_request_type(http_header(exchange, "Content-Type")))
         routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json or " NPY_TYPE);
-    else if (route->body == ROUTE_CONTROL && !access_let_change(&routes->access, exchange))
+    else if (route->body == ROUTE_CONTROL && !access_let_change(routes->access, exchange))
         return; /* it was answered */
     else if (!is_encoding_of(route->body, http_header(exchange, "Content-Encoding")))
         routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding",
@@ -226,8 +226,8 @@ static void on_head(void *user, struct http_exchange *exchange)
     const struct http_fault *fault = http_fault(exchange);
     if (fault)
         routes_refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
-    else if (!access_let_read(&routes->access, exchange) &&
-             access_let_in(&routes->access, exchange, route ? route->role : ACCESS_ANY_KEY))
+    else if (!access_let_read(routes->access, exchange) &&
+             access_let_in(routes->access, exchange, route ? route->role : ACCESS_ANY_KEY))
         check_head(routes, exchange, route);
 }
 
@@ -276,7 +276,7 @@ static void on_end(void *user, struct http_exchange *exchange, bool sent)
     routes->n_requests++;
     metrics_end(routes->metrics, route ? (uint32_t)(route - table) : METRICS_ROUTES, http_answered_status(exchange),
                 http_started_us(exchange), http_user(exchange));
-    access_log_write(exchange, route ? route->pattern : NULL, http_user(exchange), sent);
+    access_log_write(&routes->log_line, exchange, route ? route->pattern : NULL, http_user(exchange), sent);
     dispatch_end(routes->dispatch, exchange);
     repository_routes_end(&routes->repository, exchange);
 }
@@ -359,7 +359,7 @@ static void show_live(struct routes *routes, struct http_exchange *exchange, con
 /* Serving, and there is a model to ask. */
 static bool is_ready(const struct routes *routes)
 {
-    if (!routes->ready)
+    if (!atomic_load(&routes->state->ready))
         return false;
     struct model_list *models = model_store_list(routes->store);
     bool has_any = models->n_available > 0;
@@ -459,13 +459,13 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         .models = models,
         .batcher = routes->batcher,
         .model_events = models ? events : NULL,
-        .ready = routes->ready,
+        .ready = atomic_load(&routes->state->ready),
     };
     struct ebm_buf body;
     for (size_t i = 0; i < EBM_COUNT_OF(table); i++)
         patterns[i] = table[i].pattern;
     ebm_buf_init(&body, METRICS_BYTES);
-    metrics_write(routes->metrics, &now, &body);
+    metrics_write(routes->all_metrics, routes->n_loops, &now, &body);
     (void)model_list_unref(models);
     reply_text(exchange, METRICS_TEXT_TYPE, &body);
 }

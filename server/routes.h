@@ -1,4 +1,4 @@
-/* routes.h - which request goes where: the table of routes and the short answers. Loop thread only. */
+/* routes.h - which request goes where: the table of routes and the short answers. The loop's thread only. */
 #ifndef EBM_SERVER_ROUTES_H
 #define EBM_SERVER_ROUTES_H
 
@@ -8,18 +8,28 @@
 #include "server/metrics.h"
 #include "server/repository_routes.h"
 
+/* What is so for the whole server. */
+struct routes_state {
+    _Atomic bool ready; /* /readyz answers 200; every loop has the models then */
+    _Atomic bool stopping;
+};
+
+/* One for each loop; borrows all that it points to. */
 struct routes {
-    struct access access;
+    const struct routes_state *state;
+    struct access *access;
     struct dispatch *dispatch;
     struct model_store *store; /* NULL until the models are loaded */
-    bool ready;                /* /readyz answers 200 */
     uint64_t max_body_bytes, max_binary_bytes, max_inflight_bytes, body_timeout_ms;
     uint32_t n_workers;                  /* what a model's configuration says */
-    const struct request_limits *limits; /* what /openapi.json says; borrow */
-    struct batcher *batcher;             /* what /metrics says of it; borrow, as the next */
-    struct metrics *metrics;
+    const struct request_limits *limits; /* what /openapi.json says */
+    struct batcher *batcher;             /* what /metrics says of it */
+    struct metrics *metrics;             /* the loop's, one of all_metrics (n_loops) */
+    const struct metrics *all_metrics;
+    uint32_t n_loops;
     struct repository_routes repository;
-    uint64_t n_requests; /* that are over */
+    uint64_t n_requests;     /* that are over */
+    struct ebm_buf log_line; /* the access log's */
 };
 
 /* The callbacks for http_new. Borrow: routes as long as http. */

@@ -24,100 +24,108 @@
 #include "core/log.h"
 #include "server/lingering.h"
 #include "server/listen.h"
+#include "server/loop.h"
 #include "server/model_loader.h"
 #include "server/notify.h"
-#include "server/routes.h"
 #include "server/tls.h"
 #include "server/worker.h"
 
 #define DRAIN_GRACE_MS 5000u
-#define LOOK_MS 10u
 #define NOTICE_MS 2000u /* beyond our own limits, before a service manager loses patience */
-#define OTHER_FILES (64u + LINGERING_SOCKETS)
+#define OTHER_FILES 48u
+#define LOOP_FILES (16u + LINGERING_SOCKETS)
 
 enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
 
 struct server {
     const struct options *options;
-    uv_loop_t loop;
     enum phase phase;
-    uv_signal_t signals[5];
+    uint32_t n_running; /* loops, the first among them */
+    struct loop *loops[LIMIT_IO_THREADS];
+    struct loop_shared shared;
+    uv_signal_t signals[5];       /* all handles are the first loop's */
     enum ebm_log_level log_level; /* as it was started with */
     uv_async_t started;           /* from the starting thread */
-    uv_prepare_t round;           /* while draining, as is look */
-    uv_timer_t look, limit;       /* limit: of LEAVING, then of DRAINING */
+    uv_async_t come;              /* all loops have come to a stage */
+    uv_timer_t limit;             /* of LEAVING, then of DRAINING */
     uv_timer_t alive;             /* for a watchdog, while serving */
     uv_thread_t starter;
 
-    struct batcher *batcher;
-    struct batcher_lane read_lane;
-    struct mailbox *mailbox, *keeper_mailbox;
-    struct dispatch *dispatch;
-    struct http *http;
-    struct tls *tls; /* NULL: without encryption */
-    struct routes routes;
-    struct metrics metrics;
-
-    _Atomic bool stop_requested; /* any thread */
+    /* any thread */
+    _Atomic bool stop_requested;
+    _Atomic uint32_t n_serving, n_closed; /* loops that have come so far */
 
     /* the starting thread's until `started` */
-    struct operation_service service;
     struct model_store *store;
     struct model_loader *loader;
     struct worker_pool *workers;
-    struct compute *compute;     /* the loop's */
-    struct model_keeper *keeper; /* NULL: nothing is loaded later */
     enum ebm_status start_status;
     struct ebm_error start_error;
 };
 
+/* ---- loops ---- */
+
+/* The first, which obeys at once, comes last. */
+static void tell_all(struct server *server, enum loop_stage stage)
+{
+    for (uint32_t i = server->n_running; i-- > 0;)
+        loop_tell(server->loops[i], stage);
+}
+
+/* On a loop's thread. */
+static void on_stage(void *user, enum loop_stage stage)
+{
+    struct server *server = user;
+    _Atomic uint32_t *n = stage == LOOP_SERVE ? &server->n_serving : &server->n_closed;
+    if (atomic_fetch_add(n, 1) + 1 == server->n_running)
+        (void)uv_async_send(&server->come);
+}
+
+/* Before they are told to drain. */
+static uint32_t pending_beside_first(const struct server *server)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < server->n_running; i++)
+        n += http_pending(server->loops[i]->http);
+    return n;
+}
+
 /* ---- stopping ---- */
 
-static void stop(struct server *server)
+static void log_lost(const struct server *server)
 {
-    if (server->phase == STOPPED)
-        return;
-    server->phase = STOPPED;
-    uint32_t lost = http_pending(server->http);
+    uint32_t lost = 0;
+    for (uint32_t i = 0; i < server->n_running; i++)
+        lost += server->loops[i]->n_lost;
     if (lost > 0)
         ebm_log_warning("stopped with requests that were not answered: requests=%" PRIu32, lost);
-    dispatch_set_http(server->dispatch, NULL);
-    server->routes.repository.http = NULL;
-    server->http = http_close(server->http);
-    server->keeper = model_keeper_free(server->keeper); /* it may wait for workers */
-    mailbox_drain(server->keeper_mailbox);
-    server->keeper_mailbox = mailbox_close(server->keeper_mailbox);
-    batcher_stop(server->batcher);
-    server->workers = worker_pool_free(server->workers);
-    mailbox_drain(server->mailbox);
-    server->mailbox = mailbox_close(server->mailbox);
-    server->dispatch = dispatch_close(server->dispatch);
+}
+
+static void close_handles(struct server *server)
+{
     for (size_t i = 0; i < EBM_COUNT_OF(server->signals); i++)
         uv_close((uv_handle_t *)&server->signals[i], NULL);
     uv_close((uv_handle_t *)&server->started, NULL);
-    uv_close((uv_handle_t *)&server->round, NULL);
-    uv_close((uv_handle_t *)&server->look, NULL);
+    uv_close((uv_handle_t *)&server->come, NULL);
     uv_close((uv_handle_t *)&server->limit, NULL);
     uv_close((uv_handle_t *)&server->alive, NULL);
 }
 
-static void stop_if_drained(struct server *server)
+/* No loop has an exchange any more. */
+static void finish(struct server *server)
 {
-    if (http_is_drained(server->http))
-        stop(server);
+    server->phase = STOPPED;
+    log_lost(server);
+    server->shared.keeper = model_keeper_free(server->shared.keeper); /* it may wait for workers */
+    batcher_stop(server->shared.batcher);
+    server->workers = worker_pool_free(server->workers);
+    tell_all(server, LOOP_END);
+    close_handles(server);
 }
 
-/* Before the loop waits again: whatever sent the last answer, a socket, a worker's mail or a timer, came before this.
- */
-static void on_round(uv_prepare_t *round)
+static void stop(struct server *server)
 {
-    stop_if_drained(round->data);
-}
-
-/* Clients take their answers without telling. */
-static void on_look(uv_timer_t *timer)
-{
-    stop_if_drained(timer->data);
+    tell_all(server, LOOP_CLOSE);
 }
 
 static void on_drain_limit(uv_timer_t *timer)
@@ -130,16 +138,21 @@ static uint64_t drain_ms(const struct server *server)
     return server->options->timeout_ms + DRAIN_GRACE_MS;
 }
 
+static void set_stopping(struct server *server)
+{
+    atomic_store(&server->shared.state.ready, false);
+    atomic_store(&server->shared.state.stopping, true);
+}
+
 static void drain(struct server *server)
 {
     server->phase = DRAINING;
-    server->routes.ready = false;
-    server->routes.repository.stopping = true;
+    set_stopping(server);
     notify_stopping(drain_ms(server) + NOTICE_MS);
-    http_quiesce(server->http);
-    ebm_log_info("stopping: answering what was accepted: requests=%" PRIu32, http_pending(server->http));
-    (void)uv_prepare_start(&server->round, on_round);
-    (void)uv_timer_start(&server->look, on_look, 0, LOOK_MS);
+    uint32_t pending = pending_beside_first(server);
+    tell_all(server, LOOP_DRAIN);
+    ebm_log_info("stopping: answering what was accepted: requests=%" PRIu32,
+                 pending + http_pending(server->loops[0]->http));
     (void)uv_timer_start(&server->limit, on_drain_limit, drain_ms(server), 0);
 }
 
@@ -151,8 +164,7 @@ static void on_left(uv_timer_t *timer)
 static void leave(struct server *server)
 {
     server->phase = LEAVING;
-    server->routes.ready = false;
-    server->routes.repository.stopping = true;
+    set_stopping(server);
     notify_stopping(server->options->pre_stop_ms + NOTICE_MS);
     ebm_log_info("not ready any more, stopping later: pre_stop_ms=%" PRIu64, server->options->pre_stop_ms);
     (void)uv_timer_start(&server->limit, on_left, server->options->pre_stop_ms, 0);
@@ -178,11 +190,12 @@ static void change_log_level(const struct server *server, bool is_up)
     ebm_log_warning("log level: %s", ebm_log_level_word(ebm_log_level()));
 }
 
+/* What all loops share. */
 static void reload(struct server *server)
 {
-    access_reload(&server->routes.access);
-    if (server->tls)
-        tls_reload(server->tls);
+    access_reload(&server->shared.access);
+    if (server->shared.tls)
+        tls_reload(server->shared.tls);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -247,27 +260,39 @@ static enum ebm_status new_store(const struct options *options, const struct req
     return EBM_OK;
 }
 
-static struct compute_config compute_config(struct server *server, uint32_t max_rows)
+/* What is computed is counted with that loop. */
+static struct compute_config compute_config(struct server *server, uint32_t loop, uint32_t max_rows)
 {
     return (struct compute_config){
         .ops = ebm_device_cpu(),
         .limits = {.max_rows = max_rows, .max_samples = (uint32_t)server->options->max_samples},
-        .service = &server->service,
-        .metrics = &server->metrics,
+        .service = &server->shared.service,
+        .metrics = &server->shared.metrics[loop],
     };
 }
 
-/* The loop's own, and what the models cost. */
-static enum ebm_status new_compute(struct server *server, struct ebm_error *reterr)
+/* The first loop's engine measures what the model's rows cost. */
+static enum ebm_status prepare_loops(struct server *server, struct model_store_entry *entry, struct ebm_error *reterr)
 {
-    struct compute_config config = compute_config(server, DISPATCH_HERE_ROWS);
-    enum ebm_status status = compute_new(&config, &server->compute, reterr);
+    enum ebm_status status = compute_prepare_measured(server->loops[0]->compute, entry, reterr);
+    for (uint32_t i = 1; status == EBM_OK && i < server->n_running; i++)
+        status = compute_prepare(server->loops[i]->compute, entry->model, entry->plan, reterr);
+    return status;
+}
+
+static enum ebm_status new_computes(struct server *server, struct ebm_error *reterr)
+{
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 0; status == EBM_OK && i < server->n_running; i++) {
+        struct compute_config config = compute_config(server, i, DISPATCH_HERE_ROWS);
+        status = compute_new(&config, &server->loops[i]->compute, reterr);
+    }
     struct model_list *models = model_store_list(server->store);
     for (size_t i = 0; status == EBM_OK && i < models->n; i++)
         if (atomic_load(&server->stop_requested))
             status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
         else if (models->entries[i]->model)
-            status = compute_prepare_measured(server->compute, models->entries[i], reterr);
+            status = prepare_loops(server, models->entries[i], reterr);
     (void)model_list_unref(models);
     return status;
 }
@@ -276,7 +301,7 @@ static enum ebm_status prepare_everywhere(void *user, struct model_store_entry *
 {
     struct server *server = user;
     enum ebm_status status = worker_pool_prepare(server->workers, entry->model, entry->plan, reterr);
-    return status == EBM_OK ? compute_prepare_measured(server->compute, entry, reterr) : status;
+    return status == EBM_OK ? prepare_loops(server, entry, reterr) : status;
 }
 
 static enum ebm_status start_keeper(struct server *server, struct ebm_error *reterr)
@@ -284,29 +309,29 @@ static enum ebm_status start_keeper(struct server *server, struct ebm_error *ret
     if (!loads_later(server->options))
         return EBM_OK;
     model_loader_set_prepare(server->loader, prepare_everywhere, server);
-    return model_keeper_new(server->loader, server->store, server->keeper_mailbox, server->options->poll_seconds * 1000,
-                            &server->keeper, reterr);
+    return model_keeper_new(server->loader, server->store, server->options->poll_seconds * 1000, &server->shared.keeper,
+                            reterr);
 }
 
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
-    enum ebm_status status = new_store(options, &server->service.limits, &server->stop_requested, &server->store,
+    struct loop_shared *shared = &server->shared;
+    enum ebm_status status = new_store(options, &shared->service.limits, &server->stop_requested, &server->store,
                                        &server->loader, reterr);
     if (status == EBM_OK)
         status = model_loader_start(server->loader, reterr);
     if (status != EBM_OK)
         return status;
-    server->service.store = server->store;
+    shared->service.store = server->store;
     struct worker_config config = {
-        .n_workers = worker_count(options),
-        .compute = compute_config(server, (uint32_t)options->max_batch_size),
-        .read_lane = &server->read_lane,
-        .mailbox = server->mailbox,
+        .n_workers = shared->n_workers,
+        .compute = compute_config(server, 0, (uint32_t)options->max_batch_size),
+        .read_lane = &shared->read_lane,
         .stop = &server->stop_requested,
     };
-    config.compute.batcher = server->batcher;
-    status = new_compute(server, reterr);
+    config.compute.batcher = shared->batcher;
+    status = new_computes(server, reterr);
     if (status == EBM_OK)
         status = worker_pool_new(&config, &server->workers, reterr);
     return status == EBM_OK ? start_keeper(server, reterr) : status;
@@ -329,32 +354,43 @@ static void on_started(uv_async_t *async)
 {
     struct server *server = async->data;
     (void)uv_thread_join(&server->starter);
-    if (server->start_status != EBM_OK || atomic_load(&server->stop_requested)) {
+    if (server->start_status != EBM_OK || atomic_load(&server->stop_requested))
         drain(server);
-        return;
-    }
+    else
+        tell_all(server, LOOP_SERVE);
+}
+
+/* Every loop has the models. */
+static void serve(struct server *server)
+{
     server->phase = SERVING;
-    ebm_device_thread_init(); /* this thread computes too */
-    dispatch_set_compute(server->dispatch, server->compute);
-    server->routes.store = server->store;
-    server->routes.ready = true;
-    server->routes.repository.store = server->store;
-    server->routes.repository.keeper = server->keeper;
+    atomic_store(&server->shared.state.ready, true);
     notify_ready();
     uint64_t every_ms = notify_alive_every_ms();
     if (every_ms > 0)
         (void)uv_timer_start(&server->alive, on_alive, every_ms, every_ms);
     struct model_list *models = model_store_list(server->store);
     ebm_log_info("listening and ready: host=%s port=%u models=%zu workers=%" PRIu32, server->options->host,
-                 http_port(server->http), models->n, worker_count(server->options));
+                 http_port(server->loops[0]->http), models->n, server->shared.n_workers);
     (void)model_list_unref(models);
 }
 
+static void on_come(uv_async_t *async)
+{
+    struct server *server = async->data;
+    if (atomic_load(&server->n_closed) == server->n_running)
+        finish(server);
+    else if (server->phase == STARTING && atomic_load(&server->stop_requested))
+        drain(server);
+    else if (server->phase == STARTING)
+        serve(server);
+}
+
 /* A connection is a file; the usual soft limit of 1024 is below our default. */
-static void raise_file_limit(uint64_t connections)
+static void raise_file_limit(uint64_t connections, uint32_t n_loops)
 {
     struct rlimit limit;
-    rlim_t wanted = connections + OTHER_FILES;
+    rlim_t wanted = connections + OTHER_FILES + n_loops * LOOP_FILES;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
@@ -367,49 +403,17 @@ static void raise_file_limit(uint64_t connections)
 static void init_handles(struct server *server)
 {
     static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    uv_loop_t *uv = &server->loops[0]->uv;
     for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++) {
-        (void)uv_signal_init(&server->loop, &server->signals[i]);
+        (void)uv_signal_init(uv, &server->signals[i]);
         server->signals[i].data = server;
         (void)uv_signal_start(&server->signals[i], on_signal, numbers[i]);
     }
-    (void)uv_async_init(&server->loop, &server->started, on_started);
-    (void)uv_prepare_init(&server->loop, &server->round);
-    (void)uv_timer_init(&server->loop, &server->look);
-    (void)uv_timer_init(&server->loop, &server->limit);
-    (void)uv_timer_init(&server->loop, &server->alive);
-    server->started.data = server->round.data = server->look.data = server->limit.data = server;
-}
-
-/* A number of a body is a double in the arena: 8 bytes for 1, of an array of bytes. */
-static size_t arena_bytes(const struct options *options)
-{
-    uint64_t body_bytes = options->max_body_bytes > options->max_binary_bytes ? options->max_body_bytes
-                                                                              : options->max_binary_bytes;
-    return body_bytes * 8 + options->max_response_bytes * 2 + (1u << 20);
-}
-
-static enum ebm_status build_queues(struct server *server)
-{
-    const struct options *options = server->options;
-    struct batcher_limits limits = {.max_rows = options->max_queue_rows, .n_threads = worker_count(options)};
-    struct dispatch_config config = {
-        .service = &server->service,
-        .read_lane = &server->read_lane,
-        .max_arena_bytes = arena_bytes(options),
-        .timeout_ms = options->timeout_ms,
-        .max_queue_ms = options->max_queue_ms ? options->max_queue_ms : options->timeout_ms,
-    };
-    batcher_lane_init(&server->read_lane, &(struct batcher_lane_limits){.max_rows = 1});
-    enum ebm_status status = batcher_new(&limits, &server->batcher);
-    config.batcher = server->batcher;
-    if (status == EBM_OK)
-        status = dispatch_new(&server->loop, &config, &server->dispatch);
-    if (status == EBM_OK)
-        status = mailbox_new(&server->loop, dispatch_on_mail, server->dispatch, &server->mailbox);
-    if (status == EBM_OK)
-        status = mailbox_new(&server->loop, repository_routes_on_mail, &server->routes.repository,
-                             &server->keeper_mailbox);
-    return status;
+    (void)uv_async_init(uv, &server->started, on_started);
+    (void)uv_async_init(uv, &server->come, on_come);
+    (void)uv_timer_init(uv, &server->limit);
+    (void)uv_timer_init(uv, &server->alive);
+    server->started.data = server->come.data = server->limit.data = server;
 }
 
 static struct access_config access_config(const struct options *options)
@@ -425,73 +429,83 @@ static enum ebm_status new_tls(const struct options *options, struct tls **ret_t
     return tls_new(options->tls_cert, options->tls_key, ret_tls, reterr);
 }
 
-static enum ebm_status build_http(struct server *server, struct ebm_error *reterr)
+/* The first takes the port, and all others the same. */
+static enum ebm_status build_loops(struct server *server, struct ebm_error *reterr)
+{
+    uint16_t port = (uint16_t)server->options->port;
+    for (uint32_t i = 0; i < server->shared.n_loops; i++) {
+        enum ebm_status status = loop_new(&server->shared, i, port, &server->loops[i], reterr);
+        if (status != EBM_OK)
+            return status;
+        port = http_port(server->loops[i]->http);
+    }
+    return EBM_OK;
+}
+
+static enum ebm_status build(struct server *server, struct ebm_error *reterr)
 {
     const struct options *options = server->options;
-    struct http_config config = {
-        .host = options->host,
-        .port = (uint16_t)options->port,
-        .max_connections = (uint32_t)options->max_connections,
-        .max_connections_per_address = (uint32_t)options->max_connections_per_address,
-        .max_inflight_bytes = options->max_inflight_bytes,
-        .idle_timeout_s = (uint32_t)options->idle_timeout_s,
-        .body_timeout_ms = options->body_timeout_ms,
-    };
-    server->routes.repository.may_control = may_control(options);
-    server->routes.dispatch = server->dispatch;
-    server->routes.batcher = server->batcher;
-    server->routes.metrics = &server->metrics;
-    server->routes.max_body_bytes = options->max_body_bytes;
-    server->routes.max_binary_bytes = options->max_binary_bytes;
-    server->routes.n_workers = worker_count(options);
-    server->routes.limits = &server->service.limits;
-    server->routes.max_inflight_bytes = options->max_inflight_bytes;
-    server->routes.body_timeout_ms = options->body_timeout_ms;
-    struct http_handler handler = routes_handler(&server->routes);
-    const struct access_config access = access_config(options);
-    enum ebm_status status = access_init(&server->routes.access, &access, reterr);
-    if (status == EBM_OK)
-        status = new_tls(options, &server->tls, reterr);
-    if (status != EBM_OK)
-        return status;
-    config.tls = server->tls;
-    status = http_new(&server->loop, &config, &handler, &server->http, reterr);
-    if (status == EBM_OK)
-        dispatch_set_http(server->dispatch, server->http);
-    server->routes.repository.http = server->http;
-    return status;
+    struct loop_shared *shared = &server->shared;
+    struct batcher_limits limits = {.max_rows = options->max_queue_rows, .n_threads = shared->n_workers};
+    batcher_lane_init(&shared->read_lane, &(struct batcher_lane_limits){.max_rows = 1});
+    shared->metrics = calloc(shared->n_loops, sizeof *shared->metrics);
+    if (!shared->metrics || batcher_new(&limits, &shared->batcher) != EBM_OK)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory to start");
+    metrics_init(shared->metrics, shared->n_loops);
+    if (options->max_connections_per_address > 0) {
+        shared->addresses = addresses_new((uint32_t)options->max_connections_per_address);
+        if (!shared->addresses)
+            return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory to start");
+    }
+    enum ebm_status status = new_tls(options, &shared->tls, reterr);
+    return status == EBM_OK ? build_loops(server, reterr) : status;
 }
 
 static void free_all(struct server *server)
 {
-    (void)mailbox_close(server->mailbox); /* all NULL after stop */
-    (void)mailbox_close(server->keeper_mailbox);
-    (void)dispatch_close(server->dispatch);
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT); /* until every handle is closed */
-    int open = uv_loop_close(&server->loop);
-    EBM_ASSERT(open == 0);
-    server->tls = tls_free(server->tls);
-    access_done(&server->routes.access);
-    (void)batcher_free(server->batcher);
-    (void)compute_free(server->compute);
+    struct loop_shared *shared = &server->shared;
+    for (uint32_t i = 0; i < shared->n_loops; i++)
+        (void)loop_free(server->loops[i]);
+    shared->tls = tls_free(shared->tls);
+    access_done(&shared->access);
+    (void)batcher_free(shared->batcher);
     (void)model_loader_free(server->loader);
     (void)model_store_free(server->store);
+    (void)addresses_free(shared->addresses);
+    free(shared->metrics);
 }
 
 static void log_end(const struct server *server)
 {
-    ebm_log_info("stopped: requests=%" PRIu64 " batches=%" PRIu64 " rows=%" PRIu64, server->routes.n_requests,
-                 metrics_batches(&server->metrics), atomic_load(&server->metrics.batch_rows));
+    const struct loop_shared *shared = &server->shared;
+    uint64_t requests = 0;
+    for (uint32_t i = 0; i < server->n_running; i++)
+        requests += server->loops[i]->routes.n_requests;
+    ebm_log_info("stopped: requests=%" PRIu64 " batches=%" PRIu64 " rows=%" PRIu64, requests,
+                 metrics_batches(shared->metrics, shared->n_loops),
+                 metrics_batch_rows(shared->metrics, shared->n_loops));
 }
 
-static enum ebm_status serve(struct server *server, struct ebm_error *reterr)
+/* The first is this thread's. */
+static enum ebm_status start_loops(struct server *server)
+{
+    enum ebm_status status = EBM_OK;
+    server->n_running = 1;
+    while (status == EBM_OK && server->n_running < server->shared.n_loops) {
+        status = loop_start(server->loops[server->n_running]);
+        server->n_running += status == EBM_OK;
+    }
+    return status;
+}
+
+static enum ebm_status run(struct server *server, struct ebm_error *reterr)
 {
     init_handles(server);
-    if (uv_thread_create(&server->starter, run_starter, server) != 0) {
+    if (start_loops(server) != EBM_OK || uv_thread_create(&server->starter, run_starter, server) != 0) {
+        server->start_status = ebm_error_set(&server->start_error, EBM_NO_MEMORY, "", "no thread to start with");
         stop(server);
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no thread to load the models");
     }
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    (void)uv_run(&server->loops[0]->uv, UV_RUN_DEFAULT);
     bool cut_short = server->start_status == EBM_CANCELLED; /* by a signal: nothing went wrong */
     if (server->start_status != EBM_OK && reterr)
         *reterr = server->start_error;
@@ -509,26 +523,35 @@ static struct request_limits limits_of(const struct options *options)
     };
 }
 
+static void init_shared(struct server *server)
+{
+    const struct options *options = server->options;
+    struct loop_shared *shared = &server->shared;
+    shared->options = options;
+    shared->n_loops = (uint32_t)options->io_threads;
+    shared->n_workers = worker_count(options);
+    shared->service.limits = limits_of(options);
+    shared->service.max_work = options->max_request_numbers;
+    shared->service.max_response_bytes = options->max_response_bytes;
+    shared->budget.max_bytes = options->max_inflight_bytes;
+    shared->on_stage = on_stage;
+    shared->user = server;
+}
+
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
 {
     struct server server = {.options = options, .log_level = ebm_log_level()};
-    metrics_init(&server.metrics);
-    repository_routes_init(&server.routes.repository);
-    server.service.limits = limits_of(options);
-    server.service.max_work = options->max_request_numbers;
-    server.service.max_response_bytes = options->max_response_bytes;
-    if (uv_loop_init(&server.loop) != 0)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no event loop");
-    raise_file_limit(options->max_connections);
-    enum ebm_status status = build_queues(&server);
+    const struct access_config access = access_config(options);
+    init_shared(&server);
+    enum ebm_status status = access_init(&server.shared.access, &access, reterr);
     if (status != EBM_OK)
-        (void)ebm_error_set(reterr, status, "", "no memory to start");
+        return status;
+    raise_file_limit(options->max_connections, server.shared.n_loops);
+    status = build(&server, reterr);
     if (status == EBM_OK)
-        status = build_http(&server, reterr);
-    if (status == EBM_OK) {
-        status = serve(&server, reterr);
+        status = run(&server, reterr);
+    if (server.n_running > 0)
         log_end(&server);
-    }
     free_all(&server);
     return status;
 }

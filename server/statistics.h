@@ -3,10 +3,9 @@
 #ifndef EBM_SERVER_STATISTICS_H
 #define EBM_SERVER_STATISTICS_H
 
-#include <stdatomic.h>
-
 #include "core/buf.h"
 #include "core/limits.h"
+#include "server/counter.h"
 
 struct job;
 
@@ -28,27 +27,32 @@ enum statistics_part {
         STATISTICS_PARTS
 };
 
-struct statistics {
-    /* loop thread */
+/* Requests of one loop, whose thread alone writes; or a sum of such. */
+struct statistics_requests {
     struct {
-        uint64_t count, us;
+        _Atomic uint64_t count, us;
     } parts[STATISTICS_PARTS];
-    uint64_t last_ms; /* since 1970: the end of the last success; 0: none */
-    /* any thread: batches of i + 1 rows */
-    struct {
+    _Atomic uint64_t last_ms; /* since 1970: the end of the last success; 0: none */
+};
+
+/* Batches. Any thread. */
+struct statistics {
+    struct { /* of i + 1 rows */
         _Atomic uint64_t count, input_ns, infer_ns, output_ns;
     } batches[LIMIT_BATCH_ROWS];
 };
 
-/* A request whose model is known is over. Loop thread. */
-void statistics_end(struct statistics *statistics, bool is_success, uint64_t total_us, const struct job *job);
+/* A request whose model is known is over. The loop's thread. */
+void statistics_end(struct statistics_requests *requests, bool is_success, uint64_t total_us, const struct job *job);
+/* Adds another loop's to a sum that nobody else knows. */
+void statistics_add(struct statistics_requests *sum, const struct statistics_requests *requests);
 
 /* A batch of 1 .. LIMIT_BATCH_ROWS rows was gathered and computed; its answers were written. Worker. */
 void statistics_batch(struct statistics *statistics, uint32_t rows, uint64_t input_ns, uint64_t infer_ns);
 void statistics_output(struct statistics *statistics, uint32_t rows, uint64_t output_ns);
 
-/* An element of model_stats; rows were predicted. Loop thread. */
-void statistics_write(const struct statistics *statistics, const char *model, uint64_t version, uint64_t rows,
-                      struct ebm_buf *buf);
+/* An element of model_stats, with the requests of all loops; rows were predicted. */
+void statistics_write(const struct statistics *statistics, const struct statistics_requests *requests,
+                      const char *model, uint64_t version, uint64_t rows, struct ebm_buf *buf);
 
 #endif

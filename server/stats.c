@@ -84,9 +84,10 @@ static void write_latency(struct ebm_buf *buf, const struct metrics_recent *rece
         double p;
     } quantiles[] = {{",\"p50_us\":", 0.5}, {",\"p90_us\":", 0.9}, {",\"p99_us\":", 0.99}, {",\"max_us\":", 1.0}};
     uint32_t sorted[METRICS_RECENT];
-    uint32_t n = recent->n < METRICS_RECENT ? (uint32_t)recent->n : METRICS_RECENT;
+    uint64_t n_ever = counter_get(&recent->n);
+    uint32_t n = n_ever < METRICS_RECENT ? (uint32_t)n_ever : METRICS_RECENT;
     for (uint32_t i = 0; i < n; i++)
-        sorted[i] = recent->us[i];
+        sorted[i] = atomic_load_explicit(&recent->us[i], memory_order_relaxed);
     qsort(sorted, n, sizeof *sorted, compare_times);
     write_whole(buf, ",\"recent\":{\"requests\":", n);
     for (size_t i = 0; n > 0 && i < EBM_COUNT_OF(quantiles); i++)

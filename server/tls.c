@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <gnutls/x509.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +30,8 @@ struct pem {
 
 struct tls {
     const char *cert_file, *key_file;
-    struct pem cert, key; /* as they were read */
-    struct certificate *certificate;
+    struct pem cert, key;                    /* as they were read */
+    struct certificate *_Atomic certificate; /* any thread reads */
 };
 
 static struct tls *shown; /* the daemon's callback has no argument for it */
@@ -223,9 +224,10 @@ static int retrieve(gnutls_session_t session, const gnutls_datum_t *authorities,
     (void)n_algorithms;
     if (!shown)
         return -1;
-    *ret_chain = shown->certificate->chain;
-    *ret_n = shown->certificate->n;
-    *ret_key = shown->certificate->key;
+    struct certificate *now = shown->certificate;
+    *ret_chain = now->chain;
+    *ret_n = now->n;
+    *ret_key = now->key;
     return 0;
 }
 

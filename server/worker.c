@@ -99,9 +99,9 @@ static void prepare_called(struct worker *worker)
 
 static void send_home(void *user, struct job *job, bool is_wanted)
 {
-    const struct worker *worker = user;
+    (void)user;
     if (is_wanted)
-        mailbox_post(worker->pool->config.mailbox, &job->mail);
+        mailbox_post(job->home, &job->mail);
     else
         (void)job_unref(job);
 }

@@ -1,4 +1,5 @@
-/* worker.h - the threads that compute. Each has an engine of its own; they meet only in the batcher and the mailbox. */
+/* worker.h - the threads that compute. Each has an engine of its own; they meet only in the batcher and the mailboxes
+ * of the loops: a job goes back to its home, with its reference. */
 #ifndef EBM_SERVER_WORKER_H
 #define EBM_SERVER_WORKER_H
 
@@ -9,7 +10,6 @@ struct worker_config {
     uint32_t n_workers;
     struct compute_config compute;  /* of each; its batcher is where batches come from */
     struct batcher_lane *read_lane; /* borrow, as all below: jobs whose bodies are still to be read, one row each */
-    struct mailbox *mailbox;        /* jobs come back here, with their reference */
     const _Atomic bool *stop;       /* true: preparing is CANCELLED */
 };
 

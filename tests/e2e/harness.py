@@ -14,6 +14,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "..", "golden")
+IO_THREADS = ["--io-threads", os.environ["EBM_TEST_IO_THREADS"]] if "EBM_TEST_IO_THREADS" in os.environ else []
 SLOW = 6 if os.environ.get("ASAN_OPTIONS") or os.environ.get("TSAN_OPTIONS") else 1  # sanitizers take their time
 
 
@@ -38,7 +39,7 @@ class Repository:
 
 class Server:
     def __init__(self, binary, repository, *options, expect_start=True):
-        command = [binary, "--model-repository", repository.path, "--port", "0", *map(str, options)]
+        command = [binary, "--model-repository", repository.path, "--port", "0", *IO_THREADS, *map(str, options)]
         self.lines, self.port = [], None
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace")
         self.started = threading.Event()

@@ -115,7 +115,8 @@ void MHD_suspend_connection(struct MHD_Connection *connection)
 /* ---- the server's side ---- */
 
 static struct routes *routes;
-static struct http http = {.leaver_fd = -1, .body_timeout_us = 1000000, .max_inflight_bytes = 4 * FUZZ_BODY_BYTES};
+static struct http_budget budget = {.max_bytes = 4 * FUZZ_BODY_BYTES};
+static struct http http = {.leaver_fd = -1, .body_timeout_us = 1000000, .budget = &budget};
 static uv_loop_t loop;
 
 static void begin_once(void)
@@ -159,7 +160,7 @@ static void exchange(struct MHD_Connection *connection, const char *const words[
     http.closing = true; /* there is no socket to linger on */
     http_on_connection(&http, connection, &connection->peer, MHD_CONNECTION_NOTIFY_CLOSED);
     http.closing = false;
-    EBM_ASSERT(http.n_pending == 0 && http.inflight_bytes == 0 && routes->metrics->in_flight == 0);
+    EBM_ASSERT(http.n_pending == 0 && budget.used_bytes == 0 && routes->metrics->in_flight == 0);
     EBM_ASSERT(ebm_list_is_empty(&http.peers) && ebm_list_is_empty(&http.exchanges));
 }
 

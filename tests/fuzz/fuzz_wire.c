@@ -26,12 +26,14 @@ static uv_loop_t loop;
 static struct http *http;
 static struct routes *routes;
 
+static struct http_budget budget = {.max_bytes = 4 * FUZZ_BODY_BYTES};
+
 static void begin_once(void)
 {
     static const struct http_config config = {.host = "127.0.0.1",
                                               .max_connections = 8,
                                               .idle_timeout_s = 60,
-                                              .max_inflight_bytes = 4 * FUZZ_BODY_BYTES,
+                                              .budget = &budget,
                                               .body_timeout_ms = BODY_TIMEOUT_MS};
     struct ebm_error error;
     if (http)
@@ -88,7 +90,7 @@ static void end_client(int fd)
     for (int i = 0; i < END_PASSES && (!ebm_list_is_empty(&http->peers) || lingering_count(http->lingering) > 0); i++)
         run_loop(1);
     EBM_ASSERT(ebm_list_is_empty(&http->peers) && ebm_list_is_empty(&http->exchanges));
-    EBM_ASSERT(lingering_count(http->lingering) == 0 && http->n_pending == 0 && http->inflight_bytes == 0);
+    EBM_ASSERT(lingering_count(http->lingering) == 0 && http->n_pending == 0 && budget.used_bytes == 0);
     EBM_ASSERT(routes->metrics->in_flight == 0);
     run_loop(2); /* what is closed is freed a round later */
 }

@@ -9,16 +9,22 @@ struct routes *fuzz_routes(void)
         .max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000, .max_timeout_us = 5000000};
     static const struct batcher_limits none = {.max_rows = 1};
     static struct metrics metrics;
-    static struct routes routes = {.access.config = {"", "a.example", "http://a.example"},
+    static const struct routes_state state;
+    static struct access access = {.config = {"", "a.example", "http://a.example"}};
+    static struct routes routes = {.state = &state,
+                                   .access = &access,
                                    .max_body_bytes = FUZZ_BODY_BYTES,
                                    .max_inflight_bytes = 4 * FUZZ_BODY_BYTES,
                                    .body_timeout_ms = 1000,
                                    .limits = &limits,
-                                   .metrics = &metrics};
+                                   .metrics = &metrics,
+                                   .all_metrics = &metrics,
+                                   .n_loops = 1};
     if (!routes.batcher) {
         EBM_ASSERT(batcher_new(&none, &routes.batcher) == EBM_OK);
-        metrics_init(&metrics);
+        metrics_init(&metrics, 1);
         repository_routes_init(&routes.repository);
+        routes.repository.stopping = &state.stopping;
     }
     return &routes;
 }

@@ -40,13 +40,13 @@ int main(void)
     pthread_t threads[WORKERS];
     struct metrics_now now = {.n_routes = 0};
     uint64_t before = 0;
-    metrics_init(&metrics);
+    metrics_init(&metrics, 1);
     for (uint32_t i = 0; i < WORKERS; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, work, NULL), 0);
     while (atomic_load(&n_working) > 0) {
         struct ebm_buf buf;
         ebm_buf_init(&buf, 1u << 20);
-        metrics_write(&metrics, &now, &buf);
+        metrics_write(&metrics, 1, &now, &buf);
         const char *at = buf.status == EBM_OK ? strstr(buf.bytes, "\nebm_batch_rows_sum ") : NULL;
         uint64_t rows = 0;
         CHECK(at != NULL && sscanf(at, " ebm_batch_rows_sum %" SCNu64, &rows) == 1);

@@ -65,7 +65,7 @@ static void *read_models(void *argument)
 /* Every third takes the model out, all others publish a version more and load it. */
 static void give(uint32_t i)
 {
-    orders[i] = (struct model_keeper_order){.loads = i % 3 < 2, .name = "a"};
+    orders[i] = (struct model_keeper_order){.home = mailbox, .loads = i % 3 < 2, .name = "a"};
     ebm_list_init(&orders[i].link);
     if (orders[i].loads)
         publish(i + 2);
@@ -101,7 +101,7 @@ static void test_orders_beside_readers(void)
     CHECK_EQ(model_loader_start(loader, &error), EBM_OK);
     CHECK_EQ(uv_loop_init(&loop), 0);
     CHECK_EQ(mailbox_new(&loop, on_mail, NULL, &mailbox), EBM_OK);
-    CHECK_EQ(model_keeper_new(loader, store, mailbox, 1, &keeper, &error), EBM_OK); /* polls as often as it can */
+    CHECK_EQ(model_keeper_new(loader, store, 1, &keeper, &error), EBM_OK); /* polls as often as it can */
     for (uint32_t i = 0; i < READERS; i++)
         CHECK_EQ(pthread_create(&readers[i], NULL, read_models, NULL), 0);
     give(0);

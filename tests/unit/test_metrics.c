@@ -77,7 +77,7 @@ static void expect_line(const struct metrics *metrics, const char *line)
     char text[256];
     struct ebm_buf buf;
     ebm_buf_init(&buf, 1u << 20);
-    metrics_write(metrics, &now, &buf);
+    metrics_write(metrics, 1, &now, &buf);
     cr_assert_eq(buf.status, EBM_OK);
     bool is_there = line[0] != '!';
     (void)snprintf(text, sizeof text, "\n%s\n", line + !is_there);
@@ -89,7 +89,7 @@ Test(metrics, count_requests_by_route_and_status)
 {
     static struct metrics metrics;
     ebm_clock_set(clock_ns);
-    metrics_init(&metrics);
+    metrics_init(&metrics, 1);
     expect_line(&metrics, "ebm_http_requests_total{route=\"/predict\",status=\"200\"} 0");
     expect_line(&metrics, "!ebm_http_requests_total{route=\"/\",status=\"200\"} 0");
     static const struct {
@@ -121,6 +121,30 @@ Test(metrics, count_requests_by_route_and_status)
         expect_line(&metrics, lines[i]);
 }
 
+Test(metrics, loops_are_added_up)
+{
+    static struct metrics metrics[2];
+    struct metrics_now now = {.n_routes = 0};
+    struct ebm_buf buf;
+    ebm_clock_set(clock_ns);
+    metrics_init(metrics, 2);
+    for (uint32_t loop = 0; loop < 2; loop++) {
+        metrics_begin(&metrics[loop]);
+        metrics_begin(&metrics[loop]);
+        metrics_end(&metrics[loop], METRICS_ROUTES, 404, now_us - 250, NULL);
+    }
+    ebm_buf_init(&buf, 1u << 20);
+    metrics_write(metrics, 2, &now, &buf);
+    static const char *const lines[] = {
+        "\nebm_http_requests_total{route=\"other\",status=\"404\"} 2\n",
+        "\nebm_http_request_duration_seconds_sum{route=\"other\"} 0.0005\n",
+        "\nebm_http_requests_in_flight 2\n",
+    };
+    for (size_t i = 0; i < EBM_COUNT_OF(lines); i++)
+        cr_expect_not_null(strstr(buf.bytes, lines[i]), "%s in\n%s", lines[i], buf.bytes);
+    ebm_buf_done(&buf);
+}
+
 /* A job that was accepted at 0, and the time of the end. */
 static void end_job(struct metrics *metrics, int status, uint64_t started_us, bool is_done, uint64_t finished_us)
 {
@@ -144,7 +168,7 @@ Test(metrics, a_job_waits_and_is_computed)
 {
     static struct metrics metrics;
     ebm_clock_set(clock_ns);
-    metrics_init(&metrics);
+    metrics_init(&metrics, 1);
     end_job(&metrics, 200, 1000, true, 3000); /* waits 1 ms, takes 2 ms */
     end_job(&metrics, 504, 0, false, 0);      /* waits all of its 5 ms */
     end_job(&metrics, 0, 2000, false, 0);     /* 2 ms, then 3 ms until its client leaves */
@@ -169,7 +193,7 @@ Test(metrics, count_rows_and_why_they_are_not_reliable)
         items[i].out = &predictions[i];
     }
     predictions[4].raw.status = EBM_CANCELLED;
-    metrics_init(&metrics);
+    metrics_init(&metrics, 1);
     metrics_count_batch(&metrics, &model, &(struct metrics_batch){.items = items, .n = 5});
     metrics_count_batch(&metrics, &model, &(struct metrics_batch){.items = items, .n = 1});
     cr_expect_eq(model.rows, 5);
@@ -211,7 +235,7 @@ Test(metrics, distributions_of_rows_are_judged_by_what_they_have)
     struct ebm_item items[N] = {{.row_in_request = 0}};
     for (uint32_t i = 0; i < N; i++)
         items[i].out = &predictions[i];
-    metrics_init(&metrics);
+    metrics_init(&metrics, 1);
     metrics_count_batch(&metrics, &model, &(struct metrics_batch){items, N, target_std, 2});
     expect_values(&model, METRICS_ESS_RATIO, (uint64_t[METRICS_BOUNDS + 1]){[0] = 1, [6] = 1, [13] = 2}, 2250500);
     expect_values(&model, METRICS_PARETO_K, (uint64_t[METRICS_BOUNDS + 1]){[0] = 1, [7] = 1, [14] = 1}, 1000650000);
