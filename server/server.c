@@ -6,10 +6,10 @@
  *   DRAINING  no new connections; every request that was read is answered, Connection: close
  *   STOPPED   exchanges ended, workers joined, mail drained, all freed
  *
- *   loop thread: http, routes, dispatch, mailbox     workers: batcher, engines
+ *   loop.c, a thread each, the first is ours: http, routes, dispatch, mailbox     workers: batcher, engines
  *
- * A drain ends when every answer has come to its client's kernel, which is looked at after every round of the loop and
- * every LOOK_MS, or after the longest time that a request may take, or with a second signal. Guarantees: everything
+ * Loops are told how far to go, and tell when all have come there. A drain ends when every answer has come to its
+ * client's kernel, or after the longest time that a request may take, or with a second signal. Guarantees: everything
  * started is stopped, on every path. */
 #include "server/server.h"
 
