@@ -14,7 +14,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "..", "golden")
-IO_THREADS = ["--io-threads", os.environ["EBM_TEST_IO_THREADS"]] if "EBM_TEST_IO_THREADS" in os.environ else []
+LOOPS = int(os.environ.get("EBM_TEST_IO_THREADS", "1"))
+IO_THREADS = ["--io-threads", str(LOOPS)] if LOOPS > 1 else []
 SLOW = 6 if os.environ.get("ASAN_OPTIONS") or os.environ.get("TSAN_OPTIONS") else 1  # sanitizers take their time
 
 
