@@ -44,16 +44,18 @@ void http_pump(struct http *http)
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     enum MHD_Result wants = MHD_NO;
     for (int pass = 0; pass < PUMP_PASSES; pass++) {
+        http->has_closed = false;
         (void)MHD_run(http->daemon);
         wants = MHD_get_timeout(http->daemon, &wait_ms);
-        if (wants != MHD_YES || wait_ms > 0)
+        /* without room for a descriptor it accepts again in the run after one was closed, but asks for none */
+        if (!http->has_closed && (wants != MHD_YES || wait_ms > 0))
             break;
     }
     if (wants == MHD_YES && wait_ms == 0)
         http_cut_stuck(http);
     /* Never 0: libuv runs timers that are due before anything else, and so one that is always due for ever. */
-    if (wants == MHD_YES)
-        (void)uv_timer_start(&http->timer, on_timer, wait_ms > 0 ? wait_ms : 1, 0);
+    if (wants == MHD_YES || http->has_closed)
+        (void)uv_timer_start(&http->timer, on_timer, wants == MHD_YES && wait_ms > 0 ? wait_ms : 1, 0);
     else
         (void)uv_timer_stop(&http->timer);
 }

@@ -33,6 +33,7 @@ struct http {
     struct addresses *addresses;
     bool is_encrypted;
     bool quiesced, closing;
+    bool has_closed; /* a connection, since the daemon last began to run */
     uint16_t port;
     uint64_t id_base, id_count; /* of request ids that we make */
     uint64_t n_traced;          /* requests that belong to a trace */

@@ -92,6 +92,8 @@ void http_on_connection(void *user, struct MHD_Connection *connection, void **pe
         peer_new(user, connection, peer);
     else if (*peer)
         peer_free(*peer);
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+        ((struct http *)user)->has_closed = true;
 }
 
 void http_peer_begin(struct peer *peer, struct http_exchange *exchange)
