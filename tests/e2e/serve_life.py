@@ -17,7 +17,7 @@ ROW = [0.1, 0.2, 0.3]  # of relu_1d
 SMALL = {"inputs": [ROW], "estimator": "importance", "num_samples": 16, "seed": 1}
 LONG = {"inputs": [ROW] * 4000, "estimator": "importance", "num_samples": 65536, "seed": 1}  # many seconds
 # a good part of a second, one batch
-BATCH = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "seed": 1}
+BATCH = {"inputs": [ROW] * 400, "estimator": "importance", "num_samples": 65536, "seed": 1}
 
 
 def one():
@@ -139,7 +139,7 @@ def test_a_client_that_leaves_the_queue_is_never_computed(binary):
         assert read_answer(running)[0] == 200
         running.close()
         expect_quick(server)
-    assert counts_at_the_end(server) == (3, 65), server.lines[-1]
+    assert counts_at_the_end(server) == (3, 401), server.lines[-1]
 
 
 def test_a_client_that_leaves_before_and_after_its_job(binary):
