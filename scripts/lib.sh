@@ -84,3 +84,15 @@ stop_server() {
     server_pid=""
     return $ended
 }
+
+# client_venv NAME [SERVER [FOLDER]]: a virtual environment for what asks a server that is built; sets server, folder, python.
+client_venv() {
+    server=${2:-$root/build/server/ebm-server}
+    folder=${3:-$root/build-test/$1}
+    [ -x "$server" ] || { echo "no server at $server: ninja -C build" >&2; return 1; }
+    server=$(realpath "$server")
+    mkdir -p "$folder"
+    folder=$(cd "$folder" && pwd)
+    python=$folder/venv/bin/python
+    [ -x "$python" ] || python3 -m venv "$folder/venv"
+}

@@ -6,15 +6,8 @@
 #   ARVIZ=1      with ArviZ and xarray, about 400 MB more; without it what needs them is skipped
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-server=${1:-$root/build/server/ebm-server}
-folder=${2:-$root/build-test/python-client}
-[ -x "$server" ] || { echo "no server at $server: ninja -C build" >&2; exit 1; }
-server=$(realpath "$server")
-mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
-python=$folder/venv/bin/python
-
-[ -x "$python" ] || python3 -m venv "$folder/venv"
+. "$root/scripts/lib.sh"
+client_venv python-client "$@"
 pip() { "$python" -m pip --disable-pip-version-check --quiet "$@"; }
 # Built from a copy: setuptools leaves its folders beside what it builds.
 rm -rf "$folder/package"

@@ -51,20 +51,25 @@ def tensors(model):
                 yield f"{net}.{i}.{kind}", shape, array.array("f", (most * (2 * source.random() - 1) for _ in range(n)))
 
 
-def write(name, path):
-    model = config(name)
-    about = {"format": "ebm-model", "format_version": "1", "config": json.dumps(model)}
-    header, blobs, at = {"__metadata__": about}, [], 0
-    for tensor, shape, numbers in tensors(model):
+def write_tensors(path, entries, metadata):
+    """A file of (name, shape, numbers), as floats, and texts."""
+    header, blobs, at = {"__metadata__": metadata}, [], 0
+    for name, shape, numbers in entries:
+        floats = array.array("f", numbers)
         if sys.byteorder == "big":
-            numbers.byteswap()
-        blobs.append(numbers.tobytes())
-        header[tensor] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(blobs[-1])]}
+            floats.byteswap()
+        blobs.append(floats.tobytes())
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(blobs[-1])]}
         at += len(blobs[-1])
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def write(name, path):
+    model = config(name)
+    write_tensors(path, tensors(model), {"format": "ebm-model", "format_version": "1", "config": json.dumps(model)})
 
 
 if __name__ == "__main__":

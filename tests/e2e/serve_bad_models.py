@@ -9,22 +9,14 @@ import struct
 import subprocess
 import sys
 
-from harness import GOLDEN, SLOW, Repository, Wire, expect_error, request_bytes, run_all, serving, wait_until
+from harness import SLOW, Repository, Wire, expect_error, request_bytes, run_all, serving, wait_until
+from model_files import read_golden
 
 REQUEST = {"model": "relu_1d", "inputs": [[0.1, 0.2, 0.3]], "seed": 1}
 RSS_KIB = 100 << 10  # nothing that a file claims may be allocated before it is checked
 
 
 # ---- files, taken apart and put together wrongly ----
-
-
-def read_golden(case):
-    """-> (header as an object, configuration as an object, tensors' bytes)"""
-    with open(os.path.join(GOLDEN, case, "model.safetensors"), "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    return header, json.loads(header["__metadata__"]["config"]), data[8 + size:]
 
 
 HEADER, CONFIG, DATA = read_golden("relu_1d")

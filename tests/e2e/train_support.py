@@ -15,6 +15,9 @@ import tempfile
 
 from harness import GOLDEN, SLOW, Repository, run_all, serving
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import networks  # noqa: E402
+
 TRAINER = os.path.abspath(sys.argv[2])
 WORK = tempfile.mkdtemp(prefix="ebm-support-")
 ROWS, EPOCHS = (1500, 30) if SLOW == 1 else (400, 4)
@@ -169,16 +172,8 @@ def tensors_of(file):
     return tensors, metadata
 
 
-def write_tensors(file, tensors, metadata):
-    header, blobs, at = {"__metadata__": metadata}, [], 0
-    for name, (shape, numbers) in tensors.items():
-        blobs.append(struct.pack(f"<{len(numbers)}f", *numbers))
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(blobs[-1])]}
-        at += len(blobs[-1])
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(file, "wb") as out:
-        out.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+def write_model(file, model, metadata):
+    networks.write_tensors(file, ((name, *entry) for name, entry in model.items()), metadata)
 
 
 def test_parity_values_of_bounded_and_periodic_models(_):
@@ -188,11 +183,11 @@ def test_parity_values_of_bounded_and_periodic_models(_):
     expected, _ = tensors_of(os.path.join(folder, "expected.safetensors"))
     for parity, name in (("x", "x"), ("y", "y_samples"), ("f", "f_samples"), ("log_q", "log_q_samples")):
         model["parity." + parity] = expected[name]
-    write_tensors(path("parity.safetensors"), model, metadata)
+    write_model(path("parity.safetensors"), model, metadata)
     run("inspect", path("parity.safetensors"))
     shape, numbers = model["parity.log_q"]
     model["parity.log_q"] = (shape, [numbers[0] + 0.01, *numbers[1:]])
-    write_tensors(path("wrong.safetensors"), model, metadata)
+    write_model(path("wrong.safetensors"), model, metadata)
     told = run("inspect", path("wrong.safetensors"), expect=1).stderr
     assert "parity.log_q" in told and "row 0, target 0" in told, told
 

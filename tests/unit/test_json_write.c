@@ -1,6 +1,5 @@
 /* test_json_write.c - numbers that read back under any locale, null, texts of any bytes. */
 #include <criterion/criterion.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "core/rng.h"
 #include "proto/json_write.h"
+#include "tests/unit/comma_locale.h"
 
 static char *number(double value, int digits)
 {
@@ -47,12 +47,7 @@ Test(json_write, what_is_not_finite_is_null)
 
 Test(json_write, a_locale_with_a_comma_changes_nothing)
 {
-    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ru_RU.UTF-8"};
-    bool found = false;
-    for (size_t i = 0; i < EBM_COUNT_OF(names) && !found; i++)
-        found = setlocale(LC_ALL, names[i]) != NULL && localeconv()->decimal_point[0] != '.';
-    if (!found)
-        cr_skip_test("no such locale is installed");
+    set_comma_locale();
     cr_assert_str_eq(number(1234.5, 9), "1234.5");
     cr_assert_str_eq(number(1.5e-20, 9), "1.5e-20");
     cr_assert_str_eq(number(7, 9), "7");
