@@ -146,20 +146,7 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
                             q->confined != NULL);
 }
 
-/* ebm_sobol_scramble of a register. */
-static inline vec_words sobol_scramble(vec_words x, uint32_t shift, uint32_t factor)
-{
-    x ^= x * 0x3d20adeau;
-    x += shift;
-    x *= factor;
-    x ^= x * 0x05526c56u;
-    x ^= x * 0x53a22864u;
-    x = x >> 16 | x << 16;
-    x = (x >> 8 & 0x00ff00ffu) | (x & 0x00ff00ffu) << 8;
-    x = (x >> 4 & 0x0f0f0f0fu) | (x & 0x0f0f0f0fu) << 4;
-    x = (x >> 2 & 0x33333333u) | (x & 0x33333333u) << 2;
-    return (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;
-}
+EBM_SOBOL_SCRAMBLE(sobol_scramble, vec_words)
 
 /* Dimension d of EBM_LANES samples from `first` on, whose indices differ in the lowest four bits: those give `low`. */
 static inline void sobol_lanes(uint32_t *words, const struct ebm_sobol *set, uint32_t d, uint32_t first,

@@ -43,19 +43,21 @@ uint32_t ebm_sobol_word(const struct ebm_sobol *set, uint32_t d, uint32_t m);
 /* The number of samples that stands for `samples` (1 .. LIMIT_SAMPLES): the next of 8, 16, 32, ... */
 uint32_t ebm_sobol_count(uint32_t samples);
 
-/* x: reversed digits -> the scrambled word. Inline: the kernels run it along lanes. */
-static inline uint32_t ebm_sobol_scramble(uint32_t x, uint32_t shift, uint32_t factor)
-{
-    x ^= x * 0x3d20adeau;
-    x += shift;
-    x *= factor;
-    x ^= x * 0x05526c56u;
-    x ^= x * 0x53a22864u;
-    x = x >> 16 | x << 16;
-    x = (x >> 8 & 0x00ff00ffu) | (x & 0x00ff00ffu) << 8;
-    x = (x >> 4 & 0x0f0f0f0fu) | (x & 0x0f0f0f0fu) << 4;
-    x = (x >> 2 & 0x33333333u) | (x & 0x33333333u) << 2;
-    return (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;
-}
+/* Reversed digits -> the scrambled word; `word` may be a vector of them, as the kernels have it. */
+#define EBM_SOBOL_SCRAMBLE(name, word)                                                                                 \
+    static inline word name(word x, uint32_t shift, uint32_t factor)                                                   \
+    {                                                                                                                  \
+        x ^= x * 0x3d20adeau;                                                                                          \
+        x += shift;                                                                                                    \
+        x *= factor;                                                                                                   \
+        x ^= x * 0x05526c56u;                                                                                          \
+        x ^= x * 0x53a22864u;                                                                                          \
+        x = x >> 16 | x << 16;                                                                                         \
+        x = (x >> 8 & 0x00ff00ffu) | (x & 0x00ff00ffu) << 8;                                                           \
+        x = (x >> 4 & 0x0f0f0f0fu) | (x & 0x0f0f0f0fu) << 4;                                                           \
+        x = (x >> 2 & 0x33333333u) | (x & 0x33333333u) << 2;                                                           \
+        return (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;                                                        \
+    }
+EBM_SOBOL_SCRAMBLE(ebm_sobol_scramble, uint32_t)
 
 #endif
