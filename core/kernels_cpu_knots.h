@@ -7,21 +7,6 @@
 
 #define UNITS 8u /* whose products are summed as floats */
 
-/* A bit for every lane. */
-static inline uint32_t vec_bits(vec_mask mask)
-{
-#if defined(__AVX512F__)
-    return mask;
-#elif defined(__AVX2__)
-    return (uint32_t)_mm256_movemask_ps((__m256)mask);
-#else
-    uint32_t bits = 0;
-    for (uint32_t i = 0; i < WIDTH; i++)
-        bits |= (uint32_t)(mask[i] & 1) << i;
-    return bits;
-#endif
-}
-
 /* `units` of the layer at all knots; of a NaN relu is NaN. */
 static inline __attribute__((always_inline)) void knots_of(double *f, uint16_t *crossings, const float *u,
                                                            const float *hx, const float *v, uint32_t units, uint32_t L)

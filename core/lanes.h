@@ -2,8 +2,7 @@
  * to kernels_cpu_lanes.c and its parts.
  *
  * vecmath.h has the same functions of one number, for long loops that the compiler turns into SIMD by itself. It does
- * not where a loop is as short as a register, as in kernels that keep many quantities of few lanes; hence these. The
- * polynomials are those of vecmath.h. */
+ * not where a loop is as short as a register, as in kernels that keep many quantities of few lanes; hence these. */
 #ifndef EBM_CORE_LANES_H
 #define EBM_CORE_LANES_H
 
@@ -101,14 +100,10 @@ static inline vec_mask vec_reaches(vec_words a, vec_words b)
     return _mm512_cmpge_epu32_mask((__m512i)a, (__m512i)b);
 }
 
-static inline bool vec_any(vec_mask mask)
+/* A bit for every lane. */
+static inline uint32_t vec_bits(vec_mask mask)
 {
-    return mask != 0;
-}
-
-static inline uint32_t vec_count(vec_mask mask)
-{
-    return (uint32_t)__builtin_popcount(mask);
+    return mask;
 }
 
 static inline vec vec_select(vec_mask mask, vec a, vec b)
@@ -145,21 +140,15 @@ static inline vec_mask vec_reaches(vec_words a, vec_words b)
     return a >= b;
 }
 
-static inline bool vec_any(vec_mask mask)
+static inline uint32_t vec_bits(vec_mask mask)
 {
 #if defined(__AVX2__)
-    return _mm256_movemask_ps((__m256)mask) != 0;
+    return (uint32_t)_mm256_movemask_ps((__m256)mask);
 #else
-    return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
-#endif
-}
-
-static inline uint32_t vec_count(vec_mask mask)
-{
-#if defined(__AVX2__)
-    return (uint32_t)__builtin_popcount((uint32_t)_mm256_movemask_ps((__m256)mask));
-#else
-    return (uint32_t) - (mask[0] + mask[1] + mask[2] + mask[3]);
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < WIDTH; i++)
+        bits |= (uint32_t)(mask[i] & 1) << i;
+    return bits;
 #endif
 }
 
@@ -194,6 +183,20 @@ static inline vec vec_root(vec a)
 
 #endif
 
+static inline bool vec_any(vec_mask mask)
+{
+    return vec_bits(mask) != 0;
+}
+
+static inline uint32_t vec_count(vec_mask mask)
+{
+#if defined(__AVX2__)
+    return (uint32_t)__builtin_popcount(vec_bits(mask));
+#else /* no instruction counts bits */
+    return (uint32_t) - (mask[0] + mask[1] + mask[2] + mask[3]);
+#endif
+}
+
 /* Lanes of v where the mask is set, side by side from `to` on; the rest of WIDTH floats there is overwritten, too.
  * Returns their number. */
 static inline uint32_t vec_keep(float *to, vec_mask mask, vec v)
@@ -223,6 +226,8 @@ static inline vec vec_scale(vec p, vec n, vec x, float least)
 #endif
 }
 
+VEC_FITS(lanes, vec)
+
 /* exp(x) for x <= 88, relative error 1e-7; 0 below -87.3; NaN of NaN. */
 static inline vec lanes_exp(vec x)
 {
@@ -233,11 +238,7 @@ static inline vec lanes_exp(vec x)
     n = (n + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
 #endif
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec p = vec_all(1.3814465e-3f);
-    p = p * r + 8.3687808e-3f;
-    p = p * r + 4.1668393e-2f;
-    p = p * r + 0.16666520f;
-    p = p * r + 0.49999994f;
+    vec p = lanes_exp_fit(r);
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     return vec_scale(p, n, x, -87.3f);
@@ -249,14 +250,7 @@ static inline vec lanes_log(vec x)
     vec_words word = (vec_words)x - 0x3f3504f3u; /* so that the mantissa lies in [sqrt(1/2), sqrt(2)) */
     vec e = __builtin_convertvector((vec_ints)word >> 23, vec);
     vec t = (vec)((word & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
-    vec p = vec_all(-7.6344296e-2f);
-    p = p * t + 0.12761550f;
-    p = p * t - 0.13160194f;
-    p = p * t + 0.14201762f;
-    p = p * t - 0.16623357f;
-    p = p * t + 0.20001227f;
-    p = p * t - 0.25000823f;
-    p = p * t + 0.33333331f;
+    vec p = lanes_log_fit(t);
     p = (p * t - 0.5f) * (t * t);
     return (p + e * -2.12194440e-4f) + t + e * 0.693359375f;
 }
@@ -267,10 +261,8 @@ static inline vec lanes_normal(vec_words words)
     vec p = (__builtin_convertvector((vec_ints)(words & 0x7fffffffu), vec) + 0.5f) * 0x1p-32f;
     vec q = 0.5f - p, r = 0.180625f - q * q, t = vec_root(-lanes_log(p)) - 1.6f;
     vec_mask is_tail = vec_is_above(q, vec_all(0.425f));
-    vec central = q * (((59.109374720f * r + 159.29113202f) * r + 50.434271938f) * r + 3.3871327179f);
-    vec below_central = ((67.187563600f * r + 78.757757664f) * r + 17.895169469f) * r + 1.0f;
-    vec tail = ((0.17023821103f * t + 1.3067284816f) * t + 2.7568153900f) * t + 1.4234372777f;
-    vec below_tail = (0.12021132975f * t + 0.73700164250f) * t + 1.0f;
+    vec central = q * lanes_normal_central(r), below_central = lanes_normal_below_central(r);
+    vec tail = lanes_normal_far(t), below_tail = lanes_normal_below_far(t);
     vec magnitude = vec_select(is_tail, tail, central) / vec_select(is_tail, below_tail, below_central);
     return (vec)((vec_words)magnitude ^ (~words & 0x80000000u));
 }

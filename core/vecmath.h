@@ -22,6 +22,44 @@ static inline uint32_t vec_to_bits(float value)
     return bits;
 }
 
+/* Fits over the reduced ranges, of one number here and of a register in lanes.h. Normal quantile: numerators and what
+ * is below them, of Wichura's AS 241 (PPND7). */
+#define VEC_FITS(of, number)                                                                                           \
+    static inline number of##_exp_fit(number r)                                                                        \
+    {                                                                                                                  \
+        number p = 1.3814465e-3f * r + 8.3687808e-3f;                                                                  \
+        p = p * r + 4.1668393e-2f;                                                                                     \
+        p = p * r + 0.16666520f;                                                                                       \
+        return p * r + 0.49999994f;                                                                                    \
+    }                                                                                                                  \
+    static inline number of##_log_fit(number t)                                                                        \
+    {                                                                                                                  \
+        number p = -7.6344296e-2f * t + 0.12761550f;                                                                   \
+        p = p * t - 0.13160194f;                                                                                       \
+        p = p * t + 0.14201762f;                                                                                       \
+        p = p * t - 0.16623357f;                                                                                       \
+        p = p * t + 0.20001227f;                                                                                       \
+        p = p * t - 0.25000823f;                                                                                       \
+        return p * t + 0.33333331f;                                                                                    \
+    }                                                                                                                  \
+    static inline number of##_normal_central(number r)                                                                 \
+    {                                                                                                                  \
+        return ((59.109374720f * r + 159.29113202f) * r + 50.434271938f) * r + 3.3871327179f;                          \
+    }                                                                                                                  \
+    static inline number of##_normal_below_central(number r)                                                           \
+    {                                                                                                                  \
+        return ((67.187563600f * r + 78.757757664f) * r + 17.895169469f) * r + 1.0f;                                   \
+    }                                                                                                                  \
+    static inline number of##_normal_far(number t)                                                                     \
+    {                                                                                                                  \
+        return ((0.17023821103f * t + 1.3067284816f) * t + 2.7568153900f) * t + 1.4234372777f;                         \
+    }                                                                                                                  \
+    static inline number of##_normal_below_far(number t)                                                               \
+    {                                                                                                                  \
+        return (0.12021132975f * t + 0.73700164250f) * t + 1.0f;                                                       \
+    }
+VEC_FITS(vec, float)
+
 /* exp(x), relative error 1e-7; 0 below -87.3, infinity above 88.3; the result for NaN is not stated. */
 static inline float vec_exp(float x)
 {
@@ -30,11 +68,7 @@ static inline float vec_exp(float x)
     c = c > 88.3f ? 88.3f : c;
     float n = (c * 1.44269504f + shift) - shift;
     float r = c - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.3814465e-3f;
-    p = p * r + 8.3687808e-3f;
-    p = p * r + 4.1668393e-2f;
-    p = p * r + 0.16666520f;
-    p = p * r + 0.49999994f;
+    float p = vec_exp_fit(r);
     p = p * r * r + r + 1.0f;
     p *= vec_from_bits((uint32_t)((int32_t)n + 127) << 23);
     p = x < -87.3f ? 0.0f : p;
@@ -47,14 +81,7 @@ static inline float vec_log(float x)
     uint32_t bits = vec_to_bits(x) - 0x3f3504f3u; /* so that the mantissa lies in [sqrt(1/2), sqrt(2)) */
     float e = (float)((int32_t)bits >> 23);
     float t = vec_from_bits((bits & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
-    float p = -7.6344296e-2f;
-    p = p * t + 0.12761550f;
-    p = p * t - 0.13160194f;
-    p = p * t + 0.14201762f;
-    p = p * t - 0.16623357f;
-    p = p * t + 0.20001227f;
-    p = p * t - 0.25000823f;
-    p = p * t + 0.33333331f;
+    float p = vec_log_fit(t);
     p = p * t * t * t - 0.5f * t * t;
     return (p + e * -2.12194440e-4f) + t + e * 0.693359375f;
 }
@@ -94,16 +121,14 @@ static inline float vec_softplus(float x)
 }
 
 /* The standard normal quantile of a random word, as ebm_normal: top bit the sign, the other 31 a tail probability in
- * (0, 1/2]. Wichura's AS 241 (PPND7), both branches computed. */
+ * (0, 1/2]. Both branches computed. */
 static inline float vec_normal(uint32_t word)
 {
     float p = ((float)(int32_t)(word & 0x7fffffffu) + 0.5f) * 0x1p-32f;
     float q = 0.5f - p, r = 0.180625f - q * q;
-    float central = q * (((59.109374720f * r + 159.29113202f) * r + 50.434271938f) * r + 3.3871327179f) /
-                    (((67.187563600f * r + 78.757757664f) * r + 17.895169469f) * r + 1.0f);
+    float central = q * vec_normal_central(r) / vec_normal_below_central(r);
     float t = sqrtf(-vec_log(p)) - 1.6f;
-    float tail = (((0.17023821103f * t + 1.3067284816f) * t + 2.7568153900f) * t + 1.4234372777f) /
-                 ((0.12021132975f * t + 0.73700164250f) * t + 1.0f);
+    float tail = vec_normal_far(t) / vec_normal_below_far(t);
     float magnitude = q <= 0.425f ? central : tail;
     return vec_from_bits(vec_to_bits(magnitude) ^ (~word & 0x80000000u));
 }
