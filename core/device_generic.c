@@ -119,22 +119,6 @@ static enum ebm_status ctx_sync(struct ebm_ctx *ctx)
 
 /* ---- x side ---- */
 
-/* rows (count, n) -> lanes (n, EBM_LANES), zeros beyond the last row */
-static void rows_to_lanes(float *lanes, const float *rows, size_t n, uint32_t count)
-{
-    for (size_t i = 0; i < n; i++)
-        for (uint32_t b = 0; b < EBM_LANES; b++)
-            lanes[i * EBM_LANES + b] = b < count ? rows[b * n + i] : 0.0f;
-}
-
-/* lanes (n, EBM_LANES) -> rows (count, n) */
-static void lanes_to_rows(float *rows, const float *lanes, size_t n, uint32_t count)
-{
-    for (uint32_t b = 0; b < count; b++)
-        for (size_t i = 0; i < n; i++)
-            rows[b * n + i] = lanes[i * EBM_LANES + b];
-}
-
 static void proposal_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t first, uint32_t count)
 {
     const struct ebm_net_desc *net = &plan->net;
@@ -145,9 +129,9 @@ static void proposal_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, u
         memcpy(ctx->h_lanes.p, own, (size_t)net->own_H * EBM_LANES * sizeof *own);
     }
     const float *out = ebm_net_run(plan, &net->mean, 0, h, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
-    lanes_to_rows(ctx->mean.p + first * DK, out, DK, count);
+    ebm_lanes_to_rows(ctx->mean.p + first * DK, out, DK, count, EBM_LANES);
     out = ebm_net_run(plan, &net->log_variance, 0, h, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
-    lanes_to_rows(ctx->log_variance.p + first * DK, out, DK, count);
+    ebm_lanes_to_rows(ctx->log_variance.p + first * DK, out, DK, count, EBM_LANES);
     out = ebm_net_run(plan, &net->weight, 0, h, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     for (uint32_t b = 0; b < count; b++)
         ebm_log_softmax(ctx->log_weight.p + (size_t)(first + b) * net->K, out + b, EBM_LANES, net->K);
@@ -158,15 +142,15 @@ static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, c
                              uint32_t count)
 {
     const struct ebm_net_desc *net = &plan->net;
-    rows_to_lanes(ctx->x_lanes.p, h_x, net->X, count);
+    ebm_rows_to_lanes(ctx->x_lanes.p, h_x, net->X, count, EBM_LANES);
     const float *h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     memcpy(ctx->h_lanes.p, h, (size_t)net->H * EBM_LANES * sizeof *h);
-    lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count);
+    ebm_lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count, EBM_LANES);
     if (net->has_energy) {
         const struct ebm_layer *layer = &net->energy.layers[0];
         plan->kernels->linear(ctx->x_a.p, plan->params + layer->weight, layer->in, plan->params + layer->bias,
                               ctx->h_lanes.p, layer->out, net->H, EBM_LANES);
-        lanes_to_rows(ctx->hx.p + (size_t)first * layer->out, ctx->x_a.p, layer->out, count);
+        ebm_lanes_to_rows(ctx->hx.p + (size_t)first * layer->out, ctx->x_a.p, layer->out, count, EBM_LANES);
     }
     if (ctx->has_mixtures && net->K > 0)
         proposal_of_tile(ctx, plan, first, count);
@@ -186,7 +170,7 @@ void ebm_mixtures(struct ebm_ctx *ctx)
     size_t H = plan->net.H;
     for (uint32_t first = 0; !ctx->has_mixtures && first < ctx->B; first += plan->x_tile) {
         uint32_t count = ctx->B - first < plan->x_tile ? ctx->B - first : plan->x_tile;
-        rows_to_lanes(ctx->h_lanes.p, ctx->h.p + first * H, H, count);
+        ebm_rows_to_lanes(ctx->h_lanes.p, ctx->h.p + first * H, H, count, EBM_LANES);
         proposal_of_tile(ctx, plan, first, count);
     }
     ctx->has_mixtures = true;

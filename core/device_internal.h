@@ -136,6 +136,20 @@ bool ebm_layer_keeps_z(const struct ebm_layer *layer);
 size_t ebm_tape_count(const struct ebm_net *net);
 float *ebm_tape_lay(struct ebm_tape *tape, const struct ebm_net *net, float *base, uint32_t lanes);
 
+/* Where the last output lies after a run on `in`: `in` itself when there is no layer. */
+static inline const float *ebm_tape_output(const struct ebm_tape *tape, const struct ebm_net *net, const float *in)
+{
+    return net->n_layers > 0 ? tape->a[net->n_layers - 1] : in;
+}
+
+/* The two buffers change places. */
+static inline void ebm_swap(float **a, float **b)
+{
+    float *c = *a;
+    *a = *b;
+    *b = c;
+}
+
 /* Runs layers first .. n of `net` on in (n, lanes). With a tape, keeps everything there; without, uses a and b in turn.
  * Returns where the last output lies; `in` itself when there is no layer left. */
 const float *ebm_net_run(const struct ebm_plan *plan, const struct ebm_net *net, uint32_t first, const float *in,
@@ -207,6 +221,21 @@ enum ebm_status ebm_scalar_bind_fn(struct ebm_ctx *ctx, ebm_quadrature_fn *f, co
 void ebm_scalar_f(struct ebm_ctx *ctx, const double *y, uint32_t n, double *ret_f);
 /* log of the mean of exp of n numbers; NaN when one is. */
 double ebm_ensemble_log_mean(const double *values, uint32_t n);
+
+/* rows (count, n) -> lanes (n, L), zeros beyond the last row; and back. */
+static inline void ebm_rows_to_lanes(float *lanes, const float *rows, size_t n, uint32_t count, uint32_t L)
+{
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t b = 0; b < L; b++)
+            lanes[i * L + b] = b < count ? rows[b * n + i] : 0.0f;
+}
+
+static inline void ebm_lanes_to_rows(float *rows, const float *lanes, size_t n, uint32_t count, uint32_t L)
+{
+    for (uint32_t b = 0; b < count; b++)
+        for (size_t i = 0; i < n; i++)
+            rows[b * n + i] = lanes[i * L + b];
+}
 
 /* to (n) += sums over lanes of (n, lanes). */
 void ebm_add_lane_sums(float *to, const float *lanes_of, uint32_t n, uint32_t lanes);

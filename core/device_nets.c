@@ -99,13 +99,6 @@ const float *ebm_energy_run(const struct ebm_plan *plan, const float *hx, const 
     return ebm_net_run(plan, &net->energy, 1, out, lanes, tape, b, a);
 }
 
-static void swap(float **a, float **b)
-{
-    float *c = *a;
-    *a = *b;
-    *b = c;
-}
-
 void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, uint32_t first, const float *in,
                       uint32_t lanes, const struct ebm_tape *tape, float *grads, bool wants_input,
                       struct ebm_backward_space *space)
@@ -122,7 +115,7 @@ void ebm_net_backward(const struct ebm_plan *plan, const struct ebm_net *net, ui
             return;
         kernels->linear_backward_input(space->dx, plan->params + layer->weight, layer->in, space->dz,
                                        layer->residual ? space->da : NULL, layer->out, layer->in, lanes);
-        swap(&space->da, &space->dx);
+        ebm_swap(&space->da, &space->dx);
     }
 }
 
@@ -152,5 +145,5 @@ void ebm_energy_backward(const struct ebm_plan *plan, const float *g, uint32_t l
                                    lanes);
     if (layer->residual && dh != NULL)
         ebm_add_lane_sums(dh, space->da, net->H, lanes);
-    swap(&space->da, &space->dx);
+    ebm_swap(&space->da, &space->dx);
 }

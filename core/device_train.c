@@ -100,9 +100,7 @@ void ebm_train_done(struct ebm_train_space *t)
 
 static void rows_from_lanes(const struct ebm_chunk *c, float *rows, const float *lanes, size_t n)
 {
-    for (uint32_t b = 0; b < c->rows->B; b++)
-        for (size_t i = 0; i < n; i++)
-            rows[b * n + i] = lanes[i * c->lanes + b];
+    ebm_lanes_to_rows(rows, lanes, n, c->rows->B, c->lanes);
 }
 
 static void proposal_forward(struct ebm_chunk *c)
@@ -134,9 +132,7 @@ static void x_forward(struct ebm_chunk *c)
     end = ebm_tape_lay(&c->tapes->mean, &net->mean, end, c->lanes);
     end = ebm_tape_lay(&c->tapes->log_variance, &net->log_variance, end, c->lanes);
     (void)ebm_tape_lay(&c->tapes->weight, &net->weight, end, c->lanes);
-    for (uint32_t i = 0; i < net->X; i++)
-        for (uint32_t b = 0; b < c->lanes; b++)
-            ctx->x_lanes.p[(size_t)i * c->lanes + b] = b < c->rows->B ? c->rows->h_x[(size_t)b * net->X + i] : 0.0f;
+    ebm_rows_to_lanes(ctx->x_lanes.p, c->rows->h_x, net->X, c->rows->B, c->lanes);
     c->h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, c->lanes, &c->tapes->feature, NULL, NULL);
     rows_from_lanes(c, ctx->h.p, c->h, net->H);
     if (net->has_energy) {
@@ -151,12 +147,6 @@ static void x_forward(struct ebm_chunk *c)
 }
 
 /* ---- x side, backward ---- */
-
-static void add(float *restrict to, const float *restrict from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
 
 /* Does the proposal's gradient go on into the features that it reads? */
 static bool reaches_features(const struct ebm_chunk *c)
@@ -175,9 +165,9 @@ static void head_backward(struct ebm_chunk *c, const struct ebm_net *net, const 
     memcpy(space.da, dout, n * c->lanes * sizeof *dout);
     ebm_net_backward(c->plan, net, 0, c->h_proposal, c->lanes, tape, c->grads, wants_input, &space);
     if (wants_input && desc->own_H > 0)
-        add(train->down.p, space.da, (size_t)desc->own_H * c->lanes);
+        ebm_add(train->down.p, space.da, (size_t)desc->own_H * c->lanes);
     else if (wants_input)
-        add(train->dh.p, space.da, (size_t)desc->H * c->lanes);
+        ebm_add(train->dh.p, space.da, (size_t)desc->H * c->lanes);
 }
 
 static void proposal_x_backward(struct ebm_chunk *c)
@@ -205,7 +195,7 @@ static void energy_x_backward(struct ebm_chunk *c)
                                     layer->out, net->H, c->lanes);
     kernels->linear_backward_input(train->da.p, c->plan->params + layer->weight, layer->in, train->dhx.p, NULL,
                                    layer->out, net->H, c->lanes);
-    add(train->dh.p, train->da.p, (size_t)net->H * c->lanes);
+    ebm_add(train->dh.p, train->da.p, (size_t)net->H * c->lanes);
 }
 
 static void x_backward(struct ebm_chunk *c)

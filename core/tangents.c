@@ -57,12 +57,6 @@ static void tapes_of(const struct ebm_tangents *t, bool energy, const struct ebm
 
 /* ---- forward ---- */
 
-static void add(float *restrict to, const float *restrict from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
 /* a' and a'' (n) of one layer from z' and z'', all on the tapes. */
 static void activate(const struct ebm_chunk *c, const struct ebm_layer *layer, const struct ebm_tape *const tapes[3],
                      uint32_t i, uint32_t order, size_t n)
@@ -86,7 +80,7 @@ static void run_layer(const struct ebm_chunk *c, const struct ebm_layer *layer, 
         c->ctx->kernels->linear(tapes[k]->z[i], weight, layer->in, NULL, in[k], layer->out, n_in, lanes);
     activate(c, layer, tapes, i, order, (size_t)layer->out * lanes);
     for (uint32_t k = 1; layer->residual && k <= order; k++)
-        add(tapes[k]->a[i] + skipped, in[k], (size_t)n_in * lanes);
+        ebm_add(tapes[k]->a[i] + skipped, in[k], (size_t)n_in * lanes);
 }
 
 /* Layers of a net; `in` becomes what the last one gives. n_in: numbers of the first layer's input that move. */
@@ -149,9 +143,7 @@ static void backward_linear(const struct ebm_chunk *c, const struct ebm_layer *l
                                         n_in, lanes);
         kernels->linear_backward_input(s->dx[k], c->plan->params + first, layer->in, s->dz[k],
                                        layer->residual ? s->da[k] + skipped : NULL, layer->out, n_in, lanes);
-        float *da = s->da[k];
-        s->da[k] = s->dx[k];
-        s->dx[k] = da;
+        ebm_swap(&s->da[k], &s->dx[k]);
     }
 }
 

@@ -61,6 +61,13 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b);
 /* The y of row b: draws of its noise at 0 .. M - 1, the true target behind them. False: no finite density. */
 bool ebm_train_candidates(struct ebm_chunk *c, uint32_t b, struct ebm_mixture *ret_noise);
 
+/* to (n) += from (n), which lie apart. */
+static inline void ebm_add(float *restrict to, const float *restrict from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] += from[i];
+}
+
 /* Moves the first M candidates of row b along a Langevin chain. */
 void ebm_langevin_run(struct ebm_chunk *c, uint32_t b);
 

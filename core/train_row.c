@@ -120,8 +120,7 @@ void ebm_y_tile_lay(struct ebm_y_tile *t, const struct ebm_chunk *c, uint32_t at
 
 const float *ebm_y_tile_g(const struct ebm_chunk *c, const struct ebm_y_tile *tile)
 {
-    uint32_t n = c->plan->net.target.n_layers;
-    return n > 0 ? tile->target.a[n - 1] : tile->y;
+    return ebm_tape_output(&tile->target, &c->plan->net.target, tile->y);
 }
 
 const float *ebm_y_tile_run(const struct ebm_chunk *c, uint32_t b, const struct ebm_y_tile *tile)

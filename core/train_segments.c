@@ -28,11 +28,6 @@ struct middle {
     struct ebm_tape values, slopes;
 };
 
-static const float *output(const struct ebm_net *net, const struct ebm_tape *tape, const float *in)
-{
-    return net->n_layers > 0 ? tape->a[net->n_layers - 1] : in;
-}
-
 /* a' = on z' (+ in'), where `on` is a relu's. */
 static void bend(const struct ebm_layer *layer, float *a, const float *z, const float *on, const float *in, size_t n)
 {
@@ -55,12 +50,6 @@ static void run_middle(const struct ebm_chunk *c, struct middle *m)
     }
 }
 
-static void add(float *restrict to, const float *restrict from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
 /* The target net's part of dg', which is in space->da. */
 static void slopes_backward(const struct ebm_chunk *c, const struct middle *m, struct ebm_backward_space *space)
 {
@@ -76,9 +65,7 @@ static void slopes_backward(const struct ebm_chunk *c, const struct middle *m, s
             return;
         kernels->linear_backward_input(space->dx, c->plan->params + layer->weight, layer->in, space->dz,
                                        layer->residual ? space->da : NULL, layer->out, layer->in, m->lanes);
-        float *da = space->da;
-        space->da = space->dx;
-        space->dx = da;
+        ebm_swap(&space->da, &space->dx);
     }
 }
 
@@ -130,10 +117,10 @@ static void segments_backward(const struct ebm_chunk *c, const struct ebm_exact_
     lay_middle(&m, c, table);
     last_layer(c, sums, ebm_exact_lane_values(table), m.lanes);
     run_middle(c, &m);
-    kernels->linear_backward_weight(dw, first->in, NULL, sums->mass, output(&net->target, &m.values, m.y), first->out,
-                                    net->G, m.lanes);
-    kernels->linear_backward_weight(dw, first->in, NULL, sums->moment, output(&net->target, &m.slopes, m.slope),
+    kernels->linear_backward_weight(dw, first->in, NULL, sums->mass, ebm_tape_output(&m.values, &net->target, m.y),
                                     first->out, net->G, m.lanes);
+    kernels->linear_backward_weight(dw, first->in, NULL, sums->moment,
+                                    ebm_tape_output(&m.slopes, &net->target, m.slope), first->out, net->G, m.lanes);
     if (net->target.n_layers == 0)
         return;
     kernels->linear_backward_input(space.da, w, first->in, sums->mass, NULL, first->out, net->G, m.lanes);
@@ -173,7 +160,7 @@ static void truth_backward(const struct ebm_chunk *c, const struct ebm_y_tile *t
     size_t n = (size_t)first->out * c->lanes;
     ebm_net_backward(c->plan, &net->energy, 1, tile->energy.a[0], c->lanes, &tile->energy, c->grads, true, &space);
     kernels->activation_backward(first->activation, space.dz, space.da, tile->energy.z[0], n);
-    add(train->dhx.p, space.dz, n);
+    ebm_add(train->dhx.p, space.dz, n);
     kernels->linear_backward_weight(c->grads + first->weight + net->H, first->in, NULL, space.dz, ebm_y_tile_g(c, tile),
                                     first->out, net->G, c->lanes);
     kernels->linear_backward_input(space.da, c->plan->params + first->weight + net->H, first->in, space.dz, NULL,
