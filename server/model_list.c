@@ -83,6 +83,14 @@ static bool is_named(const struct model_list *list, size_t i, const char *name)
     return i < list->n && strcmp(list->entries[i]->name, name) == 0;
 }
 
+size_t model_list_count(const struct model_list *list, const char *name)
+{
+    size_t first = model_list_first(list, name), n = 0;
+    while (is_named(list, first + n, name))
+        n++;
+    return n;
+}
+
 struct model_store_entry *model_list_at(const struct model_list *list, const char *name, uint64_t version)
 {
     for (size_t i = model_list_first(list, name); is_named(list, i, name); i++)

@@ -21,6 +21,8 @@ struct model_list *model_list_unref(struct model_list *list); /* NULL is fine; r
 
 /* Index of the first entry of this name; where it would stand, when there is none. */
 size_t model_list_first(const struct model_list *list, const char *name);
+/* How many entries have this name; they follow the first. */
+size_t model_list_count(const struct model_list *list, const char *name);
 /* The entry of this version; NULL: none. Borrow. */
 struct model_store_entry *model_list_at(const struct model_list *list, const char *name, uint64_t version);
 

@@ -91,9 +91,11 @@ enum ebm_status model_store_find(struct model_store *store, const char *name, ui
 static void retire(struct model_store *store, const struct model_list *before, const struct model_list *after,
                    const char *name)
 {
-    for (size_t i = model_list_first(before, name); i < before->n && strcmp(before->entries[i]->name, name) == 0; i++)
-        if (model_list_at(after, name, before->entries[i]->version) != before->entries[i])
-            store->retired[store->n_retired++] = model_store_entry_ref(before->entries[i]);
+    struct model_store_entry *const *entries = &before->entries[model_list_first(before, name)];
+    size_t n = model_list_count(before, name);
+    for (size_t i = 0; i < n; i++)
+        if (model_list_at(after, name, entries[i]->version) != entries[i])
+            store->retired[store->n_retired++] = model_store_entry_ref(entries[i]);
 }
 
 enum ebm_status model_store_publish(struct model_store *store, const char *name,
