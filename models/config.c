@@ -910,3 +910,11 @@ bool ebm_name_is_valid(const char *name)
     size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     return length >= 1 && length <= LIMIT_NAME_BYTES && name[length] == 0 && name[0] != '.';
 }
+
+uint64_t ebm_model_version_of(const char *name)
+{
+    size_t length = strlen(name);
+    bool is_number = length > 0 && length <= EBM_MODEL_VERSION_DIGITS && name[0] != '0' &&
+                     strspn(name, "0123456789") == length;
+    return is_number ? strtoull(name, NULL, 10) : 0;
+}

@@ -102,4 +102,8 @@ uint64_t ebm_config_learned(const struct ebm_config *config);
 /* Is this a name that a repository may use? [A-Za-z0-9._-]{1,128}, no leading dot. */
 bool ebm_name_is_valid(const char *name);
 
+#define EBM_MODEL_VERSION_DIGITS 15u /* of the longest number of a version */
+/* A folder's name as a version number, in digits as we write them; 0 when it is none. */
+uint64_t ebm_model_version_of(const char *name);
+
 #endif

@@ -4,7 +4,6 @@
  * that are described, with nothing but `x`, work. What comes with further inputs, or when it is named, is described as
  * optional. Guarantees: as routes.c. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/version.h"
@@ -31,19 +30,11 @@ void oip_show_server(struct routes *routes, struct http_exchange *exchange, cons
 
 /* ---- which model ---- */
 
-/* A version as its folder is called; 0: no such name. */
-static uint64_t version_of(const char *text)
-{
-    size_t length = strlen(text);
-    bool is_number = length > 0 && length <= 15 && text[0] != '0' && strspn(text, "0123456789") == length;
-    return is_number ? strtoull(text, NULL, 10) : 0;
-}
-
 /* The version that the path names, 0 for none. False: the exchange was answered. */
 static bool read_version(struct http_exchange *exchange, const struct segments *segments, uint64_t *ret_version)
 {
     bool names_version = strstr(http_path(exchange), "/versions/") != NULL;
-    *ret_version = names_version ? version_of(segments->text[1]) : 0;
+    *ret_version = names_version ? ebm_model_version_of(segments->text[1]) : 0;
     if (!names_version || *ret_version > 0)
         return true;
     routes_refuse(exchange, REPLY_NOT_FOUND, "version", "expected a whole number from 1 on");

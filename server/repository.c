@@ -56,13 +56,6 @@ bool file_mark_is_none(const struct file_mark *mark)
 
 /* ---- one model ---- */
 
-uint64_t repository_version_of(const char *name)
-{
-    size_t length = strlen(name);
-    bool is_number = length > 0 && length <= 15 && name[0] != '0' && strspn(name, "0123456789") == length;
-    return is_number ? strtoull(name, NULL, 10) : 0;
-}
-
 static int compare_versions(const void *a, const void *b)
 {
     uint64_t left = ((const struct repository_version *)a)->version,
@@ -94,7 +87,7 @@ static size_t read_versions(DIR *folder, struct repository_version ret_versions[
     struct dirent *item;
     while ((item = readdir(folder)) != NULL) {
         char path[PATH_BYTES];
-        struct repository_version found = {.version = repository_version_of(item->d_name)};
+        struct repository_version found = {.version = ebm_model_version_of(item->d_name)};
         if (found.version == 0)
             continue;
         (void)snprintf(path, sizeof path, "%" PRIu64 "/model.safetensors", found.version);

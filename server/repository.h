@@ -44,7 +44,4 @@ void repository_done(struct repository *repository);
 const struct repository_model *repository_find(const struct repository *repository, const char *name);
 const struct repository_version *repository_find_version(const struct repository_model *model, uint64_t version);
 
-/* A folder's name as a version number, in digits as we write them; 0 when it is none. */
-uint64_t repository_version_of(const char *name);
-
 #endif

@@ -23,20 +23,11 @@
 
 #define ATTEMPTS 1000u
 #define PLACE_BYTES 16384u
-#define VERSION_DIGITS 15u /* the server reads no longer number */
 #define VERSION_LAST 999999999999999u
 
 static enum ebm_status failed(const char *path, const char *what, struct ebm_error *reterr)
 {
     return ebm_error_set(reterr, EBM_INVALID, path, "cannot %s: %s", what, strerror(errno));
-}
-
-/* A folder's name as a version number, as the server reads it; 0 when it is none. */
-static uint64_t version_of(const char *name)
-{
-    size_t length = strlen(name);
-    bool is_number = length > 0 && length <= VERSION_DIGITS && name[0] != '0' && strspn(name, "0123456789") == length;
-    return is_number ? strtoull(name, NULL, 10) : 0;
 }
 
 /* The highest version in the folder, 0 when there is none. INVALID when no number can follow it. */
@@ -47,7 +38,7 @@ static enum ebm_status highest_version(const char *folder, uint64_t *ret_highest
     if (dir == NULL && errno != ENOENT)
         return failed(folder, "read the folder", reterr);
     for (const struct dirent *entry = NULL; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        uint64_t version = version_of(entry->d_name);
+        uint64_t version = ebm_model_version_of(entry->d_name);
         highest = version > highest ? version : highest;
     }
     if (dir != NULL)
@@ -56,7 +47,7 @@ static enum ebm_status highest_version(const char *folder, uint64_t *ret_highest
         return ebm_error_set(reterr, EBM_INVALID, folder,
                              "version %" PRIu64 " is there, and a server reads at most %u digits: none can follow it. "
                              "Rename it, or publish under another name",
-                             highest, VERSION_DIGITS);
+                             highest, EBM_MODEL_VERSION_DIGITS);
     *ret_highest = highest;
     return EBM_OK;
 }

@@ -9,7 +9,6 @@
 #include "proto/json_write.h"
 #include "server/access_log.h"
 #include "server/metrics_text.h"
-#include "server/repository.h"
 #include "tests/fuzz/fuzz.h"
 #include "trainer/html.h"
 
@@ -75,7 +74,7 @@ static void check_clean(const char *text)
 static void check_name(const char *text)
 {
     char same[32];
-    uint64_t version = repository_version_of(text);
+    uint64_t version = ebm_model_version_of(text);
     (void)snprintf(same, sizeof same, "%" PRIu64, version);
     EBM_ASSERT(version == 0 || strcmp(same, text) == 0);
     EBM_ASSERT(!ebm_name_is_valid(text) || strpbrk(text, "/\\\"\n") == NULL);

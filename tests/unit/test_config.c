@@ -614,6 +614,27 @@ Test(config, names_of_a_repository)
     cr_assert_not(ebm_name_is_valid(name));
 }
 
+Test(config, a_version_is_a_number_as_we_write_it)
+{
+    static const struct {
+        const char *name;
+        uint64_t version;
+    } cases[] = {{"1", 1},
+                 {"20", 20},
+                 {"999999999999999", 999999999999999},
+                 {"1000000000000000", 0},
+                 {"", 0},
+                 {"0", 0},
+                 {"007", 0},
+                 {"-1", 0},
+                 {"+1", 0},
+                 {" 1", 0},
+                 {"1.5", 0},
+                 {"v1", 0}};
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++)
+        cr_assert_eq(ebm_model_version_of(cases[i].name), cases[i].version, "'%s'", cases[i].name);
+}
+
 Test(config, an_ensemble_has_every_tensor_once_a_member)
 {
     struct ebm_config *one = parse_good(full, NULL, NULL, NULL);
