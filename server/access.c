@@ -17,13 +17,6 @@
 
 #define HOST_BYTES 256u
 
-static void refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
-{
-    struct ebm_error error;
-    (void)ebm_error_set(&error, EBM_INVALID, where, "%s", text);
-    reply_error(exchange, kind, &error);
-}
-
 /* ---- lists with commas ---- */
 
 /* The next item, and its length; NULL: there is none. Moves *at behind it. */
@@ -149,7 +142,7 @@ bool access_let_in(struct access *access, struct http_exchange *exchange, enum a
         return false;
     }
     if (role != ACCESS_ANY_KEY && !(key.roles >> role & 1u)) {
-        refuse(exchange, REPLY_FORBIDDEN, "", "this key does not have the role that the route asks for");
+        reply_refuse(exchange, REPLY_FORBIDDEN, "", "this key does not have the role that the route asks for");
         return false;
     }
     if (role == ACCESS_ADMIN)
@@ -184,12 +177,6 @@ static bool is_known_host(const struct access *access, const char *host)
             inet_pton(AF_INET6, name, &address) == 1 || is_listed(access->config.host_names, name));
 }
 
-static bool is_json(const char *type)
-{
-    static const char json[] = "application/json";
-    return strcspn(type, "; \t") == strlen(json) && strncasecmp(type, json, strlen(json)) == 0;
-}
-
 /* Browsers say that they are some; clients of the protocol send no type. */
 static bool is_plain_client(const struct http_exchange *exchange)
 {
@@ -200,10 +187,10 @@ static bool is_plain_client(const struct http_exchange *exchange)
 bool access_let_change(const struct access *access, struct http_exchange *exchange)
 {
     const char *type = http_header(exchange, "Content-Type");
-    if (!(type ? is_json(type) : is_plain_client(exchange)))
-        refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
+    if (!(type ? http_is_type(type, "application/json") : is_plain_client(exchange)))
+        reply_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json");
     else if (!has_keys(access) && !is_known_host(access, http_header(exchange, "Host")))
-        refuse(exchange, REPLY_FORBIDDEN, "Host", "expected an address, localhost, or a name of --host-names");
+        reply_refuse(exchange, REPLY_FORBIDDEN, "Host", "expected an address, localhost, or a name of --host-names");
     else
         return true;
     return false;

@@ -283,11 +283,9 @@ void dispatch_request(struct dispatch *dispatch, struct http_exchange *exchange,
     http_take_body(exchange, &body);
     struct job *job = job_new(kind, &body, dispatch->config.max_arena_bytes);
     if (!job || !keep_form(job, form)) {
-        struct ebm_error error;
-        (void)ebm_error_set(&error, EBM_NO_MEMORY, "", "no memory for one more request");
         ebm_buf_done(&body);
         (void)job_unref(job);
-        reply_error(exchange, REPLY_INTERNAL, &error);
+        reply_refuse(exchange, REPLY_INTERNAL, "", "no memory for one more request");
         return;
     }
     job->home = dispatch->home;

@@ -78,6 +78,8 @@ void http_pump(struct http *http);
 const char *http_method(const struct http_exchange *exchange); /* "GET", ... */
 const char *http_path(const struct http_exchange *exchange);   /* decoded, without the query; any bytes */
 const char *http_header(const struct http_exchange *exchange, const char *name); /* NULL: none */
+/* Is a Content-Type, whatever its parameters, this type? NULL is none. Pure; any thread. */
+bool http_is_type(const char *header, const char *type);
 /* Calls `each` for every argument of the query, decoded (not one with %00), as long as it answers true; value NULL: it
  * has no '='. */
 typedef bool http_argument_fn(void *user, const char *name, const char *value);

@@ -45,6 +45,12 @@ const char *http_header(const struct http_exchange *exchange, const char *name)
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
 }
 
+bool http_is_type(const char *header, const char *type)
+{
+    size_t length = strlen(type);
+    return header && strcspn(header, "; \t") == length && strncasecmp(header, type, length) == 0;
+}
+
 struct arguments {
     http_argument_fn *each;
     void *user;

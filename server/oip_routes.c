@@ -37,7 +37,7 @@ static bool read_version(struct http_exchange *exchange, const struct segments *
     *ret_version = names_version ? ebm_model_version_of(segments->text[1]) : 0;
     if (!names_version || *ret_version > 0)
         return true;
-    routes_refuse(exchange, REPLY_NOT_FOUND, "version", "expected a whole number from 1 on");
+    reply_refuse(exchange, REPLY_NOT_FOUND, "version", "expected a whole number from 1 on");
     return false;
 }
 
@@ -308,7 +308,7 @@ void oip_infer(struct routes *routes, struct http_exchange *exchange, const stru
     form.model = segments->text[0];
     form.has_json_bytes = length != NULL;
     if (length && !oip_read_length(length, &form.json_bytes))
-        routes_refuse(exchange, REPLY_INVALID, OIP_LENGTH_HEADER, "expected digits");
+        reply_refuse(exchange, REPLY_INVALID, OIP_LENGTH_HEADER, "expected digits");
     else if (!routes->store)
         routes_refuse_not_ready(exchange);
     else if (read_version(exchange, segments, &form.version))

@@ -98,6 +98,13 @@ void reply_error(struct http_exchange *exchange, enum reply_kind kind, const str
     answer_error(exchange, kind, error, &(struct extras){.allow = NULL});
 }
 
+void reply_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
+{
+    struct ebm_error error;
+    (void)ebm_error_set(&error, EBM_INVALID, where, "%s", text);
+    reply_error(exchange, kind, &error);
+}
+
 void reply_queue_full(struct http_exchange *exchange, const struct ebm_error *error, uint64_t wait_ms)
 {
     answer_error(exchange, REPLY_QUEUE_FULL, error, &(struct extras){.retry_after_ms = wait_ms > 0 ? wait_ms : 1});

@@ -36,6 +36,8 @@ int reply_http_status(enum reply_kind kind);
 
 /* Answers an exchange with an error; `error` says where and what. Loop thread. */
 void reply_error(struct http_exchange *exchange, enum reply_kind kind, const struct ebm_error *error);
+/* The same of a fixed text; where "" when it is no place in particular. */
+void reply_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text);
 /* 429, queue_full, of what waits about so long: Retry-After in seconds, at least 1, and retry_after_ms. */
 void reply_queue_full(struct http_exchange *exchange, const struct ebm_error *error, uint64_t wait_ms);
 /* The same with the Allow header of 405. `allow` is static. */

@@ -122,22 +122,13 @@ void repository_routes_index(struct repository_routes *routes, struct http_excha
 /* The one gate of all that changes what is served. False: the exchange was answered. */
 static bool may_control(const struct repository_routes *routes, struct http_exchange *exchange)
 {
-    struct ebm_error error;
     if (!routes->may_control)
-        (void)ebm_error_set(&error, EBM_INVALID, "", "loading and unloading by request is off: --model-control on");
+        reply_refuse(exchange, REPLY_FORBIDDEN, "", "loading and unloading by request is off: --model-control on");
     else if (!routes->keeper || atomic_load(routes->stopping))
-        (void)ebm_error_set(&error, EBM_BUSY, "", "not ready: the server is starting or stopping");
+        reply_refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping");
     else
         return true;
-    reply_error(exchange, routes->may_control ? REPLY_NOT_READY : REPLY_FORBIDDEN, &error);
     return false;
-}
-
-static void refuse(struct http_exchange *exchange, enum reply_kind kind, const char *text)
-{
-    struct ebm_error error;
-    (void)ebm_error_set(&error, EBM_BUSY, "", "%s", text);
-    reply_error(exchange, kind, &error);
 }
 
 void repository_routes_order(struct repository_routes *routes, struct http_exchange *exchange, const char *name,
@@ -148,7 +139,7 @@ void repository_routes_order(struct repository_routes *routes, struct http_excha
         return;
     struct pending *pending = calloc(1, sizeof *pending);
     if (!pending) {
-        refuse(exchange, REPLY_INTERNAL, "no memory for one more request");
+        reply_refuse(exchange, REPLY_INTERNAL, "", "no memory for one more request");
         return;
     }
     pending->order.home = routes->mailbox;
@@ -158,7 +149,7 @@ void repository_routes_order(struct repository_routes *routes, struct http_excha
     (void)snprintf(pending->order.name, sizeof pending->order.name, "%s", name);
     if (model_keeper_order(routes->keeper, &pending->order) != EBM_OK) {
         free(pending);
-        refuse(exchange, REPLY_BUSY, "too many requests to load or unload wait already");
+        reply_refuse(exchange, REPLY_BUSY, "", "too many requests to load or unload wait already");
         return;
     }
     ebm_list_append(&routes->waiting, &pending->link);

@@ -115,19 +115,7 @@ static bool allows(const struct route *route, const char *method)
 /* JSON, nothing, or what curl -d says when nobody told it. */
 static bool is_json_type(const char *type)
 {
-    if (!type)
-        return true;
-    size_t length = strcspn(type, "; \t");
-    static const char *const known[] = {"application/json", "application/x-www-form-urlencoded"};
-    for (size_t i = 0; i < EBM_COUNT_OF(known); i++)
-        if (strlen(known[i]) == length && strncasecmp(type, known[i], length) == 0)
-            return true;
-    return false;
-}
-
-static bool is_npy_type(const char *type)
-{
-    return type && strlen(NPY_TYPE) == strcspn(type, "; \t") && strncasecmp(type, NPY_TYPE, strlen(NPY_TYPE)) == 0;
+    return !type || http_is_type(type, "application/json") || http_is_type(type, "application/x-www-form-urlencoded");
 }
 
 /* One of the types of an Accept header, whatever weight it has. */
@@ -151,16 +139,9 @@ struct job_form routes_form(const struct http_exchange *exchange)
     return form;
 }
 
-void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text)
-{
-    struct ebm_error error;
-    (void)ebm_error_set(&error, EBM_INVALID, where, "%s", text);
-    reply_error(exchange, kind, &error);
-}
-
 static bool is_request_type(const char *type)
 {
-    return is_json_type(type) || is_npy_type(type);
+    return is_json_type(type) || http_is_type(type, NPY_TYPE);
 }
 
 /* Little bodies are not compressed. */
@@ -190,7 +171,7 @@ static void limit_body(const struct routes *routes, struct http_exchange *exchan
         }
         break;
     case ROUTE_REQUEST:
-        if (is_npy_type(http_header(exchange, "Content-Type"))) {
+        if (http_is_type(http_header(exchange, "Content-Type"), NPY_TYPE)) {
             http_keep_body(exchange, routes->max_binary_bytes);
             return;
         }
@@ -204,16 +185,16 @@ static void check_head(const struct routes *routes, struct http_exchange *exchan
 {
     limit_body(routes, exchange, route ? route->body : ROUTE_NO_BODY);
     if (!route)
-        routes_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
+        reply_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
     else if (!allows(route, http_method(exchange)))
         reply_not_allowed(exchange, route->allow);
     else if (route->body == ROUTE_REQUEST && !is_request_type(http_header(exchange, "Content-Type")))
-        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json or " NPY_TYPE);
+        reply_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json or " NPY_TYPE);
     else if (route->body == ROUTE_CONTROL && !access_let_change(routes->access, exchange))
         return; /* it was answered */
     else if (!is_encoding_of(route->body, http_header(exchange, "Content-Encoding")))
-        routes_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding",
-                      "expected gzip or deflate, or a body that is not compressed");
+        reply_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Encoding",
+                     "expected gzip or deflate, or a body that is not compressed");
 }
 
 static void on_head(void *user, struct http_exchange *exchange)
@@ -225,7 +206,7 @@ static void on_head(void *user, struct http_exchange *exchange)
     http_skip_body(exchange, SKIPPED_BODY_BYTES); /* of whoever is not let in */
     const struct http_fault *fault = http_fault(exchange);
     if (fault)
-        routes_refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
+        reply_refuse(exchange, REPLY_INVALID, fault->where, fault->expected);
     else if (!access_let_read(routes->access, exchange) &&
              access_let_in(routes->access, exchange, route ? route->role : ACCESS_ANY_KEY))
         check_head(routes, exchange, route);
@@ -290,7 +271,7 @@ struct http_handler routes_handler(struct routes *routes)
 
 void routes_refuse_not_ready(struct http_exchange *exchange)
 {
-    routes_refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping, or has no model");
+    reply_refuse(exchange, REPLY_NOT_READY, "", "not ready: the server is starting or stopping, or has no model");
 }
 
 static bool add_argument(void *user, const char *name, const char *value)
@@ -317,7 +298,7 @@ static void start_body(struct routes *routes, struct http_exchange *exchange, en
     struct job_form form = routes_form(exchange);
     struct ebm_buf options;
     struct ebm_error error;
-    form.is_npy = is_npy_type(http_header(exchange, "Content-Type"));
+    form.is_npy = http_is_type(http_header(exchange, "Content-Type"), NPY_TYPE);
     form.wants_npy = accepts_npy(http_header(exchange, "Accept"));
     ebm_buf_init(&options, OPTIONS_BYTES);
     if (form.is_npy && read_query(exchange, kind, &options, &error) != EBM_OK) {

@@ -44,8 +44,7 @@ struct route {
 
 /* What an exchange's headers say of its body: compression and limit. */
 struct job_form routes_form(const struct http_exchange *exchange);
-/* Answers with an error; with that of a server that starts or stops. */
-void routes_refuse(struct http_exchange *exchange, enum reply_kind kind, const char *where, const char *text);
+/* Answers with the error of a server that starts or stops. */
 void routes_refuse_not_ready(struct http_exchange *exchange);
 /* Answers with this JSON. */
 void routes_show_text(struct http_exchange *exchange, const char *text);
