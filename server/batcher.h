@@ -11,7 +11,6 @@
 
 struct batcher;
 
-/* All fields are the batcher's once a ticket was submitted. */
 struct batcher_lane_limits {
     uint32_t max_rows;     /* of one batch */
     uint32_t max_tickets;  /* that wait; 0: as many as the batcher has room for */
@@ -20,6 +19,7 @@ struct batcher_lane_limits {
     uint64_t max_delay_us; /* that a short batch waits for company, from its oldest ticket on; 0: none */
 };
 
+/* All fields of lanes and tickets are the batcher's once a ticket was submitted. */
 struct batcher_lane {
     struct ebm_list link;                      /* in the batcher's ready lanes, when rows > 0 */
     struct ebm_list waiting[LIMIT_PRIORITIES]; /* tickets, oldest first */

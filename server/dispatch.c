@@ -3,12 +3,13 @@
  *   exchange -> job -> small body: read and admitted here -> its model's lane, or computed here when that is cheaper
  *                   -> large body, or many rows: read lane -> worker -> mailbox -> its model's lane
  *   mailbox  -> DONE: answer the exchange;  QUEUED: admitted by a worker, queue its rows;  ABANDONED: drop
- *   deadline -> hurried, when it is partial and has begun; else, or soon after, ABANDONED, withdraw from the batcher,
- * answer 504 on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
+ *   deadline -> hurried, when it is partial and has begun
+ *            -> else, or soon after: ABANDONED, withdraw from the batcher, answer 504
+ *   on_end   -> ABANDONED unless done, withdraw, drop the loop's reference
  *
  * Guarantees: an exchange is answered exactly once; a job that nobody wants leaves the queue at once; the loop reads at
- * most READ_HERE_BYTES of JSON at a time and computes, by the models' own costs, what takes less time
- * than handing it over, and at most HERE_ROUND_NS of more than that between two looks at its sockets. */
+ * most READ_HERE_BYTES of JSON at a time and computes, by the models' own costs, what takes less time than handing it
+ * over, and at most HERE_ROUND_NS of more than that between two looks at its sockets. */
 #include "server/dispatch.h"
 
 #include <inttypes.h>

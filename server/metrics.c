@@ -2,13 +2,12 @@
  *
  *   a request's end -> routes[route]: its status, its duration;  queue, compute: what its job waited and took
  *   a batch         -> its size;  metrics_model.c: its model's
- *   GET /metrics    -> sums of all loops -> families in a fixed order, a function each, then those of models and of the
- * process
+ *   GET /metrics    -> sums of all loops -> families in a fixed order, a function each
+ *                      -> those of models, then of the process
  *
  * A new family is a function of write_families. Guarantees: a series that was there once is there at every later time,
- * with a value that is not lower, if it is a counter; nothing here takes a lock
- * but the batcher's, or waits. A scrape that runs beside
- * workers may see a batch's rows before its size. Does not know: HTTP. */
+ * with a value that is not lower, if it is a counter; nothing here takes a lock but the batcher's, or waits. A scrape
+ * that runs beside workers may see a batch's rows before its size. Does not know: HTTP. */
 #include "server/metrics.h"
 
 #include <inttypes.h>

@@ -140,6 +140,14 @@ void metrics_model_count_batch(struct metrics_model *model, const struct metrics
     add_values(model, &tally);
 }
 
+uint64_t metrics_model_batches(const struct metrics_model *model)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i <= METRICS_SIZES; i++)
+        n += counter_get(&model->batches[i]);
+    return n;
+}
+
 /* ---- requests ---- */
 
 void metrics_observe(struct metrics_times *times, uint64_t us)

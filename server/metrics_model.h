@@ -105,6 +105,7 @@ void metrics_model_count_batch(struct metrics_model *model, const struct metrics
 void metrics_model_end(struct metrics_model *model, uint32_t loop, int status, uint64_t total_us, const struct job *job,
                        uint64_t now_us);
 
+uint64_t metrics_model_batches(const struct metrics_model *model); /* of any size. Any thread */
 /* Those of all loops. Any thread. */
 struct statistics_requests metrics_model_statistics(const struct metrics_model *model);
 

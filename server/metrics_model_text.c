@@ -166,11 +166,8 @@ static uint64_t successes_of(const struct writing *w, const struct version *vers
 
 static uint64_t batches_of(const struct writing *w, const struct version *version)
 {
-    uint64_t n = 0;
     (void)w;
-    for (uint32_t i = 0; i <= METRICS_SIZES; i++)
-        n += counter_get(&version->counts->batches[i]);
-    return n;
+    return metrics_model_batches(version->counts);
 }
 
 static uint64_t pending_of(const struct writing *w, const struct version *version)

@@ -216,7 +216,6 @@ static void tell_unloaded(struct model_loader *loader, const struct model_list *
     for (size_t i = 0; idle && i < n; i++) {
         idle[i].version = list->entries[first + i]->version;
         idle[i].reason = not_asked;
-        (void)snprintf(idle[i].name, sizeof idle[i].name, "%s", name);
     }
     if (idle)
         model_store_set_idle(loader->store, name, idle, n);

@@ -144,7 +144,6 @@ static void add_idle(struct change *change, uint64_t version, const char *reason
     struct model_store_idle *idle = &change->idle[change->n_idle++];
     idle->version = version;
     idle->reason = reason;
-    (void)snprintf(idle->name, sizeof idle->name, "%s", change->found->name);
 }
 
 /* A model whose settings were never good: one entry says so. */

@@ -4,13 +4,16 @@
  *            entries of before that are not among them -> retired: UNLOADING
  *   collect: retired, and the last reference is ours -> freed here, not on a thread that answers
  *
- * The mutex is held for a pointer and a count, never while anything is loaded, searched or freed. */
+ * Who looks a model up holds the mutex for a pointer and a count; the loader and the index, which are few, for a copy
+ * of what they tell. Nothing is loaded, searched for a client or freed under it. */
 #include "server/model_store.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/counter.h"
 
 #define MAX_IDLE 4096u /* that are told */
 
@@ -160,8 +163,10 @@ void model_store_set_idle(struct model_store *store, const char *name, const str
     for (size_t i = 0; all && i < store->n_idle; i++)
         if (strcmp(store->idle[i].name, name) != 0)
             all[n_all++] = store->idle[i];
-    for (size_t i = 0; all && i < n && n_all < MAX_IDLE; i++)
-        all[n_all++] = idle[i];
+    for (size_t i = 0; all && i < n && n_all < MAX_IDLE; i++, n_all++) {
+        all[n_all] = idle[i];
+        (void)snprintf(all[n_all].name, sizeof all[n_all].name, "%s", name);
+    }
     before = store->idle;
     store->idle = all;
     store->n_idle = n_all;
@@ -237,10 +242,10 @@ enum ebm_status model_store_index(struct model_store *store, struct model_store_
 
 void model_store_count_event(struct model_store *store, enum model_event event)
 {
-    (void)atomic_fetch_add_explicit(&store->events[event], 1, memory_order_relaxed);
+    counter_add(&store->events[event], 1);
 }
 
 uint64_t model_store_events(const struct model_store *store, enum model_event event)
 {
-    return atomic_load_explicit(&store->events[event], memory_order_relaxed);
+    return counter_get(&store->events[event]);
 }

@@ -1,7 +1,8 @@
 /* model_store.h - the models that answer now: one list at a time, replaced as a whole.
  *
- *   loader (one thread)   publish: a model's versions take the place of those before; collect: what nobody uses is
- * freed any thread            find, list: a lock for the time of a pointer; what is handed out stays as it is
+ *   loader (one thread)   publish: a model's versions take the place of those before
+ *                         collect: what nobody uses is freed
+ *   any thread            find, list: a lock for the time of a pointer; what is handed out stays as it is
  *
  * A version that is taken out answers the jobs that have it, and is UNLOADING until the last of them is over. */
 #ifndef EBM_SERVER_MODEL_STORE_H
@@ -35,7 +36,7 @@ void model_store_set_loading(struct model_store *store, const char *name, uint64
 
 /* Versions on the disk that are not loaded, and why. */
 struct model_store_idle {
-    char name[LIMIT_NAME_BYTES + 1];
+    char name[LIMIT_NAME_BYTES + 1]; /* the store's */
     uint64_t version;
     const char *reason; /* static */
 };

@@ -24,10 +24,9 @@ struct model_store_entry {
     struct file_mark mark;   /* of the file that was read for it, or refused */
     struct ebm_model *model; /* NULL: not available, see error */
     struct ebm_plan *plan;
-    struct ebm_error
-        error;        /* with a model: what is on the disk now was refused, and the model is what was there before */
-    int digits;       /* significant digits that its numbers need in the target's unit */
-    struct cost cost; /* of its rows; measured before others know the entry */
+    struct ebm_error error;       /* with a model: the disk's was refused, and the model is what was there before */
+    int digits;                   /* significant digits that its numbers need in the target's unit */
+    struct cost cost;             /* of its rows; measured before others know the entry */
     struct batcher_lane lane;     /* the batcher's */
     struct metrics_model *counts; /* a reference; one for all entries of this version, one after the other */
 };

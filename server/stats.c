@@ -51,15 +51,12 @@ static void write_cost(struct ebm_buf *buf, const struct model_store_entry *entr
 
 static void write_batches(struct ebm_buf *buf, const struct metrics_model *counts)
 {
-    uint64_t n = 0;
     const char *comma = "";
-    for (uint32_t i = 0; i <= METRICS_SIZES; i++)
-        n += atomic_load_explicit(&counts->batches[i], memory_order_relaxed);
-    write_whole(buf, ",\"rows\":", atomic_load_explicit(&counts->rows, memory_order_relaxed));
-    write_whole(buf, ",\"batches\":", n);
+    write_whole(buf, ",\"rows\":", counter_get(&counts->rows));
+    write_whole(buf, ",\"batches\":", metrics_model_batches(counts));
     (void)ebm_buf_text(buf, ",\"batch_sizes\":[");
     for (uint32_t i = 0; i < METRICS_SIZES; i++) {
-        uint64_t batches = atomic_load_explicit(&counts->batches[i], memory_order_relaxed);
+        uint64_t batches = counter_get(&counts->batches[i]);
         if (batches == 0)
             continue;
         (void)ebm_buf_text(buf, comma);
