@@ -374,7 +374,7 @@ def test_what_was_accepted_is_answered_before_the_end(binary):
         repository = one()
         server = Server(binary, repository, "--workers", 2)
         results = []
-        slow = {"inputs": [ROW] * (256 if SLOWER == 1 else 100),
+        slow = {"inputs": [ROW] * (600 if SLOWER == 1 else 200),
                 "estimator": "importance", "num_samples": 65536}
 
         def client():
