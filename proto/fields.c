@@ -566,7 +566,7 @@ enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_
     struct object object = {fields, n, "", lists, limits, arena, message, 0, reterr};
     EBM_ASSERT(n <= 8 * sizeof object.seen);
     set_standards(fields, n, limits, message);
-    enum ebm_status status = read_object(&object, "body", root);
+    enum ebm_status status = root ? read_object(&object, "body", root) : check_required(&object);
     *ret_seen = object.seen;
     return status;
 }

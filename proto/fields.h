@@ -71,9 +71,10 @@ struct field {
 /* One bit a row of the outermost table: did it stand in the object? */
 typedef uint32_t field_seen;
 
-/* Reads `root` into `message`, defaults first. `limits` is what limit_at points into. `lists`: what was cut out of the
- * text, NULL: nothing. INVALID or NO_MEMORY with where = the member ("interval.level", "inputs[3][0]"), but for lists
- * that were cut out, whose refusal has no words; message may be half filled then. Texts and arrays lie in the arena. */
+/* Reads `root` (NULL: an object without members) into `message`, defaults first. `limits` is what limit_at points into.
+ * `lists`: what was cut out of the text, NULL: nothing. INVALID or NO_MEMORY with where = the member ("interval.level",
+ * "inputs[3][0]"), but for lists that were cut out, whose refusal has no words; message may be half filled then. Texts
+ * and arrays lie in the arena. */
 enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_t *root, const struct json_lists *lists,
                             const void *limits, struct ebm_arena *arena, void *message, field_seen *ret_seen,
                             struct ebm_error *reterr) EBM_MUST_USE;

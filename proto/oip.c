@@ -157,8 +157,8 @@ static enum ebm_status finish_parameters(const struct oip_reading *reading, stru
     return EBM_OK;
 }
 
-/* `object` NULL: all are left out; `empty` is an object without members. */
-static enum ebm_status read_parameters(const struct oip_reading *reading, struct json_t *object, struct json_t *empty,
+/* `object` NULL: all are left out. */
+static enum ebm_status read_parameters(const struct oip_reading *reading, struct json_t *object,
                                        struct parameters *parameters)
 {
     field_seen seen = 0;
@@ -167,8 +167,8 @@ static enum ebm_status read_parameters(const struct oip_reading *reading, struct
         status = json_read_object(object, "parameters", reading->reterr);
     if (status != EBM_OK)
         return status;
-    status = fields_read(parameter_fields, EBM_COUNT_OF(parameter_fields), object ? object : empty, NULL,
-                         reading->limits, reading->arena, parameters, &seen, reading->reterr);
+    status = fields_read(parameter_fields, EBM_COUNT_OF(parameter_fields), object, NULL, reading->limits,
+                         reading->arena, parameters, &seen, reading->reterr);
     if (status != EBM_OK) {
         (void)ebm_error_prefix(reading->reterr, "parameters");
         return status;
@@ -289,23 +289,21 @@ static enum ebm_status check_name(const struct oip_reading *reading, const struc
     return value ? json_read_text(value, where, LIMIT_NAME_BYTES, &text, reading->reterr) : EBM_OK;
 }
 
-/* What the JSON, or for a raw body nothing, says. */
-static enum ebm_status read_message(struct oip_reading *reading, struct json_t *root, bool is_raw,
-                                    struct request *ret_request, struct oip_wanted *ret_wanted)
+/* What the JSON says; `root` NULL: there is none, the body is raw. */
+static enum ebm_status read_message(struct oip_reading *reading, struct json_t *root, struct request *ret_request,
+                                    struct oip_wanted *ret_wanted)
 {
     enum { ID, OPTIONS, TENSORS, OUTPUTS, MODEL_NAME, MODEL_VERSION, MEMBERS };
     static const char *const names[] = {"id", "parameters", "inputs", "outputs", "model_name", "model_version"};
-    EBM_AUTO(json_read_freep) struct json_t *empty = NULL;
-    static const struct json_read_limits small = {1, 2};
-    struct json_t *values[MEMBERS];
+    struct json_t *values[MEMBERS] = {NULL};
     struct parameters parameters = {.request = {.kind = REQUEST_INFER, .has_outputs = true}};
-    struct oip_wanted wanted = {.is_raw = is_raw};
+    struct oip_wanted wanted = {.is_raw = root == NULL};
     struct request *request = &parameters.request;
-    enum ebm_status status = oip_gather(reading, root, "body", names, MEMBERS, values);
+    enum ebm_status status = EBM_OK;
+    if (root)
+        status = oip_gather(reading, root, "body", names, MEMBERS, values);
     if (status == EBM_OK)
-        status = json_read_parse("{}", 2, &small, &empty, reading->reterr);
-    if (status == EBM_OK)
-        status = read_parameters(reading, values[OPTIONS], empty, &parameters);
+        status = read_parameters(reading, values[OPTIONS], &parameters);
     if (status == EBM_OK)
         status = read_id(reading, values[ID], request);
     if (status == EBM_OK)
@@ -313,9 +311,10 @@ static enum ebm_status read_message(struct oip_reading *reading, struct json_t *
     if (status == EBM_OK)
         status = check_name(reading, values[MODEL_VERSION], names[MODEL_VERSION]);
     if (status == EBM_OK)
-        status = is_raw ? oip_read_raw(reading) : oip_read_inputs(reading, values[TENSORS]);
+        status = wanted.is_raw ? oip_read_raw(reading) : oip_read_inputs(reading, values[TENSORS]);
     if (status == EBM_OK)
-        status = read_outputs(reading, values[OUTPUTS], is_raw || parameters.binary_data_output, request, &wanted);
+        status = read_outputs(reading, values[OUTPUTS], wanted.is_raw || parameters.binary_data_output, request,
+                              &wanted);
     if (status == EBM_OK)
         status = oip_set_inputs(reading, request);
     if (status == EBM_OK)
@@ -342,7 +341,8 @@ enum ebm_status oip_read(const struct oip_body *body, const struct request_limit
     if (body->has_json_bytes)
         json_bytes = (size_t)body->json_bytes;
     struct oip_reading reading = {body, json_bytes, limits, arena, reterr, {{false}}};
-    enum ebm_status status = is_raw ? json_read_parse("{}", 2, &bounds, &root, reterr)
-                                    : json_read_parse(body->bytes, json_bytes, &bounds, &root, reterr);
-    return status == EBM_OK ? read_message(&reading, root, is_raw, ret_request, ret_wanted) : status;
+    enum ebm_status status = EBM_OK;
+    if (!is_raw)
+        status = json_read_parse(body->bytes, json_bytes, &bounds, &root, reterr);
+    return status == EBM_OK ? read_message(&reading, root, ret_request, ret_wanted) : status;
 }
