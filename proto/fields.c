@@ -521,20 +521,17 @@ static enum ebm_status read_member(struct object *object, const char *name, stru
 {
     char where[WHERE_BYTES];
     say_where(object->reterr, where, "%s%.60s", object->prefix, name);
-    for (uint32_t i = 0; i < object->n; i++) {
-        const struct field *field = &object->fields[i];
-        if (strcmp(name, field->name) != 0)
-            continue;
-        object->seen |= 1u << i;
-        if (field->kind == FIELD_LATER)
-            return ebm_error_set(object->reterr, EBM_INVALID, where, LATER);
-        if (field->kind == FIELD_OBJECT)
-            return read_inner(object, field, where, value);
-        struct reader reader = {object->lists, object->limits, object->arena, field, where, object->message + field->at,
-                                object->reterr};
-        return readers[field->kind](&reader, value);
-    }
-    return fail_unknown(object->fields, object->n, where, object->reterr);
+    const struct field *field = fields_find(object->fields, object->n, name, strlen(name));
+    if (!field)
+        return fail_unknown(object->fields, object->n, where, object->reterr);
+    object->seen |= 1u << (field - object->fields);
+    if (field->kind == FIELD_LATER)
+        return ebm_error_set(object->reterr, EBM_INVALID, where, LATER);
+    if (field->kind == FIELD_OBJECT)
+        return read_inner(object, field, where, value);
+    struct reader reader = {object->lists, object->limits, object->arena, field, where, object->message + field->at,
+                            object->reterr};
+    return readers[field->kind](&reader, value);
 }
 
 static enum ebm_status check_required(const struct object *object)
@@ -569,6 +566,14 @@ enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_
     enum ebm_status status = root ? read_object(&object, "body", root) : check_required(&object);
     *ret_seen = object.seen;
     return status;
+}
+
+const struct field *fields_find(const struct field *fields, uint32_t n, const char *name, size_t length)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (strncmp(fields[i].name, name, length) == 0 && fields[i].name[length] == 0)
+            return &fields[i];
+    return NULL;
 }
 
 uint32_t fields_lists(const struct field *fields, uint32_t n, const char *ret_names[JSON_LISTS])

@@ -79,6 +79,9 @@ enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_
                             const void *limits, struct ebm_arena *arena, void *message, field_seen *ret_seen,
                             struct ebm_error *reterr) EBM_MUST_USE;
 
+/* The row of the member whose name is name[0 .. length - 1]; NULL: there is none. Borrow. */
+const struct field *fields_find(const struct field *fields, uint32_t n, const char *name, size_t length);
+
 /* Names of the members that may be long lists of numbers, for json_lists_parse; returns how many. Borrow. */
 uint32_t fields_lists(const struct field *fields, uint32_t n, const char *ret_names[JSON_LISTS]);
 

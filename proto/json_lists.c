@@ -90,14 +90,6 @@ static bool read_list(struct list_reader *reader, uint32_t level)
 
 /* ---- the text ---- */
 
-/* Behind the string that starts at `at`, a quote; the end when it does not end. */
-static const char *skip_string(const char *at, const char *end)
-{
-    for (at++; at < end && *at != '"'; at++)
-        at += *at == '\\';
-    return at < end ? at + 1 : end;
-}
-
 /* The text up to `to` goes into the rest, and then `instead`. */
 static bool keep(struct cutter *cutter, const char *to, const char *instead)
 {
@@ -143,7 +135,7 @@ static bool cut_list(struct cutter *cutter, const char *at, const char *name)
 static bool pass_member(struct cutter *cutter)
 {
     const char *quote = cutter->at, *end = cutter->end;
-    cutter->at = skip_string(quote, end);
+    cutter->at = json_read_skip_string(quote, end);
     const char *name = find_name(cutter, quote, cutter->at);
     if (!name)
         return true;
@@ -166,7 +158,7 @@ static bool cut(struct cutter *cutter)
         }
         depth += c == '{' || c == '[';
         depth -= depth > 0 && (c == '}' || c == ']');
-        cutter->at = c == '"' ? skip_string(cutter->at, cutter->end) : cutter->at + 1;
+        cutter->at = c == '"' ? json_read_skip_string(cutter->at, cutter->end) : cutter->at + 1;
     }
     return keep(cutter, cutter->end, "");
 }

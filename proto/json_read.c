@@ -13,13 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first byte after the string that starts at `at` (a quote). */
-static size_t skip_string(const char *bytes, size_t size, size_t at)
+const char *json_read_skip_string(const char *at, const char *end)
 {
-    for (at++; at < size && bytes[at] != '"'; at++)
-        if (bytes[at] == '\\')
-            at++;
-    return at + 1;
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\' && at + 1 < end;
+    return at < end ? at + 1 : end;
 }
 
 static enum ebm_status too_many(size_t at, const char *what, size_t limit, struct ebm_error *reterr)
@@ -36,7 +34,7 @@ enum ebm_status json_read_scan(const char *bytes, size_t size, const struct json
     for (size_t at = 0; at < size;) {
         char c = bytes[at];
         if (c == '"') {
-            at = skip_string(bytes, size, at);
+            at = (size_t)(json_read_skip_string(bytes + at, bytes + size) - bytes);
             continue;
         }
         if (c == '[' || c == '{') {

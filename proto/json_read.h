@@ -20,6 +20,8 @@ enum ebm_status json_read_parse(const char *bytes, size_t size, const struct jso
 /* The limits alone, in one pass without memory; how many values the text has at most. */
 enum ebm_status json_read_scan(const char *bytes, size_t size, const struct json_read_limits *limits,
                                size_t *ret_values, struct ebm_error *reterr) EBM_MUST_USE;
+/* Behind the string that begins at `at`, a quote; `end` when it does not end. */
+const char *json_read_skip_string(const char *at, const char *end);
 struct json_t *json_read_free(struct json_t *root); /* NULL is fine; returns NULL */
 void json_read_freep(struct json_t **root);         /* for EBM_AUTO */
 

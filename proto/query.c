@@ -135,18 +135,10 @@ static void write_value(struct ebm_buf *buf, enum field_kind kind, const char *v
 
 /* ---- names ---- */
 
-static const struct field *find_field(const struct field *fields, uint32_t n, const char *name, size_t length)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (strlen(fields[i].name) == length && memcmp(fields[i].name, name, length) == 0)
-            return &fields[i];
-    return NULL;
-}
-
 static void write_member(struct ebm_buf *buf, const struct field *fields, uint32_t n, const char *name,
                          const char *value)
 {
-    const struct field *field = find_field(fields, n, name, strlen(name));
+    const struct field *field = fields_find(fields, n, name, strlen(name));
     json_write_text(buf, name);
     (void)ebm_buf_text(buf, ":");
     write_value(buf, field ? field->kind : FIELD_TEXT, value);
@@ -156,7 +148,7 @@ static void write_member(struct ebm_buf *buf, const struct field *fields, uint32
 static size_t prefix_of(const char *name, const struct field *fields, uint32_t n, const struct field **ret_field)
 {
     size_t length = strcspn(name, ".");
-    *ret_field = name[length] ? find_field(fields, n, name, length) : NULL;
+    *ret_field = name[length] ? fields_find(fields, n, name, length) : NULL;
     return *ret_field && (*ret_field)->kind == FIELD_OBJECT ? length : 0;
 }
 

@@ -262,10 +262,8 @@ static bool has_seen(const struct request *request, field_seen seen, const char 
 {
     uint32_t n;
     const struct field *fields = request_fields(request->kind, &n);
-    for (uint32_t i = 0; i < n; i++)
-        if (strcmp(fields[i].name, name) == 0)
-            return (seen >> i & 1u) != 0;
-    return false;
+    const struct field *field = fields_find(fields, n, name, strlen(name));
+    return field && (seen >> (field - fields) & 1u) != 0;
 }
 
 /* Output `bit` comes with its field, and not without it. */
@@ -386,11 +384,17 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
     return EBM_OK;
 }
 
+static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
+
+static struct request blank(enum request_kind kind)
+{
+    return (struct request){.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY};
+}
+
 /* By the fast way (json_lists.h), which does not say what is wrong, or by the plain one. */
 static enum ebm_status read_body(bool is_fast, const char *body, size_t body_bytes, const struct request_limits *limits,
                                  struct ebm_arena *arena, struct request *request, struct ebm_error *reterr)
 {
-    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
     EBM_AUTO(json_read_freep) struct json_t *root = NULL;
     const struct field *fields = tables[request->kind].fields;
     uint32_t n = tables[request->kind].n;
@@ -412,11 +416,10 @@ enum ebm_status request_read(enum request_kind kind, const char *body, size_t bo
                              const struct request_limits *limits, struct ebm_arena *arena, struct request *ret_request,
                              struct ebm_error *reterr)
 {
-    const struct request blank = {.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY};
-    struct request request = blank;
+    struct request request = blank(kind);
     enum ebm_status status = read_body(true, body, body_bytes, limits, arena, &request, NULL);
     if (status != EBM_OK) {
-        request = blank;
+        request = blank(kind);
         status = read_body(false, body, body_bytes, limits, arena, &request, reterr);
     }
     if (status == EBM_OK)
@@ -428,12 +431,12 @@ enum ebm_status request_read_rows(enum request_kind kind, const struct field_row
                                   size_t body_bytes, const struct request_limits *limits, struct ebm_arena *arena,
                                   struct request *ret_request, struct ebm_error *reterr)
 {
-    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
     EBM_AUTO(json_read_freep) struct json_t *root = NULL;
-    struct request request = {.kind = kind, .interval_level = DEFAULT_LEVEL, .decay = DEFAULT_DECAY, .inputs = *rows};
+    struct request request = blank(kind);
     const struct field *fields = tables[kind].fields;
     field_seen seen = 0;
     EBM_ASSERT(fields[0].kind == FIELD_ROWS); /* the first of all tables, and left out here */
+    request.inputs = *rows;
     enum ebm_status status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
     if (status == EBM_OK)
         status = fields_read(fields + 1, tables[kind].n - 1, root, NULL, limits, arena, &request, &seen, reterr);

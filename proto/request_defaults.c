@@ -26,11 +26,9 @@ static const struct {
 /* The field of a request, with its value's place here. */
 static struct field field_of(size_t i)
 {
-    uint32_t n, at = 0;
+    uint32_t n;
     const struct field *fields = request_fields(members[i].kind, &n);
-    while (strcmp(fields[at].name, members[i].name) != 0)
-        at++; /* it is there */
-    struct field field = fields[at];
+    struct field field = *fields_find(fields, n, members[i].name, strlen(members[i].name)); /* it is there */
     field.at = members[i].at;
     return field;
 }
