@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hex.h"
+#include "server/small_file.h"
+
 #define KEY_PREFIX "ebm_"
 #define RANDOM_BYTES 32
 
@@ -79,17 +82,12 @@ static uint32_t read_roles(struct span words)
     return roles;
 }
 
-static int digit_of(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool read_digest(struct span word, uint8_t *ret_digest)
 {
     if (word.length != 2 * API_KEYS_DIGEST_BYTES)
         return false;
     for (size_t i = 0; i < API_KEYS_DIGEST_BYTES; i++) {
-        int high = digit_of(word.text[2 * i]), low = digit_of(word.text[2 * i + 1]);
+        int high = ebm_hex_value(word.text[2 * i]), low = ebm_hex_value(word.text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         ret_digest[i] = (uint8_t)(high << 4 | low);
@@ -179,23 +177,17 @@ enum ebm_status api_keys_parse(const char *text, size_t size, const char *where,
 
 enum ebm_status api_keys_read(const char *path, struct api_keys **ret_keys, struct ebm_error *reterr)
 {
-    FILE *file = fopen(path, "rbe");
-    if (!file)
+    EBM_AUTO(ebm_freep) char *text = NULL;
+    size_t size;
+    enum ebm_status status = small_file_read(path, LIMIT_KEYS_FILE_BYTES, &text, &size);
+    if (status == EBM_OK)
+        return api_keys_parse(text, size, "--api-keys", ret_keys, reterr);
+    if (status == EBM_NOT_FOUND)
         return ebm_error_set(reterr, EBM_INVALID, "--api-keys", "cannot read the file: %s", strerror(errno));
-    char *text = malloc(LIMIT_KEYS_FILE_BYTES + 1);
-    size_t size = text ? fread(text, 1, LIMIT_KEYS_FILE_BYTES + 1, file) : 0;
-    bool failed = ferror(file) != 0;
-    (void)fclose(file);
-    enum ebm_status status = EBM_OK;
-    if (!text)
-        status = ebm_error_set(reterr, EBM_NO_MEMORY, "--api-keys", "no memory");
-    else if (failed || size > LIMIT_KEYS_FILE_BYTES)
-        status = ebm_error_set(reterr, EBM_INVALID, "--api-keys", "expected a file of at most %u bytes",
-                               LIMIT_KEYS_FILE_BYTES);
-    else
-        status = api_keys_parse(text, size, "--api-keys", ret_keys, reterr);
-    free(text);
-    return status;
+    if (status == EBM_NO_MEMORY)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "--api-keys", "no memory");
+    return ebm_error_set(reterr, EBM_INVALID, "--api-keys", "expected a file of at most %u bytes",
+                         LIMIT_KEYS_FILE_BYTES);
 }
 
 struct api_keys *api_keys_free(struct api_keys *keys)
@@ -232,8 +224,8 @@ const struct api_key *api_keys_find(const struct api_keys *keys, const char *key
 static void write_digits(const uint8_t *bytes, size_t n, char *ret_text)
 {
     for (size_t i = 0; i < n; i++) {
-        ret_text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
-        ret_text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+        ret_text[2 * i] = ebm_hex_digit(bytes[i] >> 4);
+        ret_text[2 * i + 1] = ebm_hex_digit(bytes[i]);
     }
     ret_text[2 * n] = 0;
 }

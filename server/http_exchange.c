@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 
 #include "core/clock.h"
+#include "core/hex.h"
 #include "server/http_internal.h"
 #include "server/tls.h"
 
@@ -217,7 +218,7 @@ static void make_id(uint64_t base, uint64_t count, char *ret_id)
 {
     const size_t base_digits = 13; /* of 52 bits */
     for (size_t i = base_digits; i-- > 0; base >>= 4)
-        ret_id[i] = "0123456789abcdef"[base & 15];
+        ret_id[i] = ebm_hex_digit(base);
     ret_id[base_digits] = '-';
     size_t n = 1;
     for (uint64_t rest = count / 10; rest > 0; rest /= 10)

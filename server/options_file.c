@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server/options_internal.h"
+#include "server/small_file.h"
 
 #define SHOWN_PATH_BYTES 48u /* of a longer path its end, so that the key behind it is seen too */
 #define WHERE_BYTES 96
@@ -24,26 +25,21 @@ static const char *shown(const char *path)
 
 static enum ebm_status read_text(const char *path, char **ret_text, size_t *ret_size, struct ebm_error *reterr)
 {
-    FILE *file = fopen(path, "rbe");
-    if (!file)
+    switch (small_file_read(path, LIMIT_OPTIONS_FILE_BYTES, ret_text, ret_size)) {
+    case EBM_OK:
+        return EBM_OK;
+    case EBM_NOT_FOUND:
         return ebm_error_set(reterr, EBM_INVALID, shown(path),
                              "cannot read the configuration: %s; --config and EBM_SERVER_CONFIG name it",
                              strerror(errno));
-    char *text = malloc(LIMIT_OPTIONS_FILE_BYTES + 1);
-    size_t size = text ? fread(text, 1, LIMIT_OPTIONS_FILE_BYTES + 1, file) : 0;
-    bool failed = ferror(file) != 0;
-    (void)fclose(file);
-    if (text && !failed && size <= LIMIT_OPTIONS_FILE_BYTES) {
-        *ret_text = text;
-        *ret_size = size;
-        return EBM_OK;
-    }
-    free(text);
-    if (!text)
+    case EBM_NO_MEMORY:
         return ebm_error_set(reterr, EBM_NO_MEMORY, shown(path), "no memory");
-    return ebm_error_set(reterr, EBM_INVALID, shown(path),
-                         failed ? "cannot be read: is it a file?" : "expected a configuration of at most %u bytes",
-                         LIMIT_OPTIONS_FILE_BYTES);
+    case EBM_TOO_LARGE:
+        return ebm_error_set(reterr, EBM_INVALID, shown(path), "expected a configuration of at most %u bytes",
+                             LIMIT_OPTIONS_FILE_BYTES);
+    default:
+        return ebm_error_set(reterr, EBM_INVALID, shown(path), "cannot be read: is it a file?");
+    }
 }
 
 /* A value of a kind that the option does not take, as the file has it. */

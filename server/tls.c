@@ -9,12 +9,12 @@
 #include <errno.h>
 #include <gnutls/x509.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
 #include "core/log.h"
+#include "server/small_file.h"
 
 struct certificate {
     struct certificate *before; /* NULL: the first */
@@ -48,22 +48,17 @@ static void pem_done(struct pem *pem)
 
 static enum ebm_status read_pem(const char *path, const char *option, struct pem *ret_pem, struct ebm_error *reterr)
 {
-    FILE *file = fopen(path, "rbe");
-    if (!file)
-        return ebm_error_set(reterr, EBM_INVALID, option, "cannot read the file: %s", strerror(errno));
-    (void)setvbuf(file, NULL, _IONBF, 0); /* no copy of a key stays in a buffer */
-    struct pem pem = {malloc(LIMIT_CERTIFICATE_BYTES + 1), 0};
-    pem.size = pem.text ? fread(pem.text, 1, LIMIT_CERTIFICATE_BYTES + 1, file) : 0;
-    bool failed = ferror(file) != 0;
-    (void)fclose(file);
-    if (pem.text && !failed && pem.size > 0 && pem.size <= LIMIT_CERTIFICATE_BYTES) {
+    struct pem pem = {NULL, 0};
+    enum ebm_status status = small_file_read(path, LIMIT_CERTIFICATE_BYTES, &pem.text, &pem.size);
+    if (status == EBM_OK && pem.size > 0) {
         *ret_pem = pem;
         return EBM_OK;
     }
-    bool has_memory = pem.text != NULL;
-    pem_done(&pem);
-    if (!has_memory)
+    if (status == EBM_NOT_FOUND)
+        return ebm_error_set(reterr, EBM_INVALID, option, "cannot read the file: %s", strerror(errno));
+    if (status == EBM_NO_MEMORY)
         return ebm_error_set(reterr, EBM_NO_MEMORY, option, "no memory");
+    pem_done(&pem);
     return ebm_error_set(reterr, EBM_INVALID, option, "expected a PEM file of 1 to %u bytes", LIMIT_CERTIFICATE_BYTES);
 }
 

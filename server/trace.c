@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/hex.h"
+
 enum { ID_AT = 3, ID_DIGITS = 32, PARENT_AT = 36, PARENT_DIGITS = 16, FLAGS_AT = 53, END = 55 };
 
 #define SAMPLED 1u
@@ -18,7 +20,7 @@ enum { ID_AT = 3, ID_DIGITS = 32, PARENT_AT = 36, PARENT_DIGITS = 16, FLAGS_AT =
 static bool is_hex(const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
+        if (ebm_hex_value(text[i]) < 0)
             return false;
     return true;
 }
@@ -49,11 +51,6 @@ static uint64_t mix(uint64_t seed)
     return seed ^ (seed >> 31);
 }
 
-static uint8_t digit(char c)
-{
-    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
 bool trace_read(const char *text, uint64_t seed, struct trace *ret_trace)
 {
     if (!is_valid(text))
@@ -64,7 +61,7 @@ bool trace_read(const char *text, uint64_t seed, struct trace *ret_trace)
     memcpy(ret_trace->parent, text + PARENT_AT, PARENT_DIGITS);
     ret_trace->parent[PARENT_DIGITS] = 0;
     (void)snprintf(ret_trace->span, sizeof ret_trace->span, "%016" PRIx64, span ? span : 1);
-    ret_trace->flags = (uint8_t)(digit(text[FLAGS_AT]) << 4 | digit(text[FLAGS_AT + 1]));
+    ret_trace->flags = (uint8_t)(ebm_hex_value(text[FLAGS_AT]) << 4 | ebm_hex_value(text[FLAGS_AT + 1]));
     return true;
 }
 
