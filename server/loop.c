@@ -12,9 +12,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/device.h"
+#include "server/server_parts.h"
 
 #define LOOK_MS 10u
 
@@ -174,7 +174,7 @@ static void init_routes(struct loop *loop, uint32_t index)
         .n_loops = shared->n_loops,
     };
     repository_routes_init(&loop->routes.repository);
-    loop->routes.repository.may_control = strcmp(options->model_control, "on") == 0;
+    loop->routes.repository.may_control = server_parts_may_control(options);
     loop->routes.repository.stopping = &shared->state.stopping;
     loop->routes.repository.mailbox = loop->keeper_mailbox;
 }

@@ -17,23 +17,16 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "core/log.h"
-#include "server/lingering.h"
-#include "server/listen.h"
 #include "server/loop.h"
-#include "server/model_loader.h"
 #include "server/notify.h"
+#include "server/server_parts.h"
 #include "server/tls.h"
 #include "server/worker.h"
 
 #define DRAIN_GRACE_MS 5000u
 #define NOTICE_MS 2000u /* beyond our own limits, before a service manager loses patience */
-#define OTHER_FILES 48u
-#define LOOP_FILES (16u + LINGERING_SOCKETS)
 
 enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
 
@@ -212,54 +205,6 @@ static void on_signal(uv_signal_t *signal, int number)
 
 /* ---- starting ---- */
 
-static uint32_t worker_count(const struct options *options)
-{
-    if (options->workers > 0)
-        return (uint32_t)options->workers;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
-}
-
-static bool may_control(const struct options *options)
-{
-    return strcmp(options->model_control, "on") == 0;
-}
-
-static bool loads_later(const struct options *options)
-{
-    return options->poll_seconds > 0 || may_control(options);
-}
-
-/* A store and what fills it; NO_MEMORY: neither. */
-static enum ebm_status new_store(const struct options *options, const struct request_limits *limits,
-                                 const _Atomic bool *stop, struct model_store **ret_store,
-                                 struct model_loader **ret_loader, struct ebm_error *reterr)
-{
-    struct batcher_lane_limits lane = {
-        .max_rows = (uint32_t)options->max_batch_size,
-        .max_delay_us = options->max_queue_delay_microseconds,
-    };
-    struct serving *standard = serving_new(&lane, options->versions);
-    struct model_store *store = model_store_new();
-    struct model_loader_config config = {
-        .folder = options->model_repository,
-        .ops = ebm_device_cpu(),
-        .standard = standard,
-        .limits = limits,
-        .stop = stop,
-        .may_be_empty = loads_later(options),
-    };
-    struct model_loader *loader = standard && store ? model_loader_new(&config, store) : NULL;
-    (void)serving_unref(standard);
-    if (!loader) {
-        (void)model_store_free(store);
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
-    }
-    *ret_store = store;
-    *ret_loader = loader;
-    return EBM_OK;
-}
-
 /* What is computed is counted with that loop. */
 static struct compute_config compute_config(struct server *server, uint32_t loop, uint32_t max_rows)
 {
@@ -306,7 +251,7 @@ static enum ebm_status prepare_everywhere(void *user, struct model_store_entry *
 
 static enum ebm_status start_keeper(struct server *server, struct ebm_error *reterr)
 {
-    if (!loads_later(server->options))
+    if (!server_parts_loads_later(server->options))
         return EBM_OK;
     model_loader_set_prepare(server->loader, prepare_everywhere, server);
     return model_keeper_new(server->loader, server->store, server->options->poll_seconds * 1000, &server->shared.keeper,
@@ -317,8 +262,8 @@ static enum ebm_status load_and_start(struct server *server, struct ebm_error *r
 {
     const struct options *options = server->options;
     struct loop_shared *shared = &server->shared;
-    enum ebm_status status = new_store(options, &shared->service.limits, &server->stop_requested, &server->store,
-                                       &server->loader, reterr);
+    enum ebm_status status = server_parts_new_store(options, &shared->service.limits, &server->stop_requested,
+                                                    &server->store, &server->loader, reterr);
     if (status == EBM_OK)
         status = model_loader_start(server->loader, reterr);
     if (status != EBM_OK)
@@ -386,20 +331,6 @@ static void on_come(uv_async_t *async)
         serve(server);
 }
 
-/* A connection is a file; the usual soft limit of 1024 is below our default. */
-static void raise_file_limit(uint64_t connections, uint32_t n_loops)
-{
-    struct rlimit limit;
-    rlim_t wanted = connections + OTHER_FILES + n_loops * LOOP_FILES;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        ebm_log_warning("fewer open files are allowed than --max-connections needs: allowed=%" PRIu64
-                        " needed=%" PRIu64,
-                        (uint64_t)limit.rlim_cur, (uint64_t)wanted);
-}
-
 static void init_handles(struct server *server)
 {
     static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
@@ -414,19 +345,6 @@ static void init_handles(struct server *server)
     (void)uv_timer_init(uv, &server->limit);
     (void)uv_timer_init(uv, &server->alive);
     server->started.data = server->come.data = server->limit.data = server;
-}
-
-static struct access_config access_config(const struct options *options)
-{
-    return (struct access_config){options->api_keys, options->host_names, options->cors_origin};
-}
-
-/* Leaves NULL when there is to be no encryption. */
-static enum ebm_status new_tls(const struct options *options, struct tls **ret_tls, struct ebm_error *reterr)
-{
-    if (!options->tls_cert[0] && !options->tls_key[0])
-        return EBM_OK;
-    return tls_new(options->tls_cert, options->tls_key, ret_tls, reterr);
 }
 
 /* The first takes the port, and all others the same. */
@@ -457,7 +375,7 @@ static enum ebm_status build(struct server *server, struct ebm_error *reterr)
         if (!shared->addresses)
             return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory to start");
     }
-    enum ebm_status status = new_tls(options, &shared->tls, reterr);
+    enum ebm_status status = server_parts_new_tls(options, &shared->tls, reterr);
     return status == EBM_OK ? build_loops(server, reterr) : status;
 }
 
@@ -512,25 +430,14 @@ static enum ebm_status run(struct server *server, struct ebm_error *reterr)
     return cut_short ? EBM_OK : server->start_status;
 }
 
-static struct request_limits limits_of(const struct options *options)
-{
-    return (struct request_limits){
-        .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
-        .max_samples = options->max_samples,
-        .max_steps = options->max_steps,
-        .max_timeout_ms = options->timeout_ms,
-        .max_timeout_us = options->timeout_ms * 1000,
-    };
-}
-
 static void init_shared(struct server *server)
 {
     const struct options *options = server->options;
     struct loop_shared *shared = &server->shared;
     shared->options = options;
     shared->n_loops = (uint32_t)options->io_threads;
-    shared->n_workers = worker_count(options);
-    shared->service.limits = limits_of(options);
+    shared->n_workers = server_parts_workers(options);
+    shared->service.limits = server_parts_limits(options);
     shared->service.max_work = options->max_request_numbers;
     shared->service.max_response_bytes = options->max_response_bytes;
     shared->budget.max_bytes = options->max_inflight_bytes;
@@ -541,62 +448,17 @@ static void init_shared(struct server *server)
 enum ebm_status server_run(const struct options *options, struct ebm_error *reterr)
 {
     struct server server = {.options = options, .log_level = ebm_log_level()};
-    const struct access_config access = access_config(options);
+    const struct access_config access = server_parts_access(options);
     init_shared(&server);
     enum ebm_status status = access_init(&server.shared.access, &access, reterr);
     if (status != EBM_OK)
         return status;
-    raise_file_limit(options->max_connections, server.shared.n_loops);
+    server_parts_raise_file_limit(options->max_connections, server.shared.n_loops);
     status = build(&server, reterr);
     if (status == EBM_OK)
         status = run(&server, reterr);
     if (server.n_running > 0)
         log_end(&server);
     free_all(&server);
-    return status;
-}
-
-static enum ebm_status check_access(const struct options *options, struct ebm_error *reterr)
-{
-    struct access access;
-    struct tls *tls = NULL;
-    const struct access_config config = access_config(options);
-    enum ebm_status status = access_init(&access, &config, reterr);
-    if (status != EBM_OK)
-        return status;
-    access_done(&access);
-    status = new_tls(options, &tls, reterr);
-    (void)tls_free(tls);
-    return status;
-}
-
-enum ebm_status server_check(const struct options *options, struct ebm_error *reterr)
-{
-    _Atomic bool stop = false;
-    const struct request_limits limits = limits_of(options);
-    struct model_store *store = NULL;
-    struct model_loader *loader = NULL;
-    enum ebm_status status = listen_check(options->host, reterr);
-    if (status == EBM_OK)
-        status = check_access(options, reterr);
-    if (status == EBM_OK)
-        status = new_store(options, &limits, &stop, &store, &loader, reterr);
-    if (status != EBM_OK)
-        return status;
-    status = model_loader_start(loader, reterr);
-    struct model_list *models = model_store_list(store);
-    for (size_t i = 0; status == EBM_OK && i < models->n; i++) {
-        const struct model_store_entry *entry = models->entries[i];
-        char reason[MODEL_STORE_REASON_BYTES];
-        model_store_entry_reason(entry, reason);
-        if (!entry->model)
-            status = ebm_error_set(reterr, EBM_DAMAGED, entry->name, "version %" PRIu64 " is not available: %s",
-                                   entry->version, reason);
-    }
-    if (status == EBM_OK)
-        ebm_log_info("all is well: models=%zu", models->n);
-    (void)model_list_unref(models);
-    (void)model_loader_free(loader);
-    (void)model_store_free(store);
     return status;
 }

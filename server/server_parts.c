@@ -1,0 +1,148 @@
+/* server_parts.c - what options say of each part of a server.
+ *
+ * Does not know: a server that runs. */
+#include "server/server_parts.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "server/lingering.h"
+#include "server/listen.h"
+#include "server/server.h"
+#include "server/tls.h"
+
+#define OTHER_FILES 48u
+#define LOOP_FILES (16u + LINGERING_SOCKETS)
+
+uint32_t server_parts_workers(const struct options *options)
+{
+    if (options->workers > 0)
+        return (uint32_t)options->workers;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
+}
+
+bool server_parts_may_control(const struct options *options)
+{
+    return strcmp(options->model_control, "on") == 0;
+}
+
+bool server_parts_loads_later(const struct options *options)
+{
+    return options->poll_seconds > 0 || server_parts_may_control(options);
+}
+
+enum ebm_status server_parts_new_store(const struct options *options, const struct request_limits *limits,
+                                       const _Atomic bool *stop, struct model_store **ret_store,
+                                       struct model_loader **ret_loader, struct ebm_error *reterr)
+{
+    struct batcher_lane_limits lane = {
+        .max_rows = (uint32_t)options->max_batch_size,
+        .max_delay_us = options->max_queue_delay_microseconds,
+    };
+    struct serving *standard = serving_new(&lane, options->versions);
+    struct model_store *store = model_store_new();
+    struct model_loader_config config = {
+        .folder = options->model_repository,
+        .ops = ebm_device_cpu(),
+        .standard = standard,
+        .limits = limits,
+        .stop = stop,
+        .may_be_empty = server_parts_loads_later(options),
+    };
+    struct model_loader *loader = standard && store ? model_loader_new(&config, store) : NULL;
+    (void)serving_unref(standard);
+    if (!loader) {
+        (void)model_store_free(store);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "model store", "no memory");
+    }
+    *ret_store = store;
+    *ret_loader = loader;
+    return EBM_OK;
+}
+
+void server_parts_raise_file_limit(uint64_t connections, uint32_t n_loops)
+{
+    struct rlimit limit;
+    rlim_t wanted = connections + OTHER_FILES + n_loops * LOOP_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        ebm_log_warning("fewer open files are allowed than --max-connections needs: allowed=%" PRIu64
+                        " needed=%" PRIu64,
+                        (uint64_t)limit.rlim_cur, (uint64_t)wanted);
+}
+
+struct access_config server_parts_access(const struct options *options)
+{
+    return (struct access_config){options->api_keys, options->host_names, options->cors_origin};
+}
+
+enum ebm_status server_parts_new_tls(const struct options *options, struct tls **ret_tls, struct ebm_error *reterr)
+{
+    if (!options->tls_cert[0] && !options->tls_key[0])
+        return EBM_OK;
+    return tls_new(options->tls_cert, options->tls_key, ret_tls, reterr);
+}
+
+struct request_limits server_parts_limits(const struct options *options)
+{
+    return (struct request_limits){
+        .max_rows = options->max_queue_rows < LIMIT_ROWS ? options->max_queue_rows : LIMIT_ROWS,
+        .max_samples = options->max_samples,
+        .max_steps = options->max_steps,
+        .max_timeout_ms = options->timeout_ms,
+        .max_timeout_us = options->timeout_ms * 1000,
+    };
+}
+
+/* ---- without a server ---- */
+
+static enum ebm_status check_access(const struct options *options, struct ebm_error *reterr)
+{
+    struct access access;
+    struct tls *tls = NULL;
+    const struct access_config config = server_parts_access(options);
+    enum ebm_status status = access_init(&access, &config, reterr);
+    if (status != EBM_OK)
+        return status;
+    access_done(&access);
+    status = server_parts_new_tls(options, &tls, reterr);
+    (void)tls_free(tls);
+    return status;
+}
+
+enum ebm_status server_check(const struct options *options, struct ebm_error *reterr)
+{
+    _Atomic bool stop = false;
+    const struct request_limits limits = server_parts_limits(options);
+    struct model_store *store = NULL;
+    struct model_loader *loader = NULL;
+    enum ebm_status status = listen_check(options->host, reterr);
+    if (status == EBM_OK)
+        status = check_access(options, reterr);
+    if (status == EBM_OK)
+        status = server_parts_new_store(options, &limits, &stop, &store, &loader, reterr);
+    if (status != EBM_OK)
+        return status;
+    status = model_loader_start(loader, reterr);
+    struct model_list *models = model_store_list(store);
+    for (size_t i = 0; status == EBM_OK && i < models->n; i++) {
+        const struct model_store_entry *entry = models->entries[i];
+        char reason[MODEL_STORE_REASON_BYTES];
+        model_store_entry_reason(entry, reason);
+        if (!entry->model)
+            status = ebm_error_set(reterr, EBM_DAMAGED, entry->name, "version %" PRIu64 " is not available: %s",
+                                   entry->version, reason);
+    }
+    if (status == EBM_OK)
+        ebm_log_info("all is well: models=%zu", models->n);
+    (void)model_list_unref(models);
+    (void)model_loader_free(loader);
+    (void)model_store_free(store);
+    return status;
+}
