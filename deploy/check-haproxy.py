@@ -140,7 +140,7 @@ def main():
             process.kill()
         repository.remove()
     failed = sum((client.failed for client in clients), collections.Counter())
-    took = sorted(ms for client in clients for ms in client.took)
+    took = sorted(second for client in clients for second in client.took)
     for what, n in failed.most_common():
         print(f"failed: {n} times {what}")
     print(f"{kills} kills in {seconds:.0f} s: {len(took)} requests, {sum(failed.values())} failed; "

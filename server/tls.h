@@ -1,4 +1,5 @@
-/* tls.h - the certificate that the HTTP daemon shows, from files that may change while it serves. Loop thread only.
+/* tls.h - the certificate that the HTTP daemon shows, from files that may change while it serves. The main thread's,
+ * but for sessions, which are their loop's; handshakes of all loops get the certificate of now.
  *
  * Handshakes and records are the daemon's. One for the whole process: its callback for certificates passes nothing of
  * ours. */
