@@ -547,10 +547,10 @@ static enum ebm_status check_required(const struct object *object)
 
 static enum ebm_status read_object(struct object *object, const char *where, struct json_t *value)
 {
-    enum ebm_status status = json_read_object(value, where, object->reterr);
+    enum ebm_status status = value ? json_read_object(value, where, object->reterr) : EBM_OK;
     if (status != EBM_OK)
         return status;
-    void *member = json_read_first(value);
+    void *member = value ? json_read_first(value) : NULL;
     for (; status == EBM_OK && member; member = json_read_next(value, member))
         status = read_member(object, json_read_key(member), json_read_value(member));
     return status == EBM_OK ? check_required(object) : status;
@@ -563,7 +563,7 @@ enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_
     struct object object = {fields, n, "", lists, limits, arena, message, 0, reterr};
     EBM_ASSERT(n <= 8 * sizeof object.seen);
     set_standards(fields, n, limits, message);
-    enum ebm_status status = root ? read_object(&object, "body", root) : check_required(&object);
+    enum ebm_status status = read_object(&object, "body", root);
     *ret_seen = object.seen;
     return status;
 }
@@ -571,7 +571,7 @@ enum ebm_status fields_read(const struct field *fields, uint32_t n, struct json_
 const struct field *fields_find(const struct field *fields, uint32_t n, const char *name, size_t length)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (strncmp(fields[i].name, name, length) == 0 && fields[i].name[length] == 0)
+        if (strlen(fields[i].name) == length && memcmp(fields[i].name, name, length) == 0)
             return &fields[i];
     return NULL;
 }
