@@ -28,6 +28,8 @@
 #define DRAIN_GRACE_MS 5000u
 #define NOTICE_MS 2000u /* beyond our own limits, before a service manager loses patience */
 
+static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+
 enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
 
 struct server {
@@ -36,12 +38,12 @@ struct server {
     uint32_t n_running; /* loops, the first among them */
     struct loop *loops[LIMIT_IO_THREADS];
     struct loop_shared shared;
-    uv_signal_t signals[5];       /* all handles are the first loop's */
-    enum ebm_log_level log_level; /* as it was started with */
-    uv_async_t started;           /* from the starting thread */
-    uv_async_t come;              /* all loops have come to a stage */
-    uv_timer_t limit;             /* of LEAVING, then of DRAINING */
-    uv_timer_t alive;             /* for a watchdog, while serving */
+    uv_signal_t signals[EBM_COUNT_OF(signal_numbers)]; /* all handles are the first loop's */
+    enum ebm_log_level log_level;                      /* as it was started with */
+    uv_async_t started;                                /* from the starting thread */
+    uv_async_t come;                                   /* all loops have come to a stage */
+    uv_timer_t limit;                                  /* of LEAVING, then of DRAINING */
+    uv_timer_t alive;                                  /* for a watchdog, while serving */
     uv_thread_t starter;
 
     /* any thread */
@@ -94,10 +96,19 @@ static void log_lost(const struct server *server)
         ebm_log_warning("stopped with requests that were not answered: requests=%" PRIu32, lost);
 }
 
+/* A closed uv_signal_t leaves the default action behind; one more SIGTERM while the last memory is freed must not turn
+ * an orderly stop into a killed process. */
+static void close_signals(struct server *server)
+{
+    for (size_t i = 0; i < EBM_COUNT_OF(server->signals); i++) {
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
+        (void)signal(signal_numbers[i], SIG_IGN);
+    }
+}
+
 static void close_handles(struct server *server)
 {
-    for (size_t i = 0; i < EBM_COUNT_OF(server->signals); i++)
-        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    close_signals(server);
     uv_close((uv_handle_t *)&server->started, NULL);
     uv_close((uv_handle_t *)&server->come, NULL);
     uv_close((uv_handle_t *)&server->limit, NULL);
@@ -333,12 +344,11 @@ static void on_come(uv_async_t *async)
 
 static void init_handles(struct server *server)
 {
-    static const int numbers[EBM_COUNT_OF(server->signals)] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     uv_loop_t *uv = &server->loops[0]->uv;
-    for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++) {
+    for (size_t i = 0; i < EBM_COUNT_OF(server->signals); i++) {
         (void)uv_signal_init(uv, &server->signals[i]);
         server->signals[i].data = server;
-        (void)uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+        (void)uv_signal_start(&server->signals[i], on_signal, signal_numbers[i]);
     }
     (void)uv_async_init(uv, &server->started, on_started);
     (void)uv_async_init(uv, &server->come, on_come);

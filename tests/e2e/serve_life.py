@@ -639,6 +639,14 @@ def test_a_signal_while_models_load(binary):
         repository.remove()
 
 
+def test_a_signal_while_it_ends_changes_nothing(binary):
+    with serving(binary, one()) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: any("info: stopped: " in line for line in server.lines))
+        for _ in range(1000):  # it may have ended by now; if not, its memory is being freed
+            server.process.send_signal(signal.SIGTERM)
+
+
 if __name__ == "__main__":
     if sys.argv[2:3] == ["--stops"]:
         stop_under_load(sys.argv[1], int(sys.argv[3]))
