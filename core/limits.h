@@ -49,6 +49,10 @@
 #define LIMIT_CERTIFICATE_BYTES (256u << 10) /* a PEM file */
 #define LIMIT_CERTIFICATES 16u               /* in one chain */
 
+/* images */
+#define LIMIT_IMAGE_SIDE 65535u         /* pixels of a side */
+#define LIMIT_IMAGE_PIXELS (1ull << 26) /* pixels in all: three channels of it are 192 MiB while it is decoded */
+
 /* data sets */
 #define LIMIT_DATA_ROWS (1u << 28)
 #define LIMIT_DATA_COLUMNS 65536u

@@ -7,13 +7,14 @@ import statistics
 import sys
 
 ROOT = sys.argv[1] if len(sys.argv) > 1 else "."
-ROOMS = ("core", "models", "proto", "server", "trainer", "clients", "tests", "bench")
+ROOMS = ("core", "models", "proto", "images", "server", "trainer", "clients", "tests", "bench")
 MAY_INCLUDE = {
     "core": {"core"},
     "models": {"core", "models"},
     "proto": {"core", "proto"},
-    "server": {"core", "models", "proto", "server"},
-    "trainer": {"core", "models", "trainer"},
+    "images": {"core", "images"},
+    "server": {"core", "models", "proto", "images", "server"},
+    "trainer": {"core", "models", "images", "trainer"},
     "clients": {"proto", "clients"},
 }
 # header -> files that may include it
@@ -28,6 +29,8 @@ THIRD_PARTY = {
     "immintrin.h": {"core/lanes.h"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http_internal.h"},
+    "spng.h": {"images/png.c"},
+    "turbojpeg.h": {"images/jpeg.c"},
     "zlib.h": {"proto/inflate.c"},
 }
 JANSSON = re.compile(r"^(proto/.*|clients/client_[a-z]+\.c|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options_file|model_store)\.c)$")

@@ -1,0 +1,58 @@
+/* jpeg.c - JPEG by libjpeg-turbo's TurboJPEG interface. What libjpeg only warns of (data that end too soon, codes that
+ * mean nothing) is refused: it would fill the rest with grey and go on. */
+#include <limits.h>
+#include <stdlib.h>
+#include <turbojpeg.h>
+
+#include "images/image_internal.h"
+
+static void turbo_freep(tjhandle *turbo)
+{
+    if (*turbo != NULL)
+        (void)tjDestroy(*turbo);
+}
+
+bool jpeg_is_one(const uint8_t *bytes, size_t size)
+{
+    return size >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
+}
+
+static enum ebm_status failed(tjhandle turbo, const char *what, struct ebm_error *reterr)
+{
+    return ebm_error_set(reterr, EBM_INVALID, "image", "%s: %s", what, tjGetErrorStr2(turbo));
+}
+
+enum ebm_status jpeg_read_header(const uint8_t *bytes, size_t size, struct image_header *ret_header,
+                                 struct ebm_error *reterr)
+{
+    EBM_AUTO(turbo_freep) tjhandle turbo = tjInitDecompress();
+    int width = 0, height = 0, subsampling = 0, space = 0;
+    if (turbo == NULL)
+        return image_no_memory(reterr);
+    if (tjDecompressHeader3(turbo, bytes, size, &width, &height, &subsampling, &space) != 0 || width < 1 || height < 1)
+        return failed(turbo, "not the header of a JPEG", reterr);
+    if (space == TJCS_CMYK || space == TJCS_YCCK)
+        return ebm_error_set(reterr, EBM_INVALID, "image",
+                             "a JPEG in CMYK, the inks of a printer; expected grey or RGB");
+    *ret_header = (struct image_header){.format = IMAGE_JPEG,
+                                        .width = (uint32_t)width,
+                                        .height = (uint32_t)height,
+                                        .channels = space == TJCS_GRAY ? 1 : 3};
+    return EBM_OK;
+}
+
+enum ebm_status jpeg_decode(const uint8_t *bytes, size_t size, const struct image_header *header,
+                            uint32_t wanted_channels, struct pixels *ret_pixels, struct ebm_error *reterr)
+{
+    EBM_AUTO(turbo_freep) tjhandle turbo = tjInitDecompress();
+    uint32_t channels = wanted_channels == 1 ? 1 : header->channels;
+    EBM_AUTO(ebm_freep) uint8_t *at = malloc((size_t)header->width * header->height * channels);
+    if (turbo == NULL || at == NULL)
+        return image_no_memory(reterr);
+    if (tjDecompress2(turbo, bytes, size, at, (int)header->width, 0, (int)header->height,
+                      channels == 1 ? TJPF_GRAY : TJPF_RGB, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS) != 0)
+        return failed(turbo, "not a whole JPEG", reterr);
+    *ret_pixels = (struct pixels){
+        .at = EBM_TAKE_PTR(at), .channels = channels, .height = header->height, .width = header->width};
+    return EBM_OK;
+}
