@@ -62,7 +62,7 @@ static double ks_scale(uint32_t n)
 
 double figures_ks_usual(uint32_t n)
 {
-    return 1.3581 / ks_scale(n);
+    return 1.6276 / ks_scale(n);
 }
 
 double figures_ks(const double *sorted, uint32_t n, double *ret_p_value)

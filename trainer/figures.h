@@ -73,7 +73,7 @@ double figures_share_error(double share, uint32_t n);
  * gives at least as much (Stephens 1970's correction of Kolmogorov's series). */
 double figures_ks(const double *ascending, uint32_t n, double *ret_p_value);
 
-/* Beside which `ks` of n rows chance leaves 1 in 20 of calibrated models. */
+/* The distance that 1 in 100 calibrated models exceeds by chance, as the verdict has it. */
 double figures_ks_usual(uint32_t n);
 
 #endif

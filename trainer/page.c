@@ -134,7 +134,7 @@ static void put_target_tiles(const struct evaluation *e, uint32_t d, struct ebm_
              "On average. Narrow is good, as long as it holds what it promises.");
     (void)snprintf(beside, sizeof beside, " <small>&lt; %.1f %%</small>", 100.0 * figures_ks_usual(e->figures->n));
     put_share_tile(html, "Largest gap of the PIT", t->ks, beside,
-                   "Kolmogorov-Smirnov distance; 19 of 20 calibrated models stay below what stands beside it.");
+                   "Kolmogorov-Smirnov distance; 99 of 100 calibrated models stay below what stands beside it.");
 }
 
 static void put_tiles(const struct evaluation *e, struct ebm_buf *html)
