@@ -50,8 +50,8 @@
 #define LIMIT_CERTIFICATES 16u               /* in one chain */
 
 /* images */
-#define LIMIT_IMAGE_SIDE 65535u         /* pixels of a side */
-#define LIMIT_IMAGE_PIXELS (1ull << 26) /* pixels in all: three channels of it are 192 MiB while it is decoded */
+#define LIMIT_DECODED_SIDE 65535u         /* pixels of a side of a PNG or JPEG */
+#define LIMIT_DECODED_PIXELS (1ull << 26) /* in all: three channels of them are 192 MiB while it is decoded */
 
 /* data sets */
 #define LIMIT_DATA_ROWS (1u << 28)

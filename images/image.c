@@ -29,7 +29,7 @@ enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_p
 {
     struct image_header header = {.width = 0};
     enum ebm_status status;
-    EBM_ASSERT(max_pixels <= LIMIT_IMAGE_PIXELS);
+    EBM_ASSERT(max_pixels <= LIMIT_DECODED_PIXELS);
     if (png_is_one(bytes, size))
         status = png_read_header(bytes, size, &header, reterr);
     else if (jpeg_is_one(bytes, size))
@@ -38,10 +38,10 @@ enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_p
         status = ebm_error_set(reterr, EBM_INVALID, "image", "neither a PNG nor a JPEG");
     if (status != EBM_OK)
         return status;
-    if (header.width > LIMIT_IMAGE_SIDE || header.height > LIMIT_IMAGE_SIDE ||
+    if (header.width > LIMIT_DECODED_SIDE || header.height > LIMIT_DECODED_SIDE ||
         (uint64_t)header.width * header.height > max_pixels)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "image", "%u x %u pixels, at most %llu in all and %u a side",
-                             header.width, header.height, (unsigned long long)max_pixels, LIMIT_IMAGE_SIDE);
+                             header.width, header.height, (unsigned long long)max_pixels, LIMIT_DECODED_SIDE);
     *ret_header = header;
     return EBM_OK;
 }

@@ -34,7 +34,7 @@ static enum ebm_status decode(const char *name, const struct image_shape *shape,
     static uint8_t bytes[FILE_BYTES];
     size_t size = read_image(name, bytes);
     *error = (struct ebm_error){.status = EBM_OK};
-    return image_decode(bytes, size, LIMIT_IMAGE_PIXELS, shape, how, pixels, error);
+    return image_decode(bytes, size, LIMIT_DECODED_PIXELS, shape, how, pixels, error);
 }
 
 static void expect(const char *name, const struct image_shape *shape, enum image_resize how, const uint8_t *expected,
@@ -114,7 +114,7 @@ Test(image, headers_alone)
     for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
         struct image_header header;
         size_t size = read_image(cases[i].name, bytes);
-        cr_assert_eq(image_read_header(bytes, size, LIMIT_IMAGE_PIXELS, &header, NULL), EBM_OK, "%s", cases[i].name);
+        cr_assert_eq(image_read_header(bytes, size, LIMIT_DECODED_PIXELS, &header, NULL), EBM_OK, "%s", cases[i].name);
         cr_assert_eq(memcmp(&header, &cases[i].header, sizeof header), 0, "%s: %u x %u x %u", cases[i].name,
                      header.channels, header.height, header.width);
     }
@@ -125,7 +125,7 @@ static void refuse(const char *what, const uint8_t *bytes, size_t size, enum ebm
     const struct image_shape shape = {3, 4, 4};
     uint8_t pixels[48];
     struct ebm_error error = {.text = ""};
-    enum ebm_status status = image_decode(bytes, size, LIMIT_IMAGE_PIXELS, &shape, IMAGE_BILINEAR, pixels, &error);
+    enum ebm_status status = image_decode(bytes, size, LIMIT_DECODED_PIXELS, &shape, IMAGE_BILINEAR, pixels, &error);
     cr_assert_eq(status, expected, "%s: %s, %s", what, ebm_status_name(status), error.text);
     cr_assert_str_eq(error.where, "image");
     cr_assert_not_null(strstr(error.text, words), "%s: '%s' has no '%s'", what, error.text, words);
@@ -171,7 +171,7 @@ Test(image, what_is_written_reads_back)
         for (size_t i = 0; i < image_size(&shape); i++)
             pixels[i] = (uint8_t)(i * 41 + i * i);
         cr_assert_eq(image_encode_png(pixels, &shape, &png, NULL), EBM_OK);
-        cr_assert_eq(image_decode(png.bytes, png.size, LIMIT_IMAGE_PIXELS, &shape, IMAGE_AREA, again, NULL), EBM_OK);
+        cr_assert_eq(image_decode(png.bytes, png.size, LIMIT_DECODED_PIXELS, &shape, IMAGE_AREA, again, NULL), EBM_OK);
         cr_assert_eq(memcmp(pixels, again, image_size(&shape)), 0);
         ebm_buf_done(&png);
     }
