@@ -4,11 +4,11 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config \
         libmicrohttpd-dev libgnutls28-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev zlib1g-dev \
-        libspng-dev libturbojpeg0-dev
+        libspng-dev libturbojpeg0-dev libseccomp-dev
 WORKDIR /src
 COPY . .
 ARG VERSION=""
-RUN export EBM_VERSION="$VERSION" && meson setup /build --prefix=/usr --strip -Dtests=disabled && \
+RUN export EBM_VERSION="$VERSION" && meson setup /build --prefix=/usr --strip -Dtests=disabled -Dseccomp=enabled && \
     meson install -C /build --destdir /installed
 
 FROM debian:bookworm-slim
@@ -16,7 +16,7 @@ LABEL org.opencontainers.image.title="ebm-server" \
       org.opencontainers.image.description="Energy-based regression served over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libmicrohttpd12 libuv1 libjansson4 libopenblas0-pthread zlib1g libspng0 libturbojpeg0 && \
+        libmicrohttpd12 libuv1 libjansson4 libopenblas0-pthread zlib1g libspng0 libturbojpeg0 libseccomp2 && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log && \
     useradd --system --uid 10001 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin ebm && \
     install -d /models
@@ -26,6 +26,7 @@ COPY --chmod=755 deploy/healthcheck.sh /usr/local/bin/healthcheck
 USER 10001:10001
 VOLUME /models
 EXPOSE 8080
+ENV EBM_SERVER_SECCOMP=on
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["healthcheck", "8080"]
 # Inside a container all addresses are those of the container: what may reach it is said by -p. The port is fixed, so that
 # the health check finds it; a stop waits for requests in progress, so give it longer than 35 s (docker stop -t 40).

@@ -16,8 +16,7 @@ import time
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(TOP, "tests", "e2e"))
-from harness import Repository, Wire, request_bytes, wait_until  # noqa: E402
-from serve_faults import free_port  # noqa: E402
+from harness import Repository, Wire, free_port, request_bytes, wait_until  # noqa: E402
 
 CLIENTS, DOWN_S, UP_S = 8, 1.0, 1.5
 ROW = [0.1, 0.2, 0.3]  # of relu_1d

@@ -111,7 +111,10 @@ static void obey(struct loop *loop)
 
 static void on_told(uv_async_t *told)
 {
-    obey(told->data);
+    struct loop *loop = told->data;
+    if (atomic_exchange(&loop->is_asked, false) && loop->stage < LOOP_CLOSE)
+        loop->shared->on_turn(loop->shared->user);
+    obey(loop);
 }
 
 void loop_tell(struct loop *loop, enum loop_stage stage)
@@ -121,6 +124,12 @@ void loop_tell(struct loop *loop, enum loop_stage stage)
         (void)uv_async_send(&loop->told);
     else
         obey(loop);
+}
+
+void loop_ask(struct loop *loop)
+{
+    atomic_store(&loop->is_asked, true);
+    (void)uv_async_send(&loop->told);
 }
 
 /* ---- making ---- */

@@ -32,6 +32,7 @@ struct loop_shared {
     struct metrics *metrics; /* (n_loops) */
     /* A loop has come to SERVE or CLOSE. On its thread. */
     void (*on_stage)(void *user, enum loop_stage stage);
+    void (*on_turn)(void *user); /* its answer to loop_ask; on its thread */
     void *user;
 };
 
@@ -41,6 +42,7 @@ struct loop {
     uv_thread_t thread;
     bool has_thread;
     _Atomic uint32_t wanted; /* enum loop_stage, by the main thread */
+    _Atomic bool is_asked;   /* likewise: does it turn? */
     struct compute *compute; /* who starts the server sets it before SERVE */
     /* its own thread */
     enum loop_stage stage;
@@ -65,5 +67,7 @@ struct loop *loop_free(struct loop *loop);
 enum ebm_status loop_start(struct loop *loop) EBM_MUST_USE;
 /* Main thread. Soon the loop obeys; one whose thread calls obeys at once. */
 void loop_tell(struct loop *loop, enum loop_stage stage);
+/* Main thread, before END: the loop calls on_turn when it comes round, unless it has come to CLOSE. */
+void loop_ask(struct loop *loop);
 
 #endif

@@ -1,7 +1,7 @@
 /* notify.c - what a server needs of sd_notify(3): a datagram for each state, to the socket that the environment names.
  *
  *   READY=1                                  serving
- *   WATCHDOG=1                               the loop turns
+ *   WATCHDOG=1                               every loop turns
  *   STOPPING=1, EXTEND_TIMEOUT_USEC=...      stopping, and how long that may take
  *
  * Guarantees: never waits, for the loop calls it; a message that nobody takes is lost with a warning. */

@@ -13,6 +13,6 @@ void notify_stopping(uint64_t longest_ms);
 
 /* How often notify_alive is wanted, a half of what WATCHDOG_USEC allows; 0: not at all. */
 uint64_t notify_alive_every_ms(void);
-void notify_alive(void);
+void notify_alive(void); /* every thread that must answer is well */
 
 #endif

@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "server/loop.h"
 #include "server/notify.h"
+#include "server/sandbox.h"
 #include "server/server_parts.h"
 #include "server/tls.h"
 #include "server/worker.h"
@@ -43,12 +44,14 @@ struct server {
     uv_async_t started;                                /* from the starting thread */
     uv_async_t come;                                   /* all loops have come to a stage */
     uv_timer_t limit;                                  /* of LEAVING, then of DRAINING */
-    uv_timer_t alive;                                  /* for a watchdog, while serving */
+    uv_timer_t alive;                                  /* for a watchdog, while serving: asks all loops */
+    uv_async_t turned;                                 /* all loops have answered */
     uv_thread_t starter;
 
     /* any thread */
     _Atomic bool stop_requested;
     _Atomic uint32_t n_serving, n_closed; /* loops that have come so far */
+    _Atomic uint32_t n_asked;             /* loops that have not answered the watchdog's question yet */
 
     /* the starting thread's until `started` */
     struct model_store *store;
@@ -74,6 +77,34 @@ static void on_stage(void *user, enum loop_stage stage)
     _Atomic uint32_t *n = stage == LOOP_SERVE ? &server->n_serving : &server->n_closed;
     if (atomic_fetch_add(n, 1) + 1 == server->n_running)
         (void)uv_async_send(&server->come);
+}
+
+/* On a loop's thread. */
+static void on_turn(void *user)
+{
+    struct server *server = user;
+    if (atomic_fetch_sub(&server->n_asked, 1) == 1)
+        (void)uv_async_send(&server->turned);
+}
+
+static void on_turned(uv_async_t *turned)
+{
+    (void)turned;
+    notify_alive();
+}
+
+/* One loop that does not come round holds up the next question, and with it the message: the watchdog bites. A drain
+ * has a limit of its own, and loops end one by one. */
+static void on_alive(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    if (server->phase == DRAINING)
+        notify_alive();
+    if (server->phase == DRAINING || atomic_load(&server->n_asked) > 0)
+        return;
+    atomic_store(&server->n_asked, server->n_running);
+    for (uint32_t i = 0; i < server->n_running; i++)
+        loop_ask(server->loops[i]);
 }
 
 /* Before they are told to drain. */
@@ -113,6 +144,7 @@ static void close_handles(struct server *server)
     uv_close((uv_handle_t *)&server->come, NULL);
     uv_close((uv_handle_t *)&server->limit, NULL);
     uv_close((uv_handle_t *)&server->alive, NULL);
+    uv_close((uv_handle_t *)&server->turned, NULL);
 }
 
 /* No loop has an exchange any more. */
@@ -300,12 +332,6 @@ static void run_starter(void *argument)
     (void)uv_async_send(&server->started);
 }
 
-static void on_alive(uv_timer_t *timer)
-{
-    (void)timer;
-    notify_alive();
-}
-
 static void on_started(uv_async_t *async)
 {
     struct server *server = async->data;
@@ -314,6 +340,14 @@ static void on_started(uv_async_t *async)
         drain(server);
     else
         tell_all(server, LOOP_SERVE);
+}
+
+/* All threads have been started, all files that are written to are open. False: then there is no server either. */
+static bool confine(struct server *server)
+{
+    if (server_parts_filters_calls(server->options))
+        server->start_status = sandbox_filter(&server->start_error);
+    return server->start_status == EBM_OK;
 }
 
 /* Every loop has the models. */
@@ -336,7 +370,7 @@ static void on_come(uv_async_t *async)
     struct server *server = async->data;
     if (atomic_load(&server->n_closed) == server->n_running)
         finish(server);
-    else if (server->phase == STARTING && atomic_load(&server->stop_requested))
+    else if (server->phase == STARTING && (atomic_load(&server->stop_requested) || !confine(server)))
         drain(server);
     else if (server->phase == STARTING)
         serve(server);
@@ -354,7 +388,8 @@ static void init_handles(struct server *server)
     (void)uv_async_init(uv, &server->come, on_come);
     (void)uv_timer_init(uv, &server->limit);
     (void)uv_timer_init(uv, &server->alive);
-    server->started.data = server->come.data = server->limit.data = server;
+    (void)uv_async_init(uv, &server->turned, on_turned);
+    server->started.data = server->come.data = server->limit.data = server->alive.data = server;
 }
 
 /* The first takes the port, and all others the same. */
@@ -452,6 +487,7 @@ static void init_shared(struct server *server)
     shared->service.max_response_bytes = options->max_response_bytes;
     shared->budget.max_bytes = options->max_inflight_bytes;
     shared->on_stage = on_stage;
+    shared->on_turn = on_turn;
     shared->user = server;
 }
 
@@ -464,7 +500,11 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
     if (status != EBM_OK)
         return status;
     server_parts_raise_file_limit(options->max_connections, server.shared.n_loops);
-    status = build(&server, reterr);
+    status = server_parts_filters_calls(options) ? sandbox_can_filter(reterr) : EBM_OK;
+    if (status == EBM_OK)
+        status = build(&server, reterr);
+    if (status == EBM_OK)
+        status = sandbox_drop_rights(reterr);
     if (status == EBM_OK)
         status = run(&server, reterr);
     if (server.n_running > 0)

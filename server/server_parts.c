@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "server/lingering.h"
 #include "server/listen.h"
+#include "server/sandbox.h"
 #include "server/server.h"
 #include "server/tls.h"
 
@@ -33,6 +34,11 @@ bool server_parts_may_control(const struct options *options)
 bool server_parts_loads_later(const struct options *options)
 {
     return options->poll_seconds > 0 || server_parts_may_control(options);
+}
+
+bool server_parts_filters_calls(const struct options *options)
+{
+    return strcmp(options->seccomp, "on") == 0;
 }
 
 enum ebm_status server_parts_new_store(const struct options *options, const struct request_limits *limits,
@@ -125,6 +131,8 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
     enum ebm_status status = listen_check(options->host, reterr);
     if (status == EBM_OK)
         status = check_access(options, reterr);
+    if (status == EBM_OK && server_parts_filters_calls(options))
+        status = sandbox_can_filter(reterr);
     if (status == EBM_OK)
         status = server_parts_new_store(options, &limits, &stop, &store, &loader, reterr);
     if (status != EBM_OK)

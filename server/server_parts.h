@@ -23,6 +23,9 @@ enum ebm_status server_parts_new_store(const struct options *options, const stru
 enum ebm_status server_parts_new_tls(const struct options *options, struct tls **ret_tls, struct ebm_error *reterr)
     EBM_MUST_USE;
 
+/* Are calls of the system to be filtered? */
+bool server_parts_filters_calls(const struct options *options);
+
 /* A connection is a file; the usual soft limit of 1024 is below our default. Warns when the system allows fewer. */
 void server_parts_raise_file_limit(uint64_t connections, uint32_t n_loops);
 

@@ -227,6 +227,12 @@ def serving(binary, repository, *options):
         repository.remove()
 
 
+def free_port():
+    with socket.socket() as link:
+        link.bind(("127.0.0.1", 0))
+        return link.getsockname()[1]
+
+
 def wait_until(condition, seconds=10):
     end = time.monotonic() + seconds * SLOW
     while time.monotonic() < end:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from harness import SLOW, Repository, Server, Wire, request_bytes, run_all, serving, wait_until
+from harness import SLOW, Repository, Server, Wire, free_port, request_bytes, run_all, serving, wait_until
 
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
 SMALL = request_bytes(json.dumps({"inputs": [ROW], "num_samples": 64, "seed": 1}).encode())
@@ -91,12 +91,6 @@ def test_a_full_crowd_is_let_in_one_by_one(binary):
 
 
 # ---- where the log goes ----
-
-
-def free_port():
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return link.getsockname()[1]
 
 
 class Deaf:

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""What a service manager hears of a server: ready, alive, stopping and for how long. serve_notify.py SERVER"""
+"""What a service manager hears of a server: ready, alive, stopping and for how long. serve_notify.py SERVER INSIDE_LIBRARY"""
 import contextlib
 import os
 import shutil
 import socket
 import sys
 import tempfile
+import time
 
 from harness import SLOW, Repository, Server, run_all, serving
+from inside import serving_inside
 
 NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -78,6 +80,22 @@ def test_alive_at_twice_the_watchdogs_pace(binary):
         assert hear(ears) == ["READY=1"]
         for _ in range(3):
             assert hear(ears) == ["WATCHDOG=1"]
+
+
+def test_a_second_loop_that_stands_still_is_heard_of(binary):
+    with manager(WATCHDOG_USEC="200000") as ears, serving_inside(binary, sys.argv[2], one(), "--io-threads", 2) as (server, inside):
+        assert hear(ears) == ["READY=1"]
+        assert hear(ears) == ["WATCHDOG=1"]
+        inside.do(b"h")
+        time.sleep(0.3)  # what was on its way
+        while not is_silent(ears, 0.01):
+            pass
+        assert is_silent(ears, 1), "the first loop turns, and speaks for the second"
+        inside.do(b"r")
+        ears.settimeout(20 * SLOW)
+        for _ in range(3):
+            assert hear(ears) == ["WATCHDOG=1"]
+        assert server.ask("GET", "/readyz")[0] == 200
 
 
 def test_a_watchdog_of_another_process_or_without_sense_is_not_ours(binary):

@@ -29,6 +29,7 @@ THIRD_PARTY = {
     "immintrin.h": {"core/lanes.h"},
     "Random123/philox.h": {"core/rng.c"},
     "microhttpd.h": {"server/http_internal.h"},
+    "seccomp.h": {"server/sandbox_filter.c"},
     "spng.h": {"images/png.c"},
     "turbojpeg.h": {"images/jpeg.c"},
     "zlib.h": {"proto/inflate.c"},
