@@ -186,6 +186,8 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
                                   struct ebm_plan **ret_plan, struct ebm_error *reterr)
 {
     EBM_ASSERT(net->has_energy || net->K > 0);
+    if (net->trunk.n_ops > 0)
+        return ebm_error_set(reterr, EBM_INVALID, "input.kind", "\"image\" is not available in this version");
     struct ebm_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "plan", "no memory");

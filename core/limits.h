@@ -17,6 +17,12 @@
 #define LIMIT_LAYERS 256u  /* in one net */
 #define LIMIT_WIDTH 65536u /* inputs or outputs of a layer, numbers of an input */
 #define LIMIT_PARAMETERS (1u << 30)
+#define LIMIT_IMAGE_CHANNELS 16u /* of an input */
+#define LIMIT_IMAGE_SIDE 2048u
+#define LIMIT_IMAGE_NUMBERS (1u << 22) /* of an input */
+#define LIMIT_IMAGE_VALUES (1u << 24)  /* of one image between two layers */
+#define LIMIT_IMAGE_KERNEL 31u         /* and stride, and padding */
+#define LIMIT_RESNET_WIDTH 1024u
 #define LIMIT_TARGET_DIM 64u
 #define LIMIT_COMPONENTS 256u
 #define LIMIT_NAME_BYTES 128u /* a model's name */

@@ -1,18 +1,48 @@
 /* config.h - the architecture of a model: JSON text <-> plain structs (docs/MODEL_FORMAT.md).
  *
- * Unknown keys are errors that name the key (except under `extensions`); what this version cannot serve yet (images,
- * layers other than linear) is refused by name. */
+ * Unknown keys are errors that name the key (except under `extensions`). */
 #ifndef EBM_MODELS_CONFIG_H
 #define EBM_MODELS_CONFIG_H
 
 #include "core/net_desc.h"
 #include "core/status.h"
 
+/* Users give X numbers: of an image (channels, height, width), in the unit of its bytes or whatever the model was made
+ * for. Networks see (v - mean) / std; of an image that is (scale v - channel_mean) / channel_std, already put into mean
+ * and std, so that who standardises need not know what an input is. */
 struct ebm_input_config {
-    uint32_t size; /* X */
-    char **names;  /* (X) or NULL */
-    double *mean;  /* (X), 0 by default: networks see (v - mean) / std */
-    double *std;   /* (X), 1 by default, > 0 */
+    bool is_image;
+    struct ebm_shape shape;             /* of an image */
+    uint32_t size;                      /* X */
+    char **names;                       /* (X) or NULL; an image has none */
+    double *mean;                       /* (X), 0 by default */
+    double *std;                        /* (X), 1 by default, > 0 */
+    double scale;                       /* of an image, > 0 */
+    double *channel_mean, *channel_std; /* (channels) of an image, else NULL */
+};
+
+#define EBM_IMAGE_LAYER_MAP(X)                                                                                         \
+    X(RESNET, "resnet")                                                                                                \
+    X(CONV2D, "conv2d")                                                                                                \
+    X(BATCH_NORM2D, "batch_norm2d")                                                                                    \
+    X(RELU, "relu")                                                                                                    \
+    X(MAX_POOL2D, "max_pool2d")                                                                                        \
+    X(GLOBAL_AVG_POOL, "global_avg_pool")                                                                              \
+    X(FLATTEN, "flatten")
+
+enum ebm_image_layer_kind {
+#define X(name, word) EBM_IMAGE_LAYER_##name,
+    EBM_IMAGE_LAYER_MAP(X)
+#undef X
+};
+
+/* A layer of the feature net before its linear ones, as the text has it; 0 where the kind has no such field. */
+struct ebm_image_layer {
+    enum ebm_image_layer_kind kind;
+    uint32_t in, out;      /* channels */
+    uint32_t depth, width; /* of resnet */
+    uint32_t kernel, stride, padding;
+    bool has_bias;
 };
 
 struct ebm_target_config {
@@ -41,13 +71,20 @@ enum ebm_net_index {
 
 /* A tensor: where its numbers lie in the parameters of all members, and what it is called in a file. */
 struct ebm_param {
-    char name[64]; /* "energy_net.0.weight", of an ensemble "member.1.energy_net.0.weight" */
-    enum ebm_part part;
+    char name[104];         /* "energy_net.0.weight", of an ensemble "member.1.energy_net.0.weight" */
+    enum ebm_part part;     /* EBM_PARTS: running statistics, which are not learned */
     uint32_t rows, columns; /* columns 0 for a bias: shape (rows) */
+    uint32_t kernel;        /* of a convolution: shape (rows, columns / kernel^2, kernel, kernel); else 0 */
     size_t offset;
 };
 
+/* Its shape; returns the number of dimensions. */
+uint32_t ebm_param_shape(const struct ebm_param *param, uint64_t ret_shape[4]);
+/* Its numbers. */
+size_t ebm_param_count(const struct ebm_param *param);
+
 /* What ebm_config_parse made of a text. Owns everything in it. */
+struct ebm_image_names;
 struct ebm_config {
     char *name;
     char *description; /* NULL: none */
@@ -58,14 +95,21 @@ struct ebm_config {
     struct ebm_net_desc net;     /* its nets point to `layers`, its support to `support` */
     struct ebm_support *support; /* (D), standardised */
     struct ebm_layer *layers[EBM_NETS];
-    struct ebm_param *params; /* (n_params): the tensors of all members, in the order of their offsets */
+    struct ebm_image_layer *image_layers; /* (n_image_layers): before the feature net's linear ones */
+    uint32_t n_image_layers;
+    struct ebm_image_op *image_ops;      /* what they are to a device: net.trunk points there */
+    struct ebm_image_names *image_names; /* and what their tensors are called */
+    struct ebm_param *params;            /* (n_params): the tensors of all members, in the order of their offsets */
     size_t n_params;
 };
 
 /* What a training configuration may leave out and the data fill in. */
 struct ebm_config_defaults {
-    const char *name; /* NULL: must stand in the text */
-    uint32_t X, D;    /* 0: must stand in the text */
+    const char *name;       /* NULL: must stand in the text */
+    uint32_t X, D;          /* 0: must stand in the text */
+    struct ebm_shape image; /* the data are images of this shape; channels 0: vectors. Then input_mean and input_std are
+                             * a channel's, after `scale` */
+    double scale;           /* of images, 0: 1 */
     char *const *input_names, *const *target_names;
     const double *input_mean, *input_std, *target_mean, *target_std;
     const double *target_lower, *target_upper; /* (D) of real targets, where the text states none of either */

@@ -1,14 +1,14 @@
 /* config_net.c - how the nets of a model meet, and where their numbers lie.
  *
- *   x (X) -> feature -> h (H) --+--> energy [h, g] -> f (1)
- *   y (D) -> target  -> g (G) --+
+ *   x (X) -> trunk, of images -> feature -> h (H) --+--> energy [h, g] -> f (1)
+ *   y (D) -> target  -> g (G) ----------------------+
  *            h (H) -> mean (D K), log_variance (D K), weight (K)
  *
- *   params:  | feature | target | energy | proposal: mean, log_variance, weight |
+ *   params:  | feature: trunk, layers | target | energy | proposal: mean, log_variance, weight | running statistics |
  *            each layer: weight (out, in), bias (out), each at a multiple of 16 floats
  *
  * Guarantees: after ebm_config_connect every layer's `in` is the `out` of what feeds it, every size is within limits.h,
- * parts are contiguous and cover params. Knows no JSON. */
+ * parts are contiguous and cover what is learned. Knows no JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -84,6 +84,12 @@ static enum ebm_status connect_layer(const struct chain *chain, const char *wher
     return EBM_OK;
 }
 
+/* How many layers of an image stand before the net's own. */
+static uint32_t first_linear(const struct ebm_config *config, enum ebm_net_index index)
+{
+    return index == EBM_NET_FEATURE ? config->n_image_layers : 0;
+}
+
 /* Connects a net that `in` numbers reach; out as in connect_layer, of the last layer. */
 static enum ebm_status connect_net(const struct chain *chain, enum ebm_net_index index, uint32_t in, uint32_t out,
                                    uint32_t *ret_out)
@@ -92,7 +98,7 @@ static enum ebm_status connect_net(const struct chain *chain, enum ebm_net_index
     uint32_t n = ebm_net_of(&chain->config->net, index)->n_layers, width = in;
     for (uint32_t i = 0; i < n; i++) {
         char where[64];
-        (void)snprintf(where, sizeof where, "%s[%u]", nets[index].name, i);
+        (void)snprintf(where, sizeof where, "%s[%u]", nets[index].name, first_linear(chain->config, index) + i);
         enum ebm_status status = connect_layer(chain, where, &layers[i], width, i + 1 == n ? out : 0);
         if (status != EBM_OK)
             return status;
@@ -106,7 +112,7 @@ static enum ebm_status connect_net(const struct chain *chain, enum ebm_net_index
 static enum ebm_status connect_nets(const struct chain *chain)
 {
     struct ebm_net_desc *net = &chain->config->net;
-    enum ebm_status status = connect_net(chain, EBM_NET_FEATURE, net->X, 0, &net->H);
+    enum ebm_status status = connect_net(chain, EBM_NET_FEATURE, ebm_net_reach(net), 0, &net->H);
     if (status == EBM_OK)
         status = connect_net(chain, EBM_NET_TARGET, net->D, 0, &net->G);
     if (status == EBM_OK)
@@ -122,29 +128,37 @@ static enum ebm_status connect_nets(const struct chain *chain)
 
 /* ---- places ---- */
 
-/* Gives the next tensor its place at *at and its entry among the params. */
+struct ebm_param *ebm_config_place(struct ebm_config *config, size_t *at, enum ebm_part part, uint32_t rows,
+                                   uint32_t columns)
+{
+    struct ebm_param *param = &config->params[config->n_params++];
+    *param = (struct ebm_param){.part = part, .rows = rows, .columns = columns, .offset = *at};
+    *at += ebm_round_up(ebm_param_count(param), TENSOR_FLOATS);
+    return param;
+}
+
 static size_t place(struct ebm_config *config, size_t *at, enum ebm_net_index index, uint32_t layer, const char *tensor,
                     uint32_t rows, uint32_t columns)
 {
-    struct ebm_param *param = &config->params[config->n_params++];
-    size_t offset = *at;
-    *param = (struct ebm_param){.part = nets[index].part, .rows = rows, .columns = columns, .offset = offset};
+    struct ebm_param *param = ebm_config_place(config, at, nets[index].part, rows, columns);
     (void)snprintf(param->name, sizeof param->name, "%s.%u.%s", nets[index].name, layer, tensor);
-    *at += ebm_round_up((size_t)rows * (columns ? columns : 1), TENSOR_FLOATS);
-    return offset;
+    return param->offset;
 }
 
 static enum ebm_status place_net(struct ebm_config *config, enum ebm_net_index index, size_t *at,
                                  struct ebm_error *reterr)
 {
     struct ebm_net *net = ebm_net_of(&config->net, index);
-    for (uint32_t i = 0; i < net->n_layers; i++) {
+    if (index == EBM_NET_FEATURE)
+        ebm_trunk_place(config, true, at);
+    for (uint32_t i = 0; i < net->n_layers && *at <= LIMIT_PARAMETERS; i++) {
         struct ebm_layer *layer = &config->layers[index][i];
-        layer->weight = place(config, at, index, i, "weight", layer->out, layer->in);
-        layer->bias = place(config, at, index, i, "bias", layer->out, 0);
-        if (*at > LIMIT_PARAMETERS)
-            return ebm_error_set(reterr, EBM_TOO_LARGE, nets[index].name, "more than %u parameters", LIMIT_PARAMETERS);
+        uint32_t number = first_linear(config, index) + i;
+        layer->weight = place(config, at, index, number, "weight", layer->out, layer->in);
+        layer->bias = place(config, at, index, number, "bias", layer->out, 0);
     }
+    if (*at > LIMIT_PARAMETERS)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, nets[index].name, "more than %u parameters", LIMIT_PARAMETERS);
     net->layers = config->layers[index];
     return EBM_OK;
 }
@@ -165,7 +179,7 @@ static enum ebm_status place_members(struct ebm_config *config, struct ebm_error
             struct ebm_param *param = &config->params[m * n + i];
             *param = first;
             param->offset += m * P;
-            (void)snprintf(param->name, sizeof param->name, "member.%u.%.44s", m, first.name);
+            (void)snprintf(param->name, sizeof param->name, "member.%u.%.80s", m, first.name);
         }
     }
     config->n_params = members * n;
@@ -175,10 +189,10 @@ static enum ebm_status place_members(struct ebm_config *config, struct ebm_error
 static enum ebm_status place_nets(struct ebm_config *config, struct ebm_error *reterr)
 {
     struct ebm_net_desc *desc = &config->net;
-    size_t n_layers = 0, at = 0;
+    size_t n = ebm_trunk_tensors(config), at = 0;
     for (int i = 0; i < EBM_NETS; i++)
-        n_layers += ebm_net_of(desc, (enum ebm_net_index)i)->n_layers;
-    config->params = calloc(2 * n_layers * (desc->members > 1 ? desc->members : 1) + 1, sizeof *config->params);
+        n += 2 * (size_t)ebm_net_of(desc, (enum ebm_net_index)i)->n_layers;
+    config->params = calloc(n * (desc->members > 1 ? desc->members : 1) + 1, sizeof *config->params);
     if (!config->params)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "", "no memory for the list of tensors");
     for (int i = 0; i < EBM_NETS; i++) {
@@ -190,6 +204,7 @@ static enum ebm_status place_nets(struct ebm_config *config, struct ebm_error *r
             return status;
         part->count = at - part->first;
     }
+    ebm_trunk_place(config, false, &at);
     desc->n_params = at;
     return place_members(config, reterr);
 }
@@ -197,8 +212,24 @@ static enum ebm_status place_nets(struct ebm_config *config, struct ebm_error *r
 enum ebm_status ebm_config_connect(struct ebm_config *config, bool may_fill, struct ebm_error *reterr)
 {
     struct chain chain = {.config = config, .may_fill = may_fill, .reterr = reterr};
-    enum ebm_status status = connect_nets(&chain);
+    enum ebm_status status = ebm_config_trunk(config, may_fill, reterr);
+    if (status == EBM_OK)
+        status = connect_nets(&chain);
     return status == EBM_OK ? place_nets(config, reterr) : status;
+}
+
+uint32_t ebm_param_shape(const struct ebm_param *param, uint64_t ret_shape[4])
+{
+    uint32_t k = param->kernel;
+    ret_shape[0] = param->rows;
+    ret_shape[1] = k > 0 ? param->columns / (k * k) : param->columns;
+    ret_shape[2] = ret_shape[3] = k;
+    return param->columns == 0 ? 1 : k == 0 ? 2 : 4;
+}
+
+size_t ebm_param_count(const struct ebm_param *param)
+{
+    return (size_t)param->rows * (param->columns > 0 ? param->columns : 1);
 }
 
 size_t ebm_config_params(const struct ebm_config *config, const struct ebm_param **ret_params)
@@ -212,6 +243,6 @@ uint64_t ebm_config_learned(const struct ebm_config *config)
     const struct ebm_param *params;
     uint64_t total = 0;
     for (size_t i = ebm_config_params(config, &params); i-- > 0;)
-        total += (uint64_t)params[i].rows * (params[i].columns > 0 ? params[i].columns : 1);
+        total += params[i].part != EBM_PARTS ? ebm_param_count(&params[i]) : 0;
     return total;
 }

@@ -53,6 +53,17 @@ static void put_numbers(struct ebm_buf *buf, const char *key, const double *valu
 
 static void put_input(struct ebm_buf *buf, const struct ebm_input_config *input)
 {
+    const struct ebm_shape *shape = &input->shape;
+    if (input->is_image) {
+        (void)ebm_buf_printf(buf, ",\n  \"input\": {\"kind\": \"image\", \"shape\": [%u, %u, %u]", shape->channels,
+                             shape->height, shape->width);
+        put_numbers(buf, "mean", input->channel_mean, shape->channels);
+        put_numbers(buf, "std", input->channel_std, shape->channels);
+        (void)ebm_buf_text(buf, ", \"scale\": ");
+        (void)ebm_buf_json_number(buf, input->scale);
+        (void)ebm_buf_text(buf, ", \"resize\": \"bilinear\"}");
+        return;
+    }
     (void)ebm_buf_printf(buf, ",\n  \"input\": {\"kind\": \"vector\", \"shape\": [%u]", input->size);
     put_names(buf, input->names, input->size);
     put_numbers(buf, "mean", input->mean, input->size);
@@ -82,19 +93,44 @@ static void put_target(struct ebm_buf *buf, const struct ebm_target_config *targ
     (void)ebm_buf_text(buf, "}");
 }
 
-/* `indent` starts the line of the key. */
-static void put_layers(struct ebm_buf *buf, const char *indent, const char *key, const struct ebm_net *net)
+static void put_image_layer(struct ebm_buf *buf, const struct ebm_image_layer *layer)
 {
-    if (net->n_layers == 0)
+    const struct {
+        const char *key;
+        uint32_t value;
+    } fields[] = {{"depth", layer->depth},    {"in", layer->in},         {"out", layer->out},
+                  {"width", layer->width},    {"kernel", layer->kernel}, {"stride", layer->stride},
+                  {"padding", layer->padding}};
+    (void)ebm_buf_printf(buf, "{\"type\": \"%s\"", ebm_image_layer_word(layer->kind));
+    for (size_t i = 0; i < EBM_COUNT_OF(fields); i++)
+        if (fields[i].value > 0)
+            (void)ebm_buf_printf(buf, ", \"%s\": %u", fields[i].key, fields[i].value);
+    bool says_bias = layer->kind == EBM_IMAGE_LAYER_CONV2D && !layer->has_bias;
+    (void)ebm_buf_text(buf, says_bias ? ", \"bias\": false}" : "}");
+}
+
+static void put_linear(struct ebm_buf *buf, const struct ebm_layer *layer)
+{
+    (void)ebm_buf_printf(buf, "{\"type\": \"linear\", \"in\": %u, \"out\": %u, \"activation\": \"%s\"%s}", layer->in,
+                         layer->out, ebm_activation_name(layer->activation),
+                         layer->residual ? ", \"residual\": true" : "");
+}
+
+/* `indent` starts the line of the key; n_images layers of an image come first. */
+static void put_layers(struct ebm_buf *buf, const char *indent, const char *key, const struct ebm_net *net,
+                       const struct ebm_image_layer *images, uint32_t n_images)
+{
+    if (n_images + net->n_layers == 0)
         return;
     (void)ebm_buf_printf(buf, ",\n%s", indent);
     put_key(buf, key);
     (void)ebm_buf_text(buf, "[");
-    for (uint32_t i = 0; i < net->n_layers; i++) {
-        const struct ebm_layer *layer = &net->layers[i];
-        (void)ebm_buf_printf(buf, "%s\n%s  {\"type\": \"linear\", \"in\": %u, \"out\": %u, \"activation\": \"%s\"%s}",
-                             i ? "," : "", indent, layer->in, layer->out, ebm_activation_name(layer->activation),
-                             layer->residual ? ", \"residual\": true" : "");
+    for (uint32_t i = 0; i < n_images + net->n_layers; i++) {
+        (void)ebm_buf_printf(buf, "%s\n%s  ", i ? "," : "", indent);
+        if (i < n_images)
+            put_image_layer(buf, &images[i]);
+        else
+            put_linear(buf, &net->layers[i - n_images]);
     }
     (void)ebm_buf_text(buf, "]");
 }
@@ -105,9 +141,9 @@ static void put_proposal(struct ebm_buf *buf, const struct ebm_net_desc *net)
         return;
     (void)ebm_buf_printf(buf, ",\n  \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": %u%s", net->K,
                          net->trains_features ? ", \"trains_features\": true" : "");
-    put_layers(buf, "    ", "mean_net", &net->mean);
-    put_layers(buf, "    ", "log_variance_net", &net->log_variance);
-    put_layers(buf, "    ", "weight_net", &net->weight);
+    put_layers(buf, "    ", "mean_net", &net->mean, NULL, 0);
+    put_layers(buf, "    ", "log_variance_net", &net->log_variance, NULL, 0);
+    put_layers(buf, "    ", "weight_net", &net->weight, NULL, 0);
     (void)ebm_buf_text(buf, "}");
 }
 
@@ -143,9 +179,9 @@ enum ebm_status ebm_config_text(const struct ebm_config *config, char **ret_text
     put_target(&buf, &config->target);
     if (config->net.members > 1)
         (void)ebm_buf_printf(&buf, ",\n  \"members\": %u", config->net.members);
-    put_layers(&buf, "  ", "feature_net", &config->net.feature);
-    put_layers(&buf, "  ", "target_net", &config->net.target);
-    put_layers(&buf, "  ", "energy_net", &config->net.energy);
+    put_layers(&buf, "  ", "feature_net", &config->net.feature, config->image_layers, config->n_image_layers);
+    put_layers(&buf, "  ", "target_net", &config->net.target, NULL, 0);
+    put_layers(&buf, "  ", "energy_net", &config->net.energy, NULL, 0);
     put_proposal(&buf, &config->net);
     put_json(&buf, "training", config->training);
     put_json(&buf, "extensions", config->extensions);

@@ -26,15 +26,10 @@ struct ebm_model {
 
 /* ---- making ---- */
 
-static size_t param_count(const struct ebm_param *param)
-{
-    return (size_t)param->rows * (param->columns ? param->columns : 1);
-}
-
 static enum ebm_status copy_finite(float *to, const float *from, const struct ebm_param *param,
                                    struct ebm_error *reterr)
 {
-    size_t count = param_count(param);
+    size_t count = ebm_param_count(param);
     for (size_t i = 0; i < count; i++)
         if (!isfinite(from[i]))
             return ebm_error_set(reterr, EBM_DAMAGED, param->name, "number %zu is %g, expected finite numbers", i,
@@ -157,8 +152,8 @@ static void print_shape(char *to, size_t bytes, const uint64_t *shape, uint32_t 
 static enum ebm_status check_tensor(const struct ebm_param *param, const struct ebm_tensor *tensor,
                                     struct ebm_error *reterr)
 {
-    const uint64_t shape[2] = {param->rows, param->columns};
-    uint32_t n_dims = param->columns ? 2 : 1;
+    uint64_t shape[4];
+    uint32_t n_dims = ebm_param_shape(param, shape);
     char expected[64], got[64];
     print_shape(expected, sizeof expected, shape, n_dims);
     if (!tensor)
@@ -269,10 +264,9 @@ enum ebm_status ebm_model_save(const struct ebm_model *model, const char *path, 
         const struct ebm_param *param = &config->params[i];
         tensors[i] = (struct ebm_tensor){.name = param->name,
                                          .dtype = EBM_DTYPE_F32,
-                                         .n_dims = param->columns ? 2 : 1,
-                                         .shape = {param->rows, param->columns},
-                                         .count = param_count(param),
+                                         .count = ebm_param_count(param),
                                          .data = model->params + param->offset};
+        tensors[i].n_dims = ebm_param_shape(param, tensors[i].shape);
     }
     const struct ebm_metadata metadata[] = {{"format", "ebm-model"}, {"format_version", "1"}, {"config", text}};
     return ebm_safetensors_write(path, metadata, EBM_COUNT_OF(metadata), tensors, config->n_params, reterr);

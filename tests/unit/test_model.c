@@ -287,7 +287,7 @@ static void drop_config(struct content *content)
 
 static void spoil_config(struct content *content)
 {
-    content->metadata[2].value = "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"image\"}}";
+    content->metadata[2].value = "{\"format_version\": 1, \"name\": \"m\", \"input\": {\"kind\": \"text\"}}";
 }
 
 static void spoil_json(struct content *content)
@@ -317,7 +317,7 @@ static const struct {
     {drop_format, EBM_INVALID, "format", "not a model file"},
     {later_version, EBM_INVALID, "format_version", "\"2\", expected \"1\""},
     {drop_config, EBM_INVALID, "config", "not a model file"},
-    {spoil_config, EBM_INVALID, "config.input.kind", "not available in this version"},
+    {spoil_config, EBM_INVALID, "config.input.kind", "expected \"vector\" or \"image\""},
     {spoil_json, EBM_INVALID, "config", "line 1, column 1"},
 };
 
