@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "models/estimate_internal.h"
+#include "models/parity.h"
 #include "models/target.h"
 
 /* ---- predictions ---- */
@@ -181,6 +182,15 @@ enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_m
         engine->x_size = X;
     }
     return engine->ops->ctx_prepare(engine->ctx, plan, reterr);
+}
+
+enum ebm_status ebm_engine_check(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
+                                 struct ebm_error *reterr)
+{
+    const struct ebm_parity *parity = ebm_model_parity(model);
+    if (parity == NULL)
+        return EBM_OK;
+    return ebm_parity_check(parity, engine->ops, engine->ctx, plan, engine->limits.max_samples, reterr);
 }
 
 void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n)

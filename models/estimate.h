@@ -159,6 +159,11 @@ struct ebm_engine *ebm_engine_free(struct ebm_engine *engine); /* NULL is fine; 
 enum ebm_status ebm_engine_prepare(struct ebm_engine *engine, const struct ebm_model *model,
                                    const struct ebm_plan *plan, struct ebm_error *reterr) EBM_MUST_USE;
 
+/* Does this engine compute what the model's file says (models/parity.h)? OK too when it says nothing; DAMAGED where,
+ * and what it computes instead. After prepare. */
+enum ebm_status ebm_engine_check(struct ebm_engine *engine, const struct ebm_model *model, const struct ebm_plan *plan,
+                                 struct ebm_error *reterr) EBM_MUST_USE;
+
 /* Predicts n rows (1 .. limits.max_rows) of one model. A row that is no longer wanted is left without an answer.
  * Other failures of the device concern the whole batch. */
 enum ebm_status ebm_engine_predict(struct ebm_engine *engine, const struct ebm_model *model,

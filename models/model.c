@@ -21,7 +21,8 @@
 struct ebm_model {
     _Atomic uint32_t references;
     struct ebm_config *config;
-    float *params; /* (ebm_net_all_params(&config->net)) */
+    float *params;             /* (ebm_net_all_params(&config->net)) */
+    struct ebm_parity *parity; /* NULL: the file has none */
 };
 
 /* ---- making ---- */
@@ -85,6 +86,7 @@ struct ebm_model *ebm_model_unref(struct ebm_model *model)
         return NULL;
     ebm_config_free(model->config);
     free(model->params);
+    (void)ebm_parity_free(model->parity);
     free(model);
     return NULL;
 }
@@ -107,6 +109,11 @@ const struct ebm_net_desc *ebm_model_net(const struct ebm_model *model)
 const float *ebm_model_params(const struct ebm_model *model)
 {
     return model->params;
+}
+
+const struct ebm_parity *ebm_model_parity(const struct ebm_model *model)
+{
+    return model->parity;
 }
 
 /* ---- loading ---- */
@@ -242,7 +249,10 @@ enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_
     config = NULL; /* the model's */
     if ((status = read_params(file, model, reterr)) != EBM_OK)
         return status;
-    if ((status = ebm_parity_check(file, &model->config->net, model->params, reterr)) != EBM_OK)
+    status = ebm_parity_read(file, &model->config->net, &model->parity, reterr);
+    if (status == EBM_OK && model->parity)
+        status = ebm_parity_check_reference(model->parity, &model->config->net, model->params, reterr);
+    if (status != EBM_OK)
         return status;
     *ret_model = EBM_TAKE_PTR(model);
     return EBM_OK;

@@ -7,10 +7,12 @@
 #include "models/config.h"
 
 struct ebm_model;
+struct ebm_parity;
 
 /* Reads and verifies a model file: format, configuration, every tensor present, of the right shape, finite; no tensor
  * that the configuration does not know (except parity.*). F16, BF16 and F64 become F32. When
- * parity.x and parity.y stand, parity.f and parity.log_q are recomputed on the reference device (models/parity.h).
+ * parity.x and parity.y stand, parity.f and parity.log_q are recomputed on the reference device (models/parity.h), and
+ * kept for ebm_engine_check.
  * New: unref. */
 enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_model **ret_model,
                                struct ebm_error *reterr) EBM_MUST_USE;
@@ -30,5 +32,7 @@ void ebm_model_unrefp(struct ebm_model **model);
 const struct ebm_config *ebm_model_config(const struct ebm_model *model);
 const struct ebm_net_desc *ebm_model_net(const struct ebm_model *model);
 const float *ebm_model_params(const struct ebm_model *model);
+const struct ebm_parity *
+ebm_model_parity(const struct ebm_model *model); /* NULL: its file had none, or it has no file */
 
 #endif

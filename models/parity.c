@@ -1,170 +1,245 @@
-/* parity.c - recomputes the parity values of a model file on the reference device.
+/* parity.c - parity values of a model file, recomputed on a device.
  *
- *   tensors found, shapes agree -> a plan, a ctx for one row and m targets -> row by row: features, propose the given
- *   targets, score -> f and log q of the row against the file's
+ *   tensors found, shapes agree -> copies of their numbers, the model's from then on
+ *   row by row: features, propose the given targets (as many at a time as the ctx takes), score -> f and log q against
+ *   the file's
  *
  * The reference device is slow, so a file may hold at most LIMIT_PARITY_ROWS rows of LIMIT_PARITY_TARGETS targets.
- * Guarantees: one row's results are in memory at a time; NaN never agrees with anything. */
+ * Guarantees: NaN never agrees with anything; a check allocates nothing. */
 #include "models/parity.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-#include "core/device.h"
+#include <string.h>
 
 #define TOLERANCE 1e-4 /* of the largest magnitude in the tensor */
 
-struct parity {
-    const struct ebm_net_desc *net;
-    const struct ebm_tensor *x, *y, *f, *log_q; /* NULL: does not stand */
-    uint32_t rows, targets;                     /* n and m */
-    struct ebm_error *reterr;
+static const char f_name[] = "parity.f", log_q_name[] = "parity.log_q";
 
-    const struct ebm_device_ops *ops;
-    struct ebm_plan *plan;
-    struct ebm_ctx *ctx;
-    float *got; /* (m) */
+struct ebm_parity {
+    uint32_t X, D, rows, targets; /* rows and targets: n and m of parity.h */
+    bool has_energy;
+    const float *x, *y;      /* (rows, X), (rows, targets, D); in numbers, as the next two */
+    const float *f, *log_q;  /* (rows, targets); NULL: does not stand */
+    double f_off, log_q_off; /* that they may be off */
+    float numbers[];
 };
 
-static enum ebm_status bad_shape(const struct parity *p, const struct ebm_tensor *tensor, const char *expected)
+/* What the file has of them. */
+struct source {
+    const struct ebm_net_desc *net;
+    const struct ebm_tensor *x, *y, *f, *log_q; /* NULL: does not stand */
+    uint32_t rows, targets;
+    struct ebm_error *reterr;
+};
+
+/* ---- reading ---- */
+
+static enum ebm_status bad_shape(const struct source *s, const struct ebm_tensor *tensor, const char *expected)
 {
-    return ebm_error_set(p->reterr, EBM_DAMAGED, tensor->name, "expected F32 of the shape %s", expected);
+    return ebm_error_set(s->reterr, EBM_DAMAGED, tensor->name, "expected F32 of the shape %s", expected);
 }
 
 /* n and m from x and y. */
-static enum ebm_status settle_inputs(struct parity *p)
+static enum ebm_status settle_inputs(struct source *s)
 {
-    const struct ebm_tensor *x = p->x, *y = p->y;
-    if (x->dtype != EBM_DTYPE_F32 || x->n_dims != 2 || x->shape[1] != p->net->X)
-        return bad_shape(p, x, "(n, size of the input)");
+    const struct ebm_tensor *x = s->x, *y = s->y;
+    if (x->dtype != EBM_DTYPE_F32 || x->n_dims != 2 || x->shape[1] != s->net->X)
+        return bad_shape(s, x, "(n, size of the input)");
     if (y->dtype != EBM_DTYPE_F32 || y->n_dims < 2 || y->n_dims > 3 || y->shape[0] != x->shape[0] ||
-        y->shape[y->n_dims - 1] != p->net->D)
-        return bad_shape(p, y, "(n, target.dim) or (n, m, target.dim), n as in parity.x");
+        y->shape[y->n_dims - 1] != s->net->D)
+        return bad_shape(s, y, "(n, target.dim) or (n, m, target.dim), n as in parity.x");
     uint64_t rows = x->shape[0], targets = y->n_dims == 3 ? y->shape[1] : 1;
     if (rows > LIMIT_PARITY_ROWS || targets < 1 || targets > LIMIT_PARITY_TARGETS)
-        return ebm_error_set(p->reterr, EBM_TOO_LARGE, y->name, "at most %u rows of 1 to %u targets", LIMIT_PARITY_ROWS,
+        return ebm_error_set(s->reterr, EBM_TOO_LARGE, y->name, "at most %u rows of 1 to %u targets", LIMIT_PARITY_ROWS,
                              LIMIT_PARITY_TARGETS);
-    p->rows = (uint32_t)rows;
-    p->targets = (uint32_t)targets;
+    s->rows = (uint32_t)rows;
+    s->targets = (uint32_t)targets;
     return EBM_OK;
 }
 
 /* f or log_q: (n) or (n, m) as y. */
-static enum ebm_status check_output(const struct parity *p, const struct ebm_tensor *tensor)
+static enum ebm_status check_output(const struct source *s, const struct ebm_tensor *tensor)
 {
     if (!tensor)
         return EBM_OK;
-    bool is_matrix = p->y->n_dims == 3;
-    if (tensor->dtype != EBM_DTYPE_F32 || tensor->n_dims != (is_matrix ? 2u : 1u) || tensor->shape[0] != p->rows ||
-        (is_matrix && tensor->shape[1] != p->targets))
-        return bad_shape(p, tensor, is_matrix ? "(n, m) of parity.y" : "(n) of parity.y");
+    bool is_matrix = s->y->n_dims == 3;
+    if (tensor->dtype != EBM_DTYPE_F32 || tensor->n_dims != (is_matrix ? 2u : 1u) || tensor->shape[0] != s->rows ||
+        (is_matrix && tensor->shape[1] != s->targets))
+        return bad_shape(s, tensor, is_matrix ? "(n, m) of parity.y" : "(n) of parity.y");
     return EBM_OK;
 }
 
-static enum ebm_status settle(struct parity *p)
+static enum ebm_status settle(struct source *s)
 {
-    if (!p->x || !p->y)
-        return ebm_error_set(p->reterr, EBM_DAMAGED, p->x ? "parity.y" : "parity.x",
+    if (!s->x || !s->y)
+        return ebm_error_set(s->reterr, EBM_DAMAGED, s->x ? "parity.y" : "parity.x",
                              "is missing: parity.x and parity.y stand together");
-    if (p->log_q && p->net->K == 0)
-        return ebm_error_set(p->reterr, EBM_DAMAGED, p->log_q->name, "the model has no proposal");
-    enum ebm_status status = settle_inputs(p);
+    if (s->log_q && s->net->K == 0)
+        return ebm_error_set(s->reterr, EBM_DAMAGED, s->log_q->name, "the model has no proposal");
+    enum ebm_status status = settle_inputs(s);
     if (status == EBM_OK)
-        status = check_output(p, p->f);
-    return status == EBM_OK ? check_output(p, p->log_q) : status;
+        status = check_output(s, s->f);
+    return status == EBM_OK ? check_output(s, s->log_q) : status;
 }
 
-static enum ebm_status prepare(struct parity *p, const float *params)
-{
-    struct ebm_ctx_limits limits = {.max_rows = 1, .max_samples = p->targets};
-    p->ops = ebm_device_reference();
-    enum ebm_status status = p->ops->plan_new(p->net, params, 0, &p->plan, p->reterr);
-    if (status == EBM_OK)
-        status = p->ops->ctx_new(&limits, &p->ctx, p->reterr);
-    if (status == EBM_OK)
-        status = p->ops->ctx_prepare(p->ctx, p->plan, p->reterr);
-    p->got = calloc(p->targets, sizeof *p->got);
-    return status != EBM_OK || p->got ? status : ebm_error_set(p->reterr, EBM_NO_MEMORY, "parity", "no memory");
-}
-
-static double largest(const struct ebm_tensor *tensor)
+static double may_be_off(const struct ebm_tensor *tensor)
 {
     const float *values = tensor->data;
     double max = 1e-6;
     for (size_t i = 0; i < tensor->count; i++)
         max = fmax(max, fabs((double)values[i]));
-    return max;
+    return TOLERANCE * max;
 }
 
-/* The row's `what` against the file's. */
-static enum ebm_status compare(const struct parity *p, enum ebm_fetch what, const struct ebm_tensor *tensor,
-                               uint32_t row)
+/* Copies the tensor's numbers to *next, which moves on. NULL: it does not stand. */
+static const float *copy(const struct ebm_tensor *tensor, float **next)
 {
-    enum ebm_status status = p->ops->fetch(p->ctx, what, 0, p->got);
-    if (status == EBM_OK)
-        status = p->ops->sync(p->ctx);
-    if (status != EBM_OK)
-        return ebm_error_set(p->reterr, status, tensor->name, "cannot be recomputed: %s", ebm_status_text(status));
-    const float *expected = (const float *)tensor->data + (size_t)row * p->targets;
-    double allowed = TOLERANCE * largest(tensor);
-    for (uint32_t m = 0; m < p->targets; m++)
-        if (!(fabs((double)p->got[m] - (double)expected[m]) <= allowed))
-            return ebm_error_set(p->reterr, EBM_DAMAGED, tensor->name,
-                                 "row %u, target %u: the file says %.9g, this program computes %.9g", row, m,
-                                 (double)expected[m], (double)p->got[m]);
-    return EBM_OK;
+    if (!tensor)
+        return NULL;
+    float *to = *next;
+    memcpy(to, tensor->data, tensor->count * sizeof *to);
+    *next += tensor->count;
+    return to;
 }
 
-static enum ebm_status check_row(const struct parity *p, uint32_t row)
+static size_t count_of(const struct ebm_tensor *tensor)
 {
-    const float *x = (const float *)p->x->data + (size_t)row * p->net->X;
-    const float *y = (const float *)p->y->data + (size_t)row * p->targets * p->net->D;
-    struct ebm_row which = {.row_in_request = row, .samples = p->targets};
-    enum ebm_status status = p->ops->features(p->ctx, p->plan, x, 1);
-    if (status == EBM_OK)
-        status = p->ops->propose(p->ctx, 0, &which, y);
-    if (status == EBM_OK && p->net->has_energy)
-        status = p->ops->score(p->ctx, false);
-    if (status != EBM_OK)
-        return ebm_error_set(p->reterr, status, "parity", "row %u cannot be recomputed: %s", row,
-                             ebm_status_text(status));
-    if (p->f)
-        status = compare(p, p->net->has_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, p->f, row);
-    if (status == EBM_OK && p->log_q)
-        status = compare(p, EBM_FETCH_LOG_Q, p->log_q, row);
-    return status;
+    return tensor ? tensor->count : 0;
 }
 
-static void parity_done(struct parity *p)
+static struct ebm_parity *keep(const struct source *s)
 {
-    if (!p->ops)
-        return;
-    p->ctx = p->ops->ctx_free(p->ctx);
-    p->plan = p->ops->plan_unref(p->plan);
-    free(p->got);
+    size_t n = count_of(s->x) + count_of(s->y) + count_of(s->f) + count_of(s->log_q);
+    struct ebm_parity *parity = malloc(sizeof *parity + n * sizeof(float));
+    if (!parity)
+        return NULL;
+    *parity = (struct ebm_parity){.X = s->net->X,
+                                  .D = s->net->D,
+                                  .rows = s->rows,
+                                  .targets = s->targets,
+                                  .has_energy = s->net->has_energy,
+                                  .f_off = s->f ? may_be_off(s->f) : 0,
+                                  .log_q_off = s->log_q ? may_be_off(s->log_q) : 0};
+    float *next = parity->numbers;
+    parity->x = copy(s->x, &next);
+    parity->y = copy(s->y, &next);
+    parity->f = copy(s->f, &next);
+    parity->log_q = copy(s->log_q, &next);
+    return parity;
 }
 
-enum ebm_status ebm_parity_check(const struct ebm_safetensors *file, const struct ebm_net_desc *net,
-                                 const float *params, struct ebm_error *reterr)
+enum ebm_status ebm_parity_read(const struct ebm_safetensors *file, const struct ebm_net_desc *net,
+                                struct ebm_parity **ret_parity, struct ebm_error *reterr)
 {
-    EBM_AUTO(parity_done)
-    struct parity p = {
+    struct source s = {
         .net = net,
         .x = ebm_safetensors_find(file, "parity.x"),
         .y = ebm_safetensors_find(file, "parity.y"),
-        .f = ebm_safetensors_find(file, "parity.f"),
-        .log_q = ebm_safetensors_find(file, "parity.log_q"),
+        .f = ebm_safetensors_find(file, f_name),
+        .log_q = ebm_safetensors_find(file, log_q_name),
         .reterr = reterr,
     };
-    if (!p.x && !p.y && !p.f && !p.log_q)
+    if (!s.x && !s.y && !s.f && !s.log_q)
         return EBM_OK;
     if (net->members > 1)
         return ebm_error_set(reterr, EBM_INVALID, "parity",
                              "values of single models cannot stand in the file of an ensemble: leave parity.* out");
-    enum ebm_status status = settle(&p);
+    enum ebm_status status = settle(&s);
+    if (status != EBM_OK)
+        return status;
+    struct ebm_parity *parity = keep(&s);
+    if (!parity)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "parity", "no memory");
+    *ret_parity = parity;
+    return EBM_OK;
+}
+
+struct ebm_parity *ebm_parity_free(struct ebm_parity *parity)
+{
+    free(parity);
+    return NULL;
+}
+
+/* ---- checking ---- */
+
+/* `count` targets of a row from `first` on, on a ctx that has its features. */
+struct part {
+    const struct ebm_device_ops *ops;
+    struct ebm_ctx *ctx;
+    uint32_t row, first, count;
+};
+
+static enum ebm_status compare(const struct ebm_parity *parity, const struct part *part, enum ebm_fetch what,
+                               const char *name, const float *expected, double off, struct ebm_error *reterr)
+{
+    float got[LIMIT_PARITY_TARGETS];
+    enum ebm_status status = part->ops->fetch(part->ctx, what, 0, got);
     if (status == EBM_OK)
-        status = prepare(&p, params);
-    for (uint32_t row = 0; row < p.rows && status == EBM_OK; row++)
-        status = check_row(&p, row);
+        status = part->ops->sync(part->ctx);
+    if (status != EBM_OK)
+        return ebm_error_set(reterr, status, name, "cannot be recomputed: %s", ebm_status_text(status));
+    expected += (size_t)part->row * parity->targets + part->first;
+    for (uint32_t m = 0; m < part->count; m++)
+        if (!(fabs((double)got[m] - (double)expected[m]) <= off))
+            return ebm_error_set(reterr, EBM_DAMAGED, name,
+                                 "row %u, target %u: the file says %.9g, this program computes %.9g", part->row,
+                                 part->first + m, (double)expected[m], (double)got[m]);
+    return EBM_OK;
+}
+
+static enum ebm_status check_part(const struct ebm_parity *parity, const struct part *part, struct ebm_error *reterr)
+{
+    const float *y = parity->y + ((size_t)part->row * parity->targets + part->first) * parity->D;
+    struct ebm_row which = {.row_in_request = part->row, .samples = part->count};
+    enum ebm_status status = part->ops->propose(part->ctx, 0, &which, y);
+    if (status == EBM_OK && parity->has_energy)
+        status = part->ops->score(part->ctx, false);
+    if (status != EBM_OK)
+        return ebm_error_set(reterr, status, "parity", "row %u cannot be recomputed: %s", part->row,
+                             ebm_status_text(status));
+    if (parity->f)
+        status = compare(parity, part, parity->has_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, f_name, parity->f,
+                         parity->f_off, reterr);
+    if (status == EBM_OK && parity->log_q)
+        status = compare(parity, part, EBM_FETCH_LOG_Q, log_q_name, parity->log_q, parity->log_q_off, reterr);
+    return status;
+}
+
+enum ebm_status ebm_parity_check(const struct ebm_parity *parity, const struct ebm_device_ops *ops, struct ebm_ctx *ctx,
+                                 const struct ebm_plan *plan, uint32_t max_samples, struct ebm_error *reterr)
+{
+    struct part part = {.ops = ops, .ctx = ctx};
+    enum ebm_status status = EBM_OK;
+    for (; part.row < parity->rows && status == EBM_OK; part.row++) {
+        status = ops->features(ctx, plan, parity->x + (size_t)part.row * parity->X, 1);
+        if (status != EBM_OK)
+            return ebm_error_set(reterr, status, "parity", "row %u cannot be recomputed: %s", part.row,
+                                 ebm_status_text(status));
+        for (part.first = 0; part.first < parity->targets && status == EBM_OK; part.first += part.count) {
+            uint32_t left = parity->targets - part.first;
+            part.count = left < max_samples ? left : max_samples;
+            status = check_part(parity, &part, reterr);
+        }
+    }
+    return status;
+}
+
+enum ebm_status ebm_parity_check_reference(const struct ebm_parity *parity, const struct ebm_net_desc *net,
+                                           const float *params, struct ebm_error *reterr)
+{
+    const struct ebm_device_ops *ops = ebm_device_reference();
+    struct ebm_ctx_limits limits = {.max_rows = 1, .max_samples = parity->targets};
+    struct ebm_plan *plan = NULL;
+    struct ebm_ctx *ctx = NULL;
+    enum ebm_status status = ops->plan_new(net, params, 0, &plan, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_new(&limits, &ctx, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_prepare(ctx, plan, reterr);
+    if (status == EBM_OK)
+        status = ebm_parity_check(parity, ops, ctx, plan, limits.max_samples, reterr);
+    (void)ops->ctx_free(ctx);
+    (void)ops->plan_unref(plan);
     return status;
 }

@@ -10,12 +10,25 @@
 #ifndef EBM_MODELS_PARITY_H
 #define EBM_MODELS_PARITY_H
 
-#include "core/net_desc.h"
+#include "core/device.h"
 #include "core/safetensors.h"
 
-/* OK when no parity tensor stands, or when all values agree to 1e-4 of the largest magnitude of their tensor. DAMAGED
- * when they do not, or have a wrong shape. `params` are those of the file. */
-enum ebm_status ebm_parity_check(const struct ebm_safetensors *file, const struct ebm_net_desc *net,
-                                 const float *params, struct ebm_error *reterr) EBM_MUST_USE;
+/* The values of one file. Immutable: any thread. */
+struct ebm_parity;
+
+/* Leaves *ret_parity as it is when no parity tensor stands. DAMAGED, TOO_LARGE: a shape that is none of the above.
+ * New: ebm_parity_free. */
+enum ebm_status ebm_parity_read(const struct ebm_safetensors *file, const struct ebm_net_desc *net,
+                                struct ebm_parity **ret_parity, struct ebm_error *reterr) EBM_MUST_USE;
+struct ebm_parity *ebm_parity_free(struct ebm_parity *parity); /* NULL is fine; returns NULL */
+
+/* OK when `ctx`, of `ops`, which takes max_samples targets and is prepared for `plan`, computes all values to 1e-4 of
+ * the largest magnitude of their tensor; else DAMAGED, or the device's failure. The ctx's thread. */
+enum ebm_status ebm_parity_check(const struct ebm_parity *parity, const struct ebm_device_ops *ops, struct ebm_ctx *ctx,
+                                 const struct ebm_plan *plan, uint32_t max_samples, struct ebm_error *reterr)
+    EBM_MUST_USE;
+/* The same on the reference device, with the parameters of the file. */
+enum ebm_status ebm_parity_check_reference(const struct ebm_parity *parity, const struct ebm_net_desc *net,
+                                           const float *params, struct ebm_error *reterr) EBM_MUST_USE;
 
 #endif

@@ -50,11 +50,19 @@ struct compute *compute_free(struct compute *compute)
     return NULL;
 }
 
+/* Under the mutex. */
+static enum ebm_status prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
+                               struct ebm_error *reterr)
+{
+    enum ebm_status status = ebm_engine_prepare(compute->engine, model, plan, reterr);
+    return status == EBM_OK ? ebm_engine_check(compute->engine, model, plan, reterr) : status;
+}
+
 enum ebm_status compute_prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
                                 struct ebm_error *reterr)
 {
     (void)pthread_mutex_lock(&compute->mutex);
-    enum ebm_status status = ebm_engine_prepare(compute->engine, model, plan, reterr);
+    enum ebm_status status = prepare(compute, model, plan, reterr);
     (void)pthread_mutex_unlock(&compute->mutex);
     return status;
 }
@@ -64,7 +72,7 @@ enum ebm_status compute_prepare_measured(struct compute *compute, struct model_s
 {
     ebm_device_thread_init();
     (void)pthread_mutex_lock(&compute->mutex);
-    enum ebm_status status = ebm_engine_prepare(compute->engine, entry->model, entry->plan, reterr);
+    enum ebm_status status = prepare(compute, entry->model, entry->plan, reterr);
     if (status == EBM_OK) {
         cost_measure(&entry->cost, compute->engine, entry->model, entry->plan, compute->config.limits.max_rows);
         model_store_entry_size_batches(entry);

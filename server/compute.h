@@ -20,7 +20,8 @@ enum ebm_status compute_new(const struct compute_config *config, struct compute 
     EBM_MUST_USE;
 struct compute *compute_free(struct compute *compute); /* NULL is fine; returns NULL */
 
-/* Makes ready for one more model. Any thread; waits for a batch that is being computed. */
+/* Makes ready for one more model, and holds the engine to the parity values of its file: DAMAGED when it computes
+ * others. Any thread; waits for a batch that is being computed. */
 enum ebm_status compute_prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
                                 struct ebm_error *reterr) EBM_MUST_USE;
 /* The same, and measures what the model's rows cost: before others know the entry. */

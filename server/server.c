@@ -275,13 +275,6 @@ static enum ebm_status new_computes(struct server *server, struct ebm_error *ret
         struct compute_config config = compute_config(server, i, DISPATCH_HERE_ROWS);
         status = compute_new(&config, &server->loops[i]->compute, reterr);
     }
-    struct model_list *models = model_store_list(server->store);
-    for (size_t i = 0; status == EBM_OK && i < models->n; i++)
-        if (atomic_load(&server->stop_requested))
-            status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
-        else if (models->entries[i]->model)
-            status = prepare_loops(server, models->entries[i], reterr);
-    (void)model_list_unref(models);
     return status;
 }
 
@@ -296,32 +289,38 @@ static enum ebm_status start_keeper(struct server *server, struct ebm_error *ret
 {
     if (!server_parts_loads_later(server->options))
         return EBM_OK;
-    model_loader_set_prepare(server->loader, prepare_everywhere, server);
     return model_keeper_new(server->loader, server->store, server->options->poll_seconds * 1000, &server->shared.keeper,
                             reterr);
 }
 
+static enum ebm_status start_workers(struct server *server, struct ebm_error *reterr)
+{
+    struct loop_shared *shared = &server->shared;
+    struct worker_config config = {
+        .n_workers = shared->n_workers,
+        .compute = compute_config(server, 0, (uint32_t)server->options->max_batch_size),
+        .read_lane = &shared->read_lane,
+    };
+    config.compute.batcher = shared->batcher;
+    return worker_pool_new(&config, &server->workers, reterr);
+}
+
+/* All that computes is there before the first model, which is made ready on each of them as any later one is. */
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
-    const struct options *options = server->options;
     struct loop_shared *shared = &server->shared;
-    enum ebm_status status = server_parts_new_store(options, &shared->service.limits, &server->stop_requested,
+    enum ebm_status status = server_parts_new_store(server->options, &shared->service.limits, &server->stop_requested,
                                                     &server->store, &server->loader, reterr);
-    if (status == EBM_OK)
-        status = model_loader_start(server->loader, reterr);
     if (status != EBM_OK)
         return status;
     shared->service.store = server->store;
-    struct worker_config config = {
-        .n_workers = shared->n_workers,
-        .compute = compute_config(server, 0, (uint32_t)options->max_batch_size),
-        .read_lane = &shared->read_lane,
-        .stop = &server->stop_requested,
-    };
-    config.compute.batcher = shared->batcher;
     status = new_computes(server, reterr);
     if (status == EBM_OK)
-        status = worker_pool_new(&config, &server->workers, reterr);
+        status = start_workers(server, reterr);
+    if (status != EBM_OK)
+        return status;
+    model_loader_set_prepare(server->loader, prepare_everywhere, server);
+    status = model_loader_start(server->loader, reterr);
     return status == EBM_OK ? start_keeper(server, reterr) : status;
 }
 

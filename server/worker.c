@@ -40,23 +40,13 @@ struct worker_pool {
 
 /* ---- preparing ---- */
 
-static enum ebm_status prepare(struct worker *worker, struct ebm_error *reterr)
+static enum ebm_status make_room(struct worker *worker, struct ebm_error *reterr)
 {
     const struct worker_config *config = &worker->pool->config;
     worker->parts = calloc(config->compute.limits.max_rows, sizeof *worker->parts);
     if (!worker->parts)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "worker", "no memory");
-    enum ebm_status status = compute_new(&config->compute, &worker->compute, reterr);
-    struct model_list *list = model_store_list(config->compute.service->store);
-    for (size_t i = 0; status == EBM_OK && i < list->n; i++) {
-        const struct model_store_entry *entry = list->entries[i];
-        if (atomic_load(config->stop))
-            status = ebm_error_set(reterr, EBM_CANCELLED, "", "told to stop");
-        else if (entry->model)
-            status = compute_prepare(worker->compute, entry->model, entry->plan, reterr);
-    }
-    (void)model_list_unref(list);
-    return status;
+    return compute_new(&config->compute, &worker->compute, reterr);
 }
 
 static void report(struct worker_pool *pool, const struct ebm_error *error)
@@ -72,7 +62,7 @@ static void report(struct worker_pool *pool, const struct ebm_error *error)
 static bool report_prepared(struct worker *worker)
 {
     struct ebm_error error = {.status = EBM_OK};
-    enum ebm_status status = prepare(worker, &error);
+    enum ebm_status status = make_room(worker, &error);
     report(worker->pool, &error);
     return status == EBM_OK;
 }
