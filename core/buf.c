@@ -80,6 +80,19 @@ enum ebm_status ebm_buf_append(struct ebm_buf *buf, const void *bytes, size_t si
     return EBM_OK;
 }
 
+char *ebm_buf_room(struct ebm_buf *buf, size_t size)
+{
+    bool fits = buf->status == EBM_OK && size <= buf->max_bytes - buf->size;
+    return fits && reserve(buf, size) == EBM_OK ? buf->bytes + buf->size : NULL;
+}
+
+void ebm_buf_extend(struct ebm_buf *buf, size_t size)
+{
+    EBM_DASSERT(size < buf->capacity - buf->size);
+    buf->size += size;
+    buf->bytes[buf->size] = 0;
+}
+
 enum ebm_status ebm_buf_text(struct ebm_buf *buf, const char *text)
 {
     return ebm_buf_append(buf, text, strlen(text));

@@ -19,6 +19,10 @@ void ebm_buf_clear(struct ebm_buf *buf); /* empty again, status OK, memory kept 
 
 enum ebm_status ebm_buf_append(struct ebm_buf *buf, const void *bytes, size_t size);
 enum ebm_status ebm_buf_text(struct ebm_buf *buf, const char *text);
+/* Where `size` more bytes may be written, after which ebm_buf_extend says how many were. NULL, and nothing changed,
+ * when that is beyond the maximum, or after a failure: what is shorter may still be appended. */
+char *ebm_buf_room(struct ebm_buf *buf, size_t size);
+void ebm_buf_extend(struct ebm_buf *buf, size_t size);
 enum ebm_status ebm_buf_printf(struct ebm_buf *buf, const char *format, ...) EBM_PRINTF(2, 3);
 enum ebm_status ebm_buf_whole(struct ebm_buf *buf, uint64_t value); /* its decimal digits */
 

@@ -68,13 +68,11 @@ struct decimal {
     int exponent;
 };
 
-/* The fraction's first 64 bits may be too small by one: on which side of one half is it? 0: not known. */
-static int side_of_half(uint64_t fraction)
+/* The fraction's first 64 bits may be too small by one: is it known on which side of one half it is? */
+static bool is_clear_of_half(uint64_t fraction)
 {
     const uint64_t half = 1ull << 63;
-    if (fraction >= half - 2 && fraction <= half)
-        return 0;
-    return fraction > half ? 1 : -1;
+    return fraction < half - 2 || fraction > half;
 }
 
 /* A positive normal value to n digits; false: not decided here. */
@@ -94,59 +92,74 @@ static bool round_to(double value, int n, struct decimal *ret_decimal)
         uint64_t whole = (uint64_t)(product >> shift);
         if (whole >= powers[n])
             continue;
-        int side = side_of_half((uint64_t)(product >> (shift - 64)));
-        whole += side > 0;
+        uint64_t fraction = (uint64_t)(product >> (shift - 64));
+        whole += fraction >> 63;
         bool carries = whole == powers[n];
         *ret_decimal = (struct decimal){carries ? powers[n - 1] : whole, exponent + carries};
-        return side != 0;
+        return is_clear_of_half(fraction);
     }
 }
 
-static void write_digits(char *text, uint64_t whole, int n)
+/* The 8 digits of a number below 10^8, the first in the lowest byte: split in two halves, those in two, and again. A
+ * division by 100 and one by 10 are multiplications, exact up to 9999 and up to 99. */
+static uint64_t eight_digits(uint32_t number)
 {
-    static const char pairs[] = "0001020304050607080910111213141516171819"
-                                "2021222324252627282930313233343536373839"
-                                "4041424344454647484950515253545556575859"
-                                "6061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
-    int i = n;
-    for (; i >= 2; i -= 2, whole /= 100)
-        memcpy(text + i - 2, pairs + 2 * (whole % 100), 2);
-    if (i == 1)
-        text[0] = (char)('0' + whole % 10);
+    uint64_t halves = number / 10000 | (uint64_t)(number % 10000) << 32;
+    uint64_t pairs = (halves * 10486 >> 20) & 0x0000007f0000007f;
+    pairs |= (halves - 100 * pairs) << 16;
+    uint64_t digits = (pairs * 103 >> 10) & 0x000f000f000f000f;
+    return (digits | (pairs - 10 * digits) << 8) | 0x3030303030303030;
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the lowest byte is the first");
+
+#define ROOM_DIGITS 24u /* three eights: of the longest number, and zeros before it */
+#define ROOM_BYTES (2 * ROOM_DIGITS)
+
+/* All n digits, at the end of the first ROOM_DIGITS bytes, zeros before them, bytes of no meaning behind; returns where
+ * they begin. */
+static const char *write_digits(char room[ROOM_BYTES], uint64_t whole, int n)
+{
+    memset(room, '0', ROOM_DIGITS);
+    memset(room + ROOM_DIGITS, 0, ROOM_DIGITS);
+    for (int at = (int)ROOM_DIGITS - 8; at > (int)ROOM_DIGITS - 8 - n; at -= 8, whole /= 100000000) {
+        uint64_t digits = eight_digits((uint32_t)(whole % 100000000));
+        memcpy(room + at, &digits, sizeof digits);
+    }
+    return room + ROOM_DIGITS - n;
 }
 
 static size_t write_exponent(char *text, int exponent)
 {
-    int size = exponent < 0 ? -exponent : exponent, n = size < 100 ? 2 : 3;
+    uint32_t size = (uint32_t)(exponent < 0 ? -exponent : exponent);
+    size_t n = size < 100 ? 2 : 3;
+    uint64_t digits = eight_digits(size);
     text[0] = 'e';
     text[1] = exponent < 0 ? '-' : '+';
-    write_digits(text + 2, (uint64_t)size, n);
-    return 2 + (size_t)n;
+    memcpy(text + 2, (const char *)&digits + sizeof digits - n, n);
+    return 2 + n;
 }
 
-/* As %g lays digits out: fixed from 1e-4 up to 10^precision, without zeros at the end. */
+/* As %g lays digits out: fixed from 1e-4 up to 10^precision, without zeros at the end. Copies are of one size, whatever
+ * the number, and numbers below 1 are digits with zeros before: no branch to be guessed wrong. */
 static size_t lay_out(char *text, struct decimal decimal, int precision)
 {
-    char digits[EBM_DECIMAL_MAX_DIGITS];
-    size_t n = (size_t)precision;
+    char room[ROOM_BYTES];
+    const char *digits = write_digits(room, decimal.digits, precision);
     int exponent = decimal.exponent;
-    write_digits(digits, decimal.digits, precision);
+    bool is_fixed = exponent >= -4 && exponent < precision;
+    size_t n = (size_t)precision, zeros = is_fixed && exponent < 0 ? (size_t)-exponent : 0;
     while (n > 1 && digits[n - 1] == '0')
         n--;
-    if (exponent < 0 && exponent >= -4) {
-        size_t zeros = (size_t)-exponent - 1;
-        memcpy(text, "0.000", 5);
-        memcpy(text + 2 + zeros, digits, n);
-        return 2 + zeros + n;
-    }
-    bool is_fixed = exponent >= 0 && exponent < precision;
-    size_t before = is_fixed ? (size_t)exponent + 1 : 1; /* digits, of which zeros may have been taken */
+    digits -= zeros;
+    n += zeros;
+    size_t before = is_fixed && exponent > 0 ? (size_t)exponent + 1
+                                             : 1; /* digits, of which zeros may have been taken */
     n = n < before ? before : n;
-    memcpy(text, digits, before);
+    memcpy(text, digits, ROOM_DIGITS);
     if (n > before) {
         text[before] = '.';
-        memcpy(text + before + 1, digits + before, n - before);
+        memcpy(text + before + 1, digits + before, ROOM_DIGITS);
         n++;
     }
     return is_fixed ? n : n + write_exponent(text + n, exponent);
@@ -224,13 +237,13 @@ static bool nearest(uint64_t w, int q, double *ret_value)
     int lead = product >> 127 ? 0 : 1;
     product <<= lead;
     uint64_t m = (uint64_t)(product >> (128 - MANTISSA_BITS));
-    int side = side_of_half((uint64_t)(product >> (64 - MANTISSA_BITS)));
-    m += side > 0;
+    uint64_t fraction = (uint64_t)(product >> (64 - MANTISSA_BITS));
+    m += fraction >> 63;
     /* m 2^e; an m that was rounded up to 2^53 carries into the exponent */
     int e = power_exponent(q) + 64 - zeros - lead + 128 - MANTISSA_BITS;
     uint64_t bits = ((uint64_t)(e + EXPONENT_BIAS) << (MANTISSA_BITS - 1)) + (m - (1ull << (MANTISSA_BITS - 1)));
     memcpy(ret_value, &bits, sizeof bits);
-    return side != 0;
+    return is_clear_of_half(fraction);
 }
 
 /* What has been read of a number. */

@@ -5,7 +5,7 @@
 
 #include "core/base.h"
 
-#define EBM_DECIMAL_BYTES 32      /* room for any number; -1.2345678901234567e-308 takes 24 */
+#define EBM_DECIMAL_BYTES 48      /* room to write any number; -1.2345678901234567e-308 takes 24 */
 #define EBM_DECIMAL_MAX_DIGITS 17 /* that give every double back */
 
 /* Writes a finite `value` as printf's %.*g does with 1 to 17 significant digits; returns the number of bytes. No 0 at

@@ -69,14 +69,15 @@ static inline double piece_square(double t, double e)
     return sum;
 }
 
-/* Where in [0, 1] a share `u` of the mass of exp(d v) lies below: any sign of d. */
-static inline double piece_point(double d, double u)
+/* Where in [0, 1] a share `u` of the mass of exp(d v) lies below: any sign of d; growth is expm1(d). */
+static inline double piece_point(double d, double growth, double u)
 {
     if (d == 0.0)
         return u;
     if (d > 500.0) /* exp(d) near the end of the numbers; what exp(-d) adds to u is nothing */
         return fmax(0.0, 1.0 + log(u) / d);
-    return fmin(1.0, log1p(u * expm1(d)) / d);
+    double point = log1p(u * growth) / d;
+    return point < 1.0 ? point : 1.0;
 }
 
 #endif

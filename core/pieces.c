@@ -12,7 +12,7 @@
 
 size_t ebm_pieces_count(uint32_t max_knots)
 {
-    return (size_t)max_knots * 3 + ((size_t)max_knots + 1) * 2 + ((size_t)max_knots + 2) * 2;
+    return (size_t)max_knots * 3 + ((size_t)max_knots + 1) * 4 + ((size_t)max_knots + 2) * 2;
 }
 
 void ebm_pieces_init(struct ebm_pieces *pieces, uint32_t max_knots, double *space)
@@ -27,7 +27,9 @@ void ebm_pieces_init(struct ebm_pieces *pieces, uint32_t max_knots, double *spac
                  {&pieces->mass, (size_t)max_knots + 1},
                  {&pieces->centroid, (size_t)max_knots + 1},
                  {&pieces->below, (size_t)max_knots + 2},
-                 {&pieces->above, (size_t)max_knots + 2}};
+                 {&pieces->above, (size_t)max_knots + 2},
+                 {&pieces->growth[EBM_LEFT], (size_t)max_knots + 1},
+                 {&pieces->growth[EBM_RIGHT], (size_t)max_knots + 1}};
     for (size_t i = 0; i < EBM_COUNT_OF(parts); i++) {
         *parts[i].array = space;
         space += parts[i].count;
@@ -98,6 +100,8 @@ void ebm_pieces_accumulate(struct ebm_pieces *p)
         p->below[i + 1] = p->below[i] + p->mass[i];
     for (uint32_t i = p->n + 1; i-- > 0;)
         p->above[i] = p->above[i + 1] + p->mass[i];
+    for (uint32_t i = 0; i <= p->n; i++)
+        p->growth[EBM_LEFT][i] = p->growth[EBM_RIGHT][i] = 0.0;
 }
 
 static uint32_t mode_knot(const struct ebm_pieces *p)
@@ -232,16 +236,15 @@ double ebm_pieces_right_part(const struct ebm_pieces *p, uint32_t i, double y)
     return fmin(part, p->mass[i]);
 }
 
-/* The first piece at whose end at least `mass` is reached, from the left. It has mass itself. */
+/* The first piece at whose end at least `mass` is reached, from the left. It has mass itself. Searched without
+ * branches: where random numbers lead nobody can guess. */
 static uint32_t first_with(const struct ebm_pieces *p, double mass)
 {
-    uint32_t low = 0, high = p->n;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (p->below[middle + 1] >= mass)
-            high = middle;
-        else
-            low = middle + 1;
+    uint32_t low = 0;
+    for (uint32_t n = p->n; n > 0;) { /* it is one of low .. low + n */
+        uint32_t half = (n + 1) / 2;
+        low += half & -(uint32_t)(p->below[low + half] < mass);
+        n -= half;
     }
     return low;
 }
@@ -249,15 +252,13 @@ static uint32_t first_with(const struct ebm_pieces *p, double mass)
 /* The same from the right. */
 static uint32_t last_with(const struct ebm_pieces *p, double mass)
 {
-    uint32_t low = 0, high = p->n;
-    while (low < high) {
-        uint32_t middle = low + (high - low + 1) / 2;
-        if (p->above[middle] >= mass)
-            low = middle;
-        else
-            high = middle - 1;
+    uint32_t high = p->n;
+    for (uint32_t n = p->n; n > 0;) {
+        uint32_t half = (n + 1) / 2;
+        high -= half & -(uint32_t)(p->above[high - half + 1] < mass);
+        n -= half;
     }
-    return low;
+    return high;
 }
 
 static double cdf(const void *density, double y)
@@ -275,16 +276,28 @@ static double cdf(const void *density, double y)
     return fmax(p->below[middle + 1] / p->total, 1.0 - above / p->total);
 }
 
+/* Of piece i, whose f rises by d from the end that is seen first. Draws ask for the same few pieces again and again. */
+static double growth(const struct ebm_pieces *p, uint32_t i, double d, bool from_left)
+{
+    double *growth = &p->growth[from_left ? EBM_LEFT : EBM_RIGHT][i];
+    if (*growth == 0.0)
+        *growth = expm1(d);
+    return *growth;
+}
+
 /* The point of piece i with a share u of its mass on its left, or 1 - u on its right: both are given, for digits. */
 static double point(const struct ebm_pieces *p, uint32_t i, double u, bool from_left)
 {
-    u = fmin(u, 1.0);
+    u = u < 1.0 ? u : 1.0;
     if (i == 0) /* exponential: what lies outward of the point is u from the left, 1 - u from the right */
         return p->y[0] + (from_left ? log(u) : log1p(-u)) / p->slope[EBM_LEFT];
     if (i == p->n)
         return p->y[i - 1] + (from_left ? log1p(-u) : log(u)) / p->slope[EBM_RIGHT];
-    double d = p->f[i] - p->f[i - 1], a = p->y[i - 1], b = p->y[i];
-    return from_left ? fmin(b, a + (b - a) * piece_point(d, u)) : fmax(a, b - (b - a) * piece_point(-d, u));
+    double a = p->y[i - 1], b = p->y[i], d = from_left ? p->f[i] - p->f[i - 1] : p->f[i - 1] - p->f[i];
+    double off = (b - a) * piece_point(d, growth(p, i, d, from_left), u);
+    if (from_left)
+        return a + off < b ? a + off : b;
+    return b - off > a ? b - off : a;
 }
 
 static double quantile(const void *density, double probability)

@@ -36,6 +36,7 @@ struct ebm_pieces {
     double *mass, *centroid; /* (n + 1) of each piece; the centroid of one without mass is a point of it */
     /* and ebm_pieces_accumulate: */
     double *below, *above; /* (n + 2) mass of the pieces before number i, of i and those after it */
+    double *growth[2]; /* (n + 1) quantiles' own: expm1 of f's rise over the piece, seen from either end; 0: not yet */
 };
 
 /* Numbers of `space` that so many knots take; lays the arrays out there. The space is a borrow. */

@@ -87,15 +87,6 @@ bool answer_is_in_unit(enum answer_shape shape)
            shape == ANSWER_TARGETS || shape == ANSWER_MATRIX;
 }
 
-static void write_vectors(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D, int digits)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        (void)ebm_buf_append(buf, i ? "," : "[", 1);
-        json_write_numbers(buf, values + (size_t)i * D, D, digits);
-    }
-    (void)ebm_buf_append(buf, "]", 1);
-}
-
 /* What the client sent comes back as it was. */
 void answer_write_targets(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D)
 {
@@ -150,7 +141,7 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         write_interval(buf, answer, value, row->n_intervals);
         return;
     case ANSWER_SAMPLES:
-        write_vectors(buf, value, answer->n_samples, answer->D, answer->digits);
+        json_write_vectors(buf, value, answer->n_samples, answer->D, answer->digits);
         return;
     case ANSWER_SAMPLE_VALUES:
         json_write_numbers(buf, value, answer->n_samples, JSON_WRITE_FLOAT_DIGITS);
@@ -165,7 +156,7 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         json_write_numbers(buf, value, answer->n_targets, JSON_WRITE_FLOAT_DIGITS);
         return;
     case ANSWER_MATRIX:
-        write_vectors(buf, value, answer->D, answer->D, answer->digits);
+        json_write_vectors(buf, value, answer->D, answer->D, answer->digits);
         return;
     case ANSWER_CDF:
         json_write_numbers(buf, value, answer->n_cdf, JSON_WRITE_FLOAT_DIGITS);
@@ -183,7 +174,7 @@ static void write_member(struct ebm_buf *buf, const struct answer *answer, const
         (void)ebm_buf_whole(buf, *(const uint32_t *)value);
         return;
     case ANSWER_PATH:
-        write_vectors(buf, value, *row->steps + 1, answer->D, answer->digits);
+        json_write_vectors(buf, value, *row->steps + 1, answer->D, answer->digits);
         return;
     }
 }

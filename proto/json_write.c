@@ -13,25 +13,48 @@
 
 #define TEXT_BYTES 512
 
+#define BEFORE_BYTES 4u /* of what stands before a number */
+
+/* A number behind up to BEFORE_BYTES bytes: straight into the buffer, but at its very end. */
+static void write_behind(struct ebm_buf *buf, const char before[BEFORE_BYTES], size_t n_before, double value,
+                         int digits)
+{
+    char text[BEFORE_BYTES + EBM_DECIMAL_BYTES], *room = ebm_buf_room(buf, sizeof text), *to = room ? room : text;
+    size_t bytes = 4;
+    memcpy(to, before, BEFORE_BYTES);
+    if (isfinite(value))
+        bytes = ebm_decimal_write(to + n_before, value, digits);
+    else
+        memcpy(to + n_before, "null", 4);
+    if (room)
+        ebm_buf_extend(buf, n_before + bytes);
+    else
+        (void)ebm_buf_append(buf, text, n_before + bytes);
+}
+
 void json_write_number(struct ebm_buf *buf, double value, int digits)
 {
-    if (!isfinite(value)) {
-        (void)ebm_buf_append(buf, "null", 4);
-        return;
-    }
-    char text[EBM_DECIMAL_BYTES];
-    (void)ebm_buf_append(buf, text, ebm_decimal_write(text, value, digits));
+    static const char nothing[BEFORE_BYTES];
+    write_behind(buf, nothing, 0, value, digits);
 }
 
 void json_write_numbers(struct ebm_buf *buf, const double *values, uint32_t n, int digits)
 {
+    static const char comma[BEFORE_BYTES] = ",";
     (void)ebm_buf_append(buf, "[", 1);
-    for (uint32_t i = 0; i < n; i++) {
-        if (i > 0)
-            (void)ebm_buf_append(buf, ",", 1);
-        json_write_number(buf, values[i], digits);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        write_behind(buf, comma, i > 0, values[i], digits);
     (void)ebm_buf_append(buf, "]", 1);
+}
+
+void json_write_vectors(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D, int digits)
+{
+    static const char comma[BEFORE_BYTES] = ",", next[BEFORE_BYTES] = "],[";
+    (void)ebm_buf_text(buf, n > 0 ? "[[" : "[");
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t d = 0; d < D; d++, values++)
+            write_behind(buf, d > 0 ? comma : next, d > 0 ? 1 : i > 0 ? 3 : 0, *values, digits);
+    (void)ebm_buf_text(buf, n > 0 ? "]]" : "]");
 }
 
 /* Bytes of the well-formed UTF-8 sequence at text, 0 when there is none. */

@@ -12,6 +12,8 @@
 void json_write_number(struct ebm_buf *buf, double value, int digits);
 /* [1,2,null] */
 void json_write_numbers(struct ebm_buf *buf, const double *values, uint32_t n, int digits);
+/* [[1,2],[3,null]], values (n, D), D at least 1 */
+void json_write_vectors(struct ebm_buf *buf, const double *values, uint32_t n, uint32_t D, int digits);
 /* A string of bytes that may not be UTF-8: what is not becomes '?'. */
 void json_write_text(struct ebm_buf *buf, const char *text);
 

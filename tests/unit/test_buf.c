@@ -33,6 +33,26 @@ Test(buf, the_limit_is_exact)
     ebm_buf_done(&buf);
 }
 
+Test(buf, room_is_given_up_to_the_maximum_and_failures_of_it_change_nothing)
+{
+    struct ebm_buf buf;
+    ebm_buf_init(&buf, 10);
+    char *room = ebm_buf_room(&buf, 8);
+    cr_assert_not_null(room);
+    memcpy(room, "1234567", 8);
+    ebm_buf_extend(&buf, 7);
+    cr_assert_null(ebm_buf_room(&buf, 4));
+    cr_assert_eq(buf.status, EBM_OK);
+    room = ebm_buf_room(&buf, 3);
+    cr_assert_not_null(room);
+    memcpy(room, "890", 3);
+    ebm_buf_extend(&buf, 3);
+    cr_assert_str_eq(buf.bytes, "1234567890");
+    cr_assert_eq(ebm_buf_text(&buf, "1"), EBM_TOO_LARGE);
+    cr_assert_null(ebm_buf_room(&buf, 1), "nothing is left after a failure");
+    ebm_buf_done(&buf);
+}
+
 Test(buf, a_failure_frees_and_sticks_until_cleared)
 {
     struct ebm_buf buf;

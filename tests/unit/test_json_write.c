@@ -45,6 +45,35 @@ Test(json_write, what_is_not_finite_is_null)
     cr_assert_str_eq(number(1e300, 17), "1.0000000000000001e+300");
 }
 
+Test(json_write, lists_and_lists_of_lists)
+{
+    static const double values[] = {1.5, -2.0, NAN, 1e-7};
+    struct ebm_buf buf;
+    ebm_buf_init(&buf, 1000);
+    json_write_numbers(&buf, values, 3, 9);
+    json_write_vectors(&buf, values, 2, 2, 9);
+    json_write_vectors(&buf, values, 3, 1, 9);
+    json_write_numbers(&buf, values, 0, 9);
+    json_write_vectors(&buf, values, 0, 2, 9);
+    cr_assert_str_eq(buf.bytes, "[1.5,-2,null][[1.5,-2],[null,1e-07]][[1.5],[-2],[null]][][]");
+    ebm_buf_done(&buf);
+}
+
+/* Numbers are written where there is room for the longest, but the last ones need no more than they are. */
+Test(json_write, a_list_may_fill_its_buffer_to_the_last_byte)
+{
+    static const double values[] = {-0.015625, 1234567.0, INFINITY};
+    const char *text = "[[-0.015625],[1234567],[null]]";
+    for (size_t max_bytes = 1; max_bytes <= strlen(text); max_bytes++) {
+        struct ebm_buf buf;
+        ebm_buf_init(&buf, max_bytes);
+        json_write_vectors(&buf, values, 3, 1, 9);
+        cr_assert_eq(buf.status, max_bytes < strlen(text) ? EBM_TOO_LARGE : EBM_OK, "%zu bytes", max_bytes);
+        cr_assert(buf.status != EBM_OK || strcmp(buf.bytes, text) == 0, "%s", buf.bytes);
+        ebm_buf_done(&buf);
+    }
+}
+
 Test(json_write, a_locale_with_a_comma_changes_nothing)
 {
     set_comma_locale();

@@ -78,7 +78,8 @@ Test(pieces, a_point_of_a_piece_has_the_share_on_its_left)
     for (size_t i = 0; i < EBM_COUNT_OF(slope); i++)
         for (size_t k = 0; k < EBM_COUNT_OF(share); k++)
             for (int sign = -1; sign <= 1; sign += 2) {
-                long double d = sign * (long double)slope[i], u = (long double)piece_point((double)d, share[k]);
+                long double d = sign * (long double)slope[i],
+                            u = (long double)piece_point((double)d, expm1((double)d), share[k]);
                 long double below = d == 0.0L  ? u
                                     : d > 0.0L ? expl(d * (u - 1.0L)) * expm1l(-d * u) / expm1l(-d)
                                                : expm1l(d * u) / expm1l(d);
@@ -95,7 +96,7 @@ Test(pieces, a_point_of_a_piece_has_the_share_on_its_left)
 
 struct density {
     struct ebm_pieces pieces;
-    double space[(KNOTS + 2) * 8];
+    double space[(KNOTS + 2) * 9];
 };
 
 static double uniform(uint32_t at, uint32_t what)
