@@ -27,6 +27,7 @@ enum ebm_stream {
     EBM_STREAM_SEED = 7,     /* seeds derived from seeds */
     EBM_STREAM_SCRAMBLE = 8, /* keys of scrambled Sobol points */
     EBM_STREAM_LANGEVIN = 9, /* moves of draws */
+    EBM_STREAM_AUGMENT = 10, /* changes of training images */
 };
 
 /* Four words for (seed, row, sample, stream, block). Pure; any thread. */

@@ -13,7 +13,7 @@ failed=0
 mkdir -p "$out"
 
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl openssl clang-format valgrind
+install_packages $BUILD_PACKAGES libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl openssl clang-format valgrind libhdf5-dev
 
 verdict() { # verdict STATUS NAME: counts and says it
     if [ "$1" = 0 ]; then

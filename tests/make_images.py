@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Small images of every kind, written without our code, and what Pillow makes of them: tests/images, tests/unit/image_values.h
-and the first inputs of the fuzz target. Needs Pillow (python3-pil). The files are committed; to change them, run
+and the first inputs of the fuzz target; arrays of images as NumPy and h5py write them. Needs Pillow, NumPy and h5py
+(python3-pil, python3-numpy, python3-h5py). The files are committed; to change them, run
 `tests/make_images.py` and say in the commit why."""
 import io
 import os
 import struct
+import zipfile
 import zlib
 
+import h5py
+import numpy
 from PIL import Image
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -122,7 +126,23 @@ def values(files):
     return text + "/* clang-format on */\n\n#endif\n"
 
 
+def write_arrays():
+    image = (numpy.arange(3 * 4 * 5 * 3) % 256).astype("u1").reshape(3, 4, 5, 3)
+    pose = numpy.array([[row * 10 - c * 2.5 for c in range(3)] for row in range(3)])
+    for name, write in (("stored.npz", numpy.savez), ("deflated.npz", numpy.savez_compressed)):
+        path = os.path.join(HERE, "images", name)
+        write(path, image=image, pose=pose, img_size=64)
+        content = [(item.filename, zipfile.ZipFile(path).read(item), item.compress_type) for item in zipfile.ZipFile(path).infolist()]
+        with zipfile.ZipFile(path, "w") as file:  # anew, without the time
+            for entry, data, method in content:
+                file.writestr(zipfile.ZipInfo(entry), data, method)
+    with h5py.File(os.path.join(HERE, "images", "cells.h5"), "w") as file:
+        file.create_dataset("IMGs_grey", data=numpy.arange(60).astype("u1").reshape(3, 1, 4, 5), compression="gzip", track_times=False)
+        file.create_dataset("CellCounts", data=numpy.array([1, 12, 23]), track_times=False)
+
+
 def main():
+    write_arrays()
     files = {**pngs(), "huge.png": huge(), **jpegs()}
     for name, data in files.items():
         with open(os.path.join(HERE, "images", name), "wb") as file:

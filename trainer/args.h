@@ -4,7 +4,7 @@
 
 #include "core/status.h"
 
-#define ARGS_OPTIONS 16u /* most options of a command */
+#define ARGS_OPTIONS 20u /* most options of a command */
 #define ARGS_REPEATS 64u /* most values of an option that may stand several times */
 #define ARGS_POSITIONAL 2u
 

@@ -59,6 +59,8 @@ static void make_words(const struct children *s, const struct child *run, struct
         add_words(words, "--data", args_get(args, "data"));
     if (args_get(args, "targets") != NULL)
         add_words(words, "--targets", args_get(args, "targets"));
+    if (args_get(args, "max-bad-files") != NULL)
+        add_words(words, "--max-bad-files", args_get(args, "max-bad-files"));
     if (args_get(args, "overwrite") != NULL)
         add_words(words, "--overwrite", NULL);
     for (uint32_t i = 0; i < args->n_repeats; i++)

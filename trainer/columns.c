@@ -6,9 +6,12 @@
 #include "trainer/columns.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "trainer/bounds.h"
 #include "trainer/npy.h"
+#include "trainer/options.h"
 
 static enum ebm_status load_in_order(const struct ebm_config *config, const struct columns_files *files, uint32_t D,
                                      bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
@@ -60,21 +63,62 @@ bool columns_have_targets(const struct ebm_config *config, const struct columns_
     return found;
 }
 
-enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
-                             bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
+/* Images as the model takes them, with its targets. */
+static enum ebm_status load_images(const struct ebm_config *config, const struct columns_files *files,
+                                   bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
 {
-    uint32_t D = with_targets ? config->target.dim : 0;
-    bool by_name = config->input.names != NULL && (!with_targets || config->target.names != NULL);
+    const struct ebm_shape *shape = &config->input.shape;
+    EBM_AUTO(ebm_freep) char *kind = NULL;
+    EBM_AUTO(ebm_freep) char *column = NULL;
+    struct dataset_options options = {.file = (char *)(uintptr_t)files->data,
+                                      .targets = config->target.names,
+                                      .n_targets = config->target.names != NULL ? config->target.dim : 0,
+                                      .drop_missing = drop_missing,
+                                      .max_bad_files = files->max_bad_files,
+                                      .image_shape = {shape->channels, shape->height, shape->width},
+                                      .image_scale = config->input.scale};
+    enum ebm_status status = options_recorded_images(config->training, &kind, &column, reterr);
+    if (status != EBM_OK)
+        return status;
+    bool is_recorded = files->images == NULL || (kind != NULL && strcmp(files->images, kind) == 0);
+    options.images = files->images != NULL ? (char *)(uintptr_t)files->images : kind;
+    options.image_column = is_recorded ? column : NULL;
+    if (options.images == NULL)
+        return ebm_error_set(reterr, EBM_INVALID, files->data,
+                             "the model takes images, and does not say from what kind of data: add --images folder, or "
+                             "another kind");
+    status = dataset_load_images(&options, ret_data, reterr);
+    if (status == EBM_OK && (*ret_data)->D != config->target.dim)
+        return ebm_error_set(reterr, EBM_INVALID, files->data, "%u targets an image, and the model has %u",
+                             (*ret_data)->D, config->target.dim);
+    return status;
+}
+
+static enum ebm_status load_table(const struct ebm_config *config, const struct columns_files *files, uint32_t D,
+                                  bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
+{
+    bool by_name = config->input.names != NULL && (D == 0 || config->target.names != NULL);
     if (by_name && npy_is_one(files->data)) {
         enum ebm_status status = find_names(config, files, D, &by_name, reterr);
         if (status != EBM_OK)
             return status;
     }
+    return by_name ? dataset_load_columns(files->data, files->targets, config->input.names, config->input.size,
+                                          config->target.names, D, drop_missing, ret_data, reterr)
+                   : load_in_order(config, files, D, drop_missing, ret_data, reterr);
+}
+
+enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
+                             bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
+{
+    uint32_t D = with_targets ? config->target.dim : 0;
     EBM_AUTO(dataset_freep) struct dataset *data = NULL;
-    enum ebm_status status = by_name ? dataset_load_columns(files->data, files->targets, config->input.names,
-                                                            config->input.size, config->target.names, D, drop_missing,
-                                                            &data, reterr)
-                                     : load_in_order(config, files, D, drop_missing, &data, reterr);
+    if (config->input.is_image && !with_targets)
+        return ebm_error_set(
+            reterr, EBM_INVALID, files->data,
+            "the model takes images: a server answers for them, and 'evaluate' judges it on a data set");
+    enum ebm_status status = config->input.is_image ? load_images(config, files, drop_missing, &data, reterr)
+                                                    : load_table(config, files, D, drop_missing, &data, reterr);
     if (status == EBM_OK && with_targets)
         status = bounds_apply(data, &config->target, files->data, reterr);
     if (status == EBM_OK)

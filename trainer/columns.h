@@ -1,4 +1,4 @@
-/* columns.h - reads the columns that a model wants out of a CSV or out of .npy files. */
+/* columns.h - reads the columns that a model wants out of a CSV or out of .npy files, or its images. */
 #ifndef EBM_TRAINER_COLUMNS_H
 #define EBM_TRAINER_COLUMNS_H
 
@@ -8,10 +8,12 @@
 struct columns_files {
     const char *data;
     const char *targets; /* a second .npy; NULL: none */
+    const char *images;  /* kind of a data set of images (image_set.h); NULL: what the model was trained on */
+    uint32_t max_bad_files;
 };
 
-/* By the model's names; a model or a file without names gives the columns in their order, inputs first. The targets
- * only when with_targets. New: dataset_free. */
+/* A model of images takes images, with their targets. Another one, by its names; a model or a file without names gives
+ * the columns in their order, inputs first. The targets only when with_targets. New: dataset_free. */
 enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
                              bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr) EBM_MUST_USE;
 

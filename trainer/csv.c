@@ -27,6 +27,8 @@ struct csv {
     char **fields;       /* (n_columns) into text */
     char **names;        /* (n_columns) */
     uint32_t n_columns;
+    uint32_t text_column; /* n_columns: none */
+    bool has_line;        /* the line that was read last is data, and not taken yet */
 };
 
 /* ---- numbers ---- */
@@ -97,9 +99,14 @@ static enum ebm_status append(struct csv *csv, const char *bytes, size_t size, s
                    status == EBM_TOO_LARGE ? "the line is longer than 4 MiB" : "no memory for the line");
 }
 
-/* The next line without its end into csv->text. NOT_FOUND at the end of the file, without an error text. */
+/* The next line without its end into csv->text, or the one that is there already. NOT_FOUND at the end of the file,
+ * without an error text. */
 static enum ebm_status read_line(struct csv *csv, struct ebm_error *reterr)
 {
+    if (csv->has_line) {
+        csv->has_line = false;
+        return EBM_OK;
+    }
     int c = getc_unlocked(csv->file);
     if (c == EOF)
         return ferror(csv->file) ? at_line(csv, EBM_INVALID, reterr, "the file cannot be read") : EBM_NOT_FOUND;
@@ -217,7 +224,29 @@ static enum ebm_status read_header(struct csv *csv, struct ebm_error *reterr)
     return status == EBM_OK ? check_names(csv, reterr) : status;
 }
 
-enum ebm_status csv_open(const char *path, struct csv **ret_csv, struct ebm_error *reterr)
+/* The first line, if it is no header, stays for csv_read. */
+static enum ebm_status take_names(struct csv *csv, const char *const *names, uint32_t n, struct ebm_error *reterr)
+{
+    enum ebm_status status = read_line(csv, reterr);
+    if (status == EBM_NOT_FOUND)
+        return ebm_error_set(reterr, EBM_INVALID, csv->path, "the file is empty");
+    if (status != EBM_OK)
+        return status;
+    csv->has_line = strncmp(csv->text.bytes, names[0], strlen(names[0])) != 0;
+    csv->fields = calloc(n, sizeof *csv->fields);
+    csv->names = calloc(n, sizeof *csv->names);
+    csv->n_columns = csv->names != NULL ? n : 0;
+    for (uint32_t i = 0; i < csv->n_columns; i++)
+        csv->names[i] = strdup(names[i]);
+    for (uint32_t i = 0; i < n; i++)
+        if (csv->fields == NULL || csv->names == NULL || csv->names[i] == NULL)
+            return at_line(csv, EBM_NO_MEMORY, reterr, "no memory");
+    return EBM_OK;
+}
+
+/* names NULL: the file has a header. */
+static enum ebm_status open_csv(const char *path, const char *const *names, uint32_t n, struct csv **ret_csv,
+                                struct ebm_error *reterr)
 {
     EBM_AUTO(csv_freep) struct csv *csv = calloc(1, sizeof *csv);
     if (csv == NULL)
@@ -227,10 +256,22 @@ enum ebm_status csv_open(const char *path, struct csv **ret_csv, struct ebm_erro
     csv->file = csv->path != NULL ? fopen(path, "re") : NULL;
     if (csv->file == NULL)
         return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the data file: %s", strerror(errno));
-    enum ebm_status status = read_header(csv, reterr);
+    enum ebm_status status = names != NULL ? take_names(csv, names, n, reterr) : read_header(csv, reterr);
+    csv->text_column = csv->n_columns;
     if (status == EBM_OK)
         *ret_csv = EBM_TAKE_PTR(csv);
     return status;
+}
+
+enum ebm_status csv_open(const char *path, struct csv **ret_csv, struct ebm_error *reterr)
+{
+    return open_csv(path, NULL, 0, ret_csv, reterr);
+}
+
+enum ebm_status csv_open_named(const char *path, const char *const *names, uint32_t n, struct csv **ret_csv,
+                               struct ebm_error *reterr)
+{
+    return open_csv(path, names, n, ret_csv, reterr);
 }
 
 struct csv *csv_free(struct csv *csv)
@@ -258,6 +299,12 @@ uint32_t csv_names(const struct csv *csv, char *const **ret_names)
 {
     *ret_names = csv->names;
     return csv->n_columns;
+}
+
+void csv_keep_text(struct csv *csv, uint32_t column)
+{
+    EBM_ASSERT(column < csv->n_columns);
+    csv->text_column = column;
 }
 
 /* ---- rows ---- */
@@ -318,10 +365,22 @@ static enum ebm_status grow(const struct csv *csv, struct csv_table *table, uint
     uint32_t *numbers = reallocarray(table->numbers, wanted, sizeof *numbers);
     if (numbers != NULL)
         table->numbers = numbers;
-    if (values == NULL || numbers == NULL)
+    bool keeps = csv->text_column < csv->n_columns;
+    char **texts = keeps ? reallocarray(table->texts, wanted, sizeof *texts) : NULL;
+    if (texts != NULL)
+        table->texts = texts;
+    if (values == NULL || numbers == NULL || (keeps && texts == NULL))
         return at_line(csv, EBM_NO_MEMORY, reterr, "no memory for so many rows");
     *capacity = wanted;
     return EBM_OK;
+}
+
+static enum ebm_status keep_text(const struct csv *csv, struct csv_table *table, struct ebm_error *reterr)
+{
+    if (csv->text_column == csv->n_columns)
+        return EBM_OK;
+    table->texts[table->n_rows] = strdup(trimmed(csv->fields[csv->text_column]));
+    return table->texts[table->n_rows] != NULL ? EBM_OK : at_line(csv, EBM_NO_MEMORY, reterr, "no memory");
 }
 
 enum ebm_status csv_read(struct csv *csv, const uint32_t *columns, uint32_t n_columns, bool drop_missing,
@@ -339,6 +398,8 @@ enum ebm_status csv_read(struct csv *csv, const uint32_t *columns, uint32_t n_co
         if (status == EBM_OK)
             status = read_fields(csv, columns, n_columns, drop_missing, table.values + (size_t)table.n_rows * n_columns,
                                  &missing, reterr);
+        if (status == EBM_OK && !missing)
+            status = keep_text(csv, &table, reterr);
         if (status != EBM_OK)
             return status;
         table.numbers[table.n_rows] = number++;
@@ -354,6 +415,9 @@ enum ebm_status csv_read(struct csv *csv, const uint32_t *columns, uint32_t n_co
 
 void csv_table_done(struct csv_table *table)
 {
+    for (uint32_t i = 0; table->texts != NULL && i < table->n_rows; i++)
+        free(table->texts[i]);
+    free(table->texts);
     free(table->values);
     free(table->numbers);
     *table = (struct csv_table){.n_rows = 0};

@@ -17,15 +17,22 @@ struct csv_table {
     double *values;             /* (n_rows, n_columns) */
     uint32_t *numbers;          /* (n_rows) 0-based number of each row in the file, dropped rows counted */
     uint32_t n_dropped;         /* rows left out for a missing value */
+    char **texts;               /* (n_rows) the fields of the column that csv_keep_text named; NULL: none */
 };
 
 /* Opens the file and reads its header. New: csv_free. */
 enum ebm_status csv_open(const char *path, struct csv **ret_csv, struct ebm_error *reterr) EBM_MUST_USE;
+/* The same for a file whose columns are called `names` (n), whatever it says: a first line that begins with names[0] is
+ * its header, any other one is data. */
+enum ebm_status csv_open_named(const char *path, const char *const *names, uint32_t n, struct csv **ret_csv,
+                               struct ebm_error *reterr) EBM_MUST_USE;
 struct csv *csv_free(struct csv *csv); /* NULL is fine; returns NULL */
 void csv_freep(struct csv **csv);
 
 /* Names of the columns. Borrow: valid until csv_free. */
 uint32_t csv_names(const struct csv *csv, char *const **ret_names);
+/* csv_read keeps the fields of this column as texts, too. */
+void csv_keep_text(struct csv *csv, uint32_t column);
 /* Reads all rows of the chosen columns, once. A missing value is an error that names line and column, or the row is
  * dropped and counted. */
 enum ebm_status csv_read(struct csv *csv, const uint32_t *columns, uint32_t n_columns, bool drop_missing,

@@ -1,8 +1,8 @@
 /* dataset.c - from a table to rows with a role.
  *
- *   columns   targets by name (else the last, or those of the second file), inputs by name (else all others)
- *   split     test rows by a split file; of the others a share `validation`, chosen by the seed
- *   measure   mean and standard deviation of the training rows; a constant column keeps scale 1
+ *   columns   of a table: targets by name (else the last, or those of the second file), inputs by name (else all
+ * others) split     test rows by a split file; of the others a share `validation`, chosen by the seed measure   mean
+ * and standard deviation of the training rows; a constant column keeps scale 1
  *
  * Row numbers are those of the file, so that a split file means the same rows when rows with missing values are
  * dropped. Guarantees: at least one training row; the same file, options and seed give the same rows in the same
@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "core/rng.h"
+#include "trainer/dataset_internal.h"
 
 #define SPLIT_BYTES (256 << 20) /* most of a split file */
 
@@ -28,9 +29,9 @@ struct dataset *dataset_free(struct dataset *data)
         free(data->input_names[i]);
     for (uint32_t i = 0; data->target_names != NULL && i < data->D; i++)
         free(data->target_names[i]);
-    void *arrays[] = {data->input_names, data->target_names, data->x,           data->y,
-                      data->numbers,     data->train,        data->validation,  data->test,
-                      data->input_mean,  data->input_std,    data->target_mean, data->target_std};
+    void *arrays[] = {data->input_names, data->target_names, data->x,          data->y,    data->pixels,
+                      data->numbers,     data->train,        data->validation, data->test, data->input_mean,
+                      data->input_std,   data->target_mean,  data->target_std};
     for (size_t i = 0; i < EBM_COUNT_OF(arrays); i++)
         free(arrays[i]);
     free(data);
@@ -42,7 +43,7 @@ void dataset_freep(struct dataset **data)
     *data = dataset_free(*data);
 }
 
-static enum ebm_status no_memory(struct ebm_error *reterr)
+enum ebm_status dataset_no_memory(struct ebm_error *reterr)
 {
     return ebm_error_set(reterr, EBM_NO_MEMORY, "data", "no memory for the data set");
 }
@@ -86,7 +87,7 @@ static enum ebm_status select_columns(const struct table *table, const struct da
         return ebm_error_set(reterr, EBM_TOO_LARGE, "data.targets", "%u targets, at most %u", s->D, LIMIT_TARGET_DIM);
     uint32_t *targets = calloc(s->D, sizeof *targets);
     s->columns = calloc((size_t)n + options->n_inputs + s->D, sizeof *s->columns);
-    enum ebm_status status = targets != NULL && s->columns != NULL ? EBM_OK : no_memory(reterr);
+    enum ebm_status status = targets != NULL && s->columns != NULL ? EBM_OK : dataset_no_memory(reterr);
     for (uint32_t i = 0; status == EBM_OK && options->n_targets == 0 && i < s->D; i++)
         targets[i] = table_first_target(table) + i;
     if (status == EBM_OK && options->n_targets > 0)
@@ -139,7 +140,7 @@ static enum ebm_status fill(struct dataset *data, const struct table *table, con
     data->x = calloc(n * s->X + 1, sizeof *data->x);
     data->y = calloc(n * s->D + 1, sizeof *data->y);
     if (data->input_names == NULL || data->target_names == NULL || data->x == NULL || data->y == NULL)
-        return no_memory(reterr);
+        return dataset_no_memory(reterr);
     for (size_t i = 0; i < n; i++) {
         memcpy(data->x + i * s->X, rows->values + i * width, s->X * sizeof(double));
         memcpy(data->y + i * s->D, rows->values + i * width + s->X, s->D * sizeof(double));
@@ -156,7 +157,7 @@ static enum ebm_status load(struct table *table, const struct selection *s, bool
     EBM_AUTO(csv_table_done) struct csv_table rows = {.n_rows = 0};
     EBM_AUTO(dataset_freep) struct dataset *data = calloc(1, sizeof *data);
     if (data == NULL)
-        return no_memory(reterr);
+        return dataset_no_memory(reterr);
     enum ebm_status status = table_read(table, s->columns, s->X + s->D, drop_missing, &rows, reterr);
     if (status == EBM_OK && rows.n_rows == 0)
         status = ebm_error_set(reterr, EBM_INVALID, path, "no rows%s",
@@ -195,7 +196,7 @@ static enum ebm_status mark_rows(char *line, const char *path, uint32_t index, u
 enum ebm_status dataset_read_split(const char *path, uint32_t index, const struct dataset *data, bool **ret_marks,
                                    struct ebm_error *reterr)
 {
-    uint32_t n_marks = data->n_rows + data->n_dropped;
+    uint32_t n_marks = data->n_rows + data->n_dropped + data->n_bad;
     size_t capacity = 0;
     char *line = NULL;
     struct stat info;
@@ -211,7 +212,7 @@ enum ebm_status dataset_read_split(const char *path, uint32_t index, const struc
         length = getline(&line, &capacity, file);
     (void)fclose(file);
     bool *marks = calloc((size_t)n_marks + 1, sizeof *marks);
-    enum ebm_status status = marks != NULL ? EBM_OK : no_memory(reterr);
+    enum ebm_status status = marks != NULL ? EBM_OK : dataset_no_memory(reterr);
     if (status == EBM_OK && length < 0)
         status = bad_split(path, index, reterr, "the file has fewer lines than data.split_index asks for");
     if (status == EBM_OK)
@@ -231,7 +232,7 @@ static enum ebm_status choose_validation(const struct dataset_options *options, 
 {
     uint32_t *rest = calloc((size_t)n_rows + 1, sizeof *rest), *order = calloc((size_t)n_rows + 1, sizeof *order);
     uint32_t n = 0;
-    enum ebm_status status = rest != NULL && order != NULL ? EBM_OK : no_memory(reterr);
+    enum ebm_status status = rest != NULL && order != NULL ? EBM_OK : dataset_no_memory(reterr);
     for (uint32_t i = 0; status == EBM_OK && i < n_rows; i++)
         if (roles[i] == ROLE_TRAIN)
             rest[n++] = i;
@@ -277,7 +278,7 @@ static enum ebm_status mark_test(struct dataset *data, const struct dataset_opti
 static enum ebm_status split(struct dataset *data, const struct dataset_options *options, struct ebm_error *reterr)
 {
     uint8_t *roles = calloc(data->n_rows, sizeof *roles);
-    enum ebm_status status = roles != NULL ? EBM_OK : no_memory(reterr);
+    enum ebm_status status = roles != NULL ? EBM_OK : dataset_no_memory(reterr);
     if (status == EBM_OK && options->split_file != NULL)
         status = mark_test(data, options, roles, reterr);
     if (status == EBM_OK)
@@ -287,7 +288,7 @@ static enum ebm_status split(struct dataset *data, const struct dataset_options 
         data->validation = rows_of(roles, data->n_rows, ROLE_VALIDATION, &data->n_validation);
         data->test = rows_of(roles, data->n_rows, ROLE_TEST, &data->n_test);
         if (data->train == NULL || data->validation == NULL || data->test == NULL)
-            status = no_memory(reterr);
+            status = dataset_no_memory(reterr);
     }
     free(roles);
     return status;
@@ -338,19 +339,31 @@ void dataset_measure_target(struct dataset *data, uint32_t d)
     measure_column(data->y, data->D, d, data->train, data->n_train, &data->target_mean[d], &data->target_std[d]);
 }
 
-static enum ebm_status measure(struct dataset *data, struct ebm_error *reterr)
+static enum ebm_status measure_inputs(struct dataset *data, struct ebm_error *reterr)
 {
-    data->input_mean = calloc(data->X, sizeof(double));
-    data->input_std = calloc(data->X, sizeof(double));
-    data->target_mean = calloc(data->D, sizeof(double));
-    data->target_std = calloc(data->D, sizeof(double));
-    if (!data->input_mean || !data->input_std || !data->target_mean || !data->target_std)
-        return no_memory(reterr);
     enum ebm_status status = EBM_OK;
     for (uint32_t i = 0; status == EBM_OK && i < data->X; i++) {
         measure_column(data->x, data->X, i, data->train, data->n_train, &data->input_mean[i], &data->input_std[i]);
         status = check_measured("data.inputs", data->input_names[i], data->input_mean[i], data->input_std[i], reterr);
     }
+    return status;
+}
+
+static enum ebm_status measure(struct dataset *data, struct ebm_error *reterr)
+{
+    bool are_images = data->pixels != NULL;
+    size_t n_inputs = are_images ? data->image.channels : data->X;
+    data->input_mean = calloc(n_inputs, sizeof(double));
+    data->input_std = calloc(n_inputs, sizeof(double));
+    data->target_mean = calloc(data->D, sizeof(double));
+    data->target_std = calloc(data->D, sizeof(double));
+    if (!data->input_mean || !data->input_std || !data->target_mean || !data->target_std)
+        return dataset_no_memory(reterr);
+    enum ebm_status status = EBM_OK;
+    if (are_images)
+        dataset_measure_images(data);
+    else
+        status = measure_inputs(data, reterr);
     for (uint32_t i = 0; status == EBM_OK && i < data->D; i++) {
         if (is_constant(data, data->y, data->D, i))
             return ebm_error_set(reterr, EBM_INVALID, "data.targets",
@@ -366,7 +379,7 @@ static enum ebm_status measure(struct dataset *data, struct ebm_error *reterr)
 uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first)
 {
     uint32_t n = 0;
-    for (uint32_t i = data->X; i-- > 0;)
+    for (uint32_t i = data->pixels != NULL ? 0 : data->X; i-- > 0;)
         if (is_constant(data, data->x, data->X, i)) {
             *ret_first = i;
             n++;
@@ -376,17 +389,29 @@ uint32_t dataset_constant_inputs(const struct dataset *data, uint32_t *ret_first
 
 /* ---- the whole ---- */
 
-enum ebm_status dataset_load(const struct dataset_options *options, struct dataset **ret_data, struct ebm_error *reterr)
+static enum ebm_status load_table(const struct dataset_options *options, struct dataset **ret_data,
+                                  struct ebm_error *reterr)
 {
     EBM_AUTO(table_freep) struct table *table = NULL;
-    EBM_AUTO(dataset_freep) struct dataset *data = NULL;
     struct selection s = {.columns = NULL};
     enum ebm_status status = table_open(options->file, options->targets_file, &table, reterr);
     if (status == EBM_OK)
         status = select_columns(table, options, &s, reterr);
     if (status == EBM_OK)
-        status = load(table, &s, options->drop_missing, options->file, &data, reterr);
+        status = load(table, &s, options->drop_missing, options->file, ret_data, reterr);
     free(s.columns);
+    return status;
+}
+
+enum ebm_status dataset_load(const struct dataset_options *options, struct dataset **ret_data, struct ebm_error *reterr)
+{
+    EBM_AUTO(dataset_freep) struct dataset *data = NULL;
+    enum ebm_status status = options->images != NULL ? dataset_load_images(options, &data, reterr)
+                                                     : load_table(options, &data, reterr);
+    if (status == EBM_OK)
+        status = augment_check(&options->augment, data->target_names, data->D, reterr);
+    if (status == EBM_OK && augment_is_on(&options->augment) && options->images == NULL)
+        status = ebm_error_set(reterr, EBM_INVALID, "data.augment", "is for images, and the data are numbers");
     if (status == EBM_OK && options->jitter.step > 0.0 && data->D != 1)
         status = ebm_error_set(reterr, EBM_INVALID, "data.dequantize", "needs a scalar target, there are %u", data->D);
     if (status == EBM_OK)
@@ -408,7 +433,7 @@ enum ebm_status dataset_load_columns(const char *path, const char *targets_path,
     if (status != EBM_OK)
         return status;
     s.columns = calloc((size_t)n_inputs + n_targets, sizeof *s.columns);
-    status = s.columns != NULL ? EBM_OK : no_memory(reterr);
+    status = s.columns != NULL ? EBM_OK : dataset_no_memory(reterr);
     if (status == EBM_OK)
         status = find_columns(table, inputs, n_inputs, "inputs", s.columns, reterr);
     if (status == EBM_OK)
@@ -417,6 +442,34 @@ enum ebm_status dataset_load_columns(const char *path, const char *targets_path,
         status = load(table, &s, drop_missing, path, ret_data, reterr);
     free(s.columns);
     return status;
+}
+
+/* ---- rows ---- */
+
+void dataset_standardize(const struct dataset *data, uint32_t row, const double *mean, const double *std, float *ret_x)
+{
+    size_t first = (size_t)row * data->X;
+    for (size_t i = 0; i < data->X; i++) {
+        double v = data->pixels != NULL ? data->pixels[first + i] : data->x[first + i];
+        ret_x[i] = (float)((v - mean[i]) / std[i]);
+    }
+}
+
+void dataset_keep(struct dataset *data, const bool *marks)
+{
+    size_t X = data->X, D = data->D, kept = 0;
+    EBM_ASSERT(data->train == NULL);
+    for (size_t i = 0; i < data->n_rows; i++) {
+        if (!marks[data->numbers[i]])
+            continue;
+        if (data->pixels != NULL)
+            memmove(data->pixels + kept * X, data->pixels + i * X, X);
+        else
+            memmove(data->x + kept * X, data->x + i * X, X * sizeof *data->x);
+        memmove(data->y + kept * D, data->y + i * D, D * sizeof *data->y);
+        data->numbers[kept++] = data->numbers[i];
+    }
+    data->n_rows = (uint32_t)kept;
 }
 
 static uint64_t mix(uint64_t hash, const void *bytes, size_t n)
@@ -432,7 +485,10 @@ uint64_t dataset_fingerprint(const struct dataset *data)
     uint64_t hash = 0xcbf29ce484222325ull;
     uint32_t sizes[] = {data->n_rows, data->X, data->D, data->n_train, data->n_validation};
     hash = mix(hash, sizes, sizeof sizes);
-    hash = mix(hash, data->x, (size_t)data->n_rows * data->X * sizeof *data->x);
+    if (data->pixels != NULL)
+        hash = mix(hash, data->pixels, (size_t)data->n_rows * data->X);
+    else
+        hash = mix(hash, data->x, (size_t)data->n_rows * data->X * sizeof *data->x);
     hash = mix(hash, data->y, (size_t)data->n_rows * data->D * sizeof *data->y);
     hash = mix(hash, data->train, data->n_train * sizeof *data->train);
     return mix(hash, data->validation, data->n_validation * sizeof *data->validation);

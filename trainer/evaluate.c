@@ -109,22 +109,16 @@ static enum ebm_status open_model(struct subject *s, uint32_t max_samples, bool 
 static enum ebm_status keep_split(struct dataset *data, const struct args *args, struct ebm_error *reterr)
 {
     uint64_t index = 0;
-    uint32_t kept = 0;
     const char *path = args_get(args, "split-file");
     EBM_AUTO(ebm_freep) bool *marks = NULL;
     enum ebm_status status = args_number(args, "split-index", 0, 1000000, &index, reterr);
     if (status != EBM_OK || path == NULL)
         return status;
     status = dataset_read_split(path, (uint32_t)index, data, &marks, reterr);
-    for (uint32_t i = 0; status == EBM_OK && i < data->n_rows; i++)
-        if (marks[data->numbers[i]]) {
-            memmove(data->x + (size_t)kept * data->X, data->x + (size_t)i * data->X, data->X * sizeof *data->x);
-            memmove(data->y + (size_t)kept * data->D, data->y + (size_t)i * data->D, data->D * sizeof *data->y);
-            data->numbers[kept++] = data->numbers[i];
-        }
-    if (status == EBM_OK && kept == 0)
+    if (status == EBM_OK)
+        dataset_keep(data, marks);
+    if (status == EBM_OK && data->n_rows == 0)
         return ebm_error_set(reterr, EBM_INVALID, path, "none of its rows is left in the data");
-    data->n_rows = status == EBM_OK ? kept : data->n_rows;
     return status;
 }
 
@@ -135,7 +129,13 @@ static enum ebm_status open_data(struct subject *s, const struct args *args, str
     enum ebm_status status = args_require(args, "data", &s->data_path, reterr);
     if (status == EBM_OK && missing != NULL && !drop && strcmp(missing, "error") != 0)
         return ebm_error_set(reterr, EBM_INVALID, "evaluate", "--missing is '%.20s', expected drop or error", missing);
-    const struct columns_files files = {s->data_path, args_get(args, "targets")};
+    uint64_t bad_files = 0;
+    if (status == EBM_OK)
+        status = args_number(args, "max-bad-files", 0, LIMIT_DATA_ROWS, &bad_files, reterr);
+    const struct columns_files files = {.data = s->data_path,
+                                        .targets = args_get(args, "targets"),
+                                        .images = args_get(args, "images"),
+                                        .max_bad_files = (uint32_t)bad_files};
     if (status == EBM_OK)
         status = columns_load(s->spec.config, &files, true, drop, &s->data, reterr);
     return status == EBM_OK ? keep_split(s->data, args, reterr) : status;

@@ -1,6 +1,6 @@
 /* forecast.c - rows, steps, phases, memory and files of a training, from its setup alone.
  *
- *   data         rows as numbers, once while they are read and once in columns
+ *   data         rows as numbers, once while they are read and once in columns; images as bytes
  *   parameters   P floats: parameters, gradient, two moments, a gradient of each chunk; four in the checkpoint's copy
  *   a thread     activations of one row's samples and of a chunk's rows, as core/device_train.c keeps them
  *
@@ -83,9 +83,10 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
     const struct ebm_net_desc *net = setup_net(setup);
     struct ebm_ctx_limits limits = forecast_limits(setup);
     uint64_t columns = (uint64_t)data->X + data->D, P = net->n_params;
+    uint64_t row_bytes = data->pixels != NULL ? data->X + data->D * sizeof(double) : 2 * columns * sizeof(double);
     bool has_space = setup->options->weight_decay > 0.0 || setup->options->gradient_clip > 0.0;
     return (struct forecast_memory){
-        .data = data->n_rows * (2 * columns * sizeof(double) + 3 * sizeof(uint32_t)),
+        .data = data->n_rows * (row_bytes + 3 * sizeof(uint32_t)),
         .parameters = P * sizeof(float) * (4 + STEP_CHUNKS + CHECKPOINT_COPIES + (has_space ? 1 : 0)),
         .threads = n_threads * context_bytes(net, &limits),
     };

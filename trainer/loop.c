@@ -18,6 +18,7 @@
 #include "core/clock.h"
 #include "models/target.h"
 #include "trainer/files.h"
+#include "trainer/loader.h"
 #include "trainer/next.h"
 #include "trainer/progress.h"
 #include "trainer/score.h"
@@ -26,6 +27,7 @@
 #define WATCHED_WEIGHT 0.01 /* components below this weight may do as they like */
 #define RUNAWAY_LOG_VARIANCE 40.0
 #define COMMAND_BYTES 16384u
+#define IMAGE_THREADS 2u /* make the next batches of images: far faster than a network uses them */
 
 static volatile sig_atomic_t stop_asked;
 
@@ -47,12 +49,13 @@ void loop_catch_signals(void)
 struct run {
     struct loop *loop;
     struct checkpoint_position *at;
-    uint32_t *order;      /* (n_train) of this epoch */
-    float *x, *y;         /* (batch, X), (batch, D) */
-    struct ebm_row *rows; /* (batch) */
-    double *losses;       /* (batch) */
-    double *nll;          /* (n_validation) */
-    float *space;         /* (P) of the step; NULL where it needs none */
+    uint32_t *order;       /* (n_train) rows in the order of this epoch */
+    struct loader *loader; /* of images; NULL: rows are numbers */
+    float *x, *y;          /* (batch, X), (batch, D); images are the loader's */
+    struct ebm_row *rows;  /* (batch) */
+    double *losses;        /* (batch) */
+    double *nll;           /* (n_validation) */
+    float *space;          /* (P) of the step; NULL where it needs none */
     struct progress progress;
     uint64_t saved_ns; /* when the last checkpoint was written; 0: never */
     char path[4096];   /* of the checkpoint */
@@ -60,11 +63,11 @@ struct run {
 
 /* ---- rows ---- */
 
-static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t row, float *ret_y)
+/* `y` (D) is known of the row, or of its image when that was mirrored. */
+static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t row, const double *y, float *ret_y)
 {
     const struct ebm_target_config *target = &loop->config->target;
     const struct dataset_jitter *jitter = &loop->options->data.jitter;
-    const double *y = loop->data->y + (size_t)row * target->dim;
     if (!dataset_is_jittered(jitter, y[0])) {
         ebm_target_standardize(target, y, ret_y);
         return;
@@ -76,21 +79,26 @@ static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t r
     ebm_target_standardize(target, &moved, ret_y);
 }
 
-/* Rows of step at->step; returns how many. */
-static uint32_t fill_batch(struct run *run, uint64_t epoch_seed)
+/* The rows of step at->step: inputs, run->y and run->rows; returns how many. */
+static uint32_t fill_batch(struct run *run, uint64_t epoch_seed, const float **ret_x)
 {
     const struct loop *loop = run->loop;
     const struct ebm_input_config *input = &loop->config->input;
-    uint32_t size = loop->options->batch_size, first = (uint32_t)run->at->step * size;
+    struct loader_batch images = {.B = 0};
+    uint32_t size = loop->options->batch_size, first = (uint32_t)run->at->step * size, D = loop->data->D;
     uint32_t left = loop->data->n_train - first, B = left < size ? left : size;
+    if (run->loader != NULL)
+        images = loader_next(run->loader);
     for (uint32_t b = 0; b < B; b++) {
-        uint32_t row = loop->data->train[run->order[first + b]];
-        ebm_standardize(run->x + (size_t)b * input->size, loop->data->x + (size_t)row * input->size, input->mean,
-                        input->std, input->size);
-        fill_target(loop, epoch_seed, row, run->y + (size_t)b * loop->data->D);
+        uint32_t row = run->order[first + b];
+        if (run->loader == NULL)
+            dataset_standardize(loop->data, row, input->mean, input->std, run->x + (size_t)b * input->size);
+        const double *y = run->loader != NULL ? images.y + (size_t)b * D : loop->data->y + (size_t)row * D;
+        fill_target(loop, epoch_seed, row, y, run->y + (size_t)b * D);
         run->rows[b] = (struct ebm_row){
             .seed = epoch_seed, .row_in_request = loop->data->numbers[row], .samples = loop->options->samples};
     }
+    *ret_x = run->loader != NULL ? images.x : run->x;
     return B;
 }
 
@@ -230,7 +238,7 @@ static enum ebm_status watch_proposal(struct run *run, struct ebm_error *reterr)
         uint32_t B = n - first < SCORE_ROWS ? n - first : SCORE_ROWS;
         for (uint32_t b = 0; b < B; b++) {
             rows[b] = loop->data->train[(uint64_t)(first + b) * loop->data->n_train / n];
-            ebm_standardize(space + b * X, loop->data->x + rows[b] * X, input->mean, input->std, X);
+            dataset_standardize(loop->data, rows[b], input->mean, input->std, space + b * X);
         }
         if (step->ops->features(pool_ctx(step->pool), step->plan, space, B) != EBM_OK)
             return ebm_error_set(reterr, EBM_DEVICE, "device", "the features cannot be computed");
@@ -247,8 +255,8 @@ static enum ebm_status watch_proposal(struct run *run, struct ebm_error *reterr)
 static enum ebm_status run_step(struct run *run, const struct method_phase *phase, uint64_t epoch_seed,
                                 struct ebm_error *reterr)
 {
-    struct step_batch batch = {.x = run->x, .y = run->y, .rows = run->rows, .losses = run->losses};
-    batch.B = fill_batch(run, epoch_seed);
+    struct step_batch batch = {.y = run->y, .rows = run->rows, .losses = run->losses};
+    batch.B = fill_batch(run, epoch_seed, &batch.x);
     run->loop->step.learning_rate = learning_rate(run, run->at->step);
     if (step_run(&run->loop->step, phase, &batch) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the step");
@@ -344,6 +352,10 @@ static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
     uint64_t seed = ebm_seed_derive(loop->options->seed, (uint32_t)run->at->epoch);
     enum ebm_status status = EBM_OK;
     ebm_shuffle(seed, EBM_STREAM_SHUFFLE, run->order, loop->data->n_train);
+    for (uint32_t i = 0; i < loop->data->n_train; i++)
+        run->order[i] = loop->data->train[run->order[i]];
+    if (run->loader != NULL)
+        loader_begin(run->loader, seed, run->order, loop->data->n_train, (uint32_t)run->at->step);
     if (!loop->is_trial)
         progress_begin(&run->progress);
     while (status == EBM_OK && run->at->step < steps_per_epoch(loop))
@@ -360,6 +372,7 @@ static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
 
 static void run_done(struct run *run)
 {
+    (void)loader_free(run->loader); /* first: it reads the order */
     free(run->order);
     free(run->x);
     free(run->y);
@@ -370,12 +383,24 @@ static void run_done(struct run *run)
     progress_done(&run->progress);
 }
 
+static enum ebm_status make_loader(struct run *run, struct ebm_error *reterr)
+{
+    const struct loop *loop = run->loop;
+    const struct loader_options options = {.data = loop->data,
+                                           .augment = &loop->options->data.augment,
+                                           .mean = loop->config->input.mean,
+                                           .std = loop->config->input.std,
+                                           .batch_rows = loop->options->batch_size,
+                                           .n_threads = IMAGE_THREADS};
+    return loop->data->pixels != NULL ? loader_new(&options, &run->loader, reterr) : EBM_OK;
+}
+
 static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_error *reterr)
 {
     size_t B = loop->options->batch_size;
     *run = (struct run){.loop = loop, .at = &loop->state->position};
     run->order = calloc(loop->data->n_train, sizeof *run->order);
-    run->x = calloc(B * loop->data->X, sizeof *run->x);
+    run->x = calloc(loop->data->pixels != NULL ? 1 : B * loop->data->X, sizeof *run->x);
     run->y = calloc(B * loop->data->D, sizeof *run->y);
     run->rows = calloc(B, sizeof *run->rows);
     run->losses = calloc(B, sizeof *run->losses);
@@ -385,8 +410,9 @@ static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_e
     loop->step.space = run->space;
     if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll || (needs_space && !run->space))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");
-    if (loop->is_trial)
-        return EBM_OK;
+    enum ebm_status status = make_loader(run, reterr);
+    if (status != EBM_OK || loop->is_trial)
+        return status;
     int length = snprintf(run->path, sizeof run->path, "%s/" CHECKPOINT_FILE, loop->output);
     if (length < 0 || (size_t)length >= sizeof run->path)
         return ebm_error_set(reterr, EBM_TOO_LARGE, "--output", "the path is too long");

@@ -27,6 +27,7 @@ static const struct args_option train_options[] = {
     {.name = "config", .value = "FILE", .help = "the training configuration (JSON)"},
     {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
     {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
+    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
     {.name = "set",
      .value = "KEY=VALUE",
      .help = "changes the configuration, as in training.epochs=10; may repeat",
@@ -49,6 +50,7 @@ static const struct args_option train_options[] = {
 static const struct args_option validate_options[] = {
     {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
     {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
+    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
     {.name = "set",
      .value = "KEY=VALUE",
      .help = "changes the configuration, as in training.epochs=10; may repeat",
@@ -63,6 +65,11 @@ static const struct args_option evaluate_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
     {.name = "data", .value = "FILE", .help = "a CSV with the model's columns, or an .npy; not needed with --protocol"},
     {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
+    {.name = "images",
+     .value = "KIND",
+     .help =
+         "--data are images of another kind than the model's own: folder, utkface, cell200, driving_log, biwi, ccgan"},
+    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
     {.name = "protocol",
      .value = "NAME",
      .help = "as published: toy1, set2: KL divergence from the known density; toy2: NLL of --data on a grid"},

@@ -130,7 +130,7 @@ void next_after_training(const char *model, const char *name, bool was_published
 /* What the run was given, but for its length and its place. */
 static void put_given(struct ebm_buf *buf, const struct args *args)
 {
-    static const char *const names[] = {"config", "data", "targets"};
+    static const char *const names[] = {"config", "data", "targets", "max-bad-files"};
     for (size_t i = 0; i < EBM_COUNT_OF(names); i++)
         if (args_get(args, names[i]) != NULL) {
             (void)ebm_buf_printf(buf, " --%s", names[i]);

@@ -12,8 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "trainer/array.h"
+
 #define HEADER_BYTES 65536u
 #define MAGIC_BYTES 6u
+#define BEGIN_BYTES 10u          /* magic, version, and a length of 2 bytes; 2 more from version 2 on */
 #define NUMBERS_MAX (1ull << 34) /* of a file */
 
 void npy_done(struct npy *npy)
@@ -38,9 +41,9 @@ bool npy_is_one(const char *path)
     return is_one;
 }
 
-static enum ebm_status damaged(const struct npy *npy, const char *what, struct ebm_error *reterr)
+static enum ebm_status damaged(const char *path, const char *what, struct ebm_error *reterr)
 {
-    return ebm_error_set(reterr, EBM_DAMAGED, npy->path, "not a whole .npy file: %s", what);
+    return ebm_error_set(reterr, EBM_DAMAGED, path, "not a whole .npy file: %s", what);
 }
 
 /* ---- the header ---- */
@@ -57,67 +60,118 @@ static const char *value_of(const char *header, const char *key)
     return at + strspn(at, " ");
 }
 
-static enum ebm_status read_type(struct npy *npy, const char *value, struct ebm_error *reterr)
+static enum ebm_status read_type(const char *path, const char *value, struct npy_header *header,
+                                 struct ebm_error *reterr)
 {
     static const char *const taken[] = {"f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"};
     char order = 0, word[8] = "";
     if (value == NULL || sscanf(value, "'%c%7[^']'", &order, word) != 2)
-        return ebm_error_set(reterr, EBM_INVALID, npy->path,
+        return ebm_error_set(reterr, EBM_INVALID, path,
                              "a structured or unknown type, expected plain numbers: save it with .astype('<f8')");
     for (size_t i = 0; i < EBM_COUNT_OF(taken); i++) {
         if (strcmp(word, taken[i]) != 0)
             continue;
         if (order == '>')
-            return ebm_error_set(reterr, EBM_INVALID, npy->path,
+            return ebm_error_set(reterr, EBM_INVALID, path,
                                  "big-endian numbers ('>%s'), expected little-endian: save it with .astype('<%s')",
                                  word, word);
-        npy->kind = word[0];
-        npy->number_bytes = (uint32_t)(word[1] - '0');
+        header->kind = word[0];
+        header->number_bytes = (uint32_t)(word[1] - '0');
         return EBM_OK;
     }
-    return ebm_error_set(reterr, EBM_INVALID, npy->path,
+    return ebm_error_set(reterr, EBM_INVALID, path,
                          "numbers of the type '%c%s', expected float32, float64 or integers: save it with "
                          ".astype('<f8')",
                          order, word);
 }
 
-static enum ebm_status read_order(const struct npy *npy, const char *value, struct ebm_error *reterr)
+static enum ebm_status read_order(const char *path, const char *value, struct ebm_error *reterr)
 {
     if (value != NULL && strncmp(value, "False", 5) == 0)
         return EBM_OK;
     if (value == NULL || strncmp(value, "True", 4) != 0)
-        return damaged(npy, "its header does not say the order of the numbers", reterr);
-    return ebm_error_set(reterr, EBM_INVALID, npy->path,
+        return damaged(path, "its header does not say the order of the numbers", reterr);
+    return ebm_error_set(reterr, EBM_INVALID, path,
                          "in Fortran order, expected C order: save numpy.ascontiguousarray of it");
 }
 
-static enum ebm_status read_shape(struct npy *npy, const char *value, struct ebm_error *reterr)
+static enum ebm_status read_shape(const char *path, const char *value, struct npy_header *header,
+                                  struct ebm_error *reterr)
 {
-    unsigned long long sizes[2] = {1, 1};
-    uint32_t n_dims = 0;
     if (value == NULL || *value != '(')
-        return damaged(npy, "its header does not say a shape", reterr);
+        return damaged(path, "its header does not say a shape", reterr);
     for (const char *at = value + 1; *at >= '0' && *at <= '9';) {
         char *end = NULL;
         errno = 0;
         unsigned long long size = strtoull(at, &end, 10);
         if (errno != 0)
-            return damaged(npy, "its shape is no number", reterr);
-        if (n_dims < 2)
-            sizes[n_dims] = size;
-        n_dims++;
+            return damaged(path, "its shape is no number", reterr);
+        if (header->n_dims < NPY_DIMS)
+            header->shape[header->n_dims] = size;
+        header->n_dims++;
         at = end + strspn(end, ", ");
     }
-    if (n_dims < 1 || n_dims > 2)
+    if (header->n_dims > NPY_DIMS)
+        return ebm_error_set(reterr, EBM_INVALID, path, "%u dimensions, at most %u", header->n_dims, NPY_DIMS);
+    return EBM_OK;
+}
+
+/* Magic and version, then the length of the text. `size` bytes are there. */
+static enum ebm_status read_begin(const unsigned char *bytes, size_t size, const char *path, size_t *ret_begin,
+                                  size_t *ret_length, struct ebm_error *reterr)
+{
+    if (size < BEGIN_BYTES || memcmp(bytes, NPY_MAGIC, MAGIC_BYTES) != 0)
+        return damaged(path, "it does not begin like one", reterr);
+    bool is_long = bytes[6] >= 2;
+    if (is_long && size < BEGIN_BYTES + 2)
+        return damaged(path, "its header is cut short", reterr);
+    size_t length = bytes[8] + 256u * bytes[9] + (is_long ? 65536u * bytes[10] + 16777216u * (size_t)bytes[11] : 0);
+    if (length > HEADER_BYTES)
+        return ebm_error_set(reterr, EBM_TOO_LARGE, path, "a header of %zu bytes, at most %u", length, HEADER_BYTES);
+    *ret_begin = is_long ? BEGIN_BYTES + 2 : BEGIN_BYTES;
+    *ret_length = length;
+    return EBM_OK;
+}
+
+enum ebm_status npy_read_header(const unsigned char *bytes, size_t size, const char *path,
+                                struct npy_header *ret_header, struct ebm_error *reterr)
+{
+    size_t begin = 0, length = 0;
+    enum ebm_status status = read_begin(bytes, size, path, &begin, &length, reterr);
+    if (status != EBM_OK)
+        return status;
+    if (size - begin < length)
+        return damaged(path, "its header is cut short", reterr);
+    EBM_AUTO(ebm_freep) char *text = strndup((const char *)bytes + begin, length);
+    if (text == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
+    struct npy_header header = {.bytes = begin + length};
+    status = read_type(path, value_of(text, "descr"), &header, reterr);
+    if (status == EBM_OK)
+        status = read_order(path, value_of(text, "fortran_order"), reterr);
+    if (status == EBM_OK)
+        status = read_shape(path, value_of(text, "shape"), &header, reterr);
+    if (status == EBM_OK)
+        *ret_header = header;
+    return status;
+}
+
+/* ---- a file of rows ---- */
+
+static enum ebm_status take_shape(struct npy *npy, const struct npy_header *header, struct ebm_error *reterr)
+{
+    uint64_t rows = header->shape[0], columns = header->n_dims == 2 ? header->shape[1] : 1;
+    if (header->n_dims < 1 || header->n_dims > 2)
         return ebm_error_set(reterr, EBM_INVALID, npy->path,
-                             "%u dimensions, expected (rows) or (rows, columns): reshape it", n_dims);
-    if (sizes[0] > LIMIT_DATA_ROWS || sizes[1] > LIMIT_DATA_COLUMNS || sizes[1] == 0 ||
-        sizes[0] * sizes[1] > NUMBERS_MAX)
+                             "%u dimensions, expected (rows) or (rows, columns): reshape it", header->n_dims);
+    if (rows > LIMIT_DATA_ROWS || columns > LIMIT_DATA_COLUMNS || columns == 0 || rows * columns > NUMBERS_MAX)
         return ebm_error_set(reterr, EBM_TOO_LARGE, npy->path,
-                             "the shape (%llu, %llu); at most %u rows of 1 to %u columns", sizes[0], sizes[1],
+                             "the shape (%" PRIu64 ", %" PRIu64 "); at most %u rows of 1 to %u columns", rows, columns,
                              LIMIT_DATA_ROWS, LIMIT_DATA_COLUMNS);
-    npy->rows = (uint32_t)sizes[0];
-    npy->columns = (uint32_t)sizes[1];
+    npy->rows = (uint32_t)rows;
+    npy->columns = (uint32_t)columns;
+    npy->kind = header->kind;
+    npy->number_bytes = header->number_bytes;
     return EBM_OK;
 }
 
@@ -134,30 +188,22 @@ static enum ebm_status check_length(const struct npy *npy, uint64_t begin, struc
     return EBM_OK;
 }
 
+/* Reads the header and stands behind it. */
 static enum ebm_status read_header(struct npy *npy, struct ebm_error *reterr)
 {
-    unsigned char begin[12] = {0};
-    size_t version_2 = 0, length = 0;
-    if (fread(begin, 1, 10, npy->file) != 10 || memcmp(begin, NPY_MAGIC, MAGIC_BYTES) != 0)
-        return damaged(npy, "it does not begin like one", reterr);
-    version_2 = begin[6] >= 2;
-    if (version_2 && fread(begin + 10, 1, 2, npy->file) != 2)
-        return damaged(npy, "its header is cut short", reterr);
-    length = begin[8] + 256u * begin[9] + (version_2 ? 65536u * begin[10] + 16777216u * (size_t)begin[11] : 0);
-    if (length > HEADER_BYTES)
-        return ebm_error_set(reterr, EBM_TOO_LARGE, npy->path, "a header of %zu bytes, at most %u", length,
-                             HEADER_BYTES);
-    EBM_AUTO(ebm_freep) char *header = calloc(1, length + 1);
-    if (header == NULL)
+    EBM_AUTO(ebm_freep) unsigned char *bytes = malloc(BEGIN_BYTES + 2 + HEADER_BYTES);
+    struct npy_header header;
+    if (bytes == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, npy->path, "no memory");
-    if (fread(header, 1, length, npy->file) != length)
-        return damaged(npy, "its header is cut short", reterr);
-    enum ebm_status status = read_type(npy, value_of(header, "descr"), reterr);
+    size_t size = fread(bytes, 1, BEGIN_BYTES + 2 + HEADER_BYTES, npy->file);
+    enum ebm_status status = npy_read_header(bytes, size, npy->path, &header, reterr);
     if (status == EBM_OK)
-        status = read_order(npy, value_of(header, "fortran_order"), reterr);
+        status = take_shape(npy, &header, reterr);
     if (status == EBM_OK)
-        status = read_shape(npy, value_of(header, "shape"), reterr);
-    return status == EBM_OK ? check_length(npy, (version_2 ? 12 : 10) + length, reterr) : status;
+        status = check_length(npy, header.bytes, reterr);
+    if (status == EBM_OK && fseeko(npy->file, (off_t)header.bytes, SEEK_SET) != 0)
+        status = damaged(npy->path, "it cannot be read", reterr);
+    return status;
 }
 
 enum ebm_status npy_open(const char *path, struct npy *ret_npy, struct ebm_error *reterr)
@@ -185,35 +231,12 @@ enum ebm_status npy_next(struct npy *npy, struct ebm_error *reterr)
 {
     EBM_ASSERT(npy->next < npy->rows);
     if (fread(npy->row, npy->number_bytes, npy->columns, npy->file) != npy->columns)
-        return damaged(npy, "it became shorter while it was read", reterr);
+        return damaged(npy->path, "it became shorter while it was read", reterr);
     npy->next++;
     return EBM_OK;
 }
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are copied as they lie in the file");
-
-static double whole_number(const unsigned char *at, uint32_t bytes, bool is_signed)
-{
-    uint64_t value = 0;
-    memcpy(&value, at, bytes);
-    if (!is_signed || (at[bytes - 1] & 0x80) == 0)
-        return (double)value;
-    if (bytes < sizeof value)
-        value |= ~0ull << (8 * bytes); /* the sign goes on to the left */
-    return (double)(int64_t)value;
-}
-
 double npy_number(const struct npy *npy, uint32_t column)
 {
-    const unsigned char *at = npy->row + (size_t)column * npy->number_bytes;
-    if (npy->kind != 'f')
-        return whole_number(at, npy->number_bytes, npy->kind == 'i');
-    float single;
-    double number;
-    if (npy->number_bytes == sizeof single) {
-        memcpy(&single, at, sizeof single);
-        return (double)single;
-    }
-    memcpy(&number, at, sizeof number);
-    return number;
+    return array_number(npy->row + (size_t)column * npy->number_bytes, npy->kind, npy->number_bytes);
 }

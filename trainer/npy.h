@@ -1,7 +1,7 @@
-/* npy.h - numbers out of a NumPy .npy file, a row at a time.
+/* npy.h - numbers out of a NumPy .npy file, a row at a time; and the header of one in memory.
  *
- * One or two dimensions, C order, little-endian: float32, float64, or integers of 1 to 8 bytes. Anything else is
- * refused with the call that makes a file that is taken. One thread at a time. */
+ * A file has one or two dimensions, C order, little-endian: float32, float64, or integers of 1 to 8 bytes. Anything
+ * else is refused with the call that makes a file that is taken. One thread at a time. */
 #ifndef EBM_TRAINER_NPY_H
 #define EBM_TRAINER_NPY_H
 
@@ -11,6 +11,19 @@
 #include "core/status.h"
 
 #define NPY_MAGIC "\x93NUMPY"
+
+#define NPY_DIMS 8u
+
+struct npy_header {
+    char kind; /* 'f', 'i', 'u' or 'b' */
+    uint32_t number_bytes, n_dims;
+    uint64_t shape[NPY_DIMS];
+    size_t bytes; /* where the numbers begin */
+};
+
+/* The header that `bytes` begin with. `path` names the file in errors. Any thread. */
+enum ebm_status npy_read_header(const unsigned char *bytes, size_t size, const char *path,
+                                struct npy_header *ret_header, struct ebm_error *reterr) EBM_MUST_USE;
 
 /* Owns what it points to: npy_done. Zeroed is fine. */
 struct npy {

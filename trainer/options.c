@@ -36,12 +36,24 @@ static const struct field data_fields[] = {
     {"standardize", KIND_BOOL, DATA(standardize), 0, 0, 0, false},
     {"missing", KIND_OTHER, 0, 0, 0, 0, false},
     {"dequantize", KIND_OTHER, 0, 0, 0, 0, true},
+    {"images", KIND_TEXT, DATA(images), 0, 0, 0, true},
+    {"image_column", KIND_TEXT, DATA(image_column), 0, 0, 0, true},
+    {"max_bad_files", KIND_U32, DATA(max_bad_files), 0, 0, LIMIT_DATA_ROWS, false},
+    {"augment", KIND_OTHER, 0, 0, 0, 0, true},
 };
 
 #define JITTER(member) offsetof(struct dataset_jitter, member)
 static const struct field jitter_fields[] = {
     {"step", KIND_NUMBER, JITTER(step), 0, 1e-300, 1e300, false},
     {"values", KIND_NUMBERS, JITTER(values), JITTER(n_values), 0, 0, false},
+};
+
+#define AUGMENT(member) offsetof(struct augment_options, member)
+static const struct field augment_fields[] = {
+    {"flip", KIND_BOOL, AUGMENT(flip), 0, 0, 0, false},
+    {"negate", KIND_NAMES, AUGMENT(negate), AUGMENT(n_negate), 0, 0, false},
+    {"scales", KIND_NUMBERS, AUGMENT(scales), AUGMENT(n_scales), 0, 0, false},
+    {"brightness", KIND_NUMBER, AUGMENT(brightness), 0, 0.0, 1.0, false},
 };
 
 #define SCHEDULE(member) offsetof(struct schedule, member)
@@ -86,6 +98,7 @@ static const struct field top_fields[] = {
 
 const struct field_table options_data_table = {data_fields, EBM_COUNT_OF(data_fields)};
 const struct field_table options_jitter_table = {jitter_fields, EBM_COUNT_OF(jitter_fields)};
+const struct field_table options_augment_table = {augment_fields, EBM_COUNT_OF(augment_fields)};
 const struct field_table options_schedule_table = {schedule_fields, EBM_COUNT_OF(schedule_fields)};
 const struct field_table options_training_table = {training_fields, EBM_COUNT_OF(training_fields)};
 static const struct field_table top_table = {top_fields, EBM_COUNT_OF(top_fields)};
@@ -277,6 +290,9 @@ static enum ebm_status read_data(const json_t *json, struct options *options, st
         if (status == EBM_OK && data->jitter.step <= 0.0)
             status = wants("data.dequantize.step", "the width of the jitter", reterr);
     }
+    const json_t *augment = json_object_get(json, "augment");
+    if (status == EBM_OK && augment != NULL && !json_is_null(augment))
+        status = read_object(augment, "data.augment", &options_augment_table, &data->augment, reterr);
     return status;
 }
 
@@ -374,7 +390,7 @@ static enum ebm_status take_path(char **path, const char *said, const char *here
 static enum ebm_status set_paths(struct options *options, const char *folder, const struct options_files *files,
                                  struct ebm_error *reterr)
 {
-    const struct options_files none = {NULL, NULL}, *said = files != NULL ? files : &none;
+    const struct options_files none = {.data = NULL}, *said = files != NULL ? files : &none;
     struct dataset_options *data = &options->data;
     EBM_AUTO(ebm_freep) char *here = files_working_folder();
     EBM_AUTO(ebm_freep) char *base = here != NULL ? files_join(here, folder) : NULL;
@@ -389,7 +405,9 @@ static enum ebm_status set_paths(struct options *options, const char *folder, co
         status = take_path(&data->targets_file, said->targets, here, reterr);
     if (status == EBM_OK && data->file == NULL)
         return ebm_error_set(reterr, EBM_INVALID, "data.file",
-                             "no data: name a CSV or an .npy here, or with --data FILE");
+                             "no data: name a CSV, an .npy or images here, or with --data FILE");
+    if (status == EBM_OK && said->says_bad_files)
+        data->max_bad_files = said->max_bad_files;
     if (status == EBM_OK)
         status = make_absolute(&data->file, base, reterr);
     if (status == EBM_OK)
@@ -403,6 +421,7 @@ static struct options *defaults(void)
     if (options == NULL)
         return NULL;
     options->data.standardize = true;
+    options->data.image_scale = DATASET_IMAGE_SCALE;
     options->data.split_seed = SPLIT_BY_SEED;
     options->method = strdup("nce_kl");
     options->epochs = 75;
@@ -418,6 +437,24 @@ static struct options *defaults(void)
     options->checkpoint_seconds = 30;
     options->collapse_std = 1e-4;
     return options;
+}
+
+/* What images are brought to, and what pixels are multiplied by, stands with the model. What is wrong there
+ * ebm_config_parse will say. */
+static void read_image_input(const json_t *model, struct dataset_options *data)
+{
+    const json_t *input = json_object_get(model, "input"), *shape = json_object_get(input, "shape");
+    uint32_t sides[3];
+    if (json_is_number(json_object_get(input, "scale")))
+        data->image_scale = json_number_value(json_object_get(input, "scale"));
+    for (size_t i = 0; i < EBM_COUNT_OF(sides); i++) {
+        json_int_t side = json_integer_value(json_array_get(shape, i));
+        if (side < 1 || side > LIMIT_DECODED_SIDE)
+            return;
+        sides[i] = (uint32_t)side;
+    }
+    if (sides[0] == 1 || sides[0] == 3)
+        data->image_shape = (struct image_shape){sides[0], sides[1], sides[2]};
 }
 
 static enum ebm_status read_root(const json_t *root, struct options *options, struct ebm_error *reterr)
@@ -436,6 +473,7 @@ static enum ebm_status read_root(const json_t *root, struct options *options, st
     if (options->data.split_seed == SPLIT_BY_SEED)
         options->data.split_seed = options->seed;
     if (status == EBM_OK) {
+        read_image_input(model, &options->data);
         options->model = json_dumps(model, JSON_COMPACT);
         if (options->model == NULL)
             status = options_no_memory(reterr);
@@ -492,6 +530,10 @@ struct options *options_free(struct options *options)
     free(options->data.targets_file);
     free(options->data.split_file);
     free(options->data.jitter.values);
+    free(options->data.images);
+    free(options->data.image_column);
+    free_names(options->data.augment.negate, options->data.augment.n_negate);
+    free(options->data.augment.scales);
     free(options->support);
     options_free_parameters(options);
     free(options->model);
@@ -505,6 +547,24 @@ struct options *options_free(struct options *options)
 void options_freep(struct options **options)
 {
     *options = options_free(*options);
+}
+
+enum ebm_status options_recorded_images(const char *training, char **ret_images, char **ret_column,
+                                        struct ebm_error *reterr)
+{
+    EBM_AUTO(json_freep) json_t *root = training != NULL ? json_loads(training, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    const json_t *data = json_object_get(root, "data");
+    const char *images = json_string_value(json_object_get(data, "images"));
+    const char *column = json_string_value(json_object_get(data, "image_column"));
+    EBM_AUTO(ebm_freep) char *copy = images != NULL ? strdup(images) : NULL;
+    char *column_copy = column != NULL ? strdup(column) : NULL;
+    if ((images != NULL && copy == NULL) || (column != NULL && column_copy == NULL)) {
+        free(column_copy);
+        return options_no_memory(reterr);
+    }
+    *ret_images = EBM_TAKE_PTR(copy);
+    *ret_column = column_copy;
+    return EBM_OK;
 }
 
 enum ebm_status options_recorded_jitter(const char *training, struct dataset_jitter *ret_jitter,

@@ -37,6 +37,8 @@ struct options {
 struct options_files {
     const char *data;    /* replaces data.file, and data.targets_file */
     const char *targets; /* replaces data.targets_file */
+    bool says_bad_files;
+    uint32_t max_bad_files; /* replaces data.max_bad_files when it was said */
 };
 
 /* Reads a configuration file; relative paths in it are relative to it. sets: "key.path=value" (value: JSON, else text).
@@ -56,6 +58,11 @@ enum ebm_status options_complete(const struct options *options, const char *mode
 enum ebm_status options_pretty(const char *text, char **ret_text, struct ebm_error *reterr) EBM_MUST_USE;
 struct options *options_free(struct options *options); /* NULL is fine; returns NULL */
 void options_freep(struct options **options);
+
+/* data.images and data.image_column of a model's recorded "training" text, which may be NULL. NULL: it says none. New:
+ * free(). */
+enum ebm_status options_recorded_images(const char *training, char **ret_images, char **ret_column,
+                                        struct ebm_error *reterr) EBM_MUST_USE;
 
 /* The jitter that a model's recorded "training" text tells of (step 0: none). `training` may be NULL.
  * New: ret_jitter->values, free(). */

@@ -22,7 +22,7 @@ struct field_table {
     size_t n;
 };
 
-extern const struct field_table options_data_table, options_jitter_table, options_schedule_table,
+extern const struct field_table options_data_table, options_jitter_table, options_augment_table, options_schedule_table,
     options_training_table;
 
 enum ebm_status options_no_memory(struct ebm_error *reterr);

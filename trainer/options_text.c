@@ -101,6 +101,10 @@ static json_t *data_json(const struct options *options, bool whole_paths)
         failed |= json_object_set_new(json, "split_file", json_string(files_base(data->split_file)));
     if (data->jitter.step > 0.0)
         failed |= json_object_set_new(json, "dequantize", object_json(&options_jitter_table, &data->jitter));
+    if (augment_is_on(&data->augment))
+        failed |= json_object_set_new(json, "augment", object_json(&options_augment_table, &data->augment));
+    if (data->images == NULL)
+        (void)json_object_del(json, "max_bad_files");
     if (failed != 0)
         json_freep(&json);
     return json;
@@ -237,7 +241,8 @@ static void drop_measured(json_t *model, const json_t *given, const char *sectio
 enum ebm_status options_complete(const struct options *options, const char *model, char **ret_text,
                                  struct ebm_error *reterr)
 {
-    static const char *const optional[] = {"targets_file", "split_file", "dequantize"};
+    static const char *const optional[] = {"targets_file", "split_file",   "dequantize",
+                                           "images",       "image_column", "augment"};
     EBM_AUTO(json_freep) json_t *run = json_loads(options->run, 0, NULL);
     json_t *whole = json_loads(model, 0, NULL), *data = json_object_get(run, "data");
     const json_t *given = json_object_get(run, "model");

@@ -59,13 +59,13 @@ static void put_columns(const struct dataset *data, struct ebm_buf *buf)
 {
     (void)ebm_buf_printf(buf, "%-7s  %-28s  %11s  %11s  %11s  %11s  %8s\n", "", "column", "least", "greatest", "mean",
                          "std", "values");
-    for (uint32_t i = 0; i < data->X && i < TOLD_COLUMNS; i++) {
+    for (uint32_t i = 0; data->x != NULL && i < data->X && i < TOLD_COLUMNS; i++) {
         EBM_AUTO(ebm_freep) double *sorted = sorted_column(data, data->x, data->X, i);
         if (sorted != NULL)
             put_column(buf, "input", data->input_names[i], sorted, data->n_train, data->input_mean[i],
                        data->input_std[i]);
     }
-    if (data->X > TOLD_COLUMNS)
+    if (data->x != NULL && data->X > TOLD_COLUMNS)
         (void)ebm_buf_printf(buf, "         ... %u inputs in all\n", data->X);
     for (uint32_t i = 0; i < data->D && i < TOLD_COLUMNS; i++) {
         EBM_AUTO(ebm_freep) double *sorted = sorted_column(data, data->y, data->D, i);
@@ -89,6 +89,16 @@ static uint64_t mix(uint64_t hash, const double *numbers, uint32_t n)
     return hash;
 }
 
+static uint64_t hash_row(const struct dataset *data, size_t row)
+{
+    uint64_t hash = mix(1, data->y + row * data->D, data->D);
+    if (data->x != NULL)
+        return mix(hash, data->x + row * data->X, data->X);
+    for (size_t i = 0; i < data->X; i++)
+        hash = (hash ^ data->pixels[row * data->X + i]) * 0x100000001b3ull;
+    return hash;
+}
+
 static int by_hash(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
@@ -103,7 +113,7 @@ static uint32_t count_repeated(const struct dataset *data)
     if (hashes == NULL)
         return 0;
     for (size_t i = 0; i < data->n_rows; i++)
-        hashes[i] = mix(mix(1, data->x + i * data->X, data->X), data->y + i * data->D, data->D);
+        hashes[i] = hash_row(data, i);
     qsort(hashes, data->n_rows, sizeof *hashes, by_hash);
     for (uint32_t i = 1; i < data->n_rows; i++)
         count += hashes[i] == hashes[i - 1];
@@ -184,8 +194,14 @@ void report_text(const struct dataset *data, const struct dataset_jitter *jitter
         (void)ebm_buf_printf(buf, ", %u for testing left out", data->n_test);
     if (data->n_dropped > 0)
         (void)ebm_buf_printf(buf, ", %u dropped for missing values", data->n_dropped);
-    (void)ebm_buf_printf(buf, "; %u input%s, %u target%s\n", data->X, data->X == 1 ? "" : "s", data->D,
-                         data->D == 1 ? "" : "s");
+    if (data->n_bad > 0)
+        (void)ebm_buf_printf(buf, ", %u left out for a bad image", data->n_bad);
+    if (data->pixels != NULL)
+        (void)ebm_buf_printf(buf, "; images of %u x %u x %u", data->image.channels, data->image.height,
+                             data->image.width);
+    else
+        (void)ebm_buf_printf(buf, "; %u input%s", data->X, data->X == 1 ? "" : "s");
+    (void)ebm_buf_printf(buf, ", %u target%s\n", data->D, data->D == 1 ? "" : "s");
     put_columns(data, buf);
     if (n_constant > 0)
         (void)ebm_buf_printf(buf,

@@ -199,8 +199,7 @@ static void stage_row(const struct job *job, struct block *block, uint32_t first
     const struct score_spec *spec = job->spec;
     const struct ebm_input_config *input = &spec->config->input;
     uint32_t row = job->rows[first + b], D = spec->config->target.dim;
-    ebm_standardize(block->x + (size_t)b * input->size, job->data->x + (size_t)row * input->size, input->mean,
-                    input->std, input->size);
+    dataset_standardize(job->data, row, input->mean, input->std, block->x + (size_t)b * input->size);
     block->predictions[b] = (struct ebm_prediction){.estimator = block->query.spec.estimator};
     block->tasks[b] = (struct ebm_task){
         .row = {.seed = spec->seed, .row_in_request = job->data->numbers[row], .samples = spec->samples},

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "trainer/data_args.h"
 #include "trainer/files.h"
 #include "trainer/next.h"
 #include "trainer/publish.h"
@@ -128,8 +129,10 @@ static enum ebm_status check_setup(struct children *s, char ret_name[LIMIT_NAME_
     const struct args *args = s->args;
     EBM_AUTO(setup_done) struct setup setup = {.options = NULL};
     const char *config = NULL;
-    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
+    struct options_files files;
     enum ebm_status status = args_require(args, "config", &config, reterr);
+    if (status == EBM_OK)
+        status = data_args_read(args, &files, reterr);
     if (status == EBM_OK)
         status = options_load(config, args->repeats, args->n_repeats, &files, &setup.options, reterr);
     if (status == EBM_OK)

@@ -67,6 +67,10 @@ static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
     EBM_AUTO(ebm_freep) char *name = name_of_data(s->options->data.file);
     struct ebm_config_defaults defaults = {
         .name = name, .X = data->X, .D = data->D, .input_names = data->input_names, .target_names = data->target_names};
+    if (data->pixels != NULL) {
+        defaults.image = (struct ebm_shape){data->image.channels, data->image.height, data->image.width};
+        defaults.scale = s->options->data.image_scale;
+    }
     if (measured) {
         defaults.input_mean = data->input_mean;
         defaults.input_std = data->input_std;

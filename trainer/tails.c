@@ -58,8 +58,8 @@ static enum ebm_status look_at(struct look *look, uint32_t first)
     struct ebm_task tasks[BLOCK];
     double cdf[BLOCK][2];
     for (uint32_t b = 0; b < B; b++) {
-        size_t row = data->train[(uint64_t)(first + b) * data->n_train / look->n], X = config->input.size;
-        ebm_standardize(look->x + b * X, data->x + row * X, config->input.mean, config->input.std, X);
+        uint32_t row = data->train[(uint64_t)(first + b) * data->n_train / look->n];
+        dataset_standardize(data, row, config->input.mean, config->input.std, look->x + b * (size_t)config->input.size);
         out[b] = (struct ebm_estimate){.cdf = cdf[b]};
         tasks[b] = (struct ebm_task){.row = {.samples = 1}, .spec = &spec, .out = &out[b], .n_at = 2, .h_at = ends};
     }

@@ -16,6 +16,7 @@
 
 #include "core/log.h"
 #include "models/model.h"
+#include "trainer/data_args.h"
 #include "trainer/ensemble.h"
 #include "trainer/files.h"
 #include "trainer/forecast.h"
@@ -232,8 +233,10 @@ static enum ebm_status check_output(const struct training *t, struct ebm_error *
 static enum ebm_status read_options(struct training *t, const struct args *args, struct ebm_error *reterr)
 {
     const char *config = NULL, *output = args_get(args, "output");
-    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
+    struct options_files files;
     enum ebm_status status = args_require(args, "config", &config, reterr);
+    if (status == EBM_OK)
+        status = data_args_read(args, &files, reterr);
     if (status == EBM_OK)
         status = options_load(config, args->repeats, args->n_repeats, &files, &t->setup.options, reterr);
     return status == EBM_OK ? set_output(t, output != NULL ? output : "trained", reterr) : status;
@@ -288,8 +291,10 @@ static enum ebm_status open_resumed(struct training *t, const struct args *args,
                 "--%s does not go with --resume, which goes on as it was; for a change start again with "
                 "another --output",
                 excluded[i]);
-    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
+    struct options_files files;
     enum ebm_status status = set_output(t, folder, reterr);
+    if (status == EBM_OK)
+        status = data_args_read(args, &files, reterr);
     if (status == EBM_OK && !files_exists(t->checkpoint_path))
         return ebm_error_set(reterr, EBM_NOT_FOUND, t->checkpoint_path,
                              "no checkpoint: the run has finished (then %s is there), or never saved one",

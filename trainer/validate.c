@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "trainer/data_args.h"
 #include "trainer/forecast.h"
 #include "trainer/pool.h"
 #include "trainer/report.h"
@@ -15,9 +16,11 @@ enum ebm_status validate_command(const struct args *args, struct ebm_error *rete
     EBM_AUTO(setup_done) struct setup setup = {.options = NULL};
     EBM_AUTO(ebm_buf_done) struct ebm_buf buf;
     const char *path = args->positional[0];
-    const struct options_files files = {.data = args_get(args, "data"), .targets = args_get(args, "targets")};
+    struct options_files files;
     ebm_buf_init(&buf, TEXT_BYTES);
-    enum ebm_status status = options_load(path, args->repeats, args->n_repeats, &files, &setup.options, reterr);
+    enum ebm_status status = data_args_read(args, &files, reterr);
+    if (status == EBM_OK)
+        status = options_load(path, args->repeats, args->n_repeats, &files, &setup.options, reterr);
     if (status == EBM_OK)
         status = setup_make(&setup, reterr);
     if (status != EBM_OK)

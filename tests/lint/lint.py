@@ -32,7 +32,8 @@ THIRD_PARTY = {
     "seccomp.h": {"server/sandbox_filter.c"},
     "spng.h": {"images/png.c"},
     "turbojpeg.h": {"images/jpeg.c"},
-    "zlib.h": {"proto/inflate.c"},
+    "hdf5.h": {"trainer/hdf5.c"},
+    "zlib.h": {"proto/inflate.c", "trainer/zip.c"},
 }
 JANSSON = re.compile(r"^(proto/.*|clients/client_[a-z]+\.c|models/config[a-z_]*\.(c|h)|trainer/options[a-z_]*\.c|server/(options_file|model_store)\.c)$")
 UV = re.compile(r"^server/.*$")

@@ -73,10 +73,11 @@ Test(next, finds_the_server_of_a_build_and_of_an_install)
 /* ---- what is printed ---- */
 
 static const struct args_option options[] = {{.name = "config", .value = "FILE"},
+                                             {.name = "max-bad-files", .value = "N"},
                                              {.name = "data", .value = "FILE"},
                                              {.name = "targets", .value = "FILE"},
                                              {.name = "set", .value = "KEY=VALUE", .repeats = true}};
-static const struct args_command command = {.name = "train", .options = options, .n_options = 4};
+static const struct args_command command = {.name = "train", .options = options, .n_options = 5};
 
 static void expect_printed(const char *text)
 {

@@ -69,6 +69,7 @@ TestSuite(train, .init = set_up, .fini = tear_down);
 static enum ebm_status train(const char *const *words, int n_words, struct ebm_error *ret_error)
 {
     static const struct args_option options[] = {
+        {.name = "max-bad-files", .value = "N"},
         {"config", "FILE", "", false},
         {"set", "KEY=VALUE", "", true},
         {"output", "DIR", "", false},
