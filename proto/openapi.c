@@ -425,16 +425,24 @@ static void write_error(struct ebm_buf *buf, size_t i)
     say(buf, "},'content':{'application/json':{'schema':{'$ref':'#/components/schemas/Error'}}}}");
 }
 
-static void write_responses(struct ebm_buf *buf, const char *schema, const char *links, bool is_get)
+/* The bodies of an answer that went well, as a keyword with a comma in front; "Nothing" has none. */
+static void write_content(struct ebm_buf *buf, const char *schema, bool may_be_npy)
 {
-    say(buf,
-        "'responses':{'200':{'description':'The answer','headers':{'X-Request-Id':{'required':true,"
-        "'schema':{'type':'string'}}},'content':{'%s':{'schema':{'$ref':'#/components/schemas/%s'}}%s}%s}",
+    if (strcmp(schema, "Nothing") == 0)
+        return;
+    say(buf, ",'content':{'%s':{'schema':{'$ref':'#/components/schemas/%s'}}%s}",
         strcmp(schema, "Text") == 0 ? "text/plain" : "application/json", schema,
         strcmp(schema, "Infer") == 0 ? ",'application/octet-stream':{}"
-        : links[0]                   ? ",'application/x-npy':{}"
-                                     : "",
-        links);
+        : may_be_npy                 ? ",'application/x-npy':{}"
+                                     : "");
+}
+
+static void write_responses(struct ebm_buf *buf, const char *schema, const char *links, bool is_get)
+{
+    say(buf, "'responses':{'200':{'description':'The answer','headers':{'X-Request-Id':{'required':true,"
+             "'schema':{'type':'string'}}}");
+    write_content(buf, schema, links[0] != 0);
+    say(buf, "%s}", links);
     for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
         if (errors[i].of_get || !is_get)
             say(buf, ",'%d':{'$ref':'#/components/responses/E%d'}", errors[i].status, errors[i].status);

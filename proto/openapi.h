@@ -10,8 +10,8 @@
 struct openapi_route {
     const char *pattern; /* '*' for the name of a model, then for a version */
     const char *summary;
-    const char *schema;  /* of the answer: Index, Live, Ready, Model, Anything, ...; Text: text/plain */
-    const char *request; /* of the body of a POST: InferRequest, RepositoryRequest; NULL: a GET */
+    const char *schema;  /* of the answer: Index, Live, Model, Anything, ...; Text: text/plain; Nothing: no body */
+    const char *request; /* of the body of a POST: InferRequest, RepositoryRequest, ControlRequest; NULL: a GET */
 };
 
 /* The one model that requests are about; sizes of rows and what applies are described exactly then. */

@@ -28,7 +28,10 @@ static const char descriptions_2[] =
     "'Config':{'type':'object','required':['name','max_batch_size','input','output'],'properties':{"
     "'name':{'type':'string'},'max_batch_size':{'type':'integer'},'input':{'type':'array'},'output':{'type':'array'}}},"
     "'RepositoryRequest':{'type':'object','additionalProperties':false,'properties':{'ready':{'type':'boolean',"
-    "'description':'true: only what can be asked'}}},";
+    "'description':'true: only what can be asked'}}},"
+    "'ControlRequest':{'type':'object','additionalProperties':false,'properties':{'parameters':{'type':'object',"
+    "'additionalProperties':false,'properties':{'unload_dependents':{'type':'boolean',"
+    "'description':'models here depend on no others: changes nothing'}}}}},";
 
 static const char descriptions_3[] =
     "'Repository':{'type':'array','items':{'type':'object','required':['name','version','state','reason'],"

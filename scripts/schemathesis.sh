@@ -48,7 +48,8 @@ cp "$root/tests/golden/$model/model.safetensors" "$folder/models/$model/1/"
 # As many priorities as the description speaks of.
 echo '{"priority_levels": 16}' >"$folder/models/$model/serving.json"
 # A schema bounds fields, not their product: with few samples and steps nothing can be too large or slow.
-start_server "$server" "$folder/server.log" --model-repository "$folder/models" --max-samples 4096 --max-steps 50
+start_server "$server" "$folder/server.log" --model-repository "$folder/models" --max-samples 4096 --max-steps 50 \
+    --model-control on
 url=http://127.0.0.1:$port
 
 if [ -n "${SCHEMA:-}" ]; then

@@ -40,7 +40,7 @@ static handle_fn start_request, show_index, show_live, show_ready, show_openapi,
 #define GET(role, pattern, handle, summary, schema)                                                                    \
     {"GET", pattern, "GET, HEAD", ROUTE_NO_BODY, ACCESS_##role, handle, 0, summary, schema, NULL},
 #define CONTROL(pattern, handle, summary)                                                                              \
-    {"POST", pattern, "POST", ROUTE_CONTROL, ACCESS_ADMIN, handle, 0, summary, NULL, NULL},
+    {"POST", pattern, "POST", ROUTE_CONTROL, ACCESS_ADMIN, handle, 0, summary, "Nothing", "ControlRequest"},
 
 /* clang-format off */
 static const struct route table[] = {

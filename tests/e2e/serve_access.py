@@ -97,6 +97,9 @@ def test_every_route_with_every_key(binary):
     with guarded(binary, "--model-control", "on") as (server, keys):
         routes = json.loads(server.ask("GET", "/", headers=bearer(keys.of["infer"]))[2])["routes"]
         assert set(routes) == set(ASKS_FOR), set(routes) ^ set(ASKS_FOR)
+        described = json.loads(server.ask("GET", "/openapi.json", headers=bearer(keys.of["infer"]))[2])["paths"]
+        assert set(routes) == {f"{method.upper()} " + re.sub(r"{\w+}", "*", path) for path, methods in described.items()
+                               for method in methods}
         for route in sorted(routes, key=lambda route: "unload" in route):  # that one last
             needed = ASKS_FOR[route]
             for headers in ({}, bearer("x"), bearer("ebm_" + "0" * 64), bearer(""), {"Authorization": "Basic eDp5"},

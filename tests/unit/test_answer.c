@@ -276,10 +276,12 @@ Test(answer, an_exact_answer_as_documented)
 Test(answer, the_description_of_the_interface_is_json)
 {
     struct request_limits limits = {.max_rows = 10, .max_samples = 20, .max_steps = 20, .max_timeout_ms = 30};
-    struct openapi_route route = {"/v2/models/*", "A model's page", "Model"};
+    struct openapi_route routes[] = {{"/v2/models/*", "A model's page", "Model"},
+                                     {"/v2/models/*/load", "Loads it", "Nothing", "ControlRequest"}};
     struct openapi_model models[] = {{3, 1, true, true, 31}, {1, 2, false, true, 5}};
     for (size_t i = 0; i <= EBM_COUNT_OF(models); i++) {
-        struct openapi_info info = {"1.2.3", &limits, i < EBM_COUNT_OF(models) ? &models[i] : NULL, &route, 1};
+        struct openapi_info info = {"1.2.3", &limits, i < EBM_COUNT_OF(models) ? &models[i] : NULL, routes,
+                                    EBM_COUNT_OF(routes)};
         struct ebm_buf buf;
         struct json_t *root = NULL;
         struct ebm_error error = {.status = EBM_OK};
@@ -288,6 +290,10 @@ Test(answer, the_description_of_the_interface_is_json)
         cr_assert_eq(json_read_parse(buf.bytes, buf.size, &(struct json_read_limits){100, 1 << 20}, &root, &error),
                      EBM_OK, "%s: %s", error.where, error.text);
         cr_assert_not_null(strstr(buf.bytes, "\"/v2/models/{model}\":{\"get\""));
+        const char *load = strstr(buf.bytes, "\"/v2/models/{model}/load\":{\"post\"");
+        cr_assert_not_null(load);
+        cr_assert_not_null(strstr(load, "\"#/components/schemas/ControlRequest\""));
+        cr_assert_null(strstr(load, "\"#/components/schemas/Nothing\""));
         cr_assert_not_null(strstr(buf.bytes, "\"minItems\":1,\"maxItems\":10,\"items\":"), "limits are the server's");
         cr_assert_eq(strstr(buf.bytes, "\"enum\":[\"auto\",\"mixture\"]") != NULL, i == 1, "what the model allows");
         json_read_freep(&root);
