@@ -62,12 +62,6 @@ enum ebm_status oip_gather(const struct oip_reading *reading, struct json_t *obj
 
 /* ---- parameters ---- */
 
-#define X(name, word, available) {word, available},
-static const struct field_word estimators[] = {REQUEST_ESTIMATOR_MAP(X)};
-static const struct field_word draws[] = {REQUEST_DRAWS_MAP(X)};
-static const struct field_word weights[] = {REQUEST_WEIGHTS_MAP(X)};
-#undef X
-
 struct parameters {
     struct request request;
     uint64_t timeout_us, num_samples, num_proposals;
@@ -82,12 +76,13 @@ struct parameters {
 enum { SEED, MAX_SAMPLES, ESTIMATOR, DRAWS, WEIGHTS };
 static const struct field parameter_fields[] = {
     [SEED] = {"seed", FIELD_WHOLE, AT(request.seed), .max = REQUEST_MAX_SEED, UNLIMITED, .help = "as in /predict"},
-    [MAX_SAMPLES] = {"max_samples", FIELD_WHOLE, AT(request.max_samples), SAMPLES, .standard = 16384,
+    [MAX_SAMPLES] = {"max_samples", FIELD_WHOLE, AT(request.max_samples), SAMPLES, .standard = REQUEST_STANDARD_MOST,
                      .has_standard = true, .help = "as in /predict"},
-    [ESTIMATOR] = {"estimator", FIELD_WORD, AT(request.estimator), UNLIMITED, WORDS(estimators),
+    [ESTIMATOR] = {"estimator", FIELD_WORD, AT(request.estimator), UNLIMITED, WORDS(request_estimator_words),
                    .help = "as in /predict"},
-    [DRAWS] = {"draws", FIELD_WORD, AT(request.draws), UNLIMITED, WORDS(draws), .help = "as in /predict"},
-    [WEIGHTS] = {"weights", FIELD_WORD, AT(request.weights), UNLIMITED, WORDS(weights), .help = "as in /predict"},
+    [DRAWS] = {"draws", FIELD_WORD, AT(request.draws), UNLIMITED, WORDS(request_draws_words), .help = "as in /predict"},
+    [WEIGHTS] = {"weights", FIELD_WORD, AT(request.weights), UNLIMITED, WORDS(request_weights_words),
+                 .help = "as in /predict"},
     {"num_samples", FIELD_WHOLE, AT(num_samples), SAMPLES,
      .help = "draws of the proposal a row, 1024 when left out; with the outputs samples or log_weights as in /sample: "
              "samples to return, 100 when left out"},
@@ -127,7 +122,7 @@ static enum ebm_status check_weights(const struct oip_reading *reading, const st
 static enum ebm_status set_numbers(const struct oip_reading *reading, const struct parameters *parameters,
                                    struct request *request)
 {
-    const uint64_t standard_draws = 1024, standard_samples = 100;
+    const uint64_t standard_draws = REQUEST_STANDARD_DRAWS, standard_samples = REQUEST_STANDARD_SAMPLES;
     const uint64_t max = reading->limits->max_samples;
     uint64_t n = parameters->num_samples, proposals = parameters->num_proposals;
     bool returns_samples = (request->outputs & (BIT(SAMPLES) | BIT(LOG_WEIGHTS))) != 0;
@@ -331,7 +326,6 @@ static enum ebm_status read_message(struct oip_reading *reading, struct json_t *
 enum ebm_status oip_read(const struct oip_body *body, const struct request_limits *limits, struct ebm_arena *arena,
                          struct request *ret_request, struct oip_wanted *ret_wanted, struct ebm_error *reterr)
 {
-    static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
     EBM_AUTO(json_read_freep) struct json_t *root = NULL;
     bool is_raw = body->has_json_bytes && body->json_bytes == 0;
     size_t json_bytes = body->size;
@@ -343,6 +337,6 @@ enum ebm_status oip_read(const struct oip_body *body, const struct request_limit
     struct oip_reading reading = {body, json_bytes, limits, arena, reterr, {{false}}};
     enum ebm_status status = EBM_OK;
     if (!is_raw)
-        status = json_read_parse(body->bytes, json_bytes, &bounds, &root, reterr);
+        status = json_read_parse(body->bytes, json_bytes, &request_json_bounds, &root, reterr);
     return status == EBM_OK ? read_message(&reading, root, ret_request, ret_wanted) : status;
 }

@@ -18,9 +18,9 @@
 #define X(name, word, available) {word, available},
 static const struct field_word predict_outputs[] = {REQUEST_PREDICT_OUTPUT_MAP(X)};
 static const struct field_word density_outputs[] = {REQUEST_DENSITY_OUTPUT_MAP(X)};
-static const struct field_word estimators[] = {REQUEST_ESTIMATOR_MAP(X)};
-static const struct field_word draws[] = {REQUEST_DRAWS_MAP(X)};
-static const struct field_word weights[] = {REQUEST_WEIGHTS_MAP(X)};
+const struct field_word request_estimator_words[REQUEST_ESTIMATORS] = {REQUEST_ESTIMATOR_MAP(X)};
+const struct field_word request_draws_words[REQUEST_DRAWS] = {REQUEST_DRAWS_MAP(X)};
+const struct field_word request_weights_words[REQUEST_WEIGHTS] = {REQUEST_WEIGHTS_MAP(X)};
 static const struct field_word intervals[] = {REQUEST_INTERVAL_MAP(X)};
 static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
 #undef X
@@ -81,8 +81,8 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
 /* Draws of the proposal; num_draws goes by two names. */
 #define NUM_DRAWS_FIELD(draws_name, draws_help)                                                                        \
     {                                                                                                                  \
-        draws_name, FIELD_WHOLE, AT(num_draws), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(1024),  \
-                                                .help = draws_help                                                     \
+        draws_name, FIELD_WHOLE, AT(num_draws), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples),                  \
+                                                STANDARD(REQUEST_STANDARD_DRAWS), .help = draws_help                   \
     }
 
 /* How a density is normalised. */
@@ -92,7 +92,7 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
      AT(estimator),                                                                                                    \
      UNLIMITED,                                                                                                        \
      STANDARD(REQUEST_ESTIMATOR_AUTO),                                                                                 \
-     WORDS(estimators),                                                                                                \
+     WORDS(request_estimator_words),                                                                                   \
      .help = "how to normalise: exact integrates a piecewise linear energy of a scalar target, quadrature any energy " \
              "of a scalar target, importance weighs draws of the proposal by the energy, mixture takes the proposal "  \
              "itself, auto takes the first that the model allows"},                                                    \
@@ -102,10 +102,10 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
          AT(draws),                                                                                                    \
          UNLIMITED,                                                                                                    \
          STANDARD(REQUEST_DRAWS_SOBOL),                                                                                \
-         WORDS(draws),                                                                                                 \
+         WORDS(request_draws_words),                                                                                   \
          .help = "how the proposal is drawn from: sobol spreads the draws evenly, independent is as in the papers"},   \
     {                                                                                                                  \
-        "weights", FIELD_WORD, AT(weights), UNLIMITED, STANDARD(REQUEST_WEIGHTS_RAW), WORDS(weights),                  \
+        "weights", FIELD_WORD, AT(weights), UNLIMITED, STANDARD(REQUEST_WEIGHTS_RAW), WORDS(request_weights_words),    \
             .help = "smoothed replaces the largest weights by quantiles of a Pareto distribution fitted to them"       \
     }
 
@@ -121,7 +121,7 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
      .help = "the number of draws of a row is doubled until it has so many effective samples"},                        \
     {                                                                                                                  \
         "max_samples", FIELD_WHOLE, AT(max_samples), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples),             \
-                                                     STANDARD(16384),                                                  \
+                                                     STANDARD(REQUEST_STANDARD_MOST),                                  \
                                                      .help = "with target_ess: at most so many draws of a row"         \
     }
 
@@ -166,8 +166,8 @@ static const struct field moves_fields[] = {
 static const struct field sample_fields[] = {
     COMMON_FIELDS,
     ESTIMATOR_FIELDS("num_proposals", DRAWS_HELP),
-    {"num_samples", FIELD_WHOLE, AT(num_samples), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples), STANDARD(100),
-     .help = "samples to return a row; ignored when resample is false"},
+    {"num_samples", FIELD_WHOLE, AT(num_samples), .min = 1, .max = LIMIT_SAMPLES, LIMITED(max_samples),
+     STANDARD(REQUEST_STANDARD_SAMPLES), .help = "samples to return a row; ignored when resample is false"},
     {"resample", FIELD_FLAG, AT(resample), UNLIMITED, STANDARD(1),
      .help = "true: samples chosen by weight, with replacement; false: every proposal draw with its log weight"},
     {"refine", FIELD_OBJECT, UNLIMITED, MEMBERS(moves_fields),
@@ -384,7 +384,7 @@ static enum ebm_status finish(struct request *request, field_seen seen, struct e
     return EBM_OK;
 }
 
-static const struct json_read_limits bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
+const struct json_read_limits request_json_bounds = {LIMIT_JSON_DEPTH, LIMIT_JSON_VALUES};
 
 static struct request blank(enum request_kind kind)
 {
@@ -403,10 +403,10 @@ static enum ebm_status read_body(bool is_fast, const char *body, size_t body_byt
     field_seen seen = 0;
     enum ebm_status status;
     if (is_fast)
-        status = json_lists_parse(body, body_bytes, &bounds, names, fields_lists(fields, n, names), arena, &lists,
-                                  &root);
+        status = json_lists_parse(body, body_bytes, &request_json_bounds, names, fields_lists(fields, n, names), arena,
+                                  &lists, &root);
     else
-        status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
+        status = json_read_parse(body, body_bytes, &request_json_bounds, &root, reterr);
     if (status == EBM_OK)
         status = fields_read(fields, n, root, is_fast ? &lists : NULL, limits, arena, request, &seen, reterr);
     return status == EBM_OK ? finish(request, seen, arena, reterr) : status;
@@ -437,7 +437,7 @@ enum ebm_status request_read_rows(enum request_kind kind, const struct field_row
     field_seen seen = 0;
     EBM_ASSERT(fields[0].kind == FIELD_ROWS); /* the first of all tables, and left out here */
     request.inputs = *rows;
-    enum ebm_status status = json_read_parse(body, body_bytes, &bounds, &root, reterr);
+    enum ebm_status status = json_read_parse(body, body_bytes, &request_json_bounds, &root, reterr);
     if (status == EBM_OK)
         status = fields_read(fields + 1, tables[kind].n - 1, root, NULL, limits, arena, &request, &seen, reterr);
     if (status == EBM_OK)

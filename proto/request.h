@@ -79,6 +79,14 @@ enum request_kind {
 };
 #undef X
 
+/* What the table of oip.c takes too. */
+extern const struct field_word request_estimator_words[REQUEST_ESTIMATORS], request_draws_words[REQUEST_DRAWS],
+    request_weights_words[REQUEST_WEIGHTS];
+extern const struct json_read_limits request_json_bounds;
+#define REQUEST_STANDARD_DRAWS 1024u
+#define REQUEST_STANDARD_SAMPLES 100u
+#define REQUEST_STANDARD_MOST 16384u /* draws, with target_ess */
+
 #define REQUEST_ID_CHARACTERS 256u
 #define REQUEST_MAX_SEED ((1ull << 53) - 1)
 

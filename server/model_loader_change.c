@@ -274,8 +274,11 @@ static struct serving *read_settings(const struct model_loader *loader, const st
     struct ebm_error error = {.status = EBM_OK};
     if (!has_file)
         return serving_ref(loader->config.standard);
-    (void)snprintf(path, sizeof path, "%s/%s/" SERVING_FILE, loader->config.folder, known->name);
-    if (serving_read(path, standard, loader->config.limits, &serving, &error) == EBM_OK)
+    bool fits = (size_t)snprintf(path, sizeof path, "%s/%s/" SERVING_FILE, loader->config.folder, known->name) <
+                sizeof path;
+    if (!fits)
+        (void)ebm_error_set(&error, EBM_TOO_LARGE, SERVING_FILE, "its path is longer than %u bytes", PATH_BYTES);
+    else if (serving_read(path, standard, loader->config.limits, &serving, &error) == EBM_OK)
         return serving;
     ebm_log_error("settings refused: model=%s at='%s' reason='%s'", known->name, error.where, error.text);
     return serving_with_error(known->serving ? known->serving : standard, &error,

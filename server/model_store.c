@@ -22,11 +22,11 @@ struct model_store {
     pthread_mutex_t mutex;
     /* under mutex */
     struct model_list *list;
-    struct model_store_entry **retired; /* (n_retired), a reference each */
+    struct model_store_entry **retired; /* (n_retired), a reference each; only the loader's thread changes these */
     size_t n_retired;
     char loading_name[LIMIT_NAME_BYTES + 1]; /* empty: nothing */
     uint64_t loading_version;
-    struct model_store_idle *idle; /* (n_idle) */
+    struct model_store_idle *idle; /* (n_idle), likewise */
     size_t n_idle;
 };
 
@@ -105,21 +105,24 @@ enum ebm_status model_store_publish(struct model_store *store, const char *name,
                                     struct model_store_entry *const *entries, size_t n)
 {
     struct model_list *before = model_store_list(store), *after = model_list_new(before, name, entries, n);
-    lock(store);
-    struct model_store_entry **room = realloc(store->retired,
-                                              (store->n_retired + before->n + 1) * sizeof(struct model_store_entry *));
-    store->retired = room ? room : store->retired;
-    if (room && after) {
+    struct model_store_entry **room = calloc(store->n_retired + before->n + 1, sizeof *room), **left = room;
+    bool is_done = room && after;
+    if (is_done) {
+        lock(store);
+        if (store->n_retired > 0)
+            memcpy(room, store->retired, store->n_retired * sizeof *room);
+        left = store->retired;
+        store->retired = room;
         retire(store, before, after, name);
         store->list = after;
-    }
-    unlock(store);
-    if (room && after)
+        unlock(store);
         (void)model_list_unref(before); /* the store's reference */
-    else
+    } else {
         (void)model_list_unref(after);
+    }
     (void)model_list_unref(before);
-    return room && after ? EBM_OK : EBM_NO_MEMORY;
+    free(left);
+    return is_done ? EBM_OK : EBM_NO_MEMORY;
 }
 
 /* One that nobody uses, taken out; NULL: none. */
@@ -156,10 +159,9 @@ void model_store_set_loading(struct model_store *store, const char *name, uint64
 
 void model_store_set_idle(struct model_store *store, const char *name, const struct model_store_idle *idle, size_t n)
 {
-    struct model_store_idle *all, *before;
+    struct model_store_idle *all = malloc((store->n_idle + n + 1) * sizeof *all), *before;
     size_t n_all = 0;
-    lock(store); /* only the loader's thread changes it */
-    all = malloc((store->n_idle + n + 1) * sizeof *all);
+    lock(store);
     for (size_t i = 0; all && i < store->n_idle; i++)
         if (strcmp(store->idle[i].name, name) != 0)
             all[n_all++] = store->idle[i];
