@@ -43,7 +43,8 @@ static const int always[] = {
     /* they look for leaks from a process of their own, and write reports to files of their own */
     SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(ptrace), SCMP_SYS(wait4), SCMP_SYS(prctl), SCMP_SYS(sigaltstack),
     SCMP_SYS(readlink), SCMP_SYS(access), SCMP_SYS(stat), SCMP_SYS(getppid), SCMP_SYS(tgkill), SCMP_SYS(prlimit64),
-    SCMP_SYS(process_vm_readv), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(mmap), SCMP_SYS(mprotect),
+    SCMP_SYS(process_vm_readv), SCMP_SYS(getdents), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(mmap),
+    SCMP_SYS(mprotect),
 #endif
 };
 /* clang-format on */

@@ -35,12 +35,15 @@ def serving_inside(binary, library, repository, *options):
     """-> (server, Inside)"""
     inside = Inside()
     names = {"EBM_INSIDE_ASK": inside.ask_path, "EBM_INSIDE_TELL": inside.tell_path, "LD_PRELOAD": os.path.abspath(library)}
+    before = dict(os.environ)
+    if "ASAN_OPTIONS" in before:  # it need not be the first library
+        names["ASAN_OPTIONS"] = before["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
     os.environ.update(names)
     try:
         server = Server(binary, repository, *options)
     finally:
-        for name in names:
-            del os.environ[name]
+        os.environ.clear()
+        os.environ.update(before)
     try:
         yield server, inside
         assert server.stop() == 0, server.lines[-5:]
