@@ -21,6 +21,7 @@
 #define PASSES 8 /* of the loop, for all that is on the way to be seen: loopback delivers at once */
 #define END_PASSES 10000
 #define BODY_TIMEOUT_MS 60000 /* longer than any input takes */
+#define PORT_WAIT_MS 3000     /* for a port of this side that is free */
 
 static uv_loop_t loop;
 static struct http *http;
@@ -50,7 +51,13 @@ static int connect_client(void)
     struct linger at_once = {.l_onoff = 1}; /* no port waits for a while after its connection */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     EBM_ASSERT(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
-    EBM_ASSERT(connect(fd, (const struct sockaddr *)&address, sizeof address) == 0);
+    /* every port of this side may be taken for a moment: others on this machine use them */
+    int failed = connect(fd, (const struct sockaddr *)&address, sizeof address);
+    for (int ms = 0; failed && errno == EADDRNOTAVAIL && ms < PORT_WAIT_MS; ms++) {
+        (void)poll(NULL, 0, 1);
+        failed = connect(fd, (const struct sockaddr *)&address, sizeof address);
+    }
+    EBM_ASSERT(!failed);
     return fd;
 }
 
