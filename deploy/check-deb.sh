@@ -66,9 +66,11 @@ inside ebm-trainer train --config /usr/share/doc/ebm-server/examples/geyser/conf
 say "the command line of its unit, as nobody, on a free port"
 port=$(free_port)
 command=$(sed -n 's/^ExecStart=//p' "$bare/lib/systemd/system/ebm-server.service")
-chroot --userspec=65534:65534 "$bare" sh -c ". /etc/default/ebm-server; exec $command --port $port" >"$work/server.log" 2>&1 &
+seccomp=$(sed -n 's/^Environment=.* \(EBM_SERVER_SECCOMP=[a-z]*\)$/\1/p' "$bare/lib/systemd/system/ebm-server.service")
+chroot --userspec=65534:65534 "$bare" sh -c ". /etc/default/ebm-server; export $seccomp; exec $command --port $port" >"$work/server.log" 2>&1 &
 server_pid=$!
 wait_until_ready "$work/server.log" "$server_pid"
+confined "$server_pid"
 curl -sS --fail-with-body --max-time 20 "http://127.0.0.1:$port/predict" -d '{"inputs": [[80]], "seed": 1}'
 echo
 inside ebm-client health --server "http://127.0.0.1:$port"

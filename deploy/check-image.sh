@@ -71,6 +71,7 @@ server_pid=$(cat "$mounted/tmp/pid")
 user=$(sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$server_pid/status")
 echo "serving as user $user"
 [ "$user" != 0 ] || { echo "the server runs as root, expected the image's own user" >&2; exit 1; }
+confined "$server_pid"
 build_ah run "$container" -- ebm-server --version
 build_ah run "$container" -- healthcheck "$port" && echo "health check: ready"
 if build_ah run "$container" -- healthcheck 1 2>/dev/null; then

@@ -24,6 +24,13 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# confined PID: a server without capabilities, that cannot get any, and whose system calls are filtered.
+confined() {
+    has=$(sed -n 's/^\(CapEff\|NoNewPrivs\|Seccomp\):\t//p' "/proc/$1/status" | paste -sd ' ')
+    echo "capabilities, no new privileges, seccomp: $has"
+    [ "$has" = "0000000000000000 1 2" ] || { echo "expected 0000000000000000 1 2" >&2; return 1; }
+}
+
 # wait_until_ready LOG PID: until the server that writes the log says so; says its log when it does not.
 wait_until_ready() {
     for _ in $(seq 100); do

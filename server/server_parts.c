@@ -130,6 +130,8 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
     struct model_loader *loader = NULL;
     enum ebm_status status = listen_check(options->host, reterr);
     if (status == EBM_OK)
+        status = sandbox_drop_rights(reterr); /* it can read what a server that runs can */
+    if (status == EBM_OK)
         status = check_access(options, reterr);
     if (status == EBM_OK && server_parts_filters_calls(options))
         status = sandbox_can_filter(reterr);
