@@ -3,7 +3,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config \
-        libmicrohttpd-dev libgnutls28-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev zlib1g-dev \
+        libmicrohttpd-dev libgnutls28-dev libuv1-dev libjansson-dev libopenblas-dev libdnnl-dev librandom123-dev zlib1g-dev \
         libspng-dev libturbojpeg0-dev libseccomp-dev
 WORKDIR /src
 COPY . .
@@ -16,7 +16,7 @@ LABEL org.opencontainers.image.title="ebm-server" \
       org.opencontainers.image.description="Energy-based regression served over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libmicrohttpd12 libuv1 libjansson4 libopenblas0-pthread zlib1g libspng0 libturbojpeg0 libseccomp2 && \
+        libmicrohttpd12 libuv1 libjansson4 libopenblas0-pthread libdnnl2 zlib1g libspng0 libturbojpeg0 libseccomp2 && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log && \
     useradd --system --uid 10001 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin ebm && \
     install -d /models

@@ -6,7 +6,8 @@
  *   plan   immutable while it serves, counted: one per (model version, device): weights as this hardware wants them
  *   ctx    one per worker: all memory and handles; one thread at a time
  *
- * A prediction is features -> propose -> score -> estimate -> fetch; `predict` does all of it for a batch.
+ * An image goes through the network's trunk first: a part of features when a plan serves, a batch at a time in
+ * training. A prediction is features -> propose -> score -> estimate -> fetch; `predict` does all of it for a batch.
  * Calls enqueue and return; results in host memory are valid after `sync`. A CPU is always synchronous.
  * Nothing is allocated after ctx_prepare. Nothing of size B x M x width is ever materialised.
  * Pointers named h_ are host memory. Shapes: B rows, M samples, D target dimensions, K components, H features,
@@ -22,7 +23,7 @@
 #include "core/rng.h"
 #include "core/status.h"
 
-#define EBM_DEVICE_ABI 1u
+#define EBM_DEVICE_ABI 2u
 
 struct ebm_plan;
 struct ebm_ctx;
@@ -198,11 +199,18 @@ struct ebm_loss_spec {
  * rows[b]; h_label_noise (B, D) likewise, by how much nce_plus moves the true target. */
 struct ebm_train_rows {
     uint32_t B;
-    const float *h_x;           /* (B, X) */
+    const float *h_x;           /* (B, X); of images (B, trunk.out), what trunk_forward made of them */
     const float *h_y;           /* (B, D) */
     const float *h_samples;     /* (B, M, D) or NULL */
     const float *h_label_noise; /* (B, D) or NULL */
     const struct ebm_row *rows; /* (B); NULL when all that is drawn is given */
+    float *h_dx; /* out (B, trunk.out), of images: gradient of the losses in h_x times scale; NULL: not wanted */
+};
+
+/* Who does tasks 0 .. n - 1, in any order, each on a thread with a context of its own, and returns after the last. */
+struct ebm_threads {
+    void (*run)(void *pool, void (*task)(void *user, uint32_t i, struct ebm_ctx *ctx), void *user, uint32_t n);
+    void *pool;
 };
 
 struct ebm_adam {
@@ -252,8 +260,16 @@ struct ebm_device_ops {
      * into gradient buffer `slot`. Several ctx may run this at once on one plan, each with a slot of its own. */
     enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
+    /* The trunk in training, a batch at a time on one plan; NULL where a device does not train. prepare: memory for
+     * max_rows images, before contexts are prepared. forward: h_out (B, trunk.out) of B images, norms by the batch's
+     * statistics, which move the running ones. backward: from h_dout (B, trunk.out), the gradient of the losses in what
+     * the last forward gave, that of the trunk's tensors, = into the gradient. The same bytes for any threads. */
+    enum ebm_status (*trunk_prepare)(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
+    enum ebm_status (*trunk_forward)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
+                                     uint32_t B, float *h_out);
+    enum ebm_status (*trunk_backward)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);
     /* Sum of the slots 0 .. n_slots - 1, in that order, into the gradient, for parameters of `range`; the slots become
-     * 0. */
+     * 0. The trunk's tensors, whose gradient trunk_backward left there, are passed over. */
     enum ebm_status (*reduce)(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
     /* One Adam step on the parameters of `range`. Ranges of one step may run on several threads; for the same bytes
      * whatever the ranges are, cut at multiples of 16 parameters. */

@@ -51,6 +51,8 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
         {&ctx->mean, B * DK},
         {&ctx->log_variance, B * DK},
         {&ctx->log_weight, B * net->K},
+        {&ctx->reach, net->trunk.n_ops > 0 ? B * net->trunk.out : 0},
+        {&ctx->trunk_space, ebm_reach_space(plan)},
         {&ctx->x_lanes, x_tile},
         {&ctx->h_lanes, x_tile},
         {&ctx->x_a, x_tile},
@@ -99,7 +101,8 @@ static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
                                 &ctx->tile_b,     &ctx->tile_residual,
                                 &ctx->tile_tape,  &ctx->walk,
                                 &ctx->wide,       &ctx->joined,
-                                &ctx->member_f};
+                                &ctx->member_f,   &ctx->reach,
+                                &ctx->trunk_space};
     for (size_t i = 0; i < EBM_COUNT_OF(slabs); i++)
         free(slabs[i]->p);
     ebm_train_done(&ctx->train);
@@ -137,12 +140,12 @@ static void proposal_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, u
         ebm_log_softmax(ctx->log_weight.p + (size_t)(first + b) * net->K, out + b, EBM_LANES, net->K);
 }
 
-/* Rows of h_x (count, X), kept as the rows from `first` on. */
-static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t first,
+/* Rows of reach (count, X or trunk.out), kept as the rows from `first` on. */
+static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *reach, uint32_t first,
                              uint32_t count)
 {
     const struct ebm_net_desc *net = &plan->net;
-    ebm_rows_to_lanes(ctx->x_lanes.p, h_x, net->X, count, EBM_LANES);
+    ebm_rows_to_lanes(ctx->x_lanes.p, reach, ebm_net_reach(net), count, EBM_LANES);
     const float *h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, EBM_LANES, NULL, ctx->x_a.p, ctx->x_b.p);
     memcpy(ctx->h_lanes.p, h, (size_t)net->H * EBM_LANES * sizeof *h);
     ebm_lanes_to_rows(ctx->h.p + (size_t)first * net->H, ctx->h_lanes.p, net->H, count, EBM_LANES);
@@ -156,12 +159,15 @@ static void features_of_tile(struct ebm_ctx *ctx, const struct ebm_plan *plan, c
         proposal_of_tile(ctx, plan, first, count);
 }
 
-static void features_of_net(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B,
-                            uint32_t base)
+static enum ebm_status features_of_net(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B,
+                                       uint32_t base)
 {
-    for (uint32_t first = 0; first < B; first += plan->x_tile)
-        features_of_tile(ctx, plan, h_x + (size_t)first * plan->net.X, base + first,
+    const float *reach;
+    enum ebm_status status = ebm_reach(ctx, plan, h_x, B, &reach);
+    for (uint32_t first = 0; status == EBM_OK && first < B; first += plan->x_tile)
+        features_of_tile(ctx, plan, reach + (size_t)first * ebm_net_reach(&plan->net), base + first,
                          B - first < plan->x_tile ? B - first : plan->x_tile);
+    return status;
 }
 
 void ebm_mixtures(struct ebm_ctx *ctx)
@@ -184,11 +190,10 @@ static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan
     ctx->plan = plan;
     ctx->B = B;
     ctx->M = 0;
-    for (uint32_t i = 0; i < plan->n_members; i++)
-        features_of_net(ctx, plan->members[i], h_x, B, ebm_ensemble_row(ctx, i, 0));
-    if (plan->n_members == 0)
-        features_of_net(ctx, plan, h_x, B, 0);
-    return EBM_OK;
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 0; i < plan->n_members && status == EBM_OK; i++)
+        status = features_of_net(ctx, plan->members[i], h_x, B, ebm_ensemble_row(ctx, i, 0));
+    return plan->n_members == 0 ? features_of_net(ctx, plan, h_x, B, 0) : status;
 }
 
 /* ---- sample side ---- */
@@ -627,7 +632,8 @@ static enum ebm_status ref_ctx_new(const struct ebm_ctx_limits *limits, struct e
         .plan_new = plan_new_entry, .plan_ref = ebm_plan_ref, .plan_unref = ebm_plan_unref, .ctx_new = ctx_new_entry,  \
         .ctx_prepare = ctx_prepare, .ctx_free = ctx_free, .sync = ctx_sync, .features = features, .propose = propose,  \
         .score = score, .estimate = estimate, .predict = predict, .fetch = fetch, .refresh = ebm_plan_refresh,         \
-        .backward = ebm_train_backward, .reduce = ebm_plan_reduce, .update = ebm_plan_update,                          \
+        .backward = ebm_train_backward, .trunk_prepare = ebm_trunk_prepare, .trunk_forward = ebm_trunk_forward,        \
+        .trunk_backward = ebm_trunk_backward, .reduce = ebm_plan_reduce, .update = ebm_plan_update,                    \
         .params_read = ebm_plan_params_read, .params_write = ebm_plan_params_write,                                    \
     }
 

@@ -7,6 +7,7 @@
  *   device_importance.c   estimates by weighted draws
  *   device_ensemble.c  several networks of one shape answer as one density
  *   device_refine.c    targets that climb or wander on f
+ *   device_trunk.c     images: the trunk before the x side, served and trained (trunk.h, trunk_train.h)
  *   device_train.c     the backward pass of a chunk of rows; its other files: train_internal.h
  *
  * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row.
@@ -14,6 +15,7 @@
 #ifndef EBM_CORE_DEVICE_INTERNAL_H
 #define EBM_CORE_DEVICE_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/device.h"
@@ -21,6 +23,8 @@
 #include "core/exact.h"
 #include "core/quadrature.h"
 #include "core/quantile.h"
+#include "core/trunk.h"
+#include "core/trunk_train.h"
 #include "core/weighted.h"
 
 #define EBM_TANGENT_BUFFERS 9u  /* tangents.c: two more of da, dz and dx; three derivatives of the activation */
@@ -31,23 +35,41 @@
 struct ebm_plan {
     _Atomic uint32_t references;
     const struct ebm_kernels *kernels;
-    struct ebm_net_desc net; /* its layers lie in `layers`, its support in `support` */
+    struct ebm_net_desc net; /* its layers lie in `layers`, its support in `support`, its trunk's in `image_ops` */
     struct ebm_layer *layers;
-    struct ebm_support *support; /* (D) */
-    float *params;               /* (P) */
+    struct ebm_image_op *image_ops;
+    struct ebm_trunk_plan *trunk; /* of images; NULL: of vectors, and in an ensemble the members' */
+    _Atomic bool trunk_is_stale;  /* it is of older weights: the next features load it anew, under the mutex */
+    pthread_mutex_t trunk_mutex;
+    struct ebm_trunk_train *trunk_train; /* after trunk_prepare */
+    struct ebm_support *support;         /* (D) */
+    float *params;                       /* (P) */
     uint32_t x_tile;     /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
     uint32_t energy_out; /* outputs of the first energy layer, 0 without an energy net */
-    uint32_t widest_x, widest_y;       /* numbers a lane of the largest input or output on each side */
-    struct ebm_exact_table *exact;     /* f piecewise linear; NULL: it is not, or has too many pieces */
-    _Atomic bool is_stale;             /* the table is of older weights */
-    bool is_bounded;                   /* f stays bounded however far y goes: improper on the whole line */
-    uint32_t n_slots;                  /* 0: not for training */
-    float *slots;                      /* (n_slots, P) gradients of chunks */
-    float *gradient, *adam_m, *adam_v; /* (P) */
-    uint32_t n_members;                /* of an ensemble; 0: a single network */
-    struct ebm_plan **members;         /* (n_members): plans of one network each. The ensemble has no params of its own,
-                                          and net.K counts the components of all members */
+    uint32_t widest_x, widest_y;   /* numbers a lane of the largest input or output on each side */
+    struct ebm_exact_table *exact; /* f piecewise linear; NULL: it is not, or has too many pieces */
+    _Atomic bool is_stale;         /* the table is of older weights */
+    bool is_bounded;               /* f stays bounded however far y goes: improper on the whole line */
+    uint32_t n_slots;              /* 0: not for training */
+    float *gradient;               /* (P), and behind it the slots' numbers */
+    float *slots;                  /* gradients of chunks: ebm_plan_slot */
+    float *adam_m, *adam_v;        /* (P) */
+    uint32_t n_members;            /* of an ensemble; 0: a single network */
+    struct ebm_plan **members;     /* (n_members): plans of one network each. The ensemble has no params of its own,
+                                      and net.K counts the components of all members */
 };
+
+/* Gradients that chunks leave in slot `slot`: numbers (P), of which those of the trunk's learned tensors, the first,
+ * have no place: they are a batch's, not a chunk's, and go into plan->gradient. */
+static inline size_t ebm_plan_slot_count(const struct ebm_plan *plan)
+{
+    return plan->net.n_params - plan->net.trunk.learned.count;
+}
+
+static inline float *ebm_plan_slot(const struct ebm_plan *plan, uint32_t slot)
+{
+    return plan->slots + slot * ebm_plan_slot_count(plan);
+}
 
 /* A buffer of floats that only ctx_prepare grows. */
 struct ebm_slab {
@@ -99,6 +121,7 @@ struct ebm_ctx {
     bool has_mixtures;                                     /* of these rows, or there are none */
     struct ebm_slab h, hx, mean, log_variance, log_weight; /* (B, H), (B, energy_out), (B, D, K) twice, (B, K) */
     struct ebm_slab x_lanes, h_lanes, x_a, x_b;            /* one tile */
+    struct ebm_slab reach, trunk_space; /* of images: what trunks make of them (B, trunk.out), and their memory */
 
     /* the last propose: row b, M targets */
     uint32_t b, M;
@@ -293,6 +316,13 @@ void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *sp
 enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
     EBM_MUST_USE;
 
+/* device_trunk.c. The trunk of a plan, unless it reads vectors; what it makes of B images: h_x itself of vectors. */
+enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B,
+                          const float **ret_reach) EBM_MUST_USE;
+/* Floats of memory that they take on a context. */
+size_t ebm_reach_space(const struct ebm_plan *plan);
+
 enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan);
 void ebm_train_done(struct ebm_train_space *space);
 
@@ -309,6 +339,10 @@ bool ebm_plan_is_open(const struct ebm_plan *plan);
 enum ebm_status ebm_plan_refresh(struct ebm_plan *plan);
 /* The table of the weights as they are now, or NULL. Borrow. */
 const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan);
+enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
+enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
+                                  uint32_t B, float *h_out);
+enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);
 enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
 enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);
 enum ebm_status ebm_plan_params_read(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst);

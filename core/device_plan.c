@@ -46,13 +46,20 @@ static bool copy_net(struct ebm_plan *plan, const struct ebm_net_desc *net)
         plan->support[d] = net->support != NULL ? net->support[d]
                                                 : (struct ebm_support){EBM_SUPPORT_REAL, -INFINITY, INFINITY};
     plan->net.support = plan->support;
+    plan->image_ops = calloc((size_t)net->trunk.n_ops + 1, sizeof *plan->image_ops);
+    if (plan->image_ops == NULL)
+        return false;
+    if (net->trunk.n_ops > 0)
+        memcpy(plan->image_ops, net->trunk.ops, net->trunk.n_ops * sizeof *plan->image_ops);
+    plan->net.trunk.ops = plan->image_ops;
     struct ebm_layer *next = plan->layers;
     struct ebm_net *nets[] = {&plan->net.feature, &plan->net.target,       &plan->net.energy, &plan->net.own,
                               &plan->net.mean,    &plan->net.log_variance, &plan->net.weight};
     for (size_t i = 0; i < EBM_COUNT_OF(nets); i++)
         copy_layers(nets[i], &next);
     plan->energy_out = net->has_energy ? net->energy.layers[0].out : 0;
-    plan->widest_x = widest_of(&net->feature, net->X > net->H ? net->X : net->H);
+    uint32_t reach = ebm_net_reach(net);
+    plan->widest_x = widest_of(&net->feature, reach > net->H ? reach : net->H);
     plan->widest_x = widest_of(&net->own, plan->widest_x);
     plan->widest_x = widest_of(&net->mean, plan->widest_x);
     plan->widest_x = widest_of(&net->log_variance, plan->widest_x);
@@ -71,11 +78,11 @@ static bool allocate(struct ebm_plan *plan, uint32_t n_slots)
     if (n_slots == 0)
         return plan->params != NULL;
     plan->n_slots = n_slots;
-    plan->slots = ebm_alloc_aligned(bytes * n_slots);
-    plan->gradient = ebm_alloc_aligned(bytes);
+    plan->gradient = ebm_alloc_aligned(bytes + n_slots * ebm_plan_slot_count(plan) * sizeof(float));
+    plan->slots = plan->gradient != NULL ? plan->gradient + ebm_plan_slot_count(plan) : NULL;
     plan->adam_m = ebm_alloc_aligned(bytes);
     plan->adam_v = ebm_alloc_aligned(bytes);
-    return plan->params && plan->slots && plan->gradient && plan->adam_m && plan->adam_v;
+    return plan->params && plan->gradient && plan->adam_m && plan->adam_v;
 }
 
 /* What the x side makes of row `b`, appended to out. */
@@ -103,7 +110,7 @@ static size_t collect(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t
 static uint32_t first_moved_place(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, struct ebm_plan *plan,
                                   float *x, float *expected, float *got)
 {
-    size_t X = plan->net.X;
+    size_t X = ebm_net_reach(&plan->net);
     for (uint32_t place = 0; place < EBM_LANES; place++) {
         for (uint32_t row = 0; row < EBM_LANES; row++) {
             for (uint32_t i = 0; i < X; i++) {
@@ -125,7 +132,7 @@ static enum ebm_status choose_tile(const struct ebm_device_ops *ops, struct ebm_
 {
     const struct ebm_net_desc *net = &plan->net;
     size_t n = net->H + plan->energy_out + (size_t)net->K * (2 * net->D + 1) + 1;
-    EBM_AUTO(ebm_freep) float *x = calloc(EBM_LANES * (size_t)net->X, sizeof *x);
+    EBM_AUTO(ebm_freep) float *x = calloc(EBM_LANES * (size_t)ebm_net_reach(net), sizeof *x);
     EBM_AUTO(ebm_freep) float *rows = calloc(2 * n, sizeof *rows);
     struct ebm_ctx_limits limits = {.max_rows = EBM_LANES, .max_samples = 1};
     struct ebm_ctx *ctx = NULL;
@@ -186,12 +193,11 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
                                   struct ebm_plan **ret_plan, struct ebm_error *reterr)
 {
     EBM_ASSERT(net->has_energy || net->K > 0);
-    if (net->trunk.n_ops > 0)
-        return ebm_error_set(reterr, EBM_INVALID, "input.kind", "\"image\" is not available in this version");
     struct ebm_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "plan", "no memory");
     atomic_init(&plan->references, 1);
+    (void)pthread_mutex_init(&plan->trunk_mutex, NULL);
     plan->kernels = kernels;
     plan->x_tile = EBM_LANES;
     bool is_single = net->members <= 1;
@@ -210,6 +216,8 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
         status = ebm_error_set(reterr, EBM_INVALID, "members", "members of an ensemble are trained one by one");
     if (status == EBM_OK && is_single)
         status = make_exact(plan, reterr);
+    if (status == EBM_OK && is_single)
+        status = ebm_plan_trunk(plan, h_params, reterr); /* last: the self-test above is of what stands behind it */
     if (status != EBM_OK) {
         (void)ebm_plan_unref(plan);
         return status;
@@ -234,11 +242,14 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
     free(plan->members);
     free(plan->layers);
     free(plan->support);
+    free(plan->image_ops);
+    (void)ebm_trunk_plan_free(plan->trunk);
+    (void)ebm_trunk_train_free(plan->trunk_train);
     free(plan->params);
-    free(plan->slots);
     free(plan->gradient);
     free(plan->adam_m);
     free(plan->adam_v);
+    (void)pthread_mutex_destroy(&plan->trunk_mutex);
     free(plan);
     return NULL;
 }
@@ -246,13 +257,17 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
 enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range)
 {
     EBM_ASSERT(n_slots <= plan->n_slots && range.first + range.count <= plan->net.n_params);
-    float *restrict sum = plan->gradient + range.first;
-    memset(sum, 0, range.count * sizeof *sum);
+    size_t first = range.first, end = range.first + range.count, learned = plan->net.trunk.learned.count;
+    first = first > learned ? first : learned;
+    if (first >= end)
+        return EBM_OK;
+    float *restrict sum = plan->gradient + first;
+    memset(sum, 0, (end - first) * sizeof *sum);
     for (uint32_t slot = 0; slot < n_slots; slot++) {
-        float *restrict from = plan->slots + slot * plan->net.n_params + range.first;
-        for (size_t i = 0; i < range.count; i++)
+        float *restrict from = ebm_plan_slot(plan, slot) + first;
+        for (size_t i = 0; i < end - first; i++)
             sum[i] += from[i];
-        memset(from, 0, range.count * sizeof *from);
+        memset(from, 0, (end - first) * sizeof *from);
     }
     return EBM_OK;
 }
@@ -275,6 +290,7 @@ enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *ad
 {
     EBM_ASSERT(plan->n_slots > 0 && range.first + range.count <= plan->net.n_params);
     atomic_store_explicit(&plan->is_stale, true, memory_order_relaxed);
+    atomic_store_explicit(&plan->trunk_is_stale, true, memory_order_relaxed);
     for (enum ebm_part part = 0; part < EBM_PARTS; part++) {
         const struct ebm_range *own = &plan->net.part[part];
         size_t first = own->first > range.first ? own->first : range.first;
@@ -314,7 +330,9 @@ enum ebm_status ebm_plan_params_write(struct ebm_plan *plan, enum ebm_train_stat
     float *to = state_of(plan, what);
     EBM_ASSERT(to != NULL);
     memcpy(to, h_src, plan->net.n_params * sizeof *to);
-    if (what == EBM_TRAIN_PARAMS)
+    if (what == EBM_TRAIN_PARAMS) {
         atomic_store(&plan->is_stale, true);
+        atomic_store(&plan->trunk_is_stale, true);
+    }
     return EBM_OK;
 }

@@ -51,7 +51,7 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
         struct ebm_slab *slab;
         size_t count;
     } wants[] = {
-        {&ctx->x_lanes, net->X * lanes},
+        {&ctx->x_lanes, ebm_net_reach(net) * lanes},
         {&t->x_tape, x_tape_count(net) * lanes},
         {&t->y_tape, (ebm_tape_count(&net->target) + ebm_tape_count(&net->energy) + net->D) * y_lanes},
         {&t->dhx, plan->energy_out * (lanes + 1)},
@@ -132,7 +132,7 @@ static void x_forward(struct ebm_chunk *c)
     end = ebm_tape_lay(&c->tapes->mean, &net->mean, end, c->lanes);
     end = ebm_tape_lay(&c->tapes->log_variance, &net->log_variance, end, c->lanes);
     (void)ebm_tape_lay(&c->tapes->weight, &net->weight, end, c->lanes);
-    ebm_rows_to_lanes(ctx->x_lanes.p, c->rows->h_x, net->X, c->rows->B, c->lanes);
+    ebm_rows_to_lanes(ctx->x_lanes.p, c->rows->h_x, ebm_net_reach(net), c->rows->B, c->lanes);
     c->h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, c->lanes, &c->tapes->feature, NULL, NULL);
     rows_from_lanes(c, ctx->h.p, c->h, net->H);
     if (net->has_energy) {
@@ -207,12 +207,17 @@ static void x_backward(struct ebm_chunk *c)
         energy_x_backward(c);
     if (ebm_loss_trains_proposal(spec->loss) || spec->proposal_beside)
         proposal_x_backward(c);
-    if (!by_energy && (!spec->proposal_trains_features || c->plan->net.own_H > 0))
+    if (!by_energy && (!spec->proposal_trains_features || c->plan->net.own_H > 0)) {
+        if (c->rows->h_dx != NULL)
+            memset(c->rows->h_dx, 0, (size_t)c->rows->B * ebm_net_reach(&c->plan->net) * sizeof(float));
         return;
+    }
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     memcpy(space.da, train->dh.p, (size_t)c->plan->net.H * c->lanes * sizeof(float));
     ebm_net_backward(c->plan, &c->plan->net.feature, 0, c->ctx->x_lanes.p, c->lanes, &c->tapes->feature, c->grads,
-                     false, &space);
+                     c->rows->h_dx != NULL, &space);
+    if (c->rows->h_dx != NULL)
+        rows_from_lanes(c, c->rows->h_dx, space.da, ebm_net_reach(&c->plan->net));
 }
 
 static void clear_row_gradients(struct ebm_chunk *c)
@@ -309,7 +314,7 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
                           .plan = plan,
                           .spec = spec,
                           .rows = rows,
-                          .grads = plan->slots + slot * plan->net.n_params,
+                          .grads = ebm_plan_slot(plan, slot),
                           .lanes = lanes_of(rows->B),
                           .tapes = &ctx->train.x_tapes};
     ctx->plan = plan;

@@ -40,11 +40,22 @@ static enum ebm_status bad_shape(const struct source *s, const struct ebm_tensor
     return ebm_error_set(s->reterr, EBM_DAMAGED, tensor->name, "expected F32 of the shape %s", expected);
 }
 
+/* (n, X), or of images (n, channels, height, width). */
+static bool is_input(const struct source *s, const struct ebm_tensor *x)
+{
+    const struct ebm_shape *in = &s->net->trunk.in;
+    if (x->dtype != EBM_DTYPE_F32)
+        return false;
+    if (x->n_dims == 4)
+        return x->shape[1] == in->channels && x->shape[2] == in->height && x->shape[3] == in->width;
+    return x->n_dims == 2 && x->shape[1] == s->net->X;
+}
+
 /* n and m from x and y. */
 static enum ebm_status settle_inputs(struct source *s)
 {
     const struct ebm_tensor *x = s->x, *y = s->y;
-    if (x->dtype != EBM_DTYPE_F32 || x->n_dims != 2 || x->shape[1] != s->net->X)
+    if (!is_input(s, x))
         return bad_shape(s, x, "(n, size of the input)");
     if (y->dtype != EBM_DTYPE_F32 || y->n_dims < 2 || y->n_dims > 3 || y->shape[0] != x->shape[0] ||
         y->shape[y->n_dims - 1] != s->net->D)

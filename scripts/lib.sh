@@ -1,6 +1,6 @@
 # lib.sh - what the scripts share. Source it after `set -eu`, with $root set to the top of the tree.
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libuv1-dev libjansson-dev libopenblas-dev librandom123-dev zlib1g-dev libspng-dev libturbojpeg0-dev libseccomp-dev"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libmicrohttpd-dev libgnutls28-dev libuv1-dev libjansson-dev libopenblas-dev libdnnl-dev librandom123-dev zlib1g-dev libspng-dev libturbojpeg0-dev libseccomp-dev"
 
 say() {
     if [ -t 1 ]; then

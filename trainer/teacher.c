@@ -41,6 +41,10 @@ static enum ebm_status check_parts(const struct ebm_config *mixture, const struc
                              "mdn_kl_teacher trains a mixture, whose teacher is described under "
                              "training.parameters.teacher: move model.energy_net and model.target_net there, or use "
                              "nce_kl to keep the energy");
+    if (mixture->net.trunk.n_ops > 0)
+        return ebm_error_set(
+            reterr, EBM_INVALID, "training.method",
+            "mdn_kl_teacher trains two feature nets at once, which those of images cannot: use nce_kl");
     if (mixture->net.K == 0)
         return ebm_error_set(reterr, EBM_INVALID, "training.method",
                              "mdn_kl_teacher trains a mixture, and model.proposal is missing");

@@ -21,7 +21,7 @@ MAY_INCLUDE = {
 THIRD_PARTY = {
     "cblas.h": {"core/blas.c"},
     "curl/curl.h": {"clients/client_http.c"},
-    "dnnl.h": {"core/conv_onednn.c"},
+    "oneapi/dnnl/dnnl.h": {"core/conv_onednn.c"},
     "gnutls/crypto.h": {"server/api_keys.c"},
     "gnutls/abstract.h": {"server/tls.h"},
     "gnutls/gnutls.h": {"server/api_keys.c"},

@@ -1,0 +1,122 @@
+/* device_trunk.c - images: the trunk that stands before the x side.
+ *
+ *   serving    features: images -> ebm_reach -> numbers that the x side reads as it reads vectors
+ *   training   trunk_forward of a batch -> backward of chunks of rows, on those numbers -> trunk_backward of the batch
+ *
+ * The reference device convolves by plain loops, the CPU by the best that is here. A plan in training serves too,
+ * between steps (validation): its trunk is loaded anew by the first features after an update. */
+#include "core/device_internal.h"
+
+static bool is_reference(const struct ebm_plan *plan)
+{
+    return plan->kernels == ebm_kernels_ref();
+}
+
+/* oneDNN writes code as it goes; where a process may not, it refuses, and OpenBLAS does the work. */
+static bool may_try_other(const struct ebm_plan *plan, const struct ebm_conv_backend *backend, enum ebm_status status)
+{
+    return status == EBM_DEVICE && !is_reference(plan) && backend != ebm_conv_blas();
+}
+
+/* The reference is slow, and its images do not know of each other: it needs no tile to be moved about in. */
+enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
+{
+    uint32_t tile = is_reference(plan) ? 1 : EBM_TRUNK_TILE;
+    const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
+    if (plan->net.trunk.n_ops == 0)
+        return EBM_OK;
+    enum ebm_status status = ebm_trunk_plan_new(&plan->net.trunk, h_params, backend, tile, &plan->trunk, reterr);
+    if (!may_try_other(plan, backend, status))
+        return status;
+    return ebm_trunk_plan_new(&plan->net.trunk, h_params, ebm_conv_blas(), tile, &plan->trunk, reterr);
+}
+
+size_t ebm_reach_space(const struct ebm_plan *plan)
+{
+    size_t serving = plan->trunk != NULL ? ebm_trunk_plan_space(plan->trunk) : 0;
+    size_t training = plan->trunk_train != NULL ? ebm_trunk_train_scratch(plan->trunk_train) : 0;
+    for (uint32_t i = 0; i < plan->n_members; i++) {
+        size_t member = ebm_reach_space(plan->members[i]);
+        serving = member > serving ? member : serving;
+    }
+    return serving > training ? serving : training;
+}
+
+/* A plan that serves never changes; one in training has its owner's word that nobody updates it meanwhile. */
+static enum ebm_status load_again(struct ebm_plan *plan)
+{
+    enum ebm_status status = EBM_OK;
+    (void)pthread_mutex_lock(&plan->trunk_mutex);
+    if (atomic_load(&plan->trunk_is_stale))
+        status = ebm_trunk_plan_load(plan->trunk, plan->params);
+    if (status == EBM_OK)
+        atomic_store(&plan->trunk_is_stale, false);
+    (void)pthread_mutex_unlock(&plan->trunk_mutex);
+    return status;
+}
+
+enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B,
+                          const float **ret_reach)
+{
+    enum ebm_status status = EBM_OK;
+    if (plan->trunk == NULL) {
+        *ret_reach = h_x;
+        return EBM_OK;
+    }
+    if (atomic_load(&plan->trunk_is_stale))
+        status = load_again((struct ebm_plan *)(uintptr_t)plan);
+    if (status == EBM_OK)
+        status = ebm_trunk_run(plan->trunk, h_x, B, ctx->reach.p, ctx->trunk_space.p);
+    *ret_reach = ctx->reach.p;
+    return status;
+}
+
+/* ---- training ---- */
+
+enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
+{
+    if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_train != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
+    const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
+    enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend, max_rows, &plan->trunk_train, reterr);
+    if (!may_try_other(plan, backend, status))
+        return status;
+    return ebm_trunk_train_new(&plan->net.trunk, ebm_conv_blas(), max_rows, &plan->trunk_train, reterr);
+}
+
+/* Parts of a trunk's work as tasks of a device's threads: a thread's memory is its context's. */
+struct parts {
+    const struct ebm_threads *threads;
+    ebm_trunk_part_fn *fn;
+    void *user;
+};
+
+static void run_part(void *user, uint32_t i, struct ebm_ctx *ctx)
+{
+    const struct parts *parts = user;
+    parts->fn(parts->user, i, ctx->trunk_space.p);
+}
+
+static void run_parts(void *who, ebm_trunk_part_fn *fn, void *user, uint32_t n)
+{
+    struct parts parts = {.threads = who, .fn = fn, .user = user};
+    parts.threads->run(parts.threads->pool, run_part, &parts, n);
+}
+
+enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
+                                  uint32_t B, float *h_out)
+{
+    const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads};
+    if (plan->trunk_train == NULL)
+        return EBM_INVALID;
+    atomic_store_explicit(&plan->trunk_is_stale, true, memory_order_relaxed); /* running statistics move */
+    return ebm_trunk_train_forward(plan->trunk_train, plan->params, &parts, h_x, B, h_out);
+}
+
+enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout)
+{
+    const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads};
+    if (plan->trunk_train == NULL)
+        return EBM_INVALID;
+    return ebm_trunk_train_backward(plan->trunk_train, &parts, h_dout, plan->gradient);
+}
