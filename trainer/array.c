@@ -1,10 +1,12 @@
-/* array.c - what an array is, and one out of an .npz: a zip archive (zip.c) of .npy files, whose header npy.c knows. */
+/* array.c - what an array is, and one out of an .npy, whose header npy.c knows, or of an .npz: a zip archive (zip.c) of
+ * such files. */
 #include "trainer/array.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "trainer/files.h"
 #include "trainer/npy.h"
 #include "trainer/zip.h"
 
@@ -52,7 +54,7 @@ double array_number(const unsigned char *at, char kind, uint32_t number_bytes)
     return number;
 }
 
-/* ---- .npz ---- */
+/* ---- .npy and .npz ---- */
 
 static enum ebm_status bad(const char *path, const char *name, const char *what, struct ebm_error *reterr)
 {
@@ -80,6 +82,18 @@ static enum ebm_status from_npy(const char *path, const char *name, unsigned cha
     array.bytes = bytes;
     *ret_array = array;
     return EBM_OK;
+}
+
+enum ebm_status array_read_npy(const char *path, struct array *ret_array, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_freep) unsigned char *bytes = NULL;
+    size_t size = 0;
+    enum ebm_status status = files_read(path, ARRAY_BYTES, &bytes, &size, reterr);
+    if (status == EBM_OK)
+        status = from_npy(path, files_base(path), bytes, size, ret_array, reterr);
+    if (status == EBM_OK)
+        bytes = NULL; /* the array's now */
+    return status;
 }
 
 enum ebm_status array_read_npz(const char *path, const char *name, struct array *ret_array, struct ebm_error *reterr)

@@ -24,6 +24,8 @@ uint64_t array_count(const struct array *array);
 /* One number of `kind` at `at`; NaN and infinities as they stand. */
 double array_number(const unsigned char *at, char kind, uint32_t number_bytes);
 
+/* A whole .npy file. New: array_done. */
+enum ebm_status array_read_npy(const char *path, struct array *ret_array, struct ebm_error *reterr) EBM_MUST_USE;
 /* The array `name` of a file of numpy.savez or savez_compressed. NOT_FOUND: no such file, or no such array in it. New:
  * array_done. */
 enum ebm_status array_read_npz(const char *path, const char *name, struct array *ret_array, struct ebm_error *reterr)

@@ -65,6 +65,31 @@ enum ebm_status files_make_folder(const char *path, struct ebm_error *reterr)
     return EBM_OK;
 }
 
+enum ebm_status files_read(const char *path, uint64_t max_bytes, unsigned char **ret_bytes, size_t *ret_size,
+                           struct ebm_error *reterr)
+{
+    struct stat info;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the file: %s", strerror(errno));
+    bool is_file = fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode);
+    uint64_t size = is_file ? (uint64_t)info.st_size : 0;
+    bool fits = size > 0 && size <= max_bytes;
+    EBM_AUTO(ebm_freep) unsigned char *bytes = fits ? malloc((size_t)size) : NULL;
+    bool is_whole = bytes != NULL && fread(bytes, 1, (size_t)size, file) == size;
+    (void)fclose(file);
+    if (!fits)
+        return ebm_error_set(reterr, size > max_bytes ? EBM_TOO_LARGE : EBM_INVALID, path,
+                             "no regular file of 1 to %llu bytes", (unsigned long long)max_bytes);
+    if (bytes == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory for the file");
+    if (!is_whole)
+        return ebm_error_set(reterr, EBM_INVALID, path, "cannot read the file");
+    *ret_bytes = EBM_TAKE_PTR(bytes);
+    *ret_size = (size_t)size;
+    return EBM_OK;
+}
+
 enum ebm_status files_read_text(const char *path, size_t max_bytes, char **ret_text, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_freep) char *text = malloc(max_bytes + 1);

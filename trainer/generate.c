@@ -13,6 +13,7 @@
 #include "core/limits.h"
 #include "core/rng.h"
 #include "core/suggest.h"
+#include "trainer/generate_images.h"
 
 static double normal_density(double y, double mean, double std)
 {
@@ -138,13 +139,13 @@ const struct generate_set *generate_find(const char *name)
 
 static enum ebm_status unknown_set(const char *name, struct ebm_error *reterr)
 {
-    const char *names[EBM_COUNT_OF(sets)];
-    for (size_t i = 0; i < EBM_COUNT_OF(sets); i++)
-        names[i] = sets[i].name;
+    static const char *const names[] = {"toy1", "toy2", "set2", "cells", "digits-angle", "pose", "steering"};
     const char *near = ebm_suggest(name, names, EBM_COUNT_OF(names));
     return ebm_error_set(reterr, EBM_INVALID, "generate",
-                         "unknown data set '%.40s'%s%s%s; there are toy1, toy2 and set2", name,
-                         near != NULL ? ", did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
+                         "unknown data set '%.40s'%s%s%s; there are toy1, toy2, set2, cells, digits-angle, pose and "
+                         "steering",
+                         name, near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
+                         near != NULL ? "'?" : "");
 }
 
 static enum ebm_status write_rows(FILE *file, const struct generate_set *set, uint64_t seed, uint32_t rows,
@@ -170,6 +171,9 @@ enum ebm_status generate_command(const struct args *args, struct ebm_error *rete
     const char *path = NULL;
     uint64_t rows = 2000, seed = 0;
     double nll = 0.0;
+    const struct picture_kind *pictures = picture_find(args->positional[0]);
+    if (pictures != NULL)
+        return generate_images(pictures, args, reterr);
     if (set == NULL)
         return unknown_set(args->positional[0], reterr);
     enum ebm_status status = args_number(args, "rows", 1, LIMIT_DATA_ROWS, &rows, reterr);

@@ -2,7 +2,6 @@
  * its file and is freed when all rows have their pixels, so that for a moment there are two copies of it. */
 #include "trainer/image_source.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,30 +155,6 @@ enum ebm_status image_source_open(const struct image_set_options *options, struc
 
 /* ---- one row ---- */
 
-static enum ebm_status read_file(const char *path, unsigned char **ret_bytes, size_t *ret_size,
-                                 struct ebm_error *reterr)
-{
-    FILE *file = fopen(path, "re");
-    long size = -1;
-    if (file == NULL)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the image: %s", strerror(errno));
-    if (fseek(file, 0, SEEK_END) == 0)
-        size = ftell(file);
-    EBM_AUTO(ebm_freep) unsigned char *bytes = size > 0 && size <= FILE_BYTES ? malloc((size_t)size) : NULL;
-    bool whole = bytes != NULL && fseek(file, 0, SEEK_SET) == 0 && fread(bytes, 1, (size_t)size, file) == (size_t)size;
-    (void)fclose(file);
-    if (size <= 0 || size > FILE_BYTES)
-        return ebm_error_set(reterr, size > FILE_BYTES ? EBM_TOO_LARGE : EBM_INVALID, path,
-                             "%ld bytes, expected 1 to %u", size, FILE_BYTES);
-    if (bytes == NULL)
-        return no_memory(path, reterr);
-    if (!whole)
-        return ebm_error_set(reterr, EBM_INVALID, path, "cannot read the image: %s", strerror(errno));
-    *ret_bytes = EBM_TAKE_PTR(bytes);
-    *ret_size = (size_t)size;
-    return EBM_OK;
-}
-
 /* The error's place is the file, not "image". */
 static enum ebm_status name_file(enum ebm_status status, const char *path, struct ebm_error *reterr)
 {
@@ -199,7 +174,7 @@ enum ebm_status image_source_shape(const struct image_source *source, uint32_t i
         return EBM_OK;
     }
     const char *path = source->files.paths[i];
-    enum ebm_status status = read_file(path, &bytes, &size, reterr);
+    enum ebm_status status = files_read(path, FILE_BYTES, &bytes, &size, reterr);
     if (status == EBM_OK)
         status = name_file(image_read_header(bytes, size, LIMIT_DECODED_PIXELS, &header, reterr), path, reterr);
     if (status == EBM_OK)
@@ -232,7 +207,7 @@ enum ebm_status image_source_read(const struct image_source *source, uint32_t i,
         return image_convert(&view, shape, IMAGE_BILINEAR, ret_pixels, reterr);
     }
     const char *path = source->files.paths[i];
-    status = read_file(path, &bytes, &size, reterr);
+    status = files_read(path, FILE_BYTES, &bytes, &size, reterr);
     return status == EBM_OK
                ? name_file(image_decode(bytes, size, LIMIT_DECODED_PIXELS, shape, IMAGE_BILINEAR, ret_pixels, reterr),
                            path, reterr)

@@ -127,7 +127,10 @@ static const struct args_option join_options[] = {
 static const struct args_option generate_options[] = {
     {.name = "rows", .value = "N", .help = "how many (default: 2000)"},
     {.name = "seed", .value = "S", .help = "default: 0"},
-    {.name = "output", .value = "FILE", .help = "the CSV to write"},
+    {.name = "output", .value = "PATH", .help = "the CSV to write; of images the folder"},
+    {.name = "digits",
+     .value = "DIR",
+     .help = "of digits-angle: where digits_images.npy and digits_labels.npy are (default: examples/digits)"},
 };
 
 static const struct args_command commands[] = {
@@ -161,7 +164,8 @@ static const struct args_command commands[] = {
      OPTIONS(refine_options),
      .run = refine_command},
     {.name = "generate",
-     .summary = "Writes a synthetic data set with a known truth; NAME: toy1, toy2 or set2.",
+     .summary =
+         "Writes a synthetic data set: NAME toy1, toy2, set2 (tables), cells, digits-angle, pose, steering (images).",
      .positional = {"NAME"},
      OPTIONS(generate_options),
      .run = generate_command},
