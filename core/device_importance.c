@@ -143,6 +143,35 @@ static double log_z_error(const struct ebm_ctx *ctx, const struct ebm_estimate_s
     return spread(parts) / weights->sum;
 }
 
+/* Of the circular mean, to first order: of the weighted mean of sines over R. */
+static double circular_error(const struct ebm_ctx *ctx, const struct ebm_circular *circular, const float *y,
+                             enum ebm_draw_scheme scheme, double sum)
+{
+    double parts[EBM_SOBOL_PARTS] = {0}, squares = 0.0;
+    uint32_t n = ctx->M / EBM_SOBOL_PARTS;
+    for (uint32_t m = 0; m < ctx->M; m++) {
+        double part = (double)ctx->w.p[m] * ebm_circular_sine(circular, (double)y[m]);
+        squares += part * part;
+        if (scheme == EBM_SCHEME_SOBOL)
+            parts[m / n] += part;
+    }
+    double error = scheme == EBM_SCHEME_SOBOL ? spread(parts) : sqrt(squares);
+    return error / (sum * circular->length * circular->turn);
+}
+
+static void answer_angle(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
+                         uint32_t d, double sum)
+{
+    const float *y = ctx->y.p + d * ctx->stride;
+    struct ebm_circular circular = ebm_weighted_circular(ctx, d, sum);
+    if (out->mean != NULL)
+        out->mean[d] = circular.mean;
+    if (out->variance != NULL)
+        out->variance[d] = circular.variance;
+    if (out->mcse_mean != NULL)
+        out->mcse_mean[d] = circular_error(ctx, &circular, y, spec->scheme, sum);
+}
+
 static void answer_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out,
                               uint32_t d, double sum)
 {
@@ -164,7 +193,10 @@ static void answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, co
                    struct ebm_estimate *out)
 {
     for (uint32_t d = 0; d < ctx->plan->net.D; d++)
-        answer_coordinate(ctx, spec, out, d, weights->sum);
+        if (ctx->plan->support[d].kind == EBM_SUPPORT_PERIODIC)
+            answer_angle(ctx, spec, out, d, weights->sum);
+        else
+            answer_coordinate(ctx, spec, out, d, weights->sum);
     out->log_z = weights->max + log(weights->sum) - log((double)ctx->M);
     out->log_z_std_error = log_z_error(ctx, spec, weights);
     out->ess = weights->sum * weights->sum / weights->squares;

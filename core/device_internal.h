@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "core/circle.h"
 #include "core/device.h"
 #include "core/kernels.h"
 #include "core/exact.h"
@@ -300,7 +301,9 @@ bool ebm_ascent_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b
 /* Moves the fair draws of the row last estimated; sets out->acceptance. False: no longer wanted. */
 bool ebm_langevin_draws(struct ebm_ctx *ctx, const struct ebm_task *task);
 
-/* Of the row's draws under the weights ctx->w, which sum to `sum`, after out->log_z: all but moments of coordinates. */
+/* Mean, spread and cut of periodic coordinate d under the weights ctx->w, which sum to `sum`. */
+struct ebm_circular ebm_weighted_circular(const struct ebm_ctx *ctx, uint32_t d, double sum);
+/* Of the row's draws under these weights, after out->log_z: all but moments of coordinates. */
 void ebm_weighted_answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, double sum,
                          struct ebm_estimate *out);
 

@@ -1,5 +1,6 @@
 /* device_mixture.c - answers by the row's mixture itself: moments of coordinates in closed form, quantiles by
- * bisection; for a scalar target what has no closed form (mode, entropy, region) by panels of log q.
+ * bisection (of angles: circle.h); for a scalar target what has no closed form (mode, entropy, region) by panels of log
+ * q.
  *
  * With more dimensions the mode is climbed to from the best means by the fixed point of the gradient (Carreira-Perpinan
  * 2000): y_d += sum_k r_k / std_kd (-z_kd) / sum_k r_k / var_kd, r_k the components' shares of the density at y, z_kd
@@ -18,17 +19,24 @@ static double weight_of(const struct ebm_mixture *q, uint32_t k)
     return exp((double)q->log_weight[k]);
 }
 
-/* A component's own moments on a coordinate: within the bounds, or of the angle in [lower, upper). */
+/* A component's own moments on a coordinate. */
 struct component {
     double mean, variance;
 };
 
+/* E sin = rho sin(off) and E sin^2 = (1 - rho^4 cos(2 off)) / 2 of a normal that is wrapped `off` from the mean. */
+static struct component sine_of(const struct ebm_circular *circular, double mean, double std)
+{
+    double off = circular->turn * (mean - circular->mean), rho = exp(-0.5 * pow(circular->turn * std, 2.0));
+    double first = rho * sin(off), second = 0.5 * (1.0 - pow(rho, 4.0) * cos(2.0 * off));
+    return (struct component){first, second - first * first};
+}
+
+/* Of y on the line, or within the bounds. */
 static struct component component_of(const struct ebm_mixture *q, uint32_t d, uint32_t k)
 {
     double mean = (double)q->mean[d * q->K + k], std = (double)q->std[d * q->K + k];
     struct component c = {mean, std * std};
-    if (q->confined != NULL && q->support[d].kind == EBM_SUPPORT_PERIODIC)
-        ebm_wrapped_moments(&q->support[d], mean, std, &c.mean, &c.variance);
     if (q->confined == NULL || q->support[d].kind != EBM_SUPPORT_BOUNDED)
         return c;
     struct ebm_truncated t;
@@ -44,31 +52,62 @@ static double mean_of(const struct ebm_mixture *q, uint32_t d)
     return mean;
 }
 
-static double covariance_of(const struct ebm_mixture *q, uint32_t d, uint32_t e, double mean_d, double mean_e)
+/* What covariances are products of: y - mean, or the sine of an angle from its mean, times scale. */
+struct distance {
+    bool is_periodic;
+    double mean, scale; /* scale: of the sine */
+    struct ebm_circular circular;
+};
+
+static struct component distance_from(const struct ebm_mixture *q, const struct distance *distance, uint32_t d,
+                                      uint32_t k)
+{
+    struct component c;
+    if (distance->is_periodic)
+        return sine_of(&distance->circular, (double)q->mean[d * q->K + k], (double)q->std[d * q->K + k]);
+    c = component_of(q, d, k);
+    c.mean -= distance->mean;
+    return c;
+}
+
+static double product_of(const struct ebm_mixture *q, const struct distance *distances, uint32_t d, uint32_t e)
 {
     double sum = 0.0;
     for (uint32_t k = 0; k < q->K; k++) {
-        struct component one = component_of(q, d, k), other = d == e ? one : component_of(q, e, k);
-        double off = (one.mean - mean_d) * (other.mean - mean_e);
-        sum += weight_of(q, k) * (off + (d == e ? one.variance : 0.0));
+        struct component one = distance_from(q, &distances[d], d, k);
+        struct component other = d == e ? one : distance_from(q, &distances[e], e, k);
+        sum += weight_of(q, k) * (one.mean * other.mean + (d == e ? one.variance : 0.0));
     }
     return sum;
 }
 
+static double covariance_of(const struct ebm_mixture *q, const struct distance *distances, uint32_t d, uint32_t e)
+{
+    if (d == e && distances[d].is_periodic)
+        return distances[d].circular.variance;
+    return product_of(q, distances, d, e) * distances[d].scale * distances[e].scale;
+}
+
 static void answer_moments(const struct ebm_mixture *q, struct ebm_estimate *out)
 {
-    double mean[LIMIT_TARGET_DIM];
+    struct distance distances[LIMIT_TARGET_DIM];
     for (uint32_t d = 0; d < q->D; d++) {
-        mean[d] = mean_of(q, d);
+        struct distance *own = &distances[d];
+        *own = (struct distance){.is_periodic = ebm_mixture_is_periodic(q, d), .scale = 1.0};
+        if (own->is_periodic) {
+            own->circular = ebm_mixture_circular(q, d);
+            own->scale = ebm_circular_scale(&own->circular, product_of(q, distances, d, d));
+        }
+        own->mean = own->is_periodic ? own->circular.mean : mean_of(q, d);
         if (out->mean != NULL)
-            out->mean[d] = mean[d];
+            out->mean[d] = own->mean;
         if (out->variance != NULL)
-            out->variance[d] = covariance_of(q, d, d, mean[d], mean[d]);
+            out->variance[d] = covariance_of(q, distances, d, d);
     }
     for (uint32_t d = 0; out->covariance != NULL && d < q->D; d++)
         for (uint32_t e = 0; e <= d; e++)
-            out->covariance[(size_t)d * q->D + e] = out->covariance[(size_t)e * q->D + d] = covariance_of(
-                q, d, e, mean[d], mean[e]);
+            out->covariance[(size_t)d * q->D + e] = out->covariance[(size_t)e * q->D + d] = covariance_of(q, distances,
+                                                                                                          d, e);
 }
 
 /* ---- the mode ---- */

@@ -203,9 +203,21 @@ static bool asks_shape(const struct ebm_ctx *ctx, const struct ebm_estimate_spec
            (ctx->task != NULL && ctx->task->n_at > 0 && (out->cdf != NULL || out->crps != NULL));
 }
 
+/* A periodic target: the same density as a circle. */
+static struct ebm_scalar close_circle(const struct ebm_ctx *ctx, const struct ebm_scalar *scalar, bool has_cdf,
+                                      struct ebm_circle *circle)
+{
+    const struct ebm_support *support = &ctx->plan->support[0];
+    if (support->kind != EBM_SUPPORT_PERIODIC)
+        return *scalar;
+    ebm_circle_bind(circle, scalar, support, has_cdf);
+    return (struct ebm_scalar){&ebm_circle_ops, circle};
+}
+
 void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     struct ebm_scalar scalar = {&ebm_panels_ops, &ctx->panels};
+    struct ebm_circle circle;
     enum ebm_status status = spec->estimator == EBM_ESTIMATE_EXACT ? bind_exact(ctx, &scalar) : EBM_TOO_LARGE;
     out->used = status == EBM_TOO_LARGE ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_EXACT;
     if (status == EBM_TOO_LARGE && !ctx->has_density)
@@ -217,8 +229,10 @@ void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *sp
         ebm_estimate_invalid(ctx, spec, out);
     if (status != EBM_OK)
         return;
-    if (out->used == EBM_ESTIMATE_QUADRATURE && asks_shape(ctx, spec, out))
+    bool has_cdf = asks_shape(ctx, spec, out);
+    if (out->used == EBM_ESTIMATE_QUADRATURE && has_cdf)
         ebm_panels_lay_cells(&ctx->panels);
+    scalar = close_circle(ctx, &scalar, has_cdf, &circle);
     out->log_z_std_error = out->used == EBM_ESTIMATE_QUADRATURE ? ctx->panels.error : 0.0;
     answer(ctx, spec, &scalar, out);
 }
@@ -236,7 +250,9 @@ static void answer_closed(const struct ebm_ctx *ctx, struct ebm_estimate *out)
 enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     struct ebm_scalar scalar = {&ebm_panels_ops, &ctx->panels};
+    struct ebm_circle circle;
     struct ebm_scalar_summary s;
+    bool has_cdf = asks_shape(ctx, spec, out);
     enum ebm_status status = bind_mixture(ctx);
     if (status != EBM_OK)
         return status;
@@ -245,8 +261,9 @@ enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimat
         *out->mode = s.mode;
     if (out->entropy != NULL)
         *out->entropy = s.entropy;
-    if (asks_shape(ctx, spec, out))
+    if (has_cdf)
         ebm_panels_lay_cells(&ctx->panels);
+    scalar = close_circle(ctx, &scalar, has_cdf, &circle);
     answer_shape(ctx, spec, &scalar, out);
     answer_closed(ctx, out);
     return EBM_OK;

@@ -116,6 +116,23 @@ static struct moments moments_of(const struct ebm_panels *panels)
     return m;
 }
 
+static void resultant(const void *density, double origin, double turn, double ret_resultant[2])
+{
+    const struct ebm_panels *panels = density;
+    double y[EBM_PANEL_NODES], cosine = 0.0, sine = 0.0;
+    for (EBM_EACH_PANEL(i, panels)) {
+        const struct ebm_panel *panel = &panels->panel[i];
+        ebm_panel_nodes(panel->lower, panel->upper, y);
+        for (uint32_t node = 0; node < EBM_PANEL_NODES; node++) {
+            double mass = ebm_panel_weight(panel, node) * exp(panel->f[node] - panels->peak) / panels->total;
+            cosine += mass * cos(turn * (y[node] - origin));
+            sine += mass * sin(turn * (y[node] - origin));
+        }
+    }
+    ret_resultant[0] = cosine;
+    ret_resultant[1] = sine;
+}
+
 /* The extremum of sign * f between two points that enclose one. */
 static double turn(const struct ebm_panel *panel, double low, double high, double sign)
 {
@@ -491,4 +508,5 @@ const struct ebm_scalar_ops ebm_panels_ops = {
     .quantile = quantile,
     .region = region,
     .crps = crps,
+    .resultant = resultant,
 };

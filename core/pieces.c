@@ -5,7 +5,7 @@
  *   cdf          up to the piece that holds the median from the left, beyond it from the right
  *
  * A part of a piece is itself a piece: from a knot to a point between, never a difference of two masses.
- * The region and the CRPS are in pieces_region.c and pieces_crps.c. */
+ * The region, the CRPS and the resultant are in pieces_region.c, pieces_crps.c and pieces_resultant.c. */
 #include "core/pieces_internal.h"
 
 #include <math.h>
@@ -319,4 +319,5 @@ const struct ebm_scalar_ops ebm_pieces_ops = {
     .quantile = quantile,
     .region = ebm_pieces_region,
     .crps = ebm_pieces_crps,
+    .resultant = ebm_pieces_resultant,
 };

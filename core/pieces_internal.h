@@ -1,4 +1,4 @@
-/* pieces_internal.h - what pieces.c, pieces_region.c and pieces_crps.c share. Private to core. */
+/* pieces_internal.h - what pieces.c and the files of its longer questions share. Private to core. */
 #ifndef EBM_CORE_PIECES_INTERNAL_H
 #define EBM_CORE_PIECES_INTERNAL_H
 
@@ -23,5 +23,6 @@ double ebm_pieces_right_part(const struct ebm_pieces *pieces, uint32_t i, double
 /* Entries of the table. */
 uint32_t ebm_pieces_region(const void *density, double level, double *ret_ends, uint32_t max);
 double ebm_pieces_crps(const void *density, double y);
+void ebm_pieces_resultant(const void *density, double origin, double turn, double ret_resultant[2]);
 
 #endif

@@ -2,8 +2,9 @@
  *
  *   pieces    f piecewise linear: every integral of exp f in closed form          (exact)
  *   panels    f smooth: Gauss-Kronrod panels, f between their nodes by interpolation   (quadrature)
+ *   circle    either of them closed to a ring: what has a period                   (circle.h)
  *
- * One table of questions over both, so that whoever answers a request does not know which it is. Everything is
+ * One table of questions over all of them, so that whoever answers a request does not know which it is. Everything is
  * standardised and in double. A density belongs to whoever bound it, in memory of one thread, until the next bind.
  * Normalised by its largest f: nothing overflows, whatever the slopes. */
 #ifndef EBM_CORE_SCALAR_H
@@ -30,6 +31,8 @@ struct ebm_scalar_ops {
      * there are more, those with the smallest gaps between them are joined. Returns their number. */
     uint32_t (*region)(const void *density, double level, double *ret_ends, uint32_t max);
     double (*crps)(const void *density, double y);
+    /* E cos and E sin of turn (y - origin); nothing of the density reaches beyond finite ends. */
+    void (*resultant)(const void *density, double origin, double turn, double ret_resultant[2]);
 };
 
 /* A bound density: borrow of whoever bound it. */

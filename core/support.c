@@ -168,36 +168,3 @@ double ebm_wrapped_share(const struct ebm_support *support, double mean, double 
         sum += ebm_normal_between((from + j * period - center) / std, (to + j * period - center) / std);
     return sum;
 }
-
-/* Mass, sum and sum of squares, around the middle of the period, of the image at `center` that lies within it. */
-static void image_moments(double half, double center, double std, double moments[3])
-{
-    const double scale = 1.0 / sqrt(2.0 * M_PI);
-    double a = (-half - center) / std, b = (half - center) / std, mass = ebm_normal_between(a, b);
-    double phi_a = scale * exp(-0.5 * a * a), phi_b = scale * exp(-0.5 * b * b);
-    moments[0] += mass;
-    moments[1] += center * mass + std * (phi_a - phi_b);
-    moments[2] += (center * center + std * std) * mass + 2.0 * center * std * (phi_a - phi_b) +
-                  std * std * (a * phi_a - b * phi_b);
-}
-
-void ebm_wrapped_moments(const struct ebm_support *support, double mean, double std, double *ret_mean,
-                         double *ret_variance)
-{
-    double period = period_of(support), middle = support->lower + 0.5 * period, half = 0.5 * period;
-    double center = ebm_support_return(support, mean) - middle, moments[3] = {0.0};
-    if (ebm_wrapped_images(period, std) == 0) { /* integrals of y cos and y^2 cos over the period */
-        double turn = 2.0 * M_PI / period, rho = ebm_wrapped_harmonic(period, std), phase = turn * (half - center);
-        moments[0] = 1.0;
-        moments[1] = 2.0 * rho * sin(phase) / turn;
-        moments[2] = period * period / 12.0 + 4.0 * rho * cos(phase) / (turn * turn);
-    } else {
-        int first, last;
-        image_range(period, center, std, -half, half, &first, &last);
-        for (int j = first; j <= last; j++)
-            image_moments(half, center - j * period, std, moments);
-    }
-    double off = moments[1] / moments[0];
-    *ret_mean = middle + off;
-    *ret_variance = fmax(moments[2] / moments[0] - off * off, 0.0);
-}

@@ -47,8 +47,5 @@ uint32_t ebm_wrapped_images(double period, double std);
 double ebm_wrapped_harmonic(double period, double std); /* exp(-2 pi^2 std^2 / period^2) */
 /* Mass of a wrapped normal between two y within one period of the support. */
 double ebm_wrapped_share(const struct ebm_support *support, double mean, double std, double from, double to);
-/* Mean and variance of y in [lower, upper), as numbers and not as angles. */
-void ebm_wrapped_moments(const struct ebm_support *support, double mean, double std, double *ret_mean,
-                         double *ret_variance);
 
 #endif

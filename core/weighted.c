@@ -14,12 +14,12 @@
 
 #include "core/region.h"
 #include "core/vecmath.h"
+#include "core/weighted_internal.h"
 
 #define DIGIT_BITS 11
 #define DIGITS (1u << DIGIT_BITS)
 #define DIGIT_MASK (DIGITS - 1)
 #define PASSES 3
-#define LEAST_PAIRS 1e-9 /* below, one draw has all the weight: there is no pair */
 
 /* Floats compare as their images do: negative ones are flipped, positive ones get the top bit. */
 static uint32_t image(float value)
@@ -91,8 +91,12 @@ struct ebm_weighted ebm_weighted_sort(const float *y, const float *w, uint32_t n
     return (struct ebm_weighted){kept, sorted, weight, moment, pairs / (below * below), squares / (below * below)};
 }
 
-/* The first draw whose cumulative weight is >= wanted; the last one if none. */
-static uint32_t reach(const struct ebm_weighted *draws, double wanted)
+double ebm_weighted_value(const struct ebm_weighted *draws, uint32_t i)
+{
+    return value_of(draws->sorted[i]);
+}
+
+uint32_t ebm_weighted_reach(const struct ebm_weighted *draws, double wanted)
 {
     uint32_t low = 0, high = draws->n - 1;
     while (low < high) {
@@ -105,8 +109,7 @@ static uint32_t reach(const struct ebm_weighted *draws, double wanted)
     return low;
 }
 
-/* How many draws are <= y. */
-static uint32_t count_up_to(const struct ebm_weighted *draws, double y)
+uint32_t ebm_weighted_count_up_to(const struct ebm_weighted *draws, double y)
 {
     uint32_t low = 0, high = draws->n;
     while (low < high) {
@@ -121,22 +124,22 @@ static uint32_t count_up_to(const struct ebm_weighted *draws, double y)
 
 double ebm_weighted_quantile(const struct ebm_weighted *draws, double p)
 {
-    return value_of(draws->sorted[reach(draws, p * draws->weight[draws->n - 1])]);
+    return value_of(draws->sorted[ebm_weighted_reach(draws, p * draws->weight[draws->n - 1])]);
 }
 
 double ebm_weighted_cdf(const struct ebm_weighted *draws, double y)
 {
-    uint32_t n = count_up_to(draws, y);
+    uint32_t n = ebm_weighted_count_up_to(draws, y);
     return n > 0 ? draws->weight[n - 1] / draws->weight[draws->n - 1] : 0.0;
 }
 
 double ebm_weighted_crps(const struct ebm_weighted *draws, double y)
 {
-    uint32_t n = count_up_to(draws, y), last = draws->n - 1;
+    uint32_t n = ebm_weighted_count_up_to(draws, y), last = draws->n - 1;
     double below = n > 0 ? draws->weight[n - 1] : 0.0, sum = n > 0 ? draws->moment[n - 1] : 0.0;
     double all = draws->weight[last];
     double off = (y * below - sum) + ((draws->moment[last] - sum) - y * (all - below));
-    double pairs = 1.0 - draws->squares > LEAST_PAIRS ? draws->pairs / (1.0 - draws->squares) : 0.0;
+    double pairs = 1.0 - draws->squares > EBM_WEIGHTED_LEAST_PAIRS ? draws->pairs / (1.0 - draws->squares) : 0.0;
     return off / all - pairs;
 }
 
@@ -155,7 +158,7 @@ static uint32_t level_of(const float *w, const float *f, uint32_t n, double want
 }
 
 uint32_t ebm_weighted_region(const float *y, const float *w, const float *f, uint32_t n, double level, double *ret_ends,
-                             uint32_t max, struct ebm_sort_scratch scratch)
+                             uint32_t max, struct ebm_sort_scratch scratch, bool ret_meets[2])
 {
     struct ebm_region region = {.ends = ret_ends, .max = max};
     double total = 0.0, lower = 0.0;
@@ -176,5 +179,7 @@ uint32_t ebm_weighted_region(const float *y, const float *w, const float *f, uin
             ebm_region_add(&region, lower, value_of(sorted[i - 1]));
         was_inside = is_inside;
     }
+    ret_meets[0] = image(f[(uint32_t)sorted[0]]) >= least;
+    ret_meets[1] = image(f[(uint32_t)sorted[kept - 1]]) >= least;
     return region.n;
 }

@@ -33,8 +33,15 @@ double ebm_weighted_crps(const struct ebm_weighted *draws, double y);
 
 /* The draws of highest f (n) that have `level` of the weight, as intervals (lower, upper) between neighbours of which
  * all belong to them: ret_ends (max, 2) ascending; where there are more, the smallest gaps are closed. Returns their
- * number. */
+ * number; ret_meets: do the lowest and the highest draw with a weight belong to them? */
 uint32_t ebm_weighted_region(const float *y, const float *w, const float *f, uint32_t n, double level, double *ret_ends,
-                             uint32_t max, struct ebm_sort_scratch scratch);
+                             uint32_t max, struct ebm_sort_scratch scratch, bool ret_meets[2]);
+
+/* With a period, values in [lower, upper) of its support: circle.h. The smallest value, going up from the cut, whose
+ * weight from there is >= p of the whole; the share of values from the cut up to y; the CRPS by the shorter way round.
+ */
+double ebm_weighted_cut_quantile(const struct ebm_weighted *draws, double p, double cut);
+double ebm_weighted_cut_cdf(const struct ebm_weighted *draws, double y, double cut);
+double ebm_weighted_circle_crps(const struct ebm_weighted *draws, double y, double period);
 
 #endif

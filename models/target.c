@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "core/circle.h"
 #include "core/support.h"
 
 static struct ebm_support support_of(const struct ebm_target_config *target, uint32_t d)
@@ -44,4 +45,21 @@ double ebm_target_return(const struct ebm_target_config *target, uint32_t d, dou
 {
     struct ebm_support support = support_of(target, d);
     return ebm_support_return(&support, y);
+}
+
+double ebm_target_period(const struct ebm_target_config *target, uint32_t d)
+{
+    return target->support[d] == EBM_SUPPORT_PERIODIC ? target->upper[d] - target->lower[d] : 0.0;
+}
+
+double ebm_target_way(const struct ebm_target_config *target, uint32_t d, double from, double to)
+{
+    double period = ebm_target_period(target, d);
+    return period > 0.0 ? ebm_circular_way(from, to, period) : to - from;
+}
+
+double ebm_target_rise(const struct ebm_target_config *target, uint32_t d, double from, double to)
+{
+    double period = ebm_target_period(target, d);
+    return period > 0.0 && to < from ? to - from + period : to - from;
 }

@@ -14,5 +14,11 @@ double ebm_target_unit(const struct ebm_target_config *target, uint32_t d, doubl
 uint32_t ebm_target_outside(const struct ebm_target_config *target, const double *y);
 /* Dimension d of a target moved into its support: wrapped, reflected at bounds, or as it is. */
 double ebm_target_return(const struct ebm_target_config *target, uint32_t d, double y);
+/* The period of dimension d; 0: none. */
+double ebm_target_period(const struct ebm_target_config *target, uint32_t d);
+/* From `from` to `to` of dimension d: by the shorter way round where it has a period, and then signed. */
+double ebm_target_way(const struct ebm_target_config *target, uint32_t d, double from, double to);
+/* The same upwards: with a period in [0, period), over the seam where `to` lies below. */
+double ebm_target_rise(const struct ebm_target_config *target, uint32_t d, double from, double to);
 
 #endif

@@ -19,13 +19,13 @@
 /* clang-format off */
 static const struct answer_member members[] = {
 #define ROW(name, shape, kinds, help) {#name, shape, offsetof(struct answer_row, name), kinds, help},
-    ROW(mean, ANSWER_VECTOR, PREDICT, "mean of p(y given x)")
-    ROW(std, ANSWER_VECTOR, PREDICT, "standard deviation")
+    ROW(mean, ANSWER_VECTOR, PREDICT, "mean of p(y given x); of an angle its direction")
+    ROW(std, ANSWER_VECTOR, PREDICT, "standard deviation; of an angle the circular one")
     ROW(variance, ANSWER_VECTOR, PREDICT, "variance")
     ROW(median, ANSWER_VECTOR, PREDICT, "median of each coordinate")
     ROW(quantiles, ANSWER_QUANTILES, PREDICT, "quantiles of each coordinate, in the order of the request")
     ROW(interval, ANSWER_INTERVAL, PREDICT, "the interval of each coordinate, or those of highest density, that "
-        "hold the level's mass")
+        "hold the level's mass; of an angle over the seam where lower is above upper")
     ROW(covariance, ANSWER_MATRIX, PREDICT, "covariances of the coordinates")
     ROW(entropy, ANSWER_VALUE, PREDICT, "differential entropy in nats, of the density in the target's units")
     ROW(cdf, ANSWER_CDF, PREDICT, "probability of a target up to each of those asked for")

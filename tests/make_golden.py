@@ -243,6 +243,14 @@ def losses(model, x, y, samples, sigmas, more):
     return out
 
 
+def circular(w, angles, lower, upper):
+    """Mean in [lower, upper) and standard deviation by the mean resultant."""
+    turn = 2 * math.pi / (upper - lower)
+    cosine, sine = ((w * part(turn * (angles - lower))).sum(1) for part in (torch.cos, torch.sin))
+    mean = lower + torch.remainder(torch.atan2(sine, cosine), 2 * math.pi) / turn
+    return mean, torch.sqrt(-2 * torch.log(torch.hypot(cosine, sine))) / turn
+
+
 def forward_values(model, x, y, samples, sigmas):
     values, y0, target = {}, y.unsqueeze(1), model.config["target"]
     h = model.features(x)
@@ -264,8 +272,12 @@ def forward_values(model, x, y, samples, sigmas):
         s = values["f_samples"] - values["log_q_samples"]
         w = torch.softmax(s, 1)
         mean = (w.unsqueeze(2) * samples).sum(1)
+        std = ((w.unsqueeze(2) * (samples - mean.unsqueeze(1)) ** 2).sum(1)).sqrt()
+        for d in range(samples.shape[2]):
+            if target.get("support", ["real"] * (d + 1))[d] == "periodic":
+                mean[:, d], std[:, d] = circular(w, samples[:, :, d], *ends(target, d))
         values["snis.weights"], values["snis.mean"], values["snis.ess"] = w, mean, 1 / (w ** 2).sum(1)
-        values["snis.std"] = ((w.unsqueeze(2) * (samples - mean.unsqueeze(1)) ** 2).sum(1)).sqrt()
+        values["snis.std"] = std
         values["snis.log_partition"] = torch.logsumexp(s, 1) - math.log(M)
     return values
 

@@ -118,22 +118,16 @@ Test(support, wrapped_normals_are_sums_over_images)
     enum { N = 2400 };
     for (size_t i = 0; i < EBM_COUNT_OF(stds); i++)
         for (double mean = -4.2; mean < 4.0; mean += 1.3) {
-            long double mass = 0.0L, first = 0.0L, second = 0.0L;
-            double got_mean, got_variance;
+            long double mass = 0.0L;
             for (int n = 0; n < N; n++) {
                 long double y = -1.0L + 3.0L * ((long double)n + 0.5L) / N;
                 long double w = wrapped_density(y - (long double)mean, (long double)stds[i], 3.0L) * 3.0L / N;
-                mass += w, first += w * y, second += w * y * y;
+                mass += w;
                 if (n % 240 == 239)
                     cr_assert_float_eq(ebm_wrapped_share(&s, mean, stds[i], -1.0, -1.0 + 3.0 * (n + 1.0) / N),
                                        (double)mass, 2e-5, "std %g mean %g", stds[i], mean);
             }
-            ebm_wrapped_moments(&s, mean, stds[i], &got_mean, &got_variance);
             cr_assert_float_eq(ebm_wrapped_share(&s, mean, stds[i], -1.0, 2.0), 1.0, 1e-9);
-            cr_assert_float_eq(got_mean, (double)first, 1e-5, "std %g mean %g: %g, not %Lg", stds[i], mean, got_mean,
-                               first);
-            cr_assert_float_eq(got_variance, (double)(second - first * first), 1e-5, "std %g mean %g: %g", stds[i],
-                               mean, got_variance);
         }
 }
 

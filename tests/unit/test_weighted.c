@@ -115,17 +115,18 @@ Test(weighted, a_region_is_where_f_is_high)
     enum { N = 20000 };
     float *y = calloc(N, sizeof *y), *w = calloc(N, sizeof *w), *f = calloc(N, sizeof *f);
     double ends[8];
+    bool meets[2];
     for (uint32_t m = 0; m < N; m++) { /* two Gaussians, at -3 and 3 */
         y[m] = (float)(normal(2, m) + (m % 2 == 0 ? -3.0 : 3.0));
         w[m] = 0.5f;
         f[m] = (float)log(exp(-0.5 * (y[m] + 3.0) * (y[m] + 3.0)) + exp(-0.5 * (y[m] - 3.0) * (y[m] - 3.0)));
     }
-    cr_assert_eq(ebm_weighted_region(y, w, f, N, 0.8, ends, 4, scratch), 2);
+    cr_assert_eq(ebm_weighted_region(y, w, f, N, 0.8, ends, 4, scratch, meets), 2);
     double reach = 1.2816; /* 80 % of each */
     const double expected[] = {-3.0 - reach, -3.0 + reach, 3.0 - reach, 3.0 + reach};
     for (int i = 0; i < 4; i++)
         cr_assert_float_eq(ends[i], expected[i], 0.05, "end %d: %g, expected %g", i, ends[i], expected[i]);
-    cr_assert_eq(ebm_weighted_region(y, w, f, N, 0.8, ends, 1, scratch), 1, "joined when there is no room");
+    cr_assert_eq(ebm_weighted_region(y, w, f, N, 0.8, ends, 1, scratch, meets), 1, "joined when there is no room");
     cr_assert_float_eq(ends[1], 3.0 + reach, 0.05);
     free(y), free(w), free(f);
 }
