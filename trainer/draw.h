@@ -11,7 +11,7 @@ struct draw_picture {
     const char *name;               /* of the target, below the axis */
     double lower, upper;            /* of the axis */
     const double *density;          /* (DRAW_COLUMNS) at the middles of the columns, >= 0 */
-    double mean, low, median, high; /* marked; low, high: 5 % and 95 % */
+    double mean, low, median, high; /* marked; low, high: 5 % and 95 %, low > high over a seam */
 };
 
 /* A range for the axis that holds both numbers with some air, and ends at round ones. */

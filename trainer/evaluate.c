@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/target.h"
 #include "trainer/columns.h"
 #include "trainer/files.h"
 #include "trainer/model_file.h"
@@ -169,8 +170,8 @@ static enum ebm_status finish_nll(const struct args *args, const struct dataset 
     return path != NULL ? write_row_nll(path, data, nll, reterr) : EBM_OK;
 }
 
-/* The rectangle of the rows, a little wider. */
-static void frame(struct surface *surface, const struct dataset *data)
+/* The rectangle of the rows, a little wider; of an angle all of its period. */
+static void frame(struct surface *surface, const struct dataset *data, const struct ebm_target_config *target)
 {
     double low[2] = {data->x[0], data->y[0]}, high[2] = {data->x[0], data->y[0]};
     for (uint32_t i = 1; i < data->n_rows; i++) {
@@ -183,6 +184,10 @@ static void frame(struct surface *surface, const struct dataset *data)
         double width = high[i] - low[i], margin = width > 0.0 ? (i == 0 ? 0.02 : 0.08) * width : 0.5;
         low[i] -= margin;
         high[i] += margin;
+    }
+    if (ebm_target_period(target, 0) > 0.0) {
+        low[1] = target->lower[0];
+        high[1] = target->upper[0];
     }
     *surface = (struct surface){.x_lower = low[0],
                                 .x_upper = high[0],
@@ -198,7 +203,7 @@ static enum ebm_status write_page(struct subject *s, struct evaluation *e, const
     EBM_AUTO(ebm_buf_done) struct ebm_buf html;
     ebm_buf_init(&html, PAGE_BYTES);
     if (s->data->X == 1 && s->data->D == 1) {
-        frame(&surface, s->data);
+        frame(&surface, s->data, &s->spec.config->target);
         if (surface_make(&surface, s->pool, &s->spec) != EBM_OK)
             return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses to compute the density's picture");
         e->surface = &surface;
@@ -243,7 +248,7 @@ static enum ebm_status score_data(struct subject *s, const struct args *args, st
     enum ebm_status status = finish_nll(args, data, nll, reterr);
     if (status != EBM_OK)
         return status;
-    figures = figures_new(data, &rows);
+    figures = figures_new(data, &rows, &s->spec.config->target);
     if (figures == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "evaluate", "no memory for the figures of %u rows", data->n_rows);
     struct evaluation e = {.args = args,

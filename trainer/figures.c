@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/target.h"
+
 #define SURE 2.6    /* standard errors: 1 in 100 by chance */
 #define SLIGHT 0.05 /* Kolmogorov-Smirnov distance */
 
@@ -117,20 +119,20 @@ static void measure_pit(struct figures_target *t, double *pits, uint32_t n)
 /* ---- errors and spread ---- */
 
 static void measure_errors(struct figures_target *t, const struct dataset *data, const struct score_target *rows,
-                           uint32_t d)
+                           const struct ebm_target_config *target, uint32_t d)
 {
     uint32_t n = data->n_rows;
     double squares = 0.0, sum = 0.0, mode = 0.0;
     for (size_t i = 0; i < n; i++) {
         const struct score_target *row = &rows[i * data->D + d];
-        double y = data->y[i * data->D + d], off = row->mean - y;
+        double y = data->y[i * data->D + d], off = ebm_target_way(target, d, y, row->mean);
         squares += off * off;
         sum += fabs(off);
-        mode += fabs(row->mode - y);
+        mode += fabs(ebm_target_way(target, d, y, row->mode));
         t->crps += row->crps / n;
         t->mean_std += row->std / n;
         for (uint32_t level = 0; level < SCORE_LEVELS; level++)
-            t->mean_width[level] += (row->upper[level] - row->lower[level]) / n;
+            t->mean_width[level] += ebm_target_rise(target, d, row->lower[level], row->upper[level]) / n;
     }
     t->rmse = sqrt(squares / n);
     t->mae = sum / n;
@@ -147,18 +149,55 @@ static double middle_width(const double *sorted, uint32_t n, double level)
     return upper - lower;
 }
 
-static void measure_own(struct figures_target *t, const struct dataset *data, double *space, uint32_t d)
+/* Where targets with a period are cut to lie on a line: opposite their mean. */
+static double cut_of(const struct dataset *data, const struct ebm_target_config *target, uint32_t d)
 {
+    double turn = 2.0 * M_PI / ebm_target_period(target, d), cosine = 0.0, sine = 0.0;
+    for (size_t i = 0; i < data->n_rows; i++) {
+        cosine += cos(turn * data->y[i * data->D + d]);
+        sine += sin(turn * data->y[i * data->D + d]);
+    }
+    return ebm_target_return(target, d, (atan2(sine, cosine) + M_PI) / turn);
+}
+
+static void measure_own(struct figures_target *t, const struct dataset *data, const struct ebm_target_config *target,
+                        double *space, uint32_t d)
+{
+    bool is_periodic = ebm_target_period(target, d) > 0.0;
+    double from = is_periodic ? cut_of(data, target, d) : 0.0;
     for (size_t i = 0; i < data->n_rows; i++)
-        space[i] = data->y[i * data->D + d];
+        space[i] = ebm_target_rise(target, d, from, data->y[i * data->D + d]);
     qsort(space, data->n_rows, sizeof *space, ascending_number);
     for (uint32_t level = 0; level < SCORE_LEVELS; level++)
         t->own_width[level] = middle_width(space, data->n_rows, score_levels[level]);
 }
 
+/* The spread of an angle whose resultant has this length: circle.h. */
+static double spread_of(double length, double period)
+{
+    return sqrt(-2.0 * log(fmin(fmax(length, 0x1p-53), 1.0))) * period / (2.0 * M_PI);
+}
+
+/* Of n rows. Lengths of resultants average as mean cosines of errors do, as squares do on the line. */
+static struct figures_group group_of(const struct dataset *data, const struct score_target *rows,
+                                     const struct ebm_target_config *target, const struct entry *order, uint32_t n,
+                                     uint32_t d)
+{
+    double predicted = 0.0, found = 0.0, period = ebm_target_period(target, d), turn = 2.0 * M_PI / period;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t at = (size_t)order[i].row * data->D + d;
+        double off = rows[at].mean - data->y[at], std = rows[at].std;
+        predicted += period > 0.0 ? exp(-0.5 * pow(turn * std, 2.0)) : std * std;
+        found += period > 0.0 ? cos(turn * off) : off * off;
+    }
+    if (period > 0.0)
+        return (struct figures_group){n, spread_of(predicted / n, period), spread_of(found / n, period)};
+    return (struct figures_group){n, sqrt(predicted / n), sqrt(found / n)};
+}
+
 /* Rows in order of their predicted std, in groups of about the same size. */
 static void measure_groups(struct figures_target *t, const struct dataset *data, const struct score_target *rows,
-                           struct entry *order, uint32_t d)
+                           const struct ebm_target_config *target, struct entry *order, uint32_t d)
 {
     uint32_t n = data->n_rows;
     for (uint32_t i = 0; i < n; i++)
@@ -168,15 +207,7 @@ static void measure_groups(struct figures_target *t, const struct dataset *data,
     for (uint32_t g = 0; g < t->n_groups; g++) {
         uint32_t first = (uint32_t)((uint64_t)g * n / FIGURES_GROUPS),
                  end = (uint32_t)((uint64_t)(g + 1) * n / FIGURES_GROUPS);
-        double predicted = 0.0, squares = 0.0;
-        for (uint32_t i = first; i < end; i++) {
-            size_t at = (size_t)order[i].row * data->D + d;
-            double off = rows[at].mean - data->y[at];
-            predicted += rows[at].std * rows[at].std;
-            squares += off * off;
-        }
-        t->groups[g] = (struct figures_group){end - first, sqrt(predicted / (end - first)),
-                                              sqrt(squares / (end - first))};
+        t->groups[g] = group_of(data, rows, target, order + first, end - first, d);
     }
 }
 
@@ -216,17 +247,18 @@ static void find_worst(struct figures *f, const double *nll, struct entry *order
 }
 
 static void measure_target(struct figures_target *t, const struct dataset *data, const struct score_rows *rows,
-                           uint32_t d, double *space, struct entry *order)
+                           const struct ebm_target_config *target, uint32_t d, double *space, struct entry *order)
 {
-    measure_errors(t, data, rows->targets, d);
-    measure_own(t, data, space, d);
+    measure_errors(t, data, rows->targets, target, d);
+    measure_own(t, data, target, space, d);
     for (size_t i = 0; i < data->n_rows; i++)
         space[i] = rows->targets[i * data->D + d].pit;
     measure_pit(t, space, data->n_rows);
-    measure_groups(t, data, rows->targets, order, d);
+    measure_groups(t, data, rows->targets, target, order, d);
 }
 
-struct figures *figures_new(const struct dataset *data, const struct score_rows *rows)
+struct figures *figures_new(const struct dataset *data, const struct score_rows *rows,
+                            const struct ebm_target_config *target)
 {
     EBM_ASSERT(data->n_rows > 0);
     struct figures *f = calloc(1, sizeof *f + data->D * sizeof f->targets[0]);
@@ -242,6 +274,6 @@ struct figures *figures_new(const struct dataset *data, const struct score_rows 
     count_doubts(f, rows->doubts);
     find_worst(f, rows->nll, order);
     for (uint32_t d = 0; d < f->D; d++)
-        measure_target(&f->targets[d], data, rows, d, space, order);
+        measure_target(&f->targets[d], data, rows, target, d, space, order);
     return f;
 }

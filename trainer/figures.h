@@ -3,6 +3,7 @@
 #ifndef EBM_TRAINER_FIGURES_H
 #define EBM_TRAINER_FIGURES_H
 
+#include "models/config.h"
 #include "trainer/dataset.h"
 #include "trainer/score.h"
 
@@ -25,8 +26,8 @@ enum figures_verdict {
 /* Rows of one group: what was predicted, and what came. */
 struct figures_group {
     uint32_t n_rows;
-    double std;  /* root of the mean predicted variance */
-    double rmse; /* of the mean, on these rows */
+    double std;  /* root of the mean predicted variance; of angles by the mean of their resultant lengths */
+    double rmse; /* of the mean, on these rows; of angles by the mean cosine of the errors, which that announces */
 };
 
 struct figures_target {
@@ -60,8 +61,9 @@ struct figures {
     struct figures_target targets[];                /* (D) */
 };
 
-/* Of all n rows of data, n >= 1. New: free(). NULL: no memory. */
-struct figures *figures_new(const struct dataset *data, const struct score_rows *rows) EBM_MUST_USE;
+/* Of all n rows of data, n >= 1, whose targets live as `target` says. New: free(). NULL: no memory. */
+struct figures *figures_new(const struct dataset *data, const struct score_rows *rows,
+                            const struct ebm_target_config *target) EBM_MUST_USE;
 
 /* More than chance, and yet small: many rows make anything more than chance. */
 bool figures_is_slight(const struct figures_target *target);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "models/target.h"
 #include "trainer/html.h"
 #include "trainer/page.h"
 #include "trainer/plot.h"
@@ -77,7 +78,18 @@ static void put_rows(const struct plot *p, const struct dataset *data)
         plot_dots(p, "dot row", x, y, n);
 }
 
-static void put_quantiles(const struct plot *p, const struct surface *s)
+/* A line of angles goes on at the other edge where it runs over the seam. */
+static void put_line(const struct plot *p, const char *class, const double *x, const double *y, uint32_t n,
+                     double period)
+{
+    for (uint32_t first = 0, end; first < n; first = end) {
+        for (end = first + 1; end < n && (period == 0.0 || fabs(y[end] - y[end - 1]) <= 0.5 * period); end++)
+            ;
+        plot_line(p, class, x + first, y + first, end - first);
+    }
+}
+
+static void put_quantiles(const struct plot *p, const struct surface *s, double period)
 {
     static const char *const classes[SURFACE_QUANTILES] = {"line thin dash", "line thin", "line thin dash"};
     EBM_AUTO(ebm_freep) double *x = calloc(s->n_x, sizeof *x);
@@ -87,7 +99,7 @@ static void put_quantiles(const struct plot *p, const struct surface *s)
             x[i] = surface_x(s, i);
             y[i] = s->quantiles[i * SURFACE_QUANTILES + q];
         }
-        plot_line(p, classes[q], x, y, s->n_x);
+        put_line(p, classes[q], x, y, s->n_x, period);
     }
 }
 
@@ -158,7 +170,7 @@ void page_density(const struct evaluation *e, struct ebm_buf *html)
     for (uint32_t level = 1; level <= LEVELS; level++)
         put_level(&plot, s, level, top);
     put_rows(&plot, e->data);
-    put_quantiles(&plot, s);
+    put_quantiles(&plot, s, ebm_target_period(&e->config->target, 0));
     plot_end(&plot);
     put_keys(e, top, html);
     put_table(e, html);

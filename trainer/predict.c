@@ -15,6 +15,7 @@
 #include "core/buf.h"
 #include "core/log.h"
 #include "models/estimate.h"
+#include "models/target.h"
 #include "trainer/columns.h"
 #include "trainer/draw.h"
 #include "trainer/model_file.h"
@@ -213,6 +214,10 @@ static enum ebm_status draw_row(struct oracle *o, uint32_t row, const struct ebm
     if (p->raw.status != EBM_OK)
         return EBM_OK; /* tell_row has said so */
     draw_axis(p->quantiles[AT_LEAST], p->quantiles[AT_MOST], &picture.lower, &picture.upper);
+    if (ebm_target_period(&o->config->target, 0) > 0.0) {
+        picture.lower = o->config->target.lower[0];
+        picture.upper = o->config->target.upper[0];
+    }
     enum ebm_status status = density_on_grid(o, row, picture.lower, picture.upper, density, reterr);
     if (status != EBM_OK)
         return status;

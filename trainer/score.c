@@ -216,12 +216,14 @@ static void stage_row(const struct job *job, struct block *block, uint32_t first
 
 /* ---- one target of one row ---- */
 
-/* A point between F at the ends of the bin, by (seed, row). */
+/* A point between F at the ends of the bin, by (seed, row). A bin of angles that holds the place where F begins goes
+ * from near 1 on to near 0. */
 static double within_bin(const struct score_spec *spec, uint32_t number, double low, double high)
 {
     uint32_t words[4];
     ebm_philox(spec->seed, number, 0, EBM_STREAM_DEQUANTIZE, 0, words);
-    return low + (high - low) * ebm_uniform(words[0]);
+    double at = low + (high < low ? high + 1.0 - low : high - low) * ebm_uniform(words[0]);
+    return at > 1.0 ? at - 1.0 : at;
 }
 
 /* CRPS and PIT of target d by the row's draws, which are standardised as y is. */
@@ -237,6 +239,14 @@ static void finish_by_draws(const struct job *job, struct block *block, uint32_t
     }
     struct ebm_sort_scratch scratch = {block->pairs, block->pairs + M, block->sums};
     struct ebm_weighted draws = ebm_weighted_sort(values, weights, M, scratch);
+    const struct ebm_target_config *target = &job->spec->config->target;
+    double period = ebm_target_period(target, d) / target->std[d];
+    if (period > 0.0) {
+        double cut = ebm_target_return(target, d, out->mean + 0.5 * ebm_target_period(target, d));
+        out->crps = ebm_weighted_circle_crps(&draws, y, period);
+        out->pit = ebm_weighted_cut_cdf(&draws, y, (cut - target->mean[d]) / target->std[d]);
+        return;
+    }
     out->crps = ebm_weighted_crps(&draws, y);
     out->pit = ebm_weighted_cdf(&draws, y);
 }

@@ -42,11 +42,12 @@ struct score_target {
     double mean, std;
     double mode; /* NaN: the estimator gives none */
     double crps; /* of this target alone */
-    /* F(y), the distribution function at the true target: uniform on [0, 1] over the rows of a calibrated model. Where
+    /* F(y), the distribution function at the true target (of an angle from opposite the mean on): uniform on [0, 1]
+     * over the rows of a calibrated model. Where
      * the target is known to a bin only, a point between F at its ends, drawn by (seed, row): F at any fixed point of
      * the bin would not be uniform even for the true distribution. */
     double pit;
-    double lower[SCORE_LEVELS], upper[SCORE_LEVELS]; /* ends of the intervals */
+    double lower[SCORE_LEVELS], upper[SCORE_LEVELS]; /* ends of the intervals; lower > upper: over a period's seam */
 };
 
 /* The caller gives the arrays. targets and doubts: both or none. */

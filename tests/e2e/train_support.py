@@ -231,9 +231,62 @@ def test_what_is_served_stays_inside(binary):
                 assert all(lower <= y <= upper for (y,) in samples), (min(samples), max(samples))
                 told = ask("/predict", {"model": name, "estimator": estimator, "outputs": ["mean", "std", "quantiles"]})
                 quantiles = [q["value"][0] for q in told["quantiles"]]
-                assert lower <= quantiles[0] <= quantiles[1] <= quantiles[2] <= upper, told
-                mean = sum(y for (y,) in samples) / len(samples)
-                assert abs(mean - told["mean"][0]) < 5 * told["std"][0] / math.sqrt(len(samples)) + 0.03 * told["std"][0], (mean, told)
+                assert all(lower <= value <= upper for value in quantiles), told
+                if name == "angle":  # between the place opposite the mean and its next turn
+                    quantiles = [(value - told["mean"][0] + 180) % 360 for value in quantiles]
+                assert quantiles == sorted(quantiles), told
+                mean = direction(samples) if name == "angle" else sum(y for (y,) in samples) / len(samples)
+                off = way(mean, told["mean"][0]) if name == "angle" else mean - told["mean"][0]
+                assert abs(off) < 5 * told["std"][0] / math.sqrt(len(samples)) + 0.03 * told["std"][0], (mean, told)
+
+
+def way(start, end):
+    """By the shorter way round."""
+    return (end - start + 180) % 360 - 180
+
+
+def direction(samples):
+    return math.degrees(math.atan2(*(sum(turn(math.radians(y)) for (y,) in samples) for turn in (math.sin, math.cos))))
+
+
+def test_angles_around_the_seam_are_served_as_angles(binary):
+    """At x = 0.3 the truth is 179 degrees, give or take 20: half of it lies beyond the seam."""
+    repository = Repository().publish("angle", trained("angle", "nce_kl"))
+    with serving(binary, repository) as server:
+        for estimator in ("quadrature", "importance", "mixture"):
+            status, _, data = server.ask("POST", "/predict", {
+                "inputs": [[0.3]], "seed": 1, "estimator": estimator, "outputs": ["mean", "std", "median", "mode", "covariance"],
+                "quantiles": [0.1, 0.9], "interval": {"kind": "highest_density", "level": 0.9}, "cdf": [0, 179], "crps_at": [179 - 360]})
+            assert status == 200, data[:300]
+            row = json.loads(data)["predictions"][0]
+            print("      ", estimator, row["mean"], row["std"], row["interval"]["intervals"], row["cdf"], row["crps"])
+            spread = row["std"][0]
+            assert abs(row["covariance"][0][0] / spread**2 - 1) < 1e-5, row
+            if SLOW > 1:
+                continue
+            ends = row["interval"]["intervals"][-1]
+            assert abs(way(row["mean"][0], 179)) < 6 and abs(spread - 20) < 4, row
+            assert abs(way(row["median"][0], 179)) < 6 and abs(way(row["mode"][0], 179)) < 20, row
+            assert ends["lower"][0] > 90 and ends["upper"][0] < -90, row
+            assert abs(way(ends["lower"][0], ends["upper"][0]) - 2 * 1.645 * 20) < 14, row
+            assert row["cdf"][0] < 0.01 or row["cdf"][0] > 0.99, row
+            assert abs(row["cdf"][1] - 0.5) < 0.15 and abs(row["crps"][0] - 0.2337 * 20) < 1.2, row
+
+
+def test_evaluate_takes_the_shorter_way(_):
+    rows = make("angle", 1000, 2)
+    write_rows("angle-way.csv", [(x, y + 720) for x, y in rows])
+    told = run("evaluate", "--model", trained("angle", "nce_kl"), "--data", path("angle-way.csv"), "--output", path("way.json"),
+               "--report", path("way.html")).stdout
+    with open(path("way.json"), encoding="utf-8") as file:
+        target = json.load(file)["targets"][0]
+    print("     ", told.splitlines()[3], target["verdict"], target["pit"]["ks"])
+    widths = [level["mean_width"] for level in target["intervals"]]
+    assert widths == sorted(widths) and widths[0] > 0, widths
+    assert all(level["width_without_inputs"] <= 360 for level in target["intervals"])
+    if SLOW == 1:
+        assert 17 < target["rmse"] < 25 and abs(target["crps"] - 0.5642 * 20) < 2.5, target["rmse"]
+        assert abs(target["intervals"][2]["coverage"] - 0.9) < 0.05 and abs(widths[2] - 2 * 1.645 * 20) < 12, target["intervals"]
 
 
 sys.exit(run_all(globals(), sys.argv[1]))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/rng.h"
+#include "models/target.h"
 #include "trainer/figures.h"
 
 enum { ROWS = 20000 };
@@ -19,6 +20,9 @@ struct sample {
     const char **doubts;
     uint32_t *numbers;
 };
+
+static enum ebm_support_kind real[] = {EBM_SUPPORT_REAL};
+static const struct ebm_target_config line = {.dim = 1, .support = real};
 
 /* Targets from N(shift, spread^2) that were predicted as N(0, 1): y = shift + spread Phi^-1((i + 1/2) / n), in a mixed
  * order. */
@@ -64,7 +68,7 @@ Test(figures, a_true_forecast_is_calibrated)
 {
     struct sample s;
     sample_open(&s, 1.0, 0.0);
-    struct figures *f = figures_new(&s.data, &s.rows);
+    struct figures *f = figures_new(&s.data, &s.rows, &line);
     const struct figures_target *t = &f->targets[0];
     cr_assert_float_eq(f->nll, 0.5 + 0.5 * log(2.0 * M_PI), 1e-3, "%.6f", f->nll);
     cr_assert_float_eq(t->rmse, 1.0, 1e-3, "%.6f", t->rmse);
@@ -91,12 +95,12 @@ Test(figures, errors_of_the_mode)
 {
     struct sample s;
     sample_open(&s, 1.0, 0.0);
-    struct figures *f = figures_new(&s.data, &s.rows);
+    struct figures *f = figures_new(&s.data, &s.rows, &line);
     double expected = 2.0 * exp(-0.125) / sqrt(2.0 * M_PI) + 0.5 * (2.0 * phi(0.5) - 1.0);
     cr_assert_float_eq(f->targets[0].mae_mode, expected, 1e-3, "%.6f, expected %.6f", f->targets[0].mae_mode, expected);
     free(f);
     s.targets[7].mode = (double)NAN;
-    f = figures_new(&s.data, &s.rows);
+    f = figures_new(&s.data, &s.rows, &line);
     cr_assert(isnan(f->targets[0].mae_mode));
     free(f);
     sample_close(&s);
@@ -114,7 +118,7 @@ Test(figures, verdicts)
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         struct sample s;
         sample_open(&s, cases[c].spread, cases[c].shift);
-        struct figures *f = figures_new(&s.data, &s.rows);
+        struct figures *f = figures_new(&s.data, &s.rows, &line);
         const struct figures_target *t = &f->targets[0];
         cr_assert_eq(t->verdict, cases[c].verdict, "case %zu: %d", c, (int)t->verdict);
         cr_assert_eq(figures_is_slight(t), cases[c].is_slight, "case %zu: KS %.4f", c, t->ks);
@@ -144,7 +148,7 @@ Test(figures, doubts_are_counted_and_sorted)
     sample_open(&s, 1.0, 0.0);
     for (uint32_t i = 0; i < 5; i++)
         s.doubts[100 * i] = i < 2 ? "low_ess" : "noisy_mean";
-    struct figures *f = figures_new(&s.data, &s.rows);
+    struct figures *f = figures_new(&s.data, &s.rows, &line);
     cr_assert_eq(f->n_unreliable, 5);
     cr_assert_eq(f->n_reasons, 2);
     cr_assert_str_eq(f->reasons[0].word, "noisy_mean");
@@ -160,7 +164,7 @@ Test(figures, the_worst_rows_come_first)
     sample_open(&s, 1.0, 0.0);
     s.nll[4711] = 99.0;
     s.nll[17] = 98.0;
-    struct figures *f = figures_new(&s.data, &s.rows);
+    struct figures *f = figures_new(&s.data, &s.rows, &line);
     cr_assert_eq(f->n_worst, FIGURES_WORST);
     cr_assert_eq(f->worst[0], 4711);
     cr_assert_eq(f->worst[1], 17);
@@ -177,7 +181,7 @@ Test(figures, groups_by_predicted_std)
     sample_open(&s, 1.0, 0.0);
     for (uint32_t i = 0; i < ROWS; i++)
         s.targets[i].std = i % 2 == 0 ? 1.0 : 2.0;
-    struct figures *f = figures_new(&s.data, &s.rows);
+    struct figures *f = figures_new(&s.data, &s.rows, &line);
     cr_assert_eq(f->targets[0].n_groups, FIGURES_GROUPS);
     for (uint32_t g = 0; g < FIGURES_GROUPS; g++) {
         const struct figures_group *group = &f->targets[0].groups[g];
@@ -194,11 +198,48 @@ Test(figures, few_rows)
     struct sample s;
     sample_open(&s, 1.0, 0.0);
     s.data.n_rows = 1;
-    struct figures *f = figures_new(&s.data, &s.rows);
+    struct figures *f = figures_new(&s.data, &s.rows, &line);
     cr_assert_eq(f->n_worst, 1);
     cr_assert_eq(f->targets[0].n_groups, 0);
     cr_assert_eq(f->targets[0].own_width[0], 0.0);
     cr_assert_float_eq(f->nll_error, 0.0, 1e-15);
     free(f);
+    sample_close(&s);
+}
+
+/* The same targets on a circle, around its seam: nothing else is told of them. */
+Test(figures, angles_around_the_seam_are_told_as_numbers_of_the_line)
+{
+    enum { PERIOD = 40 };
+    static enum ebm_support_kind kinds[] = {EBM_SUPPORT_PERIODIC};
+    static double lower[] = {0.0}, upper[] = {PERIOD};
+    const struct ebm_target_config circle = {.dim = 1, .support = kinds, .lower = lower, .upper = upper};
+    struct sample s;
+    sample_open(&s, 1.2, 0.3);
+    struct figures *want = figures_new(&s.data, &s.rows, &line);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        struct score_target *row = &s.targets[i];
+        s.y[i] = ebm_target_return(&circle, 0, s.y[i]);
+        row->mean = ebm_target_return(&circle, 0, row->mean);
+        row->mode = ebm_target_return(&circle, 0, row->mode - 2.0 * PERIOD);
+        for (uint32_t k = 0; k < SCORE_LEVELS; k++) {
+            row->lower[k] = ebm_target_return(&circle, 0, row->lower[k]);
+            cr_assert_gt(row->lower[k], row->upper[k]);
+        }
+    }
+    struct figures *got = figures_new(&s.data, &s.rows, &circle);
+    const struct figures_target *t = &got->targets[0], *u = &want->targets[0];
+    cr_assert_float_eq(t->rmse, u->rmse, 1e-9);
+    cr_assert_float_eq(t->mae, u->mae, 1e-9);
+    cr_assert_float_eq(t->mae_mode, u->mae_mode, 1e-9);
+    for (uint32_t k = 0; k < SCORE_LEVELS; k++) {
+        cr_assert_float_eq(t->mean_width[k], u->mean_width[k], 1e-9);
+        cr_assert_float_eq(t->own_width[k], u->own_width[k], 1e-9);
+    }
+    for (uint32_t g = 0; g < t->n_groups; g++) { /* -2 log E cos is the variance of a normal, and about that here */
+        cr_assert_float_eq(t->groups[g].std, u->groups[g].std, 1e-9);
+        cr_assert_float_eq(t->groups[g].rmse, u->groups[g].rmse, 0.02 * u->groups[g].rmse);
+    }
+    free(got), free(want);
     sample_close(&s);
 }
