@@ -18,16 +18,25 @@ static bool may_try_other(const struct ebm_plan *plan, const struct ebm_conv_bac
     return status == EBM_DEVICE && !is_reference(plan) && backend != ebm_conv_blas();
 }
 
+/* Of a first try that was the last. */
+static enum ebm_status pass_on(enum ebm_status status, const struct ebm_error *tried, struct ebm_error *reterr)
+{
+    if (status != EBM_OK && reterr != NULL)
+        *reterr = *tried;
+    return status;
+}
+
 /* The reference is slow, and its images do not know of each other: it needs no tile to be moved about in. */
 enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
 {
     uint32_t tile = is_reference(plan) ? 1 : EBM_TRUNK_TILE;
     const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
+    struct ebm_error tried = {.status = EBM_OK};
     if (plan->net.trunk.n_ops == 0)
         return EBM_OK;
-    enum ebm_status status = ebm_trunk_plan_new(&plan->net.trunk, h_params, backend, tile, &plan->trunk, reterr);
+    enum ebm_status status = ebm_trunk_plan_new(&plan->net.trunk, h_params, backend, tile, &plan->trunk, &tried);
     if (!may_try_other(plan, backend, status))
-        return status;
+        return pass_on(status, &tried, reterr);
     return ebm_trunk_plan_new(&plan->net.trunk, h_params, ebm_conv_blas(), tile, &plan->trunk, reterr);
 }
 
@@ -78,9 +87,10 @@ enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, stru
     if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_train != NULL)
         return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
     const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
-    enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend, max_rows, &plan->trunk_train, reterr);
+    struct ebm_error tried = {.status = EBM_OK};
+    enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend, max_rows, &plan->trunk_train, &tried);
     if (!may_try_other(plan, backend, status))
-        return status;
+        return pass_on(status, &tried, reterr);
     return ebm_trunk_train_new(&plan->net.trunk, ebm_conv_blas(), max_rows, &plan->trunk_train, reterr);
 }
 
