@@ -1,7 +1,10 @@
 /* forecast.c - rows, steps, phases, memory and files of a training, from its setup alone.
  *
  *   data         rows as numbers, once while they are read and once in columns; images as bytes
- *   parameters   P floats: parameters, gradient, two moments, a gradient of each chunk; four in the checkpoint's copy
+ *   parameters   P floats: parameters, gradient, two moments, a gradient of each chunk, but for a trunk's; four in the
+ *                checkpoint's copy
+ *   a trunk      of a batch of images what every operation gives, before its norm, and its gradient; three times its
+ *                weights, as convolutions want them
  *   a thread     activations of one row's samples and of a chunk's rows, as core/device_train.c keeps them
  *
  * The figures are an estimate: allocators round up, and a CSV's table grows by doubling. Guarantees: takes no memory
@@ -17,12 +20,12 @@
 #include "trainer/score.h"
 #include "trainer/step.h"
 
-#define LANES 16u           /* rows and samples are computed so many at a time */
-#define TILE 128u           /* samples of a row that go through the nets together */
-#define DERIVATIVES 9u      /* arrays of a tile for losses of the energy's derivatives */
-#define LINE_BYTES 140u     /* of training.jsonl */
-#define HEADER_BYTES 4096u  /* of a model file beside its tensors, about */
-#define CHECKPOINT_COPIES 4 /* parameters, two moments, the best parameters */
+#define LANES 16u            /* rows and samples are computed so many at a time */
+#define TILE 128u            /* samples of a row that go through the nets together */
+#define DERIVATIVES 9u       /* arrays of a tile for losses of the energy's derivatives */
+#define LINE_BYTES 140u      /* of training.jsonl */
+#define HEADER_BYTES 4096u   /* of a model file beside its tensors, about */
+#define CHECKPOINT_COPIES 4u /* parameters, two moments, the best parameters */
 
 struct ebm_ctx_limits forecast_limits(const struct setup *setup)
 {
@@ -61,12 +64,12 @@ static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_c
     uint64_t lanes = ebm_round_up(limits->max_rows, LANES);
     uint64_t by_sobol = ebm_sobol_count(limits->max_samples), with_true = (uint64_t)limits->max_samples + 1;
     uint64_t stride = ebm_round_up(by_sobol > with_true ? by_sobol : with_true, TILE);
-    uint64_t widest_x = net->X, widest_y = net->D, none = 0;
+    uint64_t widest_x = ebm_net_reach(net), widest_y = net->D, none = 0;
     uint64_t x_side = kept(&net->feature, &widest_x) + kept(&net->own, &widest_x) + kept(&net->mean, &widest_x) +
                       kept(&net->log_variance, &widest_x) + kept(&net->weight, &widest_x);
     uint64_t y_side = kept(&net->target, &widest_y) + kept(&net->energy, &widest_y) + net->D;
     uint64_t first = net->has_energy ? net->energy.layers[0].out : 0, mixture = 2ull * net->D * net->K + net->K;
-    uint64_t rows = (net->H + first + mixture) * (limits->max_rows + lanes) + (net->X + x_side) * lanes;
+    uint64_t rows = (net->H + first + mixture) * (limits->max_rows + lanes) + (ebm_net_reach(net) + x_side) * lanes;
     uint64_t kept_lanes = stride > 3 * TILE ? stride : 3 * TILE; /* a tile's values and two derivatives at least */
     uint64_t samples = y_side * kept_lanes + (2ull * net->D + 12) * stride;
     uint64_t tiles = 4 * widest_x * LANES +
@@ -75,6 +78,17 @@ static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_c
     uint64_t curves = DERIVATIVES * widest_y * TILE, noise = 2 * (6ull * net->D + 4) * LIMIT_COMPONENTS;
     uint64_t scalar = net->D == 1 ? ebm_panels_bytes() : 0;
     return scalar + sizeof(float) * (rows + samples + tiles + back + curves + noise);
+}
+
+static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows)
+{
+    uint64_t values = ebm_shape_count(&trunk->in), weights = 0;
+    for (uint32_t i = 0; i < trunk->n_ops; i++) {
+        const struct ebm_image_op *op = &trunk->ops[i];
+        values += ebm_shape_count(&op->to) * (op->kind == EBM_IMAGE_CONV && op->has_norm ? 3 : 2);
+        weights += (uint64_t)op->to.channels * op->from.channels * op->kernel * op->kernel;
+    }
+    return trunk->n_ops > 0 ? sizeof(float) * (values * rows + 3 * weights) : 0;
 }
 
 struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_threads)
@@ -87,7 +101,9 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
     bool has_space = setup->options->weight_decay > 0.0 || setup->options->gradient_clip > 0.0;
     return (struct forecast_memory){
         .data = data->n_rows * (row_bytes + 3 * sizeof(uint32_t)),
-        .parameters = P * sizeof(float) * (4 + STEP_CHUNKS + CHECKPOINT_COPIES + (has_space ? 1 : 0)),
+        .parameters = sizeof(float) * (P * (4u + CHECKPOINT_COPIES + (has_space ? 1u : 0u)) +
+                                       (P - net->trunk.learned.count) * STEP_CHUNKS) +
+                      trunk_bytes(&net->trunk, setup->options->batch_size),
         .threads = n_threads * context_bytes(net, &limits),
     };
 }

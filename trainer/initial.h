@@ -7,7 +7,8 @@
 #include "trainer/options.h"
 
 /* Initial parameters (net->n_params): linear layers U(-1/sqrt(in), 1/sqrt(in)), weights and biases, by `seed`; those of
- * target_net's first layer times `target_scale`. */
+ * target_net's first layer times `target_scale`. Convolutions before a norm N(0, 2 / (out kernel^2)), others as linear
+ * layers; norms 1 and 0, their running statistics 0 and 1. */
 void initial_parameters(const struct ebm_net_desc *net, uint64_t seed, double target_scale, float *ret_params);
 
 /* INVALID: a training.target_scale for a model without target_net. */

@@ -42,6 +42,17 @@ static void put_columns(struct ebm_buf *buf, const char *word, char *const *name
         (void)ebm_buf_printf(buf, "%-8s  ... %u in all\n", "", n);
 }
 
+static void put_image(struct ebm_buf *buf, const struct ebm_input_config *input)
+{
+    const struct ebm_shape *shape = &input->shape;
+    (void)ebm_buf_printf(buf, "\n%-8s  %-34s  %12s  %12s\n", "images", "channels x height x width", "mean", "std");
+    (void)ebm_buf_printf(buf, "%-8s  %ux%ux%u, values times %.6g\n", "", shape->channels, shape->height, shape->width,
+                         input->scale);
+    for (uint32_t c = 0; c < shape->channels; c++)
+        (void)ebm_buf_printf(buf, "%-8s  channel %-26u  %12.6g  %12.6g\n", "", c, input->channel_mean[c],
+                             input->channel_std[c]);
+}
+
 /* ---- layers ---- */
 
 static uint64_t layer_parameters(const struct ebm_layer *layer)
@@ -49,7 +60,8 @@ static uint64_t layer_parameters(const struct ebm_layer *layer)
     return ((uint64_t)layer->in + 1) * layer->out;
 }
 
-static uint64_t put_net(struct ebm_buf *buf, const char *word, const struct ebm_net *net)
+/* `first`: number of the net's first layer in the file. */
+static uint64_t put_net(struct ebm_buf *buf, const char *word, const struct ebm_net *net, uint32_t first)
 {
     static const char *const activations[] = {
 #define X(name, text) text,
@@ -60,7 +72,7 @@ static uint64_t put_net(struct ebm_buf *buf, const char *word, const struct ebm_
     for (uint32_t i = 0; i < net->n_layers; i++) {
         const struct ebm_layer *layer = &net->layers[i];
         char name[64], shape[32];
-        (void)snprintf(name, sizeof name, "%s.%u", word, i);
+        (void)snprintf(name, sizeof name, "%s.%u", word, first + i);
         (void)snprintf(shape, sizeof shape, "%u -> %u", layer->in, layer->out);
         (void)ebm_buf_printf(buf, "%-8s  %-30s  %16s  %-9s%-10s  %12" PRIu64 "\n", "", name, shape,
                              activations[layer->activation], layer->residual ? "residual" : "",
@@ -70,12 +82,40 @@ static uint64_t put_net(struct ebm_buf *buf, const char *word, const struct ebm_
     return total;
 }
 
-static void put_layers(struct ebm_buf *buf, const struct ebm_net_desc *net)
+/* One operation a line: convolutions, pools, with what belongs to them. */
+static uint64_t put_trunk(struct ebm_buf *buf, const struct ebm_trunk *trunk)
 {
+    static const char *const kinds[] = {[EBM_IMAGE_CONV] = "convolution",
+                                        [EBM_IMAGE_MAX_POOL] = "max pool",
+                                        [EBM_IMAGE_MEAN] = "mean over the image",
+                                        [EBM_IMAGE_PASS] = "as it is"};
     uint64_t total = 0;
+    for (uint32_t i = 0; i < trunk->n_ops; i++) {
+        const struct ebm_image_op *op = &trunk->ops[i];
+        bool is_conv = op->kind == EBM_IMAGE_CONV, has_bias = is_conv && op->bias != EBM_NO_TENSOR;
+        uint64_t C = op->to.channels, window = (uint64_t)op->from.channels * op->kernel * op->kernel;
+        uint64_t parameters = C * ((is_conv ? window : 0) + (has_bias ? 1 : 0) + (op->has_norm ? 2 : 0));
+        char name[64], shape[48];
+        (void)snprintf(name, sizeof name, "%s", kinds[op->kind]);
+        if (op->kernel > 0)
+            (void)snprintf(name, sizeof name, "%s %ux%u/%u", kinds[op->kind], op->kernel, op->kernel, op->stride);
+        (void)snprintf(shape, sizeof shape, "-> %ux%ux%u", op->to.channels, op->to.height, op->to.width);
+        (void)ebm_buf_printf(buf, "%-8s  %-30s  %16s  %-5s%-4s%-10s  %12" PRIu64 "\n", "", name, shape,
+                             op->has_norm ? "norm" : "", op->add != EBM_IMAGE_NONE ? "add" : "",
+                             op->has_relu ? "relu" : "", parameters);
+        total += parameters;
+    }
+    return total;
+}
+
+static void put_layers(struct ebm_buf *buf, const struct ebm_config *config)
+{
+    const struct ebm_net_desc *net = &config->net;
     (void)ebm_buf_printf(buf, "\n%-8s  %-30s  %16s  %-19s  %12s\n", "layers", "", "in -> out", "activation",
                          "parameters");
-#define X(name, member, word, part) total += put_net(buf, word, &net->member);
+    uint64_t total = put_trunk(buf, &net->trunk);
+#define X(name, member, word, part)                                                                                    \
+    total += put_net(buf, word, &net->member, EBM_NET_##name == EBM_NET_FEATURE ? config->n_image_layers : 0);
     EBM_NET_MAP(X)
 #undef X
     if (net->members > 1)
@@ -137,10 +177,13 @@ void inspect_text(const struct ebm_config *config, struct ebm_buf *buf)
     if (config->description != NULL)
         (void)ebm_buf_printf(buf, "about     %s\n", plain(config->description, space, sizeof space));
     put_kind(buf, &config->net);
-    put_columns(buf, "inputs", config->input.names, config->input.mean, config->input.std, config->input.size);
+    if (config->input.is_image)
+        put_image(buf, &config->input);
+    else
+        put_columns(buf, "inputs", config->input.names, config->input.mean, config->input.std, config->input.size);
     put_columns(buf, "targets", config->target.names, config->target.mean, config->target.std, config->target.dim);
     (void)ebm_buf_printf(buf, "%-8s  the networks see (value - mean) / std\n", "");
-    put_layers(buf, &config->net);
+    put_layers(buf, config);
     put_training(buf, config);
 }
 

@@ -60,6 +60,13 @@ enum ebm_status method_lay(const struct method *method, const struct ebm_net_des
                            struct ebm_error *reterr)
 {
     struct method_plan plan = {.n_phases = 0};
+    if (settings->heads_only_epochs > 0 && method->has_teacher)
+        return ebm_error_set(reterr, EBM_INVALID, "training.heads_only_epochs",
+                             "with a teacher features learn from the first epoch on: leave it out");
+    if (settings->heads_only_epochs > 0 && settings->heads_only_epochs >= settings->epochs)
+        return ebm_error_set(reterr, EBM_INVALID, "training.heads_only_epochs",
+                             "%u of %u epochs: none is left to train the features", settings->heads_only_epochs,
+                             settings->epochs);
     enum ebm_status status = method_check_values(method, settings->values, settings->n_values, reterr);
     if (status == EBM_OK)
         status = method->plan(method, net, settings, &plan, reterr);
@@ -128,6 +135,19 @@ static bool draws_from_proposal(enum ebm_loss loss)
     return noises[loss] == EBM_NOISE_PROPOSAL;
 }
 
+void method_add_phase(struct method_plan *plan, const struct method_settings *settings, struct method_phase phase)
+{
+    struct method_phase heads = phase;
+    if (phase.first_epoch < settings->heads_only_epochs && phase.trains[EBM_PART_FEATURE]) {
+        heads.word = "heads";
+        heads.trains[EBM_PART_FEATURE] = false;
+        heads.loss.proposal_trains_features = false;
+        plan->phases[plan->n_phases++] = heads;
+        phase.first_epoch = settings->heads_only_epochs;
+    }
+    plan->phases[plan->n_phases++] = phase;
+}
+
 enum ebm_status method_energy_phases(const struct ebm_net_desc *net, const struct method_settings *settings,
                                      struct ebm_loss_spec loss, struct method_plan *plan, struct ebm_error *reterr)
 {
@@ -141,16 +161,18 @@ enum ebm_status method_energy_phases(const struct ebm_net_desc *net, const struc
     if (has_proposal)
         loss.samples = settings->samples;
     if (warmup > 0)
-        plan->phases[plan->n_phases++] = (struct method_phase){
-            .word = "warm-up",
-            .loss = {.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = false},
-            .trains = {[EBM_PART_PROPOSAL] = true},
-        };
-    plan->phases[plan->n_phases++] = (struct method_phase){
-        .word = "",
-        .first_epoch = warmup,
-        .loss = loss,
-        .trains = {true, true, true, has_proposal},
-    };
+        method_add_phase(plan, settings,
+                         (struct method_phase){
+                             .word = "warm-up",
+                             .loss = {.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = false},
+                             .trains = {[EBM_PART_PROPOSAL] = true},
+                         });
+    method_add_phase(plan, settings,
+                     (struct method_phase){
+                         .word = "",
+                         .first_epoch = warmup,
+                         .loss = loss,
+                         .trains = {true, true, true, has_proposal},
+                     });
     return EBM_OK;
 }

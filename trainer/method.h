@@ -43,6 +43,7 @@ struct method_parameter {
 /* What methods read of the training configuration, and of the data. */
 struct method_settings {
     uint32_t epochs, warmup_epochs, samples;
+    uint32_t heads_only_epochs; /* the first ones, in which features do not learn */
     const struct method_value *values;
     uint32_t n_values;
     const double *target_std; /* (D): widths are divided by it; NULL: 1 */
@@ -56,7 +57,7 @@ struct method_phase {
     bool trains[EBM_PARTS];
 };
 
-#define METHOD_PHASES 2u
+#define METHOD_PHASES 3u
 #define METHOD_ARRAYS 2u
 
 struct method_plan {
@@ -120,6 +121,8 @@ enum ebm_status method_needs_proposal(const struct method *method, const struct 
                                       struct ebm_error *reterr) EBM_MUST_USE;
 enum ebm_status method_needs_line(const struct method *method, const struct ebm_net_desc *net, const char *why,
                                   struct ebm_error *reterr) EBM_MUST_USE;
+/* Adds a phase; where heads learn alone at first it becomes two: until then on detached features. */
+void method_add_phase(struct method_plan *plan, const struct method_settings *settings, struct method_phase phase);
 /* Phases of a loss that trains an energy: all epochs; or, where there is a proposal, first a warm-up of it alone by
  * mdn_nll, then both, the proposal by the loss itself or beside it. */
 enum ebm_status method_energy_phases(const struct ebm_net_desc *net, const struct method_settings *settings,

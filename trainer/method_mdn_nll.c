@@ -7,7 +7,7 @@
 static enum ebm_status plan(const struct method *method, const struct ebm_net_desc *net,
                             const struct method_settings *settings, struct method_plan *plan, struct ebm_error *reterr)
 {
-    (void)method, (void)settings;
+    (void)method;
     if (net->K == 0)
         return ebm_error_set(reterr, EBM_INVALID, "training.method",
                              "mdn_nll trains a mixture density, and model.proposal is missing");
@@ -16,11 +16,12 @@ static enum ebm_status plan(const struct method *method, const struct ebm_net_de
             reterr, EBM_INVALID, "training.method",
             "mdn_nll does not train an energy net: leave out model.energy_net and model.target_net, or "
             "use nce_kl");
-    plan->phases[plan->n_phases++] = (struct method_phase){
-        .word = "",
-        .loss = {.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = true},
-        .trains = {[EBM_PART_FEATURE] = true, [EBM_PART_PROPOSAL] = true},
-    };
+    method_add_phase(plan, settings,
+                     (struct method_phase){
+                         .word = "",
+                         .loss = {.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = true},
+                         .trains = {[EBM_PART_FEATURE] = true, [EBM_PART_PROPOSAL] = true},
+                     });
     return EBM_OK;
 }
 

@@ -12,7 +12,7 @@ struct options {
     struct dataset_options data;
     char *model; /* JSON text of the "model" object */
     char *method;
-    uint32_t epochs, batch_size, samples, warmup_epochs;
+    uint32_t epochs, batch_size, samples, warmup_epochs, heads_only_epochs;
     double learning_rate;
     struct schedule schedule;
     double weight_decay;           /* decoupled: parameters shrink by this share of the learning rate a step */

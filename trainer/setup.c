@@ -124,6 +124,7 @@ static enum ebm_status make_method(struct setup *s, struct ebm_error *reterr)
     const struct method *method = NULL;
     const struct method_settings settings = {.epochs = o->epochs,
                                              .warmup_epochs = o->warmup_epochs,
+                                             .heads_only_epochs = o->heads_only_epochs,
                                              .samples = o->samples,
                                              .values = o->values,
                                              .n_values = o->n_values,

@@ -1,7 +1,9 @@
 /* step.c - a batch in fixed chunks:
  *
  *   for ml_exact: the device's table of kinks is made anew
+ *   of images: trunk forward, the whole batch                                      (pool_run over its own chunks)
  *   chunk c of the batch -> backward on some thread -> gradient buffer c           (pool_run over chunks)
+ *   of images, if features learn: trunk backward, the whole batch
  *   range r of the parameters: sum of the buffers in order 0, 1, ... -> Adam       (pool_run over ranges)
  *
  * With clipping or weight decay the sums are finished first; then, on the caller's thread and in the parameters' order,
@@ -11,7 +13,8 @@
  *
  * What is added to what, and in which order, depends on the batch alone: never on the threads. Chunks have at least one
  * row; where no draws are made, a chunk fills the lanes of the x side, for there the x side is most of the work.
- * A part that the phase does not train is not updated, and its count of Adam steps stands still. */
+ * A part that the phase does not train is not updated, and its count of Adam steps stands still; a trunk that does not
+ * learn goes by the statistics of each batch nevertheless, and the running ones move (arXiv 2110.11948). */
 #include "trainer/step.h"
 
 #include <math.h>
@@ -27,6 +30,9 @@ struct job {
     struct ebm_adam adam;
     uint32_t chunk_rows, n_chunks;
     bool is_reduced; /* the chunks are summed already */
+    const float *x;  /* (B, X); of images (B, trunk.out) */
+    float *dx;       /* (B, trunk.out) of images whose features learn; else NULL */
+    size_t reach;    /* numbers of a row of both */
     _Atomic bool failed;
 };
 
@@ -41,11 +47,12 @@ static void backward_chunk(void *user, uint32_t chunk, struct ebm_ctx *ctx)
 {
     struct job *job = user;
     const struct step_batch *batch = job->batch;
-    size_t X = job->step->net->X, D = job->step->net->D;
+    size_t D = job->step->net->D;
     uint32_t first = chunk * job->chunk_rows, left = batch->B - first;
     struct ebm_train_rows rows = {
         .B = left < job->chunk_rows ? left : job->chunk_rows,
-        .h_x = batch->x + first * X,
+        .h_x = job->x + first * job->reach,
+        .h_dx = job->dx != NULL ? job->dx + first * job->reach : NULL,
         .h_y = batch->y + first * D,
         .rows = batch->rows + first,
     };
@@ -133,6 +140,30 @@ static enum ebm_status regularize(struct job *job, uint32_t n_ranges)
     return status == EBM_OK && step->weight_decay > 0.0 ? decay(job) : status;
 }
 
+static void run_tasks(void *pool, void (*task)(void *user, uint32_t i, struct ebm_ctx *ctx), void *user, uint32_t n)
+{
+    pool_run(pool, task, user, n);
+}
+
+/* Losses and gradients of the whole batch: the chunks' in their buffers, the trunk's where it belongs. */
+static enum ebm_status run_batch(struct job *job, bool features_learn)
+{
+    const struct step *step = job->step;
+    const struct ebm_threads threads = {run_tasks, step->pool};
+    bool has_trunk = step->net->trunk.n_ops > 0;
+    enum ebm_status status = EBM_OK;
+    job->reach = ebm_net_reach(step->net);
+    job->x = has_trunk ? step->reach : job->batch->x;
+    job->dx = has_trunk && features_learn ? step->reach + job->batch->B * job->reach : NULL;
+    if (has_trunk)
+        status = step->ops->trunk_forward(step->plan, &threads, job->batch->x, job->batch->B, step->reach);
+    if (status == EBM_OK)
+        pool_run(step->pool, backward_chunk, job, job->n_chunks);
+    if (status == EBM_OK && job->dx != NULL)
+        status = step->ops->trunk_backward(step->plan, &threads, job->dx);
+    return status;
+}
+
 enum ebm_status step_run(struct step *step, const struct method_phase *phase, const struct step_batch *batch)
 {
     struct job job = {
@@ -149,7 +180,8 @@ enum ebm_status step_run(struct step *step, const struct method_phase *phase, co
             job.adam.step[part] = ++step->taken[part];
     if (job.loss.loss == EBM_LOSS_ML_EXACT && step->ops->refresh(step->plan) != EBM_OK)
         return EBM_DEVICE;
-    pool_run(step->pool, backward_chunk, &job, job.n_chunks);
+    if (run_batch(&job, phase->trains[EBM_PART_FEATURE]) != EBM_OK)
+        return EBM_DEVICE;
     uint32_t n_ranges = (uint32_t)((step->net->n_params + RANGE_PARAMETERS - 1) / RANGE_PARAMETERS);
     if (regularize(&job, n_ranges) != EBM_OK)
         return EBM_DEVICE;

@@ -25,13 +25,15 @@ struct step {
     double weight_decay;            /* decoupled, 0: none */
     double gradient_clip;           /* longest gradient over all parameters that learn, 0: any */
     float *space;                   /* (P) where one of these two is not 0; borrow */
+    float *reach;                   /* of images (2, rows of a batch, trunk.out); borrow */
     uint64_t taken[EBM_PARTS];      /* Adam steps that each part has taken */
 };
 
 /* Rows of one chunk: depends on the batch and the loss alone. */
 uint32_t step_chunk_rows(const struct ebm_loss_spec *loss, uint32_t B);
 
-/* Losses, gradient and update. Losses may be NaN: then the parameters may be as well.
+/* Losses, gradient and update; images go through the trunk first, whose plan was prepared for such a batch. Losses may
+ * be NaN: then the parameters may be as well.
  * DEVICE when the device refuses. */
 enum ebm_status step_run(struct step *step, const struct method_phase *phase, const struct step_batch *batch)
     EBM_MUST_USE;

@@ -91,6 +91,10 @@ static enum ebm_status make_device(struct training *t, uint32_t n_threads, struc
     if (t->ops->params_write(t->plan, EBM_TRAIN_ADAM_M, t->state.adam_m) != EBM_OK ||
         t->ops->params_write(t->plan, EBM_TRAIN_ADAM_V, t->state.adam_v) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the optimiser's state cannot be written");
+    if (setup_net(&t->setup)->trunk.n_ops > 0)
+        status = t->ops->trunk_prepare(t->plan, t->setup.options->batch_size, reterr);
+    if (status != EBM_OK)
+        return status;
     struct ebm_ctx_limits limits = forecast_limits(&t->setup);
     return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
 }

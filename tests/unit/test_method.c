@@ -62,6 +62,34 @@ Test(method, nce_kl_without_warm_up_has_one_phase)
     method_plan_done(&p);
 }
 
+Test(method, heads_may_learn_alone_at_first)
+{
+    struct method_plan p;
+    struct ebm_error error;
+    struct method_settings settings = {.epochs = 10, .warmup_epochs = 1, .samples = 64, .heads_only_epochs = 4};
+    cr_assert_eq(plan("nce_kl", &both, &settings, &p, &error), EBM_OK, "%s", error.text);
+    cr_assert_eq(p.n_phases, 3);
+    cr_assert_eq(p.phases[1].first_epoch, 1);
+    cr_assert_eq(p.phases[2].first_epoch, 4);
+    cr_assert_eq(p.phases[1].loss.loss, EBM_LOSS_NCE_KL);
+    cr_assert_not(p.phases[1].trains[EBM_PART_FEATURE]);
+    cr_assert(p.phases[1].trains[EBM_PART_ENERGY] && p.phases[1].trains[EBM_PART_PROPOSAL]);
+    cr_assert(p.phases[2].trains[EBM_PART_FEATURE]);
+    method_plan_done(&p);
+    settings.warmup_epochs = 5;
+    cr_assert_eq(plan("nce_kl", &both, &settings, &p, &error), EBM_OK, "%s", error.text);
+    cr_assert_eq(p.n_phases, 2, "the warm-up trains heads alone anyway");
+    method_plan_done(&p);
+    cr_assert_eq(plan("mdn_nll", &mixture, &settings, &p, &error), EBM_OK, "%s", error.text);
+    cr_assert_eq(p.n_phases, 2);
+    cr_assert_not(p.phases[0].loss.proposal_trains_features);
+    cr_assert(p.phases[1].loss.proposal_trains_features);
+    method_plan_done(&p);
+    settings.heads_only_epochs = 10;
+    cr_assert_eq(plan("nce_kl", &both, &settings, &p, &error), EBM_INVALID);
+    cr_assert_str_eq(error.where, "training.heads_only_epochs");
+}
+
 Test(method, mdn_nll_always_trains_the_features)
 {
     struct method_plan p;
