@@ -12,6 +12,7 @@
 
 #define WEIGHT_BITS 22
 #define WEIGHT_ONE (1 << WEIGHT_BITS)
+#define BESIDE 128u
 
 static double triangle(double x)
 {
@@ -104,14 +105,35 @@ size_t resampler_bytes(uint32_t from_width, uint32_t from_height, uint32_t to_wi
 
 /* ---- sums ---- */
 
-/* Inputs and weights are not negative and the weights sum to about 1: the sum stays below 2^31. */
+/* Inputs and weights are not negative and the weights sum to about 1: a sum stays below 2^31. */
+static uint8_t round_sum(int32_t sum)
+{
+    sum >>= WEIGHT_BITS;
+    return (uint8_t)(sum > 255 ? 255 : sum);
+}
+
 static uint8_t weigh(const uint8_t *from, size_t step, const int32_t *weights, uint32_t n)
 {
     int32_t sum = WEIGHT_ONE / 2;
     for (uint32_t j = 0; j < n; j++)
         sum += weights[j] * from[j * step];
-    sum >>= WEIGHT_BITS;
-    return (uint8_t)(sum > 255 ? 255 : sum);
+    return round_sum(sum);
+}
+
+/* One output row out of n rows; many pixels beside each other at a time. */
+static void weigh_rows(const uint8_t *rows, uint32_t width, const int32_t *weights, uint32_t n, uint8_t *to)
+{
+    int32_t sums[BESIDE];
+    for (uint32_t first = 0; first < width; first += BESIDE) {
+        uint32_t count = width - first < BESIDE ? width - first : BESIDE;
+        for (uint32_t x = 0; x < count; x++)
+            sums[x] = WEIGHT_ONE / 2;
+        for (uint32_t j = 0; j < n; j++)
+            for (uint32_t x = 0; x < count; x++)
+                sums[x] += weights[j] * rows[(size_t)j * width + first + x];
+        for (uint32_t x = 0; x < count; x++)
+            to[first + x] = round_sum(sums[x]);
+    }
 }
 
 void resampler_run(const struct resampler *resampler, const uint8_t *from, size_t row_step, size_t pixel_step,
@@ -125,7 +147,6 @@ void resampler_run(const struct resampler *resampler, const uint8_t *from, size_
                                                            pixel_step, across->weights + (size_t)x * across->width,
                                                            across->count[x]);
     for (uint32_t y = 0; y < down->n; y++)
-        for (uint32_t x = 0; x < width; x++)
-            to[(size_t)y * width + x] = weigh(resampler->rows + (size_t)down->first[y] * width + x, width,
-                                              down->weights + (size_t)y * down->width, down->count[y]);
+        weigh_rows(resampler->rows + (size_t)down->first[y] * width, width, down->weights + (size_t)y * down->width,
+                   down->count[y], to + (size_t)y * width);
 }

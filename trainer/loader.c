@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define SLOTS 3u
+#define CHANNELS 3u /* most of an image */
 
 struct slot {
     float *x;      /* (batch_rows, X) */
@@ -33,6 +34,7 @@ struct loader {
     struct loader_options options; /* fixed after loader_new */
     struct filler fillers[LOADER_THREADS];
     struct slot slots[SLOTS];
+    float standardized[CHANNELS][256]; /* what a network sees of each pixel's value */
 
     pthread_mutex_t mutex;
     pthread_cond_t work, done; /* rows may be taken; a batch is whole, or nothing is being filled */
@@ -50,8 +52,7 @@ struct loader {
 
 static void fill_row(struct filler *f, uint64_t seed, uint32_t row, float *x, double *y)
 {
-    const struct loader_options *o = &f->loader->options;
-    const struct dataset *data = o->data;
+    const struct dataset *data = f->loader->options.data;
     const uint8_t *pixels = data->pixels + (size_t)row * data->X;
     const double *known = data->y + (size_t)row * data->D;
     if (f->augment != NULL) {
@@ -60,8 +61,10 @@ static void fill_row(struct filler *f, uint64_t seed, uint32_t row, float *x, do
     }
     for (uint32_t d = 0; f->augment == NULL && d < data->D; d++)
         y[d] = known[d];
-    for (size_t i = 0; i < data->X; i++)
-        x[i] = (float)((pixels[i] - o->mean[i]) / o->std[i]);
+    size_t plane = (size_t)data->image.height * data->image.width;
+    for (uint32_t c = 0; c < data->image.channels; c++, pixels += plane, x += plane)
+        for (size_t i = 0; i < plane; i++)
+            x[i] = f->loader->standardized[c][pixels[i]];
 }
 
 static bool may_take(const struct loader *l)
@@ -157,6 +160,15 @@ static enum ebm_status start(struct loader *l, struct filler *f, struct ebm_erro
     return EBM_OK;
 }
 
+static void make_table(struct loader *l)
+{
+    const struct image_shape *image = &l->options.data->image;
+    size_t plane = (size_t)image->height * image->width;
+    for (uint32_t c = 0; c < image->channels; c++)
+        for (uint32_t v = 0; v < 256; v++)
+            l->standardized[c][v] = (float)((v - l->options.mean[c * plane]) / l->options.std[c * plane]);
+}
+
 enum ebm_status loader_new(const struct loader_options *options, struct loader **ret_loader, struct ebm_error *reterr)
 {
     struct loader *l = calloc(1, sizeof *l);
@@ -165,6 +177,7 @@ enum ebm_status loader_new(const struct loader_options *options, struct loader *
     if (l == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "data", "no memory");
     l->options = *options;
+    make_table(l);
     (void)pthread_mutex_init(&l->mutex, NULL);
     (void)pthread_cond_init(&l->work, NULL);
     (void)pthread_cond_init(&l->done, NULL);

@@ -15,7 +15,7 @@ struct loader;
 struct loader_options {
     const struct dataset *data;            /* of images */
     const struct augment_options *augment; /* nothing asked for: rows as they are */
-    const double *mean, *std;              /* (X): of the network's input, in the unit of the pixels, 0 to 255 */
+    const double *mean, *std; /* (X): of the network's input, in the unit of the pixels; the same all over a channel */
     uint32_t batch_rows;
     uint32_t n_threads; /* 1 .. LOADER_THREADS */
 };

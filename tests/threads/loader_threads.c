@@ -32,8 +32,8 @@ static struct dataset data = {.n_rows = ROWS,
 static void make_data(void)
 {
     for (uint32_t i = 0; i < NUMBERS; i++) {
-        mean[i] = 100.0 + i;
-        std[i] = 50.0;
+        mean[i] = 100.0 + i / (SIDE * SIDE);
+        std[i] = 50.0 + i / (SIDE * SIDE);
     }
     for (uint32_t row = 0; row < ROWS; row++) {
         y[row] = row + 1;
