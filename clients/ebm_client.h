@@ -164,7 +164,8 @@ struct ebm_client_answer {
     double *quantiles;                       /* (B, n_quantiles, D) */
     const char *interval_kind;               /* NULL: no intervals */
     double interval_level;                   /* 0: no intervals */
-    double *interval_lower, *interval_upper; /* (B, n_intervals, D); NAN where a row has fewer than n_intervals */
+    double *interval_lower, *interval_upper; /* (B, n_intervals, D); NAN where a row has fewer than n_intervals. Of an
+                                              * angle lower > upper: over the seam */
     double *covariance;                      /* (B, D, D) */
     double *entropy;                         /* (B) nats, of the density per unit of the target */
     double *cdf;                             /* (B, n_cdf) */

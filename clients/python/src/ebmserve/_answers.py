@@ -37,7 +37,7 @@ class Interval:
     kind: str
     level: float
     lower: Floats  # (B, I, D) nan where a row has fewer than I
-    upper: Floats
+    upper: Floats  # of an angle below lower where the interval runs over the seam
 
 
 @dataclass(frozen=True)
