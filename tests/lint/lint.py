@@ -122,8 +122,21 @@ def check_file(path):
     check_functions(path, lines)
 
 
+def check_image():
+    """The image is built of what .dockerignore lets through."""
+    path = os.path.join(ROOT, ".dockerignore")
+    if not os.path.exists(path):
+        return  # a copy of the sources that builds no image
+    with open(path, encoding="utf-8") as file:
+        let_in = set(file.read().split("\n"))
+    for room in ROOMS:
+        if "!" + room not in let_in:
+            say(".dockerignore", 1, f"'!{room}' is missing: no image can be built")
+
+
 def main():
     count = 0
+    check_image()
     for path in sources():
         check_file(path)
         count += 1
