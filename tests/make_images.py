@@ -149,6 +149,8 @@ def main():
             file.write(data)
         with open(os.path.join(HERE, "fuzz", "corpus", "image", name), "wb") as file:
             file.write(b"\x15" + data)
+    with open(os.path.join(HERE, "images", "labels.csv"), "w", encoding="ascii") as file:
+        file.write("file,y\n" + "".join(f"{name},{i}\n" for i, name in enumerate(sorted(files))))
     with open(os.path.join(HERE, "unit", "image_values.h"), "w", encoding="ascii") as file:
         file.write(values(files))
 

@@ -253,7 +253,9 @@ static enum ebm_status open_csv(const char *path, const char *const *names, uint
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
     ebm_buf_init(&csv->text, LIMIT_LINE_BYTES);
     csv->path = strdup(path);
-    csv->file = csv->path != NULL ? fopen(path, "re") : NULL;
+    if (csv->path == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
+    csv->file = fopen(path, "re");
     if (csv->file == NULL)
         return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the data file: %s", strerror(errno));
     enum ebm_status status = names != NULL ? take_names(csv, names, n, reterr) : read_header(csv, reterr);

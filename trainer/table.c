@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/suggest.h"
 #include "trainer/npy.h"
@@ -85,7 +86,11 @@ enum ebm_status table_open(const char *path, const char *targets_path, struct ta
     if (table == NULL || table->path == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
     enum ebm_status status = EBM_OK;
-    if (npy_is_one(path)) {
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        status = ebm_error_set(reterr, EBM_INVALID, path,
+                               "a folder; when it has images set data.images, as in \"folder\"");
+    } else if (npy_is_one(path)) {
         status = open_arrays(table, targets_path, reterr);
     } else if (targets_path != NULL) {
         status = ebm_error_set(reterr, EBM_INVALID, path,

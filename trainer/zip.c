@@ -151,15 +151,15 @@ static enum ebm_status check_entry(const struct archive *a, const struct entry *
     return EBM_OK;
 }
 
-/* The content at `at`, inflated a piece at a time. */
-static bool inflate_at(const struct archive *a, uint64_t at, const struct entry *entry, unsigned char *to)
+/* The content at `at`, inflated a piece at a time. NO_MEMORY, DAMAGED. */
+static enum ebm_status inflate_at(const struct archive *a, uint64_t at, const struct entry *entry, unsigned char *to)
 {
     EBM_AUTO(ebm_freep) unsigned char *piece = malloc(PIECE_BYTES);
     z_stream stream = {.next_out = to};
     uint64_t left_in = entry->packed, left_out = entry->size;
     int result = Z_OK;
     if (piece == NULL || inflateInit2(&stream, -MAX_WBITS) != Z_OK)
-        return false;
+        return EBM_NO_MEMORY;
     while (result == Z_OK) {
         if (stream.avail_in == 0) {
             size_t n = left_in < PIECE_BYTES ? (size_t)left_in : PIECE_BYTES;
@@ -176,7 +176,7 @@ static bool inflate_at(const struct archive *a, uint64_t at, const struct entry 
         left_out -= room - stream.avail_out;
     }
     (void)inflateEnd(&stream);
-    return result == Z_STREAM_END && left_out == 0;
+    return result == Z_STREAM_END && left_out == 0 ? EBM_OK : EBM_DAMAGED;
 }
 
 static bool has_checksum(const unsigned char *bytes, uint64_t size, uint32_t expected)
@@ -192,7 +192,14 @@ static enum ebm_status read_content(const struct archive *a, const struct entry 
     if (!read_at(a, entry->at, local, sizeof local) || memcmp(local, "PK\3\4", 4) != 0)
         return damaged(a, "a file in it is missing", reterr);
     uint64_t at = entry->at + LOCAL_BYTES + u16(local + 26) + u16(local + 28);
-    if (!(entry->method == STORED ? read_at(a, at, to, entry->size) : inflate_at(a, at, entry, to)))
+    enum ebm_status status = EBM_OK;
+    if (entry->method == DEFLATED)
+        status = inflate_at(a, at, entry, to);
+    else if (!read_at(a, at, to, entry->size))
+        status = EBM_DAMAGED;
+    if (status == EBM_NO_MEMORY)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, a->path, "no memory to decompress it");
+    if (status != EBM_OK)
         return damaged(a, "a file in it is cut off, or cannot be decompressed", reterr);
     return has_checksum(to, entry->size, entry->checksum) ? EBM_OK
                                                           : damaged(a, "the checksum of a file differs", reterr);

@@ -1,10 +1,12 @@
 /* loader_threads.c - batches of images on 1, 2 and 7 threads: the same bytes as rows made one by one, for every epoch,
- * from any batch on, and when an epoch is left in its middle. A plain main: it runs under ThreadSanitizer. */
+ * from any batch on, and when an epoch is left in its middle; and a data set read by as many. A plain main: it runs
+ * under ThreadSanitizer. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/rng.h"
 #include "tests/threads/check.h"
+#include "trainer/image_set.h"
 #include "trainer/loader.h"
 
 #define ROWS 61u /* a last batch that is not full */
@@ -78,6 +80,29 @@ static void run_epochs(struct loader *loader, struct augment *plain)
     }
 }
 
+/* The committed images that can be read, of any kind, as one data set. */
+static void read_set(uint32_t n_threads, struct image_set *ret_set)
+{
+    static char folder[512];
+    const char *root = getenv("EBM_SOURCE_ROOT");
+    (void)snprintf(folder, sizeof folder, "%s/tests/images/labels.csv", root != NULL ? root : ".");
+    const struct image_set_options options = {
+        .kind = IMAGE_SET_FOLDER, .path = folder, .shape = {3, 9, 9}, .max_bad_files = 2, .n_threads = n_threads};
+    CHECK_EQ(image_set_load(&options, ret_set, NULL), EBM_OK);
+    CHECK_EQ(ret_set->n_rows, 15);
+    CHECK_EQ(ret_set->n_bad, 2);
+}
+
+static void read_by_threads(uint32_t n_threads)
+{
+    struct image_set one, many;
+    read_set(1, &one);
+    read_set(n_threads, &many);
+    CHECK_EQ(memcmp(one.pixels, many.pixels, one.n_rows * image_size(&one.shape)), 0);
+    image_set_done(&one);
+    image_set_done(&many);
+}
+
 int main(void)
 {
     static const uint32_t threads[] = {1, 2, 7};
@@ -90,6 +115,7 @@ int main(void)
             .data = &data, .augment = &augment, .mean = mean, .std = std, .batch_rows = BATCH, .n_threads = threads[i]};
         CHECK_EQ(loader_new(&options, &loader, NULL), EBM_OK);
         run_epochs(loader, plain);
+        read_by_threads(threads[i]);
         (void)loader_free(loader);
     }
     (void)augment_free(plain);

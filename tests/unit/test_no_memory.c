@@ -15,6 +15,8 @@
 #include "core/buf.h"
 #include "core/safetensors.h"
 #include "models/model.h"
+#include "trainer/augment.h"
+#include "trainer/image_set.h"
 
 #define MAX_BYTES (1u << 26)
 
@@ -250,6 +252,96 @@ Test(no_memory, model_save)
 Test(no_memory, model_load)
 {
     fail_every_allocation("model_load", load);
+}
+
+/* ---- images ---- */
+
+static const char *image_path(const char *name)
+{
+    static char full[512];
+    (void)snprintf(full, sizeof full, "%s/tests/images/%s", getenv("EBM_SOURCE_ROOT"), name);
+    return full;
+}
+
+static enum ebm_status decode_file(const char *name, struct ebm_error *reterr)
+{
+    const struct image_shape shape = {1, 3, 3};
+    uint8_t bytes[4096], pixels[9];
+    bool was_counting = is_counting;
+    is_counting = false;
+    FILE *file = fopen(image_path(name), "rb");
+    cr_assert_not_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    (void)fclose(file);
+    is_counting = was_counting;
+    return image_decode(bytes, size, LIMIT_DECODED_PIXELS, &shape, IMAGE_BILINEAR, pixels, reterr);
+}
+
+static enum ebm_status decode_png(struct ebm_error *reterr)
+{
+    return decode_file("rgb.png", reterr);
+}
+
+static enum ebm_status decode_jpeg(struct ebm_error *reterr)
+{
+    return decode_file("rgb.jpg", reterr);
+}
+
+static enum ebm_status encode_png(struct ebm_error *reterr)
+{
+    static const uint8_t pixels[27];
+    struct ebm_buf png;
+    ebm_buf_init(&png, 4096);
+    enum ebm_status status = image_encode_png(pixels, &(struct image_shape){3, 3, 3}, &png, reterr);
+    ebm_buf_done(&png);
+    return status;
+}
+
+static enum ebm_status load_set(enum image_set_kind kind, const char *name, struct ebm_error *reterr)
+{
+    struct image_set set;
+    const struct image_set_options options = {
+        .kind = kind, .path = image_path(name), .shape = {3, 4, 4}, .max_bad_files = 2, .n_threads = 1};
+    enum ebm_status status = image_set_load(&options, &set, reterr);
+    if (status == EBM_OK)
+        image_set_done(&set);
+    return status;
+}
+
+static enum ebm_status load_folder(struct ebm_error *reterr)
+{
+    return load_set(IMAGE_SET_FOLDER, "labels.csv", reterr);
+}
+
+static enum ebm_status load_npz(struct ebm_error *reterr)
+{
+    return load_set(IMAGE_SET_BIWI, "deflated.npz", reterr);
+}
+
+static enum ebm_status make_augment(struct ebm_error *reterr)
+{
+    static char yaw[] = "yaw", *names[] = {yaw};
+    static double scales[] = {0.5, 1.5};
+    const struct augment_options options = {
+        .flip = true, .negate = names, .n_negate = 1, .scales = scales, .n_scales = 2};
+    struct augment *augment = NULL;
+    enum ebm_status status = augment_new(&options, &(struct image_shape){3, 8, 8}, names, 1, &augment);
+    (void)augment_free(augment);
+    return status == EBM_OK ? EBM_OK : ebm_error_set(reterr, status, "augment", "no memory");
+}
+
+Test(no_memory, images)
+{
+    fail_every_allocation("image_decode of a PNG", decode_png);
+    fail_every_allocation("image_decode of a JPEG", decode_jpeg);
+    fail_every_allocation("image_encode_png", encode_png);
+    fail_every_allocation("augment_new", make_augment);
+}
+
+Test(no_memory, sets_of_images)
+{
+    fail_every_allocation("a folder", load_folder);
+    fail_every_allocation("an .npz", load_npz);
 }
 
 Test(no_memory, buffers_and_arenas)
