@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "trainer/bounds.h"
+#include "trainer/files.h"
+#include "trainer/image_set.h"
 #include "trainer/npy.h"
 #include "trainer/options.h"
 
@@ -94,6 +96,31 @@ static enum ebm_status load_images(const struct ebm_config *config, const struct
     return status;
 }
 
+enum ebm_status columns_load_image(const struct ebm_config *config, const char *path, struct dataset **ret_data,
+                                   struct ebm_error *reterr)
+{
+    const struct image_shape shape = {config->input.shape.channels, config->input.shape.height,
+                                      config->input.shape.width};
+    EBM_AUTO(ebm_freep) unsigned char *bytes = NULL;
+    EBM_AUTO(dataset_freep) struct dataset *data = calloc(1, sizeof *data);
+    size_t size = 0;
+    enum ebm_status status = files_read(path, IMAGE_SET_FILE_BYTES, &bytes, &size, reterr);
+    if (status != EBM_OK)
+        return status;
+    if (data != NULL)
+        data->pixels = malloc(image_size(&shape));
+    if (data == NULL || data->pixels == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
+    data->n_rows = 1;
+    data->X = config->input.size;
+    data->image = shape;
+    status = image_decode(bytes, size, LIMIT_DECODED_PIXELS, &shape, IMAGE_BILINEAR, data->pixels, reterr);
+    if (status != EBM_OK)
+        return ebm_error_prefix(reterr, path);
+    *ret_data = EBM_TAKE_PTR(data);
+    return EBM_OK;
+}
+
 static enum ebm_status load_table(const struct ebm_config *config, const struct columns_files *files, uint32_t D,
                                   bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr)
 {
@@ -114,9 +141,8 @@ enum ebm_status columns_load(const struct ebm_config *config, const struct colum
     uint32_t D = with_targets ? config->target.dim : 0;
     EBM_AUTO(dataset_freep) struct dataset *data = NULL;
     if (config->input.is_image && !with_targets)
-        return ebm_error_set(
-            reterr, EBM_INVALID, files->data,
-            "the model takes images: a server answers for them, and 'evaluate' judges it on a data set");
+        return ebm_error_set(reterr, EBM_INVALID, files->data,
+                             "the model takes images: 'predict' and 'evaluate' do, this command does not");
     enum ebm_status status = config->input.is_image ? load_images(config, files, drop_missing, &data, reterr)
                                                     : load_table(config, files, D, drop_missing, &data, reterr);
     if (status == EBM_OK && with_targets)

@@ -17,6 +17,10 @@ struct columns_files {
 enum ebm_status columns_load(const struct ebm_config *config, const struct columns_files *files, bool with_targets,
                              bool drop_missing, struct dataset **ret_data, struct ebm_error *reterr) EBM_MUST_USE;
 
+/* One PNG or JPEG as a model of images takes it: a row without targets. New: dataset_free. */
+enum ebm_status columns_load_image(const struct ebm_config *config, const char *path, struct dataset **ret_data,
+                                   struct ebm_error *reterr) EBM_MUST_USE;
+
 /* The name of column i: names[i], or when there are none `otherwise` and its number from 1, made in `space`. */
 const char *columns_name(char *const *names, uint32_t i, const char *otherwise, char *space, size_t bytes);
 

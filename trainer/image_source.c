@@ -9,8 +9,6 @@
 
 #include "trainer/files.h"
 
-#define FILE_BYTES (64u << 20) /* most of one image */
-
 void image_source_done(struct image_source *source)
 {
     image_files_done(&source->files);
@@ -174,7 +172,7 @@ enum ebm_status image_source_shape(const struct image_source *source, uint32_t i
         return EBM_OK;
     }
     const char *path = source->files.paths[i];
-    enum ebm_status status = files_read(path, FILE_BYTES, &bytes, &size, reterr);
+    enum ebm_status status = files_read(path, IMAGE_SET_FILE_BYTES, &bytes, &size, reterr);
     if (status == EBM_OK)
         status = name_file(image_read_header(bytes, size, LIMIT_DECODED_PIXELS, &header, reterr), path, reterr);
     if (status == EBM_OK)
@@ -207,7 +205,7 @@ enum ebm_status image_source_read(const struct image_source *source, uint32_t i,
         return image_convert(&view, shape, IMAGE_BILINEAR, ret_pixels, reterr);
     }
     const char *path = source->files.paths[i];
-    status = files_read(path, FILE_BYTES, &bytes, &size, reterr);
+    status = files_read(path, IMAGE_SET_FILE_BYTES, &bytes, &size, reterr);
     return status == EBM_OK
                ? name_file(image_decode(bytes, size, LIMIT_DECODED_PIXELS, shape, IMAGE_BILINEAR, ret_pixels, reterr),
                            path, reterr)

@@ -90,10 +90,16 @@ static const struct args_option evaluate_options[] = {
 
 static const struct args_option predict_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
-    {.name = "input", .value = "X1,X2,...", .help = "one input, its numbers in the model's order"},
+    {.name = "input", .value = "X1,X2,...", .help = "one input: its numbers in the model's order, or a PNG or JPEG"},
     {.name = "data",
      .value = "FILE",
-     .help = "a CSV with the model's input columns, or an .npy; a prediction a row, beside the truth if it is there"},
+     .help =
+         "a CSV with the model's input columns, an .npy, or images; a prediction a row, beside the truth if it is there"},
+    {.name = "images",
+     .value = "KIND",
+     .help =
+         "--data are images of another kind than the model's own: folder, utkface, cell200, driving_log, biwi, ccgan"},
+    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
     {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
     {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},

@@ -1,4 +1,4 @@
-/* predict.c - inputs from the command line or a CSV, through models/estimate, as text, picture and CSV.
+/* predict.c - inputs from the command line, a CSV or images, through models/estimate, as text, picture and CSV.
  *
  *   rows -> ebm_engine_predict in blocks -> a paragraph a row (the first TOLD_ROWS) -> a picture with --draw
  *                                        \-> --output: a line a row
@@ -41,6 +41,7 @@ struct oracle {
     struct ebm_query query;
     struct ebm_resolved_query resolved;
     struct dataset *data; /* inputs, and targets where the file has them: data->y */
+    double *numbers;      /* (PREDICT_ROWS, X) of images; NULL: data->x has them */
     FILE *output;         /* NULL: none */
     bool draws;
 };
@@ -52,6 +53,7 @@ static void oracle_done(struct oracle *o)
         (void)ebm_device_cpu()->plan_unref(o->plan);
     (void)ebm_model_unref(o->model);
     (void)dataset_free(o->data);
+    free(o->numbers);
     ebm_arena_done(&o->arena);
     if (o->output != NULL)
         (void)fclose(o->output);
@@ -102,13 +104,45 @@ static enum ebm_status load_table(struct oracle *o, const char *file, struct ebm
     return status;
 }
 
+/* A data set of images has targets. */
+static enum ebm_status load_images(struct oracle *o, const struct args *args, struct ebm_error *reterr)
+{
+    uint64_t bad_files = 0;
+    enum ebm_status status = args_number(args, "max-bad-files", 0, LIMIT_DATA_ROWS, &bad_files, reterr);
+    const struct columns_files files = {
+        .data = args_get(args, "data"), .images = args_get(args, "images"), .max_bad_files = (uint32_t)bad_files};
+    return status == EBM_OK ? columns_load(o->config, &files, true, false, &o->data, reterr) : status;
+}
+
+static enum ebm_status load_inputs(struct oracle *o, const struct args *args, struct ebm_error *reterr)
+{
+    const char *input = args_get(args, "input"), *file = args_get(args, "data");
+    if (!o->config->input.is_image)
+        return input != NULL ? parse_input(input, o->config, &o->data, reterr) : load_table(o, file, reterr);
+    o->numbers = calloc((size_t)PREDICT_ROWS * o->config->input.size, sizeof *o->numbers);
+    if (o->numbers == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "predict", "no memory for images");
+    return input != NULL ? columns_load_image(o->config, input, &o->data, reterr) : load_images(o, args, reterr);
+}
+
+/* The inputs of a row; of an image valid until one PREDICT_ROWS later. */
+static const double *numbers_of(const struct oracle *o, uint32_t row)
+{
+    size_t X = o->config->input.size, first = (size_t)row * X;
+    if (o->numbers == NULL)
+        return o->data->x + first;
+    double *to = o->numbers + row % PREDICT_ROWS * X;
+    for (size_t i = 0; i < X; i++)
+        to[i] = o->data->pixels[first + i];
+    return to;
+}
+
 static enum ebm_status read_inputs(struct oracle *o, const struct args *args, struct ebm_error *reterr)
 {
     const char *input = args_get(args, "input"), *file = args_get(args, "data");
     if ((input == NULL) == (file == NULL))
         return ebm_error_set(reterr, EBM_INVALID, "predict", "give either --input 'x1,x2,...' or --data FILE");
-    enum ebm_status status = input != NULL ? parse_input(input, o->config, &o->data, reterr)
-                                           : load_table(o, file, reterr);
+    enum ebm_status status = load_inputs(o, args, reterr);
     if (status != EBM_OK || !o->draws)
         return status;
     if (o->config->target.dim != 1)
@@ -122,15 +156,26 @@ static enum ebm_status read_inputs(struct oracle *o, const struct args *args, st
 
 /* ---- words ---- */
 
-static void tell_row(const struct oracle *o, uint32_t row, const struct ebm_prediction *p)
+static void tell_input(const struct oracle *o, uint32_t row)
 {
     char space[32];
-    uint32_t X = o->config->input.size, D = o->config->target.dim, told = X < 6 ? X : 6;
+    uint32_t X = o->config->input.size, told = X < 6 ? X : 6;
+    if (o->data->x == NULL) {
+        (void)printf("image %u:\n", (o->data->numbers != NULL ? o->data->numbers[row] : row) + 1);
+        return;
+    }
     for (uint32_t i = 0; i < told; i++)
         (void)printf("%s%s %.6g", i == 0 ? "given " : ", ",
                      columns_name(o->config->input.names, i, "x", space, sizeof space),
                      o->data->x[(size_t)row * X + i]);
     (void)printf("%s:\n", told < X ? ", ..." : "");
+}
+
+static void tell_row(const struct oracle *o, uint32_t row, const struct ebm_prediction *p)
+{
+    char space[32];
+    uint32_t D = o->config->target.dim;
+    tell_input(o, row);
     for (uint32_t d = 0; d < D; d++) {
         (void)printf("  %s", columns_name(o->config->target.names, d, "y", space, sizeof space));
         if (o->data->D > 0)
@@ -184,11 +229,8 @@ static enum ebm_status density_on_grid(struct oracle *o, uint32_t row, double lo
         return status;
     if (ebm_prediction_init(&p, 1, &resolved, o->model, &o->arena) != EBM_OK)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "--draw", "no memory");
-    struct ebm_item item = {.x = o->data->x + (size_t)row * o->config->input.size,
-                            .targets = y,
-                            .row_in_request = row,
-                            .resolved = &resolved,
-                            .out = &p};
+    struct ebm_item item = {
+        .x = numbers_of(o, row), .targets = y, .row_in_request = row, .resolved = &resolved, .out = &p};
     if (ebm_engine_predict(o->engine, o->model, o->plan, &item, 1) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the grid");
     for (uint32_t i = 0; i < GRID; i++)
@@ -234,7 +276,7 @@ static enum ebm_status predict_block(struct oracle *o, uint32_t first, uint32_t 
 {
     struct ebm_item items[PREDICT_ROWS];
     for (uint32_t i = 0; i < n; i++)
-        items[i] = (struct ebm_item){.x = o->data->x + (size_t)(first + i) * o->config->input.size,
+        items[i] = (struct ebm_item){.x = numbers_of(o, first + i),
                                      .row_in_request = first + i,
                                      .resolved = &o->resolved,
                                      .out = &predictions[i]};

@@ -100,8 +100,14 @@ def judge():
         path("report.html"), "--num-samples", "256")
     with open(figures) as file:
         check("evaluate judges images", json.load(file)["rows"] == 90)
-    done = run("predict", "--model", path("threads1/model.safetensors"), "--data", path("pose"), expect=1)
-    check("predict says who answers for images", "server" in done.stderr, done.stderr.strip())
+    run("predict", "--model", path("threads1/model.safetensors"), "--data", path("pose"), "--output", path("all.csv"))
+    one = run("predict", "--model", path("threads1/model.safetensors"), "--input", path("pose/images/000000.png")).stdout
+    with open(path("all.csv")) as file:
+        rows = list(csv.DictReader(file))
+    check("predict answers for a folder", len(rows) == 90 and "yaw_true" in rows[0], len(rows))
+    check("and the same for one file", f"yaw  mean {float(rows[0]['yaw_mean']):.4g}" in one, one.strip().split("\n")[1])
+    done = run("refine", "--model", path("threads1/model.safetensors"), "--data", path("pose"), expect=1)
+    check("refine says that it takes no images", "takes images" in done.stderr, done.stderr.strip())
     done = run("inspect", path("threads1/model.safetensors"))
     check("inspect shows what it was trained on", "pose" in done.stdout)
 
