@@ -93,8 +93,7 @@ static const struct args_option predict_options[] = {
     {.name = "input", .value = "X1,X2,...", .help = "one input: its numbers in the model's order, or a PNG or JPEG"},
     {.name = "data",
      .value = "FILE",
-     .help =
-         "a CSV with the model's input columns, an .npy, or images; a prediction a row, beside the truth if it is there"},
+     .help = "a CSV with the model's input columns, an .npy, or images; a row each, beside the truth if it is there"},
     {.name = "images",
      .value = "KIND",
      .help =
