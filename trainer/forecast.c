@@ -17,6 +17,7 @@
 #include "core/panels.h"
 #include "core/sobol.h"
 #include "trainer/checkpoint.h"
+#include "trainer/loader.h"
 #include "trainer/score.h"
 #include "trainer/step.h"
 
@@ -98,9 +99,10 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
     struct ebm_ctx_limits limits = forecast_limits(setup);
     uint64_t columns = (uint64_t)data->X + data->D, P = net->n_params;
     uint64_t row_bytes = data->pixels != NULL ? data->X + data->D * sizeof(double) : 2 * columns * sizeof(double);
+    uint64_t batches = data->pixels != NULL ? LOADER_BATCHES * (uint64_t)setup->options->batch_size : 0;
     bool has_space = setup->options->weight_decay > 0.0 || setup->options->gradient_clip > 0.0;
     return (struct forecast_memory){
-        .data = data->n_rows * (row_bytes + 3 * sizeof(uint32_t)),
+        .data = data->n_rows * (row_bytes + 3 * sizeof(uint32_t)) + batches * data->X * sizeof(float),
         .parameters = sizeof(float) * (P * (4u + CHECKPOINT_COPIES + (has_space ? 1u : 0u)) +
                                        (P - net->trunk.learned.count) * STEP_CHUNKS) +
                       trunk_bytes(&net->trunk, setup->options->batch_size),

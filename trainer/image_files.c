@@ -169,7 +169,7 @@ enum ebm_status image_files_driving_log(const char *path, struct image_files *re
     EBM_AUTO(ebm_freep) char *folder = inside != NULL ? files_folder(inside) : NULL;
     EBM_AUTO(csv_freep) struct csv *csv = NULL;
     EBM_AUTO(csv_table_done) struct csv_table rows = {.n_rows = 0};
-    EBM_AUTO(image_files_done) struct image_files files = {.target = 0};
+    EBM_AUTO(image_files_done) struct image_files files = {.n = 0};
     if (folder == NULL)
         return no_memory(path, reterr);
     enum ebm_status status = csv_open_named(inside, names, EBM_COUNT_OF(names), &csv, reterr);
@@ -260,7 +260,7 @@ static bool read_numbers(const char *name, uint32_t n, const char *ends, double 
 static enum ebm_status list_names(const char *folder, bool deep, const char *const *names, uint32_t n, const char *ends,
                                   struct image_files *ret_files, struct ebm_error *reterr)
 {
-    EBM_AUTO(image_files_done) struct image_files files = {.target = 0};
+    EBM_AUTO(image_files_done) struct image_files files = {.n = 0};
     uint32_t capacity = 0;
     enum ebm_status status = list_folder(folder, deep, &files, &capacity, reterr);
     if (status != EBM_OK)

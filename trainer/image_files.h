@@ -13,7 +13,6 @@ struct image_files {
     double *values;    /* (n, n_columns); NaN: unknown, since the file's name says nothing: a bad file */
     uint32_t *numbers; /* (n) 0-based number in the list or the CSV, rows that were dropped counted */
     uint32_t n_dropped;
-    uint32_t target; /* column of the target when nothing is said */
 };
 
 void image_files_done(struct image_files *files);

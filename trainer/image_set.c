@@ -1,11 +1,8 @@
-/* image_set.c - a source's rows become pixels, on a few threads; then those that could not be read are named and left
- * out.
+/* image_set.c - a source's rows become pixels, on a few threads; those that cannot be read are named and left out.
  *
- *   open -> targets chosen -> shape -> every row into its place, in any order -> bad rows read once more for their
- * reason
+ *   open -> targets chosen -> shape -> every row into its place, in any order -> bad rows once more, for their reason
  *
- * Guarantees: the same files give the same bytes whatever the number of threads. Memory: one byte a number of an image.
- */
+ * Guarantees: the same files give the same bytes whatever the number of threads. A byte a number of an image. */
 #include "trainer/image_set.h"
 
 #include <pthread.h>
@@ -25,11 +22,6 @@ static const char *const words[IMAGE_SET_KINDS] = {
     IMAGE_SET_MAP(X)
 #undef X
 };
-
-const char *image_set_word(enum image_set_kind kind)
-{
-    return words[kind];
-}
 
 enum ebm_status image_set_find(const char *word, enum image_set_kind *ret_kind, struct ebm_error *reterr)
 {
@@ -92,7 +84,7 @@ static enum ebm_status take_targets(const struct image_source *source, const str
         return no_memory(source->path, reterr);
     for (; set->n_targets < n; set->n_targets++) {
         uint32_t d = set->n_targets;
-        columns[d] = source->first_target + d;
+        columns[d] = d;
         if (options->n_targets > 0) {
             enum ebm_status status = find_target(f, options->targets[d], source->path, &columns[d], reterr);
             if (status != EBM_OK)

@@ -23,8 +23,7 @@ enum image_set_kind {
 
 #define IMAGE_SET_FILE_BYTES (64u << 20) /* most of one image's file */
 
-const char *image_set_word(enum image_set_kind kind); /* static */
-/* INVALID with all words, and the nearest one. */
+/* The kind of that word; INVALID with all words, and the nearest one. */
 enum ebm_status image_set_find(const char *word, enum image_set_kind *ret_kind, struct ebm_error *reterr) EBM_MUST_USE;
 
 struct image_set_options {

@@ -10,9 +10,8 @@
 /* Owns what it holds: image_source_done. Zeroed is fine. */
 struct image_source {
     struct image_files files; /* of an array there are no paths */
-    uint32_t first_target;    /* columns of files.values that are targets when nothing is said, ... */
-    uint32_t n_targets;
-    struct array array; /* of 8-bit numbers; no bytes: the images are files */
+    uint32_t n_targets;       /* columns of files.values, from the first on, that are targets when nothing is said */
+    struct array array;       /* of 8-bit numbers; no bytes: the images are files */
     struct image_view view;
     size_t image_bytes; /* from one image of the array to the next */
     const char *path;   /* borrow */

@@ -3,7 +3,7 @@
  *   threads:  next row of the epoch, when its batch is in the ring -> augment, standardise -> one row fewer is left
  *   caller:   gives the batch before back -> waits until no row of the next one is left -> has it
  *
- *   given back <= batch < given back + SLOTS: in the ring, at slot batch % SLOTS
+ *   given back <= batch < given back + LOADER_BATCHES: in the ring, at slot batch % LOADER_BATCHES
  *
  * Threads take rows in order, so that batches become whole in order. One mutex, two conditions; rows are filled without
  * it. A new epoch waits for the rows that are being filled. */
@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS 3u
 #define CHANNELS 3u /* most of an image */
 
 struct slot {
@@ -33,7 +32,7 @@ struct filler {
 struct loader {
     struct loader_options options; /* fixed after loader_new */
     struct filler fillers[LOADER_THREADS];
-    struct slot slots[SLOTS];
+    struct slot slots[LOADER_BATCHES];
     float standardized[CHANNELS][256]; /* what a network sees of each pixel's value */
 
     pthread_mutex_t mutex;
@@ -69,7 +68,7 @@ static void fill_row(struct filler *f, uint64_t seed, uint32_t row, float *x, do
 
 static bool may_take(const struct loader *l)
 {
-    return l->next_row < l->n_rows && l->next_row / l->options.batch_rows < l->given_back + SLOTS;
+    return l->next_row < l->n_rows && l->next_row / l->options.batch_rows < l->given_back + LOADER_BATCHES;
 }
 
 static void *fill(void *user)
@@ -84,7 +83,7 @@ static void *fill(void *user)
         if (l->stops)
             break;
         uint32_t at = l->next_row++, b = at % o->batch_rows, row = l->rows[at];
-        struct slot *slot = &l->slots[at / o->batch_rows % SLOTS];
+        struct slot *slot = &l->slots[at / o->batch_rows % LOADER_BATCHES];
         uint64_t seed = l->seed;
         l->filling++;
         (void)pthread_mutex_unlock(&l->mutex);
@@ -119,8 +118,8 @@ void loader_begin(struct loader *loader, uint64_t seed, const uint32_t *rows, ui
     loader->next_row = first * loader->options.batch_rows;
     loader->given_back = first;
     loader->has_batch = false;
-    for (uint32_t i = 0; i < SLOTS; i++)
-        loader->slots[(first + i) % SLOTS].left = rows_of_batch(loader, first + i);
+    for (uint32_t i = 0; i < LOADER_BATCHES; i++)
+        loader->slots[(first + i) % LOADER_BATCHES].left = rows_of_batch(loader, first + i);
     (void)pthread_cond_broadcast(&loader->work);
     (void)pthread_mutex_unlock(&loader->mutex);
 }
@@ -129,11 +128,12 @@ struct loader_batch loader_next(struct loader *loader)
 {
     (void)pthread_mutex_lock(&loader->mutex);
     if (loader->has_batch) {
-        loader->slots[loader->given_back % SLOTS].left = rows_of_batch(loader, loader->given_back + SLOTS);
+        loader->slots[loader->given_back % LOADER_BATCHES].left = rows_of_batch(loader,
+                                                                                loader->given_back + LOADER_BATCHES);
         loader->given_back++;
         (void)pthread_cond_broadcast(&loader->work);
     }
-    struct slot *slot = &loader->slots[loader->given_back % SLOTS];
+    struct slot *slot = &loader->slots[loader->given_back % LOADER_BATCHES];
     struct loader_batch batch = {.B = rows_of_batch(loader, loader->given_back), .x = slot->x, .y = slot->y};
     loader->has_batch = batch.B > 0;
     while (batch.B > 0 && slot->left > 0)
@@ -183,7 +183,7 @@ enum ebm_status loader_new(const struct loader_options *options, struct loader *
     (void)pthread_cond_init(&l->done, NULL);
     l->rows = calloc((size_t)options->data->n_rows + 1, sizeof *l->rows);
     enum ebm_status status = l->rows != NULL ? EBM_OK : ebm_error_set(reterr, EBM_NO_MEMORY, "data", "no memory");
-    for (uint32_t i = 0; i < SLOTS; i++) {
+    for (uint32_t i = 0; i < LOADER_BATCHES; i++) {
         l->slots[i].x = calloc(rows * options->data->X, sizeof *l->slots[i].x);
         l->slots[i].y = calloc(rows * options->data->D, sizeof *l->slots[i].y);
         if (l->slots[i].x == NULL || l->slots[i].y == NULL)
@@ -213,7 +213,7 @@ struct loader *loader_free(struct loader *loader)
         (void)augment_free(f->augment);
         free(f->pixels);
     }
-    for (uint32_t i = 0; i < SLOTS; i++) {
+    for (uint32_t i = 0; i < LOADER_BATCHES; i++) {
         free(loader->slots[i].x);
         free(loader->slots[i].y);
     }

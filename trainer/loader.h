@@ -9,6 +9,7 @@
 #include "trainer/dataset.h"
 
 #define LOADER_THREADS 16u
+#define LOADER_BATCHES 3u /* that lie in memory at a time */
 
 struct loader;
 

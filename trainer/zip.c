@@ -1,7 +1,6 @@
 /* zip.c - from the end of the archive to one file in it:
  *
- *   end record -> central directory -> the file's entry: method, checksum, lengths, where -> its local header ->
- * content
+ *   end record -> central directory -> entry: method, checksum, lengths, where -> local header -> content
  *
  * Lengths come from the central directory, since local headers may leave them out. Every offset is checked against the
  * archive's length; memory is taken for what an entry says only when that many bytes can come out of it (deflate makes
