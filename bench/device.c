@@ -7,6 +7,7 @@
  *   score      f at SAMPLES targets, and how much arithmetic a second that is
  *   nce_kl     training steps/s of 32 rows, and their arithmetic
  *   ml_exact   training steps/s of 32 rows, the energy alone
+ *   nce_kl_heads, ml_exact_heads   the same while only the heads learn
  *
  * Without WHAT all that applies. Prints the median and the range of five rounds. */
 #include <stdio.h>
@@ -180,10 +181,12 @@ static void bench_score(struct bench *b, struct ebm_plan *plan)
     predictor_free(b, &p);
 }
 
-static void bench_steps(struct bench *b, const char *method)
+static void bench_steps(struct bench *b, const char *method, bool heads_alone)
 {
     bool draws = strcmp(method, "nce_kl") == 0;
     struct training *t = training_new(b->model, method, draws ? b->samples : 0);
+    struct method_phase *phase = &t->method.phases[0];
+    phase->trains[EBM_PART_FEATURE] = !heads_alone;
     double rates[ROUNDS];
     training_step(t, STEP_ROWS, b->x, b->y);
     for (int round = 0; round < ROUNDS; round++) {
@@ -193,8 +196,8 @@ static void bench_steps(struct bench *b, const char *method)
             training_step(t, STEP_ROWS, b->x, b->y);
         rates[round] = (double)steps / spent;
     }
-    report(method, STEP_ROWS, rates);
-    if (draws)
+    report(heads_alone ? "heads alone" : method, STEP_ROWS, rates);
+    if (draws && !heads_alone)
         printf("%20.1f GFLOP/s\n", rates[ROUNDS / 2] * step_flop(ebm_model_net(b->model), b->samples) * 1e-9);
     training_free(t);
 }
@@ -217,9 +220,13 @@ static bool bench_one(struct bench *b, struct ebm_plan *plan, const char *what)
     else if (strcmp(what, "score") == 0 && net->has_energy && net->K > 0)
         bench_score(b, plan);
     else if (strcmp(what, "nce_kl") == 0 && net->has_energy && net->K > 0)
-        bench_steps(b, what);
+        bench_steps(b, what, false);
     else if (strcmp(what, "ml_exact") == 0 && net->has_energy && net->D == 1)
-        bench_steps(b, what);
+        bench_steps(b, what, false);
+    else if (strcmp(what, "nce_kl_heads") == 0 && net->has_energy && net->K > 0)
+        bench_steps(b, "nce_kl", true);
+    else if (strcmp(what, "ml_exact_heads") == 0 && net->has_energy && net->D == 1)
+        bench_steps(b, "ml_exact", true);
     else
         return false;
     return true;
@@ -244,8 +251,9 @@ int main(int argc, char **argv)
     struct ebm_plan *plan = NULL;
     struct bench b = {.ops = ebm_device_cpu(), .samples = 1024, .rows = STEP_ROWS, .seconds = 0.4};
     if (argc < 2) {
-        fprintf(stderr,
-                "usage: bench-device MODEL.safetensors [SAMPLES [SECONDS [answers|score|nce_kl|ml_exact ...]]]\n");
+        fprintf(
+            stderr,
+            "usage: bench-device MODEL.safetensors [SAMPLES [SECONDS [answers|score|nce_kl|ml_exact|..._heads ...]]]\n");
         return 2;
     }
     if (argc > 2)

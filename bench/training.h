@@ -10,12 +10,14 @@
 #include "trainer/step.h"
 
 #define TRAINING_MOST_ROWS 64u
+#define TRAINING_IMAGES 32u /* most rows of a step with images: a smaller one takes as long */
 
 struct training {
     struct method_plan method;
     struct ebm_plan *plan;
     struct pool *pool;
     struct step step;
+    float *reach; /* of images */
     struct ebm_row rows[TRAINING_MOST_ROWS];
     double losses[TRAINING_MOST_ROWS];
 };
@@ -58,8 +60,14 @@ static inline struct training *training_new(const struct ebm_model *model, const
         t->method.phases[i].trains[EBM_PART_PROPOSAL] = false;
     }
     training_must(ops->plan_new(net, ebm_model_params(model), STEP_CHUNKS, &t->plan, &error), &error, "plan");
+    if (net->trunk.n_ops > 0)
+        training_must(ops->trunk_prepare(t->plan, TRAINING_IMAGES, &error), &error, "trunk");
+    t->reach = ebm_alloc_aligned(2ul * TRAINING_IMAGES * net->trunk.out * sizeof *t->reach);
+    if (t->reach == NULL)
+        exit(1);
     training_must(pool_new(ops, &limits, t->plan, 1, &t->pool, &error), &error, "pool");
-    t->step = (struct step){.ops = ops, .pool = t->pool, .plan = t->plan, .net = net, .learning_rate = 1e-3};
+    t->step = (struct step){
+        .ops = ops, .pool = t->pool, .plan = t->plan, .net = net, .learning_rate = 1e-3, .reach = t->reach};
     return t;
 }
 
@@ -80,6 +88,7 @@ static inline void training_free(struct training *t)
     (void)pool_free(t->pool);
     (void)t->step.ops->plan_unref(t->plan);
     method_plan_done(&t->method);
+    free(t->reach);
     free(t);
 }
 

@@ -345,6 +345,8 @@ const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan);
 enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
 enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
                                   uint32_t B, float *h_out);
+enum ebm_status ebm_trunk_run_batch(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
+                                    uint32_t B, float *h_out);
 enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);
 enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
 enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);

@@ -26,18 +26,18 @@ static enum ebm_status pass_on(enum ebm_status status, const struct ebm_error *t
     return status;
 }
 
-/* The reference is slow, and its images do not know of each other: it needs no tile to be moved about in. */
+/* Plain loops gain nothing by a tile, and OpenBLAS gives other bytes in one. */
 enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
 {
-    uint32_t tile = is_reference(plan) ? 1 : EBM_TRUNK_TILE;
     const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
+    uint32_t tile = backend == ebm_conv_onednn() ? EBM_TRUNK_TILE : 1;
     struct ebm_error tried = {.status = EBM_OK};
     if (plan->net.trunk.n_ops == 0)
         return EBM_OK;
     enum ebm_status status = ebm_trunk_plan_new(&plan->net.trunk, h_params, backend, tile, &plan->trunk, &tried);
     if (!may_try_other(plan, backend, status))
         return pass_on(status, &tried, reterr);
-    return ebm_trunk_plan_new(&plan->net.trunk, h_params, ebm_conv_blas(), tile, &plan->trunk, reterr);
+    return ebm_trunk_plan_new(&plan->net.trunk, h_params, ebm_conv_blas(), 1, &plan->trunk, reterr);
 }
 
 size_t ebm_reach_space(const struct ebm_plan *plan)
@@ -129,4 +129,37 @@ enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threa
     if (plan->trunk_train == NULL)
         return EBM_INVALID;
     return ebm_trunk_train_backward(plan->trunk_train, &parts, h_dout, plan->gradient);
+}
+
+/* Images by the running statistics, a tile a task. */
+struct images {
+    struct ebm_plan *plan;
+    const float *h_x;
+    uint32_t B;
+    float *h_out;
+    _Atomic int status; /* the first that failed */
+};
+
+static void run_images(void *user, uint32_t i, struct ebm_ctx *ctx)
+{
+    struct images *images = user;
+    const struct ebm_net_desc *net = &images->plan->net;
+    uint32_t first = i * EBM_TRUNK_TILE, left = images->B - first, n = left < EBM_TRUNK_TILE ? left : EBM_TRUNK_TILE;
+    enum ebm_status status = ebm_trunk_run(images->plan->trunk, images->h_x + (size_t)first * net->X, n,
+                                           images->h_out + (size_t)first * net->trunk.out, ctx->trunk_space.p);
+    int none = EBM_OK;
+    if (status != EBM_OK)
+        (void)atomic_compare_exchange_strong(&images->status, &none, (int)status);
+}
+
+enum ebm_status ebm_trunk_run_batch(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
+                                    uint32_t B, float *h_out)
+{
+    struct images images = {.plan = plan, .h_x = h_x, .B = B, .h_out = h_out};
+    enum ebm_status status = plan->trunk != NULL ? EBM_OK : EBM_INVALID;
+    if (status == EBM_OK && atomic_load(&plan->trunk_is_stale))
+        status = load_again(plan);
+    if (status == EBM_OK)
+        threads->run(threads->pool, run_images, &images, (B + EBM_TRUNK_TILE - 1) / EBM_TRUNK_TILE);
+    return status == EBM_OK ? (enum ebm_status)atomic_load(&images.status) : status;
 }

@@ -14,19 +14,23 @@
 
 #include "core/rng.h"
 
+/* A convolution over one image, and over a tile: weights are the same. */
+enum form { ONE, TILE, FORMS };
+
 struct ready_op {
     struct ebm_image_op op;
-    struct ebm_conv *conv;      /* of CONV */
-    float *packed;              /* its weights */
-    float *factor, *offset;     /* (to.channels): of the norm, else 1 and the bias, or 0 */
-    uint32_t in_slot, out_slot; /* of values */
-    uint32_t add_slot;          /* out_slot: what is added lies there already */
+    struct ebm_conv *conv[FORMS]; /* of CONV; TILE NULL where images go one by one */
+    float *packed;                /* its weights */
+    float *factor, *offset;       /* (to.channels): of the norm, else 1 and the bias, or 0 */
+    uint32_t in_slot, out_slot;   /* of values */
+    uint32_t add_slot;            /* out_slot: what is added lies there already */
 };
 
 struct ebm_trunk_plan {
     const struct ebm_conv_backend *backend;
     struct ebm_shape in;
-    uint32_t n_ops, tile, n_slots;
+    uint32_t n_ops, n_slots;
+    uint32_t tile;        /* images of the form TILE; 1: there is none */
     struct ready_op *ops; /* (n_ops) */
     size_t slot, scratch; /* floats of one slot, of scratch memory */
     uint32_t image_slot;
@@ -50,10 +54,11 @@ void ebm_trunk_to_outer(float *to, const float *from, const struct ebm_shape *sh
             to[c * plane + p] = from[p * C + c];
 }
 
-static void take_larger(float *to, const float *from, size_t n)
+/* What is no number wins. No branches: this runs along registers. */
+static void take_larger(float *restrict to, const float *restrict from, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        to[i] = from[i] > to[i] || isnan(from[i]) ? from[i] : to[i];
+        to[i] = (from[i] > to[i]) | isnan(from[i]) ? from[i] : to[i];
 }
 
 void ebm_trunk_max_pool(const struct ebm_image_op *op, float *to, const float *from)
@@ -143,7 +148,7 @@ static enum ebm_status make_slots(struct ebm_trunk_plan *plan, const struct ebm_
     return EBM_OK;
 }
 
-static enum ebm_status make_op(struct ebm_trunk_plan *plan, struct ready_op *ready)
+static enum ebm_status make_conv(struct ebm_trunk_plan *plan, struct ready_op *ready, enum form form)
 {
     const struct ebm_image_op *op = &ready->op;
     const struct ebm_conv_spec spec = {.from = op->from,
@@ -151,21 +156,32 @@ static enum ebm_status make_op(struct ebm_trunk_plan *plan, struct ready_op *rea
                                        .kernel = op->kernel,
                                        .stride = op->stride,
                                        .padding = op->padding,
-                                       .n = plan->tile,
+                                       .n = form == ONE ? 1 : plan->tile,
                                        .adds = op->add != EBM_IMAGE_NONE,
                                        .has_relu = op->has_relu};
+    enum ebm_status status = plan->backend->make(&spec, &ready->conv[form]);
+    if (status != EBM_OK)
+        return status;
+    size_t scratch = plan->backend->scratch_count(ready->conv[form]);
+    plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
+    return EBM_OK;
+}
+
+static enum ebm_status make_op(struct ebm_trunk_plan *plan, struct ready_op *ready)
+{
+    const struct ebm_image_op *op = &ready->op;
     ready->factor = ebm_alloc_aligned(op->to.channels * sizeof(float));
     ready->offset = ebm_alloc_aligned(op->to.channels * sizeof(float));
     if (ready->factor == NULL || ready->offset == NULL)
         return EBM_NO_MEMORY;
     if (op->kind != EBM_IMAGE_CONV)
         return EBM_OK;
-    enum ebm_status status = plan->backend->make(&spec, &ready->conv);
+    enum ebm_status status = make_conv(plan, ready, ONE);
+    if (status == EBM_OK && plan->tile > 1)
+        status = make_conv(plan, ready, TILE);
     if (status != EBM_OK)
         return status;
-    size_t scratch = plan->backend->scratch_count(ready->conv);
-    plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
-    ready->packed = ebm_alloc_aligned(plan->backend->packed_count(ready->conv) * sizeof(float));
+    ready->packed = ebm_alloc_aligned(plan->backend->packed_count(ready->conv[ONE]) * sizeof(float));
     return ready->packed != NULL ? EBM_OK : EBM_NO_MEMORY;
 }
 
@@ -196,7 +212,8 @@ struct ebm_trunk_plan *ebm_trunk_plan_free(struct ebm_trunk_plan *plan)
     if (plan == NULL)
         return NULL;
     for (uint32_t i = 0; i < plan->n_ops; i++) {
-        (void)plan->backend->free(plan->ops[i].conv);
+        (void)plan->backend->free(plan->ops[i].conv[ONE]);
+        (void)plan->backend->free(plan->ops[i].conv[TILE]);
         free(plan->ops[i].packed);
         free(plan->ops[i].factor);
         free(plan->ops[i].offset);
@@ -232,7 +249,7 @@ static enum ebm_status load_weights(const struct ebm_trunk_plan *plan, struct re
         return EBM_NO_MEMORY;
     for (size_t i = 0; i < op->to.channels * each; i++)
         folded[i] = params[op->weight + i] * ready->factor[i / each];
-    return plan->backend->pack(ready->conv, ready->packed, folded);
+    return plan->backend->pack(ready->conv[ONE], ready->packed, folded);
 }
 
 enum ebm_status ebm_trunk_plan_load(struct ebm_trunk_plan *plan, const float *params)
@@ -270,45 +287,47 @@ static void finish_pass(const struct ready_op *ready, float *out, const float *i
     }
 }
 
-static enum ebm_status run_op(const struct ebm_trunk_plan *plan, const struct ready_op *ready, float *space)
+static enum ebm_status run_op(const struct ebm_trunk_plan *plan, const struct ready_op *ready, enum form form,
+                              float *space)
 {
     const struct ebm_image_op *op = &ready->op;
-    size_t from = ebm_shape_count(&op->from), to = ebm_shape_count(&op->to);
+    size_t from = ebm_shape_count(&op->from), to = ebm_shape_count(&op->to), T = form == ONE ? 1 : plan->tile;
     const float *in = space + ready->in_slot * plan->slot;
     float *out = space + ready->out_slot * plan->slot;
     if (ready->add_slot != ready->out_slot)
-        memcpy(out, space + ready->add_slot * plan->slot, plan->tile * to * sizeof *out);
+        memcpy(out, space + ready->add_slot * plan->slot, T * to * sizeof *out);
     switch (op->kind) {
     case EBM_IMAGE_CONV:
-        return plan->backend->forward(ready->conv, out, in, ready->packed, ready->offset,
+        return plan->backend->forward(ready->conv[form], out, in, ready->packed, ready->offset,
                                       space + plan->n_slots * plan->slot);
     case EBM_IMAGE_MAX_POOL:
-        for (size_t n = 0; n < plan->tile; n++)
+        for (size_t n = 0; n < T; n++)
             ebm_trunk_max_pool(op, out + n * to, in + n * from);
         return EBM_OK;
     case EBM_IMAGE_MEAN:
-        for (size_t n = 0; n < plan->tile; n++)
+        for (size_t n = 0; n < T; n++)
             ebm_trunk_mean(op, out + n * to, in + n * from);
         return EBM_OK;
     case EBM_IMAGE_PASS:
-        finish_pass(ready, out, in, plan->tile * to);
+        finish_pass(ready, out, in, T * to);
         return EBM_OK;
     }
     return EBM_INTERNAL;
 }
 
-/* n images, at most a tile. */
-static enum ebm_status run_tile(const struct ebm_trunk_plan *plan, const float *x, uint32_t n, float *h, float *space)
+/* n images, at most those of the form. */
+static enum ebm_status run_form(const struct ebm_trunk_plan *plan, enum form form, const float *x, uint32_t n, float *h,
+                                float *space)
 {
-    size_t X = ebm_shape_count(&plan->in);
+    size_t X = ebm_shape_count(&plan->in), T = form == ONE ? 1 : plan->tile;
     float *images = space + plan->image_slot * plan->slot;
     const struct ready_op *last = &plan->ops[plan->n_ops - 1];
     size_t out = ebm_shape_count(&last->op.to);
     for (uint32_t i = 0; i < n; i++)
         ebm_trunk_to_inner(images + i * X, x + i * X, &plan->in);
-    memset(images + n * X, 0, (plan->tile - n) * X * sizeof *images);
+    memset(images + n * X, 0, (T - n) * X * sizeof *images);
     for (uint32_t i = 0; i < plan->n_ops; i++) {
-        enum ebm_status status = run_op(plan, &plan->ops[i], space);
+        enum ebm_status status = run_op(plan, &plan->ops[i], form, space);
         if (status != EBM_OK)
             return status;
     }
@@ -317,76 +336,89 @@ static enum ebm_status run_tile(const struct ebm_trunk_plan *plan, const float *
     return EBM_OK;
 }
 
+/* A tile takes as long as about half as many images by themselves. */
 enum ebm_status ebm_trunk_run(const struct ebm_trunk_plan *plan, const float *x, uint32_t B, float *h, float *space)
 {
     size_t X = ebm_shape_count(&plan->in), out = ebm_shape_count(&plan->ops[plan->n_ops - 1].op.to);
     enum ebm_status status = EBM_OK;
-    for (uint32_t first = 0; first < B && status == EBM_OK; first += plan->tile) {
-        uint32_t n = B - first < plan->tile ? B - first : plan->tile;
-        status = run_tile(plan, x + first * X, n, h + first * out, space);
+    for (uint32_t first = 0, n; first < B && status == EBM_OK; first += n) {
+        enum form form = plan->tile > 1 && B - first > plan->tile / 2 ? TILE : ONE;
+        n = form == ONE ? 1 : B - first < plan->tile ? B - first : plan->tile;
+        status = run_form(plan, form, x + first * X, n, h + first * out, space);
     }
     return status;
 }
 
-/* ---- the position self-test ---- */
+/* ---- the self-test ---- */
 
-/* Number i of the probe, or of its k-th neighbour. */
-static float probe_number(uint32_t neighbour, uint32_t i)
+static void make_probes(float *x, size_t n)
 {
-    uint32_t words[4];
-    ebm_philox(1, neighbour, i / 4, EBM_STREAM_INIT, 0, words);
-    return (float)ebm_normal(words[i % 4]);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        ebm_philox(1, (uint32_t)(i / 4), 0, EBM_STREAM_INIT, 0, words);
+        x[i] = (float)ebm_normal(words[i % 4]);
+    }
 }
 
-/* The first place of a tile where the probe's bytes differ from those at place 0; the tile's size when none does. */
-static enum ebm_status find_moved(const struct ebm_trunk_plan *plan, uint32_t *ret_place)
+/* Do images get the same bytes in a tile, at one place and at the one opposite, as by themselves? */
+static enum ebm_status try_tile(const struct ebm_trunk_plan *plan, bool *ret_is_same)
 {
     size_t X = ebm_shape_count(&plan->in), out = ebm_shape_count(&plan->ops[plan->n_ops - 1].op.to), T = plan->tile;
     EBM_AUTO(ebm_freep) float *space = ebm_alloc_aligned(ebm_trunk_plan_space(plan) * sizeof *space);
-    EBM_AUTO(ebm_freep) float *numbers = ebm_alloc_aligned((T * (X + out) + out) * sizeof *numbers);
-    if (space == NULL || numbers == NULL)
+    EBM_AUTO(ebm_freep) float *x = ebm_alloc_aligned(2 * T * X * sizeof *x);
+    EBM_AUTO(ebm_freep) float *h = ebm_alloc_aligned(3 * T * out * sizeof *h);
+    if (space == NULL || x == NULL || h == NULL)
         return EBM_NO_MEMORY;
-    float *h = numbers + T * X, *expected = h + T * out;
-    for (uint32_t place = 0; place < T; place++) {
-        for (uint32_t row = 0; row < T; row++)
-            for (uint32_t i = 0; i < X; i++)
-                numbers[row * X + i] = probe_number(row == place ? 0 : 1 + row, i);
-        enum ebm_status status = ebm_trunk_run(plan, numbers, plan->tile, h, space);
-        if (status != EBM_OK)
-            return status;
-        if (place == 0)
-            memcpy(expected, h, out * sizeof *h);
-        *ret_place = place;
-        if (memcmp(expected, h + place * out, out * sizeof *h) != 0)
-            return EBM_OK;
+    make_probes(x, T * X);
+    for (size_t i = 0; i < T; i++)
+        memcpy(x + (2 * T - 1 - i) * X, x + i * X, X * sizeof *x);
+    enum ebm_status status = run_form(plan, TILE, x, (uint32_t)T, h, space);
+    if (status == EBM_OK)
+        status = run_form(plan, TILE, x + T * X, (uint32_t)T, h + T * out, space);
+    *ret_is_same = true;
+    for (size_t i = 0; i < T && status == EBM_OK; i++) {
+        float *alone = h + (2 * T + i) * out;
+        status = run_form(plan, ONE, x + i * X, 1, alone, space);
+        *ret_is_same = *ret_is_same && memcmp(alone, h + i * out, out * sizeof *h) == 0 &&
+                       memcmp(alone, h + (2 * T - 1 - i) * out, out * sizeof *h) == 0;
     }
-    *ret_place = plan->tile;
-    return EBM_OK;
+    return status;
+}
+
+/* Do both forms of every convolution want the same of their weights? */
+static bool packs_alike(const struct ebm_trunk_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->n_ops; i++) {
+        const struct ready_op *ready = &plan->ops[i];
+        if (ready->op.kind == EBM_IMAGE_CONV &&
+            plan->backend->packed_count(ready->conv[ONE]) != plan->backend->packed_count(ready->conv[TILE]))
+            return false;
+    }
+    return true;
 }
 
 enum ebm_status ebm_trunk_plan_new(const struct ebm_trunk *trunk, const float *params,
                                    const struct ebm_conv_backend *backend, uint32_t tile,
                                    struct ebm_trunk_plan **ret_plan, struct ebm_error *reterr)
 {
-    for (;;) {
-        struct ebm_trunk_plan *plan = NULL;
-        uint32_t moved = tile;
-        enum ebm_status status = make_plan(trunk, backend, tile, &plan);
-        if (status == EBM_OK)
-            status = ebm_trunk_plan_load(plan, params);
-        if (status == EBM_OK && tile > 1)
-            status = find_moved(plan, &moved);
-        if (status != EBM_OK) {
-            (void)ebm_trunk_plan_free(plan);
-            return ebm_error_set(reterr, status, "feature_net", "%s refuses its convolutions: %s", backend->name,
-                                 ebm_status_text(status));
-        }
-        if (moved == tile) {
-            *ret_plan = plan;
-            return EBM_OK;
-        }
-        (void)ebm_trunk_plan_free(plan);
-        while (tile > moved)
-            tile /= 2;
+    struct ebm_trunk_plan *plan = NULL;
+    bool is_same = true;
+    enum ebm_status status = make_plan(trunk, backend, tile, &plan);
+    if (status == EBM_OK)
+        status = ebm_trunk_plan_load(plan, params);
+    if (status == EBM_OK && tile > 1) {
+        is_same = packs_alike(plan);
+        status = is_same ? try_tile(plan, &is_same) : EBM_OK;
     }
+    if (status != EBM_OK) {
+        (void)ebm_trunk_plan_free(plan);
+        return ebm_error_set(reterr, status, "feature_net", "%s refuses its convolutions: %s", backend->name,
+                             ebm_status_text(status));
+    }
+    if (!is_same) {
+        (void)ebm_trunk_plan_free(plan);
+        return ebm_trunk_plan_new(trunk, params, backend, 1, ret_plan, reterr);
+    }
+    *ret_plan = plan;
+    return EBM_OK;
 }

@@ -1,20 +1,20 @@
 /* trunk.h - what the operations of an image trunk make of images, ready to serve. Private to core.
  *
- * Norms are folded into the convolutions before them, and so are relu and what a block adds. Images go through in tiles
- * of a fixed size, the last one filled up with zeros, so that an image's features do not depend on its neighbours.
- * Some matrix products give an image other bytes at another place of a tile: a trunk therefore moves one image through
- * all places when it is made, and takes smaller tiles where bytes differ. */
+ * Norms are folded into the convolutions before them, and so are relu and what a block adds. Images go through one by
+ * one, or in tiles of a fixed size, the last one filled up with zeros: where both give an image the same bytes at any
+ * place, which a trunk finds out when it is made. Else all go one by one. So an image's features do not depend on its
+ * neighbours. */
 #ifndef EBM_CORE_TRUNK_H
 #define EBM_CORE_TRUNK_H
 
 #include "core/conv.h"
 
-#define EBM_TRUNK_TILE 4u /* images at once: docs/PERFORMANCE.md */
+#define EBM_TRUNK_TILE 8u /* images at once: docs/PERFORMANCE.md */
 
 struct ebm_trunk_plan;
 
-/* Copies the description; `params` (of the whole network) as ebm_trunk_plan_load. tile: most images at once. New: free.
- */
+/* Copies the description; `params` (of the whole network) as ebm_trunk_plan_load. tile: images at once, if bytes allow.
+ * New: free. */
 enum ebm_status ebm_trunk_plan_new(const struct ebm_trunk *trunk, const float *params,
                                    const struct ebm_conv_backend *backend, uint32_t tile,
                                    struct ebm_trunk_plan **ret_plan, struct ebm_error *reterr) EBM_MUST_USE;
@@ -23,7 +23,7 @@ struct ebm_trunk_plan *ebm_trunk_plan_free(struct ebm_trunk_plan *plan); /* NULL
 /* Other parameters; nobody runs the plan meanwhile. */
 enum ebm_status ebm_trunk_plan_load(struct ebm_trunk_plan *plan, const float *params) EBM_MUST_USE;
 
-/* Images of one tile; floats of memory that a run takes. */
+/* Images of one tile, 1: one by one; floats of memory that a run takes. */
 uint32_t ebm_trunk_plan_tile(const struct ebm_trunk_plan *plan);
 size_t ebm_trunk_plan_space(const struct ebm_trunk_plan *plan);
 

@@ -42,6 +42,12 @@ def confined_case(name, x, target, **parts):
     return config
 
 
+def image_case(name, shape, dim, **parts):
+    config = case(name, 1, dim, **parts)
+    config["input"] = {"kind": "image", "shape": shape}
+    return config
+
+
 CASES = [
     case("relu_1d", 3, 1,
          feature_net=[linear(3, 9, "relu"), linear(9, 9, "relu", True)],
@@ -74,6 +80,16 @@ CASES = [
                   target_net=[linear(3, 7, "tanh")],
                   energy_net=[linear(15, 9, "softplus"), linear(9, 1)],
                   proposal={**proposal(8, 3, 3, "tanh", 5), "trains_features": True}),
+    image_case("images_1d", [2, 7, 6], 1,
+               feature_net=[{"type": "conv2d", "in": 2, "out": 4, "kernel": 3, "padding": 1, "bias": False},
+                            {"type": "batch_norm2d", "in": 4}, {"type": "relu"},
+                            {"type": "max_pool2d", "kernel": 3, "stride": 2, "padding": 1},
+                            {"type": "conv2d", "in": 4, "out": 5, "kernel": 2}, {"type": "batch_norm2d", "in": 5},
+                            {"type": "conv2d", "in": 5, "out": 3, "kernel": 2, "stride": 2, "padding": 1},
+                            {"type": "relu"}, {"type": "flatten"}, linear(12, 8, "tanh")],
+               target_net=[linear(1, 7, "relu")],
+               energy_net=[linear(15, 9, "relu"), linear(9, 1)],
+               proposal=proposal(8, 1, 3, "tanh", 6)),
 ]
 
 
@@ -91,6 +107,20 @@ def save(path, tensors, metadata):
         file.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
+def tensors_of(layer):
+    """-> (name, shape, bound) of a layer's tensors"""
+    if layer["type"] == "linear":
+        bound = 1.5 / math.sqrt(layer["in"])
+        return [("weight", (layer["out"], layer["in"]), bound), ("bias", (layer["out"],), bound)]
+    if layer["type"] == "conv2d":
+        bound = 1.5 / math.sqrt(layer["in"] * layer["kernel"] ** 2)
+        bias = [("bias", (layer["out"],), bound)] if layer.get("bias", True) else []
+        return [("weight", (layer["out"], layer["in"], layer["kernel"], layer["kernel"]), bound)] + bias
+    if layer["type"] == "batch_norm2d":
+        return [(name, (layer["in"],), 1.0) for name in ("weight", "bias", "running_mean", "running_var")]
+    return []
+
+
 class Model:
     """Weights rounded to float32 (as the file has them), computed with in float64."""
 
@@ -99,10 +129,10 @@ class Model:
         self.config, self.weights = config, {}
         for net, layers in self.nets():
             for i, layer in enumerate(layers):
-                bound = 1 / math.sqrt(layer["in"])
-                for name, shape in (("weight", (layer["out"], layer["in"])), ("bias", (layer["out"],))):
-                    value = (torch.rand(shape, generator=generator) * 2 - 1) * bound * 1.5
-                    self.weights[f"{net}.{i}.{name}"] = value.float().double().requires_grad_()
+                for name, shape, bound in tensors_of(layer):
+                    value = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+                    value = value.abs() + 0.25 if name == "running_var" else value
+                    self.weights[f"{net}.{i}.{name}"] = value.float().double().requires_grad_("running" not in name)
 
     def nets(self):
         for net in ("feature_net", "target_net", "energy_net"):
@@ -112,15 +142,31 @@ class Model:
             if "proposal" in self.config:
                 yield "proposal." + net, self.config["proposal"][net]
 
-    def run(self, net, layers, v):
+    def image_layer(self, layer, prefix, v, training):
+        def tensor(name):
+            return self.weights.get(f"{prefix}.{name}")
+        if layer["type"] == "conv2d":
+            return torch.nn.functional.conv2d(v, tensor("weight"), tensor("bias"), layer.get("stride", 1),
+                                              layer.get("padding", 0))
+        if layer["type"] == "batch_norm2d":
+            mean, variance = tensor("running_mean").clone(), tensor("running_var").clone()
+            return torch.nn.functional.batch_norm(v, mean, variance, tensor("weight"), tensor("bias"), training, 0.1, 1e-5)
+        if layer["type"] == "max_pool2d":
+            return torch.nn.functional.max_pool2d(v, layer["kernel"], layer.get("stride"), layer.get("padding", 0))
+        return torch.relu(v) if layer["type"] == "relu" else v.flatten(1)
+
+    def run(self, net, layers, v, training=False):
         for i, layer in enumerate(layers or []):
+            if layer["type"] != "linear":
+                v = self.image_layer(layer, f"{net}.{i}", v, training)
+                continue
             z = v @ self.weights[f"{net}.{i}.weight"].T + self.weights[f"{net}.{i}.bias"]
             a = ACTIVATIONS[layer["activation"]](z)
             v = a + v if layer.get("residual") else a
         return v
 
-    def features(self, x):
-        return self.run("feature_net", self.config.get("feature_net"), x)
+    def features(self, x, training=False):
+        return self.run("feature_net", self.config.get("feature_net"), x, training)
 
     def f(self, h, y):
         """h (B, H), y (B, M, D) -> (B, M)"""
@@ -220,7 +266,7 @@ def losses(model, x, y, samples, sigmas, more):
     """word -> scalar, each from a forward pass of its own; more: annotation noise, label sigma, dsm's sigma"""
     out, y0, target = {}, y.unsqueeze(1), model.config["target"]
     has_energy, has_proposal = "energy_net" in model.config, "proposal" in model.config
-    h = model.features(x)
+    h = model.features(x, training=True)
     hq = h if has_proposal and model.config["proposal"].get("trains_features") else h.detach()
     if has_energy:
         f0, f = model.f(h, y0), model.f(h, samples)
@@ -289,7 +335,7 @@ def make(config, seed, folder):
         return torch.randn(shape, generator=generator).float().double()
 
     model, dim = Model(config, seed), config["target"]["dim"]
-    x, y, samples = rounded(B, config["input"]["shape"][0]), rounded(B, dim), rounded(B, M, dim) * 1.3
+    x, y, samples = rounded(B, *config["input"]["shape"]), rounded(B, dim), rounded(B, M, dim) * 1.3
     y, samples = inside(y, config["target"]), inside(samples, config["target"])
     sigmas = torch.tensor([0.25, 1.5, 3.5] if "support" in config["target"] else [0.25, 1.5])
     expected = {"x": x, "y": y, "y_samples": samples, "fixed_noise.sigmas": sigmas}
@@ -301,7 +347,7 @@ def make(config, seed, folder):
         expected.update(more)
     expected.update(forward_values(model, x, y, samples, sigmas))
     arrays = {k: v.detach().numpy() for k, v in expected.items()}
-    names = list(model.weights)
+    names = [name for name, value in model.weights.items() if value.requires_grad]
     for word in losses(model, x, y, samples, sigmas, more):
         loss = losses(model, x, y, samples, sigmas, more)[word]
         arrays["loss." + word] = np.array([loss.item()])

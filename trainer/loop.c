@@ -18,6 +18,7 @@
 #include "core/clock.h"
 #include "models/target.h"
 #include "trainer/files.h"
+#include "trainer/kept.h"
 #include "trainer/loader.h"
 #include "trainer/next.h"
 #include "trainer/progress.h"
@@ -57,6 +58,7 @@ struct run {
     double *nll;           /* (n_validation) */
     float *space;          /* (P) of the step; NULL where it needs none */
     float *reach;          /* of the step, of images */
+    struct kept kept;      /* features of images, while only heads learn and that is asked for */
     struct progress progress;
     uint64_t saved_ns; /* when the last checkpoint was written; 0: never */
     char path[4096];   /* of the checkpoint */
@@ -80,27 +82,32 @@ static void fill_target(const struct loop *loop, uint64_t epoch_seed, uint32_t r
     ebm_target_standardize(target, &moved, ret_y);
 }
 
-/* The rows of step at->step: inputs, run->y and run->rows; returns how many. */
-static uint32_t fill_batch(struct run *run, uint64_t epoch_seed, const float **ret_x)
+/* The rows of step at->step: its targets and rows are run's, its inputs or features too, or the loader's. */
+static void fill_batch(struct run *run, uint64_t epoch_seed, struct step_batch *ret_batch)
 {
     const struct loop *loop = run->loop;
     const struct ebm_input_config *input = &loop->config->input;
     struct loader_batch images = {.B = 0};
     uint32_t size = loop->options->batch_size, first = (uint32_t)run->at->step * size, D = loop->data->D;
     uint32_t left = loop->data->n_train - first, B = left < size ? left : size;
-    if (run->loader != NULL)
+    size_t T = loop->step.net->trunk.out;
+    bool is_kept = run->kept.reach != NULL, is_loaded = run->loader != NULL && !is_kept;
+    if (is_loaded)
         images = loader_next(run->loader);
     for (uint32_t b = 0; b < B; b++) {
         uint32_t row = run->order[first + b];
-        if (run->loader == NULL)
+        if (is_kept)
+            memcpy(run->reach + b * T, run->kept.reach + row * T, T * sizeof *run->reach);
+        else if (!is_loaded)
             dataset_standardize(loop->data, row, input->mean, input->std, run->x + (size_t)b * input->size);
-        const double *y = run->loader != NULL ? images.y + (size_t)b * D : loop->data->y + (size_t)row * D;
+        const double *y = is_loaded ? images.y + (size_t)b * D : loop->data->y + (size_t)row * D;
         fill_target(loop, epoch_seed, row, y, run->y + (size_t)b * D);
         run->rows[b] = (struct ebm_row){
             .seed = epoch_seed, .row_in_request = loop->data->numbers[row], .samples = loop->options->samples};
     }
-    *ret_x = run->loader != NULL ? images.x : run->x;
-    return B;
+    ret_batch->B = B;
+    ret_batch->x = is_loaded ? images.x : run->x;
+    ret_batch->reach = is_kept ? run->reach : NULL;
 }
 
 static uint64_t steps_per_epoch(const struct loop *loop)
@@ -257,7 +264,7 @@ static enum ebm_status run_step(struct run *run, const struct method_phase *phas
                                 struct ebm_error *reterr)
 {
     struct step_batch batch = {.y = run->y, .rows = run->rows, .losses = run->losses};
-    batch.B = fill_batch(run, epoch_seed, &batch.x);
+    fill_batch(run, epoch_seed, &batch);
     run->loop->step.learning_rate = learning_rate(run, run->at->step);
     if (step_run(&run->loop->step, phase, &batch) != EBM_OK)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the device refuses the step");
@@ -346,6 +353,20 @@ static enum ebm_status end_epoch(struct run *run, const struct method_phase *pha
     return epoch_needs_saving(run) ? save(run, reterr) : EBM_OK;
 }
 
+/* Features are kept from the first epoch in which they stand still to the last. */
+static enum ebm_status keep_features(struct run *run, const struct method_phase *phase, struct ebm_error *reterr)
+{
+    const struct loop *loop = run->loop;
+    bool keeps = loop->options->keep_features && !phase->trains[EBM_PART_FEATURE];
+    bool is_new = run->at->epoch == 0 && run->at->step == 0;
+    if (!keeps)
+        kept_done(&run->kept);
+    if (!keeps || run->kept.reach != NULL)
+        return EBM_OK;
+    return kept_make(&loop->step, loop->data, &loop->config->input, loop->options->batch_size, is_new, &run->kept,
+                     reterr);
+}
+
 static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
 {
     const struct loop *loop = run->loop;
@@ -355,7 +376,8 @@ static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
     ebm_shuffle(seed, EBM_STREAM_SHUFFLE, run->order, loop->data->n_train);
     for (uint32_t i = 0; i < loop->data->n_train; i++)
         run->order[i] = loop->data->train[run->order[i]];
-    if (run->loader != NULL)
+    status = keep_features(run, phase, reterr);
+    if (run->loader != NULL && run->kept.reach == NULL)
         loader_begin(run->loader, seed, run->order, loop->data->n_train, (uint32_t)run->at->step);
     if (!loop->is_trial)
         progress_begin(&run->progress);
@@ -382,6 +404,7 @@ static void run_done(struct run *run)
     free(run->nll);
     free(run->space);
     free(run->reach);
+    kept_done(&run->kept);
     progress_done(&run->progress);
 }
 

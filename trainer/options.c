@@ -82,6 +82,7 @@ static const struct field training_fields[] = {
     {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
     {"warmup_epochs", KIND_U32, TRAINING(warmup_epochs), 0, 0, 1e6, false},
     {"heads_only_epochs", KIND_U32, TRAINING(heads_only_epochs), 0, 0, 1e6, false},
+    {"keep_features", KIND_BOOL, TRAINING(keep_features), 0, 0, 0, false},
     {"support", KIND_NUMBERS, TRAINING(support), TRAINING(n_support), 0, 0, true},
     {"seed", KIND_SEED, TRAINING(seed), 0, 0, SEED_MAX, false},
     {"validation_samples", KIND_U32, TRAINING(validation_samples), 0, 1, LIMIT_SAMPLES - 1, false},

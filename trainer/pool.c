@@ -173,3 +173,13 @@ struct ebm_ctx *pool_ctx(struct pool *pool)
 {
     return pool->helpers[0].ctx;
 }
+
+static void run_tasks(void *pool, void (*task)(void *user, uint32_t i, struct ebm_ctx *ctx), void *user, uint32_t n)
+{
+    pool_run(pool, task, user, n);
+}
+
+struct ebm_threads pool_threads(struct pool *pool)
+{
+    return (struct ebm_threads){run_tasks, pool};
+}

@@ -25,6 +25,9 @@ void pool_freep(struct pool **pool);
 /* Runs all tasks and returns when the last has ended. The thread that made the pool. */
 void pool_run(struct pool *pool, pool_task_fn *run, void *user, uint32_t n_tasks);
 
+/* The same for a device. Borrows the pool. */
+struct ebm_threads pool_threads(struct pool *pool);
+
 /* The caller's own context, between calls of pool_run. Borrow: as long as the pool. */
 struct ebm_ctx *pool_ctx(struct pool *pool);
 

@@ -165,6 +165,19 @@ static enum ebm_status check_patience(const struct setup *s, struct ebm_error *r
         "it waits for a better validation NLL, and no rows are held out: set data.validation, as in 0.1");
 }
 
+/* An image that is augmented anew in every epoch has no features that could be kept. */
+static enum ebm_status check_keeping(const struct setup *s, struct ebm_error *reterr)
+{
+    if (!s->options->keep_features)
+        return EBM_OK;
+    if (s->data->pixels == NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "training.keep_features", "it is of models that read images");
+    if (augment_is_on(&s->options->data.augment))
+        return ebm_error_set(reterr, EBM_INVALID, "training.keep_features",
+                             "data.augment gives an image other features in every epoch: leave out one of them");
+    return EBM_OK;
+}
+
 static enum ebm_status check_validation(const struct setup *s, struct ebm_error *reterr)
 {
     if (s->data->n_validation == 0 || score_is_possible(&s->config->net))
@@ -182,6 +195,8 @@ enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
         status = check_patience(setup, reterr);
     if (status == EBM_OK)
         status = make_config(setup, reterr);
+    if (status == EBM_OK)
+        status = check_keeping(setup, reterr);
     if (status == EBM_OK)
         status = check_validation(setup, reterr);
     if (status == EBM_OK)

@@ -140,22 +140,18 @@ static enum ebm_status regularize(struct job *job, uint32_t n_ranges)
     return status == EBM_OK && step->weight_decay > 0.0 ? decay(job) : status;
 }
 
-static void run_tasks(void *pool, void (*task)(void *user, uint32_t i, struct ebm_ctx *ctx), void *user, uint32_t n)
-{
-    pool_run(pool, task, user, n);
-}
-
 /* Losses and gradients of the whole batch: the chunks' in their buffers, the trunk's where it belongs. */
 static enum ebm_status run_batch(struct job *job, bool features_learn)
 {
     const struct step *step = job->step;
-    const struct ebm_threads threads = {run_tasks, step->pool};
+    const struct ebm_threads threads = pool_threads(step->pool);
     bool has_trunk = step->net->trunk.n_ops > 0;
     enum ebm_status status = EBM_OK;
     job->reach = ebm_net_reach(step->net);
-    job->x = has_trunk ? step->reach : job->batch->x;
+    job->x = job->batch->reach != NULL ? job->batch->reach : has_trunk ? step->reach : job->batch->x;
     job->dx = has_trunk && features_learn ? step->reach + job->batch->B * job->reach : NULL;
-    if (has_trunk)
+    EBM_ASSERT(job->batch->reach == NULL || job->dx == NULL);
+    if (has_trunk && job->batch->reach == NULL)
         status = step->ops->trunk_forward(step->plan, &threads, job->batch->x, job->batch->B, step->reach);
     if (status == EBM_OK)
         pool_run(step->pool, backward_chunk, job, job->n_chunks);

@@ -11,6 +11,7 @@
 struct step_batch {
     uint32_t B;
     const float *x;             /* (B, X) */
+    const float *reach;         /* (B, trunk.out) of images whose features do not learn, in place of x; NULL: x */
     const float *y;             /* (B, D) */
     const struct ebm_row *rows; /* (B) */
     double *losses;             /* (B) out */

@@ -7,6 +7,7 @@
 
 #include "models/config.h"
 #include "trainer/initial.h"
+#include "trainer/kept.h"
 #include "trainer/step.h"
 
 #define ROWS 21u
@@ -195,5 +196,52 @@ Test(step_image, decay_shrinks_no_running_statistics)
     cr_assert_arr_eq(plain.params + norm->variance, decayed.params + norm->variance, 6 * sizeof(float));
     cr_assert_float_eq(decayed.params[norm->scale], (double)plain.params[norm->scale] - 0.01, 1e-5,
                        "1 shrinks by 0.01");
+    ebm_config_free(config);
+}
+
+/* Kept features: those that the trunk computes by running statistics, which are the images' own by then. */
+Test(step_image, what_is_kept_is_what_features_computes)
+{
+    struct ebm_config *config = config_new();
+    const struct ebm_device_ops *ops = ebm_device_cpu();
+    const struct ebm_net_desc *net = &config->net;
+    const struct ebm_image_op *norm = &net->trunk.ops[0];
+    const struct ebm_ctx_limits limits = {.training = true, .max_rows = 16, .max_samples = 64};
+    uint8_t pixels[ROWS * 120];
+    uint32_t train[ROWS - 2];
+    struct dataset data = {.n_rows = ROWS, .X = 120, .pixels = pixels, .train = train, .n_train = ROWS - 2};
+    struct ebm_plan *plan = NULL;
+    struct kept kept[2] = {{NULL}, {NULL}};
+    float *params = calloc(net->n_params, sizeof *params), x[120], h[24];
+    for (uint32_t i = 0; i < ROWS * 120; i++)
+        pixels[i] = (uint8_t)((i * 7919u + i / 120 * 31u) % 251u);
+    for (uint32_t i = 0; i < ROWS - 2; i++)
+        train[i] = ROWS - 1 - i;
+    initial_parameters(net, 9, 1.0, params);
+    for (uint32_t n_threads = 1; n_threads <= 2; n_threads++) {
+        struct pool *pool = NULL;
+        (void)ops->plan_unref(plan);
+        cr_assert_eq(ops->plan_new(net, params, STEP_CHUNKS, &plan, NULL), EBM_OK);
+        cr_assert_eq(ops->trunk_prepare(plan, 8, NULL), EBM_OK);
+        cr_assert_eq(pool_new(ops, &limits, plan, n_threads, &pool, NULL), EBM_OK);
+        const struct step step = {.ops = ops, .pool = pool, .plan = plan, .net = net};
+        cr_assert_eq(kept_make(&step, &data, &config->input, 8, true, &kept[n_threads - 1], NULL), EBM_OK);
+        dataset_standardize(&data, train[3], config->input.mean, config->input.std, x);
+        cr_assert_eq(ops->features(pool_ctx(pool), plan, x, 1), EBM_OK);
+        cr_assert_eq(ops->fetch(pool_ctx(pool), EBM_FETCH_FEATURES, 0, h), EBM_OK);
+        (void)pool_free(pool);
+    }
+    cr_assert_arr_eq(kept[0].reach, kept[1].reach, ROWS * 8 * sizeof(float));
+    cr_assert_eq(kept[0].reach[0], 0.0f, "row 0 is none of training");
+    const struct ebm_layer *layer = &net->feature.layers[0];
+    double z = (double)params[layer->bias];
+    for (uint32_t i = 0; i < 8; i++)
+        z += (double)params[layer->weight + i] * (double)kept[0].reach[train[3] * 8 + i];
+    cr_assert_float_eq(h[0], tanh(z), 1e-5);
+    cr_assert_eq(ops->params_read(plan, EBM_TRAIN_PARAMS, params), EBM_OK);
+    cr_assert_gt(params[norm->variance], 100.0f, "measured: values are those of bytes");
+    (void)ops->plan_unref(plan);
+    kept_done(&kept[0]), kept_done(&kept[1]);
+    free(params);
     ebm_config_free(config);
 }
