@@ -7,7 +7,7 @@
  *   score      f at SAMPLES targets, and how much arithmetic a second that is
  *   nce_kl     training steps/s of 32 rows, and their arithmetic
  *   ml_exact   training steps/s of 32 rows, the energy alone
- *   nce_kl_heads, ml_exact_heads   the same while only the heads learn
+ *   nce_kl_heads, ml_exact_heads   the same while only the heads learn; of these WHAT has to name each
  *
  * Without WHAT all that applies. Prints the median and the range of five rounds. */
 #include <stdio.h>
@@ -251,9 +251,7 @@ int main(int argc, char **argv)
     struct ebm_plan *plan = NULL;
     struct bench b = {.ops = ebm_device_cpu(), .samples = 1024, .rows = STEP_ROWS, .seconds = 0.4};
     if (argc < 2) {
-        fprintf(
-            stderr,
-            "usage: bench-device MODEL.safetensors [SAMPLES [SECONDS [answers|score|nce_kl|ml_exact|..._heads ...]]]\n");
+        fprintf(stderr, "usage: bench-device MODEL.safetensors [SAMPLES [SECONDS [WHAT ...]]]\n");
         return 2;
     }
     if (argc > 2)
