@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/device.h"
 #include "server/server_parts.h"
@@ -178,6 +179,7 @@ static void init_routes(struct loop *loop, uint32_t index)
         .n_workers = shared->n_workers,
         .limits = &shared->service.limits,
         .batcher = shared->batcher,
+        .triton_metrics = strcmp(options->triton_metrics, "on") == 0,
         .metrics = &shared->metrics[index],
         .all_metrics = shared->metrics,
         .n_loops = shared->n_loops,

@@ -274,6 +274,8 @@ void metrics_write(const struct metrics *metrics, uint32_t n, const struct metri
                 "Versions of models that can be asked");
     write_model_events(&w);
     write_refused_files(&w);
-    metrics_models_write(now->models, now->batcher, buf);
+    metrics_models_write(now->models, buf);
+    if (now->triton)
+        metrics_models_write_triton(now->models, now->batcher, buf);
     metrics_process_write(metrics->start_time_s, buf);
 }

@@ -55,6 +55,7 @@ struct metrics_now {
     struct batcher *batcher;         /* where requests of models wait */
     const uint64_t *model_events;    /* (MODEL_EVENTS) of server/model_store.h; NULL: none yet */
     bool ready;                      /* models can be asked */
+    bool triton;                     /* with its families */
 };
 
 /* Everything of all n loops, as text. Any thread: some 0.2 ms, and up to 60 us for each model that was asked. */

@@ -126,6 +126,8 @@ uint32_t metrics_bucket(double value, const double *bounds, uint32_t n);
 
 /* The families of all models that are loaded; distributions of one are there from its first request on. `models` NULL:
  * none yet. */
-void metrics_models_write(const struct model_list *models, struct batcher *batcher, struct ebm_buf *buf);
+void metrics_models_write(const struct model_list *models, struct ebm_buf *buf);
+/* Triton's families of the same. */
+void metrics_models_write_triton(const struct model_list *models, struct batcher *batcher, struct ebm_buf *buf);
 
 #endif

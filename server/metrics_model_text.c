@@ -217,20 +217,22 @@ static void write_triton_times(const struct writing *w)
     }
 }
 
-static void write_triton(const struct writing *w)
-{
-    write_counts(w, "nv_inference_request_success", "counter", "Number of successful inference requests", successes_of);
-    write_failures(w);
-    write_counts(w, "nv_inference_count", "counter", "Number of inferences performed: rows", rows_of);
-    write_counts(w, "nv_inference_exec_count", "counter", "Number of model executions performed: batches", batches_of);
-    write_counts(w, "nv_inference_pending_request_count", "gauge", "Instantaneous number of requests that wait",
-                 pending_of);
-    write_triton_times(w);
-}
-
-void metrics_models_write(const struct model_list *models, struct batcher *batcher, struct ebm_buf *buf)
+void metrics_models_write_triton(const struct model_list *models, struct batcher *batcher, struct ebm_buf *buf)
 {
     struct writing w = {models, batcher, buf};
+    write_counts(&w, "nv_inference_request_success", "counter", "Number of successful inference requests",
+                 successes_of);
+    write_failures(&w);
+    write_counts(&w, "nv_inference_count", "counter", "Number of inferences performed: rows", rows_of);
+    write_counts(&w, "nv_inference_exec_count", "counter", "Number of model executions performed: batches", batches_of);
+    write_counts(&w, "nv_inference_pending_request_count", "gauge", "Instantaneous number of requests that wait",
+                 pending_of);
+    write_triton_times(&w);
+}
+
+void metrics_models_write(const struct model_list *models, struct ebm_buf *buf)
+{
+    struct writing w = {.models = models, .buf = buf};
     write_counts(&w, "ebm_model_rows_total", "counter", "Rows that were predicted, by model and version", rows_of);
     write_unreliable_rows(&w);
     write_times(&w, "ebm_model_request_duration_seconds", "Headers read to answer sent, of requests on all routes",
@@ -243,5 +245,4 @@ void metrics_models_write(const struct model_list *models, struct batcher *batch
 #define X(which, name, help) write_values(&w, METRICS_##which, name, help);
     METRICS_VALUE_MAP(X)
 #undef X
-    write_triton(&w);
 }

@@ -43,6 +43,7 @@
     WHOLE(max_connections, 1024, 1, 65536, "Most open connections")                                                    \
     WHOLE(max_connections_per_address, 0, 0, 65536, "Most open connections of one address; 0: no such limit")          \
     WHOLE(idle_timeout_s, 60, 1, 86400, "Connections without any traffic are closed after this")                       \
+    WORD(triton_metrics, "off|on", "off", "Are Triton's names, nv_inference_..., in GET /metrics besides ours")        \
     WORD(seccomp, "off|on", "off", "Once started, make only the system calls that a running server needs (Linux)")     \
     WORD(log_level, "error|warning|info|debug", "info", "Most detailed lines to write to stderr")                      \
     WORD(log_format, "text|json", "text", "Lines of the log: key=value, or one JSON object each")

@@ -441,6 +441,7 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         .batcher = routes->batcher,
         .model_events = models ? events : NULL,
         .ready = atomic_load(&routes->state->ready),
+        .triton = routes->triton_metrics,
     };
     struct ebm_buf body;
     for (size_t i = 0; i < EBM_COUNT_OF(table); i++)

@@ -24,6 +24,7 @@ struct routes {
     uint32_t n_workers;                  /* what a model's configuration says */
     const struct request_limits *limits; /* what /openapi.json says */
     struct batcher *batcher;             /* what /metrics says of it */
+    bool triton_metrics;                 /* does it speak Triton's names too */
     struct metrics *metrics;             /* the loop's, one of all_metrics (n_loops) */
     const struct metrics *all_metrics;
     uint32_t n_loops;
