@@ -30,7 +30,18 @@ static const char kinked_text[] =
     "{\"format_version\": 1, \"input\": {\"kind\": \"vector\"}, \"target\": {\"lower\": [-6], \"upper\": [6]},"
     " \"feature_net\": " NET(LINEAR("20", "relu")) ", \"target_net\": " NET(LINEAR("8", "relu")) ","
     " \"energy_net\": " NET(LINEAR("12", "relu") "," LINEAR("12", "relu") "," LINEAR("1", "identity")) "}";
+
+/* One of images: a batch goes through the trunk in chunks. */
+static const char image_text[] =
+    "{\"format_version\": 1, \"input\": {\"kind\": \"image\", \"shape\": [1, 9, 9]}, \"target\": {},"
+    " \"feature_net\": " NET("{\"type\": \"resnet\", \"depth\": 18, \"width\": 2}") ","
+    " \"energy_net\": " NET(LINEAR("12", "tanh") "," LINEAR("1", "identity")) ","
+    " \"proposal\": {\"kind\": \"gaussian_mixture\", \"components\": 2,"
+    " \"mean_net\": " NET(LINEAR("2", "identity")) ", \"log_variance_net\": " NET(LINEAR("2", "identity")) ","
+    " \"weight_net\": " NET(LINEAR("2", "identity")) "}}";
 /* clang-format on */
+
+#define MOST_X 81u
 
 static const float widths[] = {0.2f, 1.0f};
 
@@ -72,23 +83,28 @@ static void train(const struct ebm_config *config, const struct method_phase *ph
     struct ebm_error error;
     struct ebm_plan *plan = NULL;
     struct pool *pool = NULL;
-    float x[ROWS * 2], y[ROWS];
+    static float x[ROWS * MOST_X];
+    float y[ROWS], reach[2 * BATCH * 16];
     struct ebm_row rows[ROWS];
     for (uint32_t i = 0; i < ROWS; i++) {
-        x[2 * i] = number(i, 0);
-        x[2 * i + 1] = number(i, 1);
-        y[i] = number(i, 2);
+        for (uint32_t j = 0; j < net->X; j++)
+            x[i * net->X + j] = number(i, j);
+        y[i] = number(i, net->X);
         rows[i] = (struct ebm_row){.seed = 4, .row_in_request = i, .samples = 40};
     }
     initial_parameters(net, 1, 1.0, ret_params);
     if (ops->plan_new(net, ret_params, STEP_CHUNKS, &plan, &error) != EBM_OK ||
+        (net->trunk.n_ops > 0 && ops->trunk_prepare(plan, BATCH, &error) != EBM_OK) ||
         pool_new(ops, &limits, plan, n_threads, &pool, &error) != EBM_OK)
         fail(error.text);
-    struct step step = {.ops = ops, .pool = pool, .plan = plan, .net = net, .learning_rate = 0.01};
+    struct step step = {.ops = ops, .pool = pool, .plan = plan, .net = net, .learning_rate = 0.01, .reach = reach};
     for (uint32_t i = 0; i < STEPS; i++) {
         uint32_t first = i % 3 * BATCH, B = ROWS - first < BATCH ? ROWS - first : BATCH;
-        struct step_batch batch = {
-            .B = B, .x = x + (size_t)first * 2, .y = y + first, .rows = rows + first, .losses = ret_losses + first};
+        struct step_batch batch = {.B = B,
+                                   .x = x + (size_t)first * net->X,
+                                   .y = y + first,
+                                   .rows = rows + first,
+                                   .losses = ret_losses + first};
         if (step_run(&step, phase, &batch) != EBM_OK)
             fail("step_run");
     }
@@ -171,6 +187,11 @@ int main(void)
     if (ebm_config_parse(kinked_text, sizeof kinked_text - 1, &as_in_training, &config, &error) != EBM_OK)
         fail(error.text);
     compare_threads(config, &exact);
+    (void)ebm_config_free(config);
+    const struct ebm_config_defaults of_images = {.name = "t", .X = 81, .D = 1, .image = {1, 9, 9}};
+    if (ebm_config_parse(image_text, sizeof image_text - 1, &of_images, &config, &error) != EBM_OK)
+        fail(error.text);
+    compare_threads(config, &phases[0]);
     (void)ebm_config_free(config);
     (void)printf("ok\n");
     return 0;
