@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/rng.h"
+#include "trainer/model_file.h"
 
 /* Number `at` of params, uniform in -1 .. 1 or normal. */
 static double number(uint64_t seed, size_t at, bool is_normal)
@@ -74,10 +75,48 @@ void initial_parameters(const struct ebm_net_desc *net, uint64_t seed, double ta
         scale_layer(&net->target.layers[0], target_scale, ret_params);
 }
 
+static const struct ebm_param *find_param(const struct ebm_config *config, const char *name)
+{
+    const struct ebm_param *params;
+    size_t n = ebm_config_params(config, &params);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(params[i].name, name) == 0)
+            return &params[i];
+    return NULL;
+}
+
+enum ebm_status initial_from_model(const struct options *options, const struct ebm_config *config, float *params,
+                                   uint32_t *ret_taken, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
+    uint32_t taken = 0;
+    if (options->initial == NULL)
+        return EBM_OK;
+    enum ebm_status status = model_file_load(options->initial, &model, reterr);
+    if (status != EBM_OK)
+        return status;
+    for (size_t i = 0; i < config->n_params; i++) {
+        const struct ebm_param *to = &config->params[i], *from = find_param(ebm_model_config(model), to->name);
+        if (from == NULL || from->rows != to->rows || from->columns != to->columns || from->kernel != to->kernel)
+            continue;
+        if (params != NULL)
+            memcpy(params + to->offset, ebm_model_params(model) + from->offset, ebm_param_count(to) * sizeof *params);
+        taken++;
+    }
+    if (taken == 0)
+        return ebm_error_set(reterr, EBM_INVALID, "training.initial",
+                             "%.120s has no tensor of the same name and shape as one of the model", options->initial);
+    *ret_taken = taken;
+    return EBM_OK;
+}
+
 enum ebm_status initial_check(const struct ebm_net_desc *net, const struct options *options, struct ebm_error *reterr)
 {
-    if (options->target_scale == 1.0 || net->target.n_layers > 0)
-        return EBM_OK;
-    return ebm_error_set(reterr, EBM_INVALID, "training.target_scale",
-                         "it scales target_net's first layer, and the model has no target_net: leave it out");
+    if (options->target_scale != 1.0 && net->target.n_layers == 0)
+        return ebm_error_set(reterr, EBM_INVALID, "training.target_scale",
+                             "it scales target_net's first layer, and the model has no target_net: leave it out");
+    if (options->initial != NULL && options->trials > 1)
+        return ebm_error_set(reterr, EBM_INVALID, "training.initial",
+                             "trials try other initial weights: leave one of the two out");
+    return EBM_OK;
 }

@@ -77,6 +77,7 @@ static const struct field training_fields[] = {
     {"weight_decay", KIND_NUMBER, TRAINING(weight_decay), 0, 0.0, 1.0, false},
     {"gradient_clip", KIND_NUMBER, TRAINING(gradient_clip), 0, 0.0, 1e9, false},
     {"target_scale", KIND_NUMBER, TRAINING(target_scale), 0, 1e-3, 1e3, false},
+    {"initial", KIND_TEXT, TRAINING(initial), 0, 0, 0, true},
     {"trials", KIND_U32, TRAINING(trials), 0, 1, 64, false},
     {"trial_epochs", KIND_U32, TRAINING(trial_epochs), 0, 1, 1e6, false},
     {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
@@ -414,7 +415,9 @@ static enum ebm_status set_paths(struct options *options, const char *folder, co
         status = make_absolute(&data->file, base, reterr);
     if (status == EBM_OK)
         status = make_absolute(&data->targets_file, base, reterr);
-    return status == EBM_OK ? make_absolute(&data->split_file, base, reterr) : status;
+    if (status == EBM_OK)
+        status = make_absolute(&data->split_file, base, reterr);
+    return status == EBM_OK ? make_absolute(&options->initial, base, reterr) : status;
 }
 
 static struct options *defaults(void)
@@ -540,6 +543,7 @@ struct options *options_free(struct options *options)
     options_free_parameters(options);
     free(options->model);
     free(options->method);
+    free(options->initial);
     free(options->recorded);
     free(options->run);
     free(options);

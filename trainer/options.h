@@ -20,6 +20,7 @@ struct options {
     uint32_t trials, trial_epochs; /* initial weights that are tried, each for so many epochs */
     bool keep_features;            /* of images, while only heads learn: computed once, by running statistics */
     double target_scale;           /* of the initial weights of target_net's first layer */
+    char *initial;                 /* a model file whose parameters the run begins with; NULL: none */
     uint32_t patience;             /* stop after so many epochs without a better validation NLL, 0: never */
     double *support; /* (n_support): 0 numbers, or lower and upper end of what a scalar density is integrated over */
     uint32_t n_support;

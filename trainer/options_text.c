@@ -131,7 +131,10 @@ enum ebm_status options_write_effective(struct options *options, struct ebm_erro
 {
     EBM_AUTO(json_freep) json_t *recorded = training_json(options);
     EBM_AUTO(json_freep) json_t *run = json_object();
-    int failed = json_object_set_new(run, "data", data_json(options, true));
+    int failed = 0;
+    if (options->initial != NULL)
+        failed |= json_object_set_new(recorded, "initial", json_string(files_base(options->initial)));
+    failed |= json_object_set_new(run, "data", data_json(options, true));
     failed |= json_object_set_new(run, "model", json_loads(options->model, 0, NULL));
     failed |= json_object_set_new(run, "training", training_json(options));
     failed |= json_object_set_new(recorded, "data", data_json(options, false));

@@ -59,6 +59,19 @@ static void training_done(struct training *t)
 
 /* ---- the run ---- */
 
+/* By the seed; what training.initial has of the model, by that. */
+static enum ebm_status begin_parameters(struct training *t, struct ebm_error *reterr)
+{
+    const struct options *options = t->setup.options;
+    uint32_t taken = 0;
+    initial_parameters(setup_net(&t->setup), options->seed, options->target_scale, t->state.params);
+    enum ebm_status status = initial_from_model(options, t->setup.config,
+                                                t->state.params + setup_model_first(&t->setup), &taken, reterr);
+    if (taken > 0)
+        (void)printf("%u of %zu tensors begin as in %s\n", taken, t->setup.config->n_params, options->initial);
+    return status;
+}
+
 static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_error *reterr)
 {
     const struct options *options = t->setup.options;
@@ -77,7 +90,7 @@ static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_e
     enum ebm_status status = checkpoint_init(&t->state, P, options->run, reterr);
     if (status == EBM_OK) {
         t->state.position.fingerprint = fingerprint;
-        initial_parameters(setup_net(&t->setup), options->seed, options->target_scale, t->state.params);
+        status = begin_parameters(t, reterr);
     }
     return status;
 }
@@ -261,12 +274,15 @@ static enum ebm_status preview(struct training *t, const struct args *args, uint
     EBM_AUTO(ebm_buf_done) struct ebm_buf plan;
     EBM_AUTO(ebm_freep) char *model = NULL;
     EBM_AUTO(ebm_freep) char *complete = NULL;
+    uint32_t n_initial;
     ebm_buf_init(&plan, PLAN_BYTES);
     enum ebm_status status = read_options(t, args, reterr);
     if (status == EBM_OK && args_get(args, "dry-run") != NULL)
         status = check_output(t, reterr);
     if (status == EBM_OK)
         status = setup_make(&t->setup, reterr);
+    if (status == EBM_OK)
+        status = initial_from_model(t->setup.options, t->setup.config, NULL, &n_initial, reterr);
     if (status != EBM_OK)
         return status;
     if (args_get(args, "dry-run") != NULL) {
