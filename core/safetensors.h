@@ -40,6 +40,10 @@ bool ebm_dtype_is_real(enum ebm_dtype dtype);
 enum ebm_status ebm_tensor_to_f32(const struct ebm_tensor *tensor, float *ret_values, struct ebm_error *reterr)
     EBM_MUST_USE;
 
+#define EBM_SHAPE_TEXT_BYTES (LIMIT_TENSOR_DIMS * 22u + 3u) /* of the longest one */
+/* A shape as Python has it: "(10, 20)", "(10)", "()". */
+void ebm_shape_text(const uint64_t *shape, uint32_t n_dims, char ret_text[EBM_SHAPE_TEXT_BYTES]);
+
 struct ebm_metadata {
     const char *key, *value; /* UTF-8, 0-terminated, no 0 inside */
 };

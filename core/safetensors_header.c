@@ -229,6 +229,14 @@ size_t ebm_dtype_bytes(enum ebm_dtype dtype)
     return dtypes[dtype].bytes;
 }
 
+void ebm_shape_text(const uint64_t *shape, uint32_t n_dims, char ret_text[EBM_SHAPE_TEXT_BYTES])
+{
+    size_t at = (size_t)snprintf(ret_text, EBM_SHAPE_TEXT_BYTES, "(");
+    for (uint32_t i = 0; i < n_dims; i++)
+        at += (size_t)snprintf(ret_text + at, EBM_SHAPE_TEXT_BYTES - at, "%s%" PRIu64, i ? ", " : "", shape[i]);
+    (void)snprintf(ret_text + at, EBM_SHAPE_TEXT_BYTES - at, ")");
+}
+
 static enum ebm_status parse_dtype(struct parser *p, enum ebm_dtype *ret_dtype)
 {
     const char *word;

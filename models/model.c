@@ -2,13 +2,13 @@
  *
  *   load   safetensors (verified bytes) -> metadata: format, version, config -> every tensor of the configuration, of
  *          the right shape, finite, made F32; no other tensor but parity.* -> parity values recomputed on the reference
- * device save   the block's tensors by name + the configuration's text -> safetensors
+ *          device
+ *   save   the block's tensors by name + parity values + the configuration's text -> safetensors
  *
  * Guarantees: what was loaded is complete and finite, and its gaps between tensors are zero; a model never changes
  * after it was made, so any thread may read it while it holds a reference. A refused file leaves nothing behind. */
 #include "models/model.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -116,6 +116,23 @@ const struct ebm_parity *ebm_model_parity(const struct ebm_model *model)
     return model->parity;
 }
 
+/* ---- parity ---- */
+
+enum ebm_status ebm_model_read_parity(struct ebm_model *model, const struct ebm_safetensors *file,
+                                      struct ebm_error *reterr)
+{
+    const struct ebm_net_desc *net = &model->config->net;
+    enum ebm_status status = ebm_parity_read(file, net, &model->parity, reterr);
+    return status == EBM_OK && model->parity ? ebm_parity_check_reference(model->parity, net, model->params, reterr)
+                                             : status;
+}
+
+enum ebm_status ebm_model_compute_parity(struct ebm_model *model, const float *x, const float *y, uint32_t rows,
+                                         struct ebm_error *reterr)
+{
+    return ebm_parity_compute(&model->config->net, model->params, x, y, rows, &model->parity, reterr);
+}
+
 /* ---- loading ---- */
 
 static enum ebm_status expect_metadata(const struct ebm_safetensors *file, const char *key, const char *expected,
@@ -146,30 +163,20 @@ static enum ebm_status read_config(const struct ebm_safetensors *file, struct eb
     return status;
 }
 
-/* "(10, 20)" */
-static void print_shape(char *to, size_t bytes, const uint64_t *shape, uint32_t n_dims)
-{
-    size_t at = (size_t)snprintf(to, bytes, "(");
-    for (uint32_t i = 0; i < n_dims && at < bytes; i++)
-        at += (size_t)snprintf(to + at, bytes - at, "%s%" PRIu64, i ? ", " : "", shape[i]);
-    if (at < bytes)
-        (void)snprintf(to + at, bytes - at, ")");
-}
-
 static enum ebm_status check_tensor(const struct ebm_param *param, const struct ebm_tensor *tensor,
                                     struct ebm_error *reterr)
 {
     uint64_t shape[4];
     uint32_t n_dims = ebm_param_shape(param, shape);
-    char expected[64], got[64];
-    print_shape(expected, sizeof expected, shape, n_dims);
+    char expected[EBM_SHAPE_TEXT_BYTES], got[EBM_SHAPE_TEXT_BYTES];
+    ebm_shape_text(shape, n_dims, expected);
     if (!tensor)
         return ebm_error_set(reterr, EBM_DAMAGED, param->name, "is missing, expected F32 %s", expected);
     if (!ebm_dtype_is_real(tensor->dtype))
         return ebm_error_set(reterr, EBM_DAMAGED, param->name, "is %s, expected F32, F64, F16 or BF16",
                              ebm_dtype_name(tensor->dtype));
     if (tensor->n_dims != n_dims || memcmp(tensor->shape, shape, n_dims * sizeof *shape) != 0) {
-        print_shape(got, sizeof got, tensor->shape, tensor->n_dims);
+        ebm_shape_text(tensor->shape, tensor->n_dims, got);
         return ebm_error_set(reterr, EBM_DAMAGED, param->name, "has the shape %s, expected %s", got, expected);
     }
     return EBM_OK;
@@ -247,11 +254,9 @@ enum ebm_status ebm_model_load(const char *path, uint64_t max_bytes, struct ebm_
     if (status != EBM_OK)
         return status;
     config = NULL; /* the model's */
-    if ((status = read_params(file, model, reterr)) != EBM_OK)
-        return status;
-    status = ebm_parity_read(file, &model->config->net, &model->parity, reterr);
-    if (status == EBM_OK && model->parity)
-        status = ebm_parity_check_reference(model->parity, &model->config->net, model->params, reterr);
+    status = read_params(file, model, reterr);
+    if (status == EBM_OK)
+        status = ebm_model_read_parity(model, file, reterr);
     if (status != EBM_OK)
         return status;
     *ret_model = EBM_TAKE_PTR(model);
@@ -264,7 +269,7 @@ enum ebm_status ebm_model_save(const struct ebm_model *model, const char *path, 
 {
     const struct ebm_config *config = model->config;
     EBM_AUTO(ebm_freep) char *text = NULL;
-    EBM_AUTO(ebm_freep) struct ebm_tensor *tensors = calloc(config->n_params + 1, sizeof *tensors);
+    EBM_AUTO(ebm_freep) struct ebm_tensor *tensors = calloc(config->n_params + EBM_PARITY_TENSORS, sizeof *tensors);
     if (!tensors)
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory");
     enum ebm_status status = ebm_config_text(config, &text, reterr);
@@ -278,6 +283,7 @@ enum ebm_status ebm_model_save(const struct ebm_model *model, const char *path, 
                                          .data = model->params + param->offset};
         tensors[i].n_dims = ebm_param_shape(param, tensors[i].shape);
     }
+    size_t n_parity = model->parity ? ebm_parity_tensors(model->parity, tensors + config->n_params) : 0;
     const struct ebm_metadata metadata[] = {{"format", "ebm-model"}, {"format_version", "1"}, {"config", text}};
-    return ebm_safetensors_write(path, metadata, EBM_COUNT_OF(metadata), tensors, config->n_params, reterr);
+    return ebm_safetensors_write(path, metadata, EBM_COUNT_OF(metadata), tensors, config->n_params + n_parity, reterr);
 }

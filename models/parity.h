@@ -22,6 +22,16 @@ enum ebm_status ebm_parity_read(const struct ebm_safetensors *file, const struct
                                 struct ebm_parity **ret_parity, struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_parity *ebm_parity_free(struct ebm_parity *parity); /* NULL is fine; returns NULL */
 
+/* What the reference device computes of x (rows, X) and y (rows, D), 1 to LIMIT_PARITY_ROWS rows. INVALID: an ensemble.
+ * DAMAGED: not finite. New: ebm_parity_free. */
+enum ebm_status ebm_parity_compute(const struct ebm_net_desc *net, const float *params, const float *x, const float *y,
+                                   uint32_t rows, struct ebm_parity **ret_parity, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
+#define EBM_PARITY_TENSORS 4u
+/* The values as tensors of a file, which borrow from `parity`; returns how many there are. */
+size_t ebm_parity_tensors(const struct ebm_parity *parity, struct ebm_tensor ret_tensors[EBM_PARITY_TENSORS]);
+
 /* OK when `ctx`, of `ops`, which takes max_samples targets and is prepared for `plan`, computes all values to 1e-4 of
  * the largest magnitude of their tensor; else DAMAGED, or the device's failure. The ctx's thread. */
 enum ebm_status ebm_parity_check(const struct ebm_parity *parity, const struct ebm_device_ops *ops, struct ebm_ctx *ctx,

@@ -12,6 +12,7 @@
 #include "trainer/ensemble.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
+#include "trainer/import.h"
 #include "trainer/inspect.h"
 #include "trainer/methods.h"
 #include "trainer/next.h"
@@ -129,6 +130,28 @@ static const struct args_option join_options[] = {
     {.name = "output", .value = "FILE", .help = "the ensemble's model file"},
 };
 
+#define LAYOUTS "ebms_proposals (the papers' networks), torchvision (a bare resnet), ebm (the names of a model file)"
+
+static const struct args_option import_options[] = {
+    {.name = "from", .value = "FILE", .help = "tensors of another program, as safetensors (never a .pth: a pickle)"},
+    {.name = "layout", .value = "NAME", .help = "whose names they have: " LAYOUTS},
+    {.name = "config",
+     .value = "FILE",
+     .help = "the networks (JSON), as under 'model' of a training configuration (default: the metadata of --from)"},
+    {.name = "output", .value = "FILE", .help = "the model file to write"},
+    {.name = "seed", .value = "S", .help = "of torchvision: initial weights of all but the resnet (default: 0)"},
+    {.name = "parity",
+     .value = "FILE",
+     .help = "rows (as for evaluate) whose results go into the file, to be checked wherever it is loaded: the first 8"},
+    {.name = "images", .value = "KIND", .help = "--parity are images: folder, utkface, ... (see evaluate)"},
+};
+
+static const struct args_option export_options[] = {
+    {.name = "model", .value = "FILE", .help = "the model file"},
+    {.name = "layout", .value = "NAME", .help = "whose names to write: " LAYOUTS},
+    {.name = "output", .value = "FILE", .help = "the safetensors file to write"},
+};
+
 static const struct args_option generate_options[] = {
     {.name = "rows", .value = "N", .help = "how many (default: 2000)"},
     {.name = "seed", .value = "S", .help = "default: 0"},
@@ -178,6 +201,14 @@ static const struct args_command commands[] = {
      .summary = "Joins models of one shape into an ensemble: its density is the mean of theirs.",
      OPTIONS(join_options),
      .run = ensemble_command},
+    {.name = "import",
+     .summary = "Makes a model file of a network that PyTorch trained: the papers' own, a resnet of torchvision.",
+     OPTIONS(import_options),
+     .run = import_command},
+    {.name = "export",
+     .summary = "Writes a model's tensors under the names that a PyTorch network has for them.",
+     OPTIONS(export_options),
+     .run = export_command},
     {.name = "publish",
      .summary = "Puts a model file into a repository as the next version; never overwrites.",
      .positional = {"FILE", "REPOSITORY/NAME"},

@@ -7,13 +7,19 @@
 #include "core/limits.h"
 #include "trainer/files.h"
 
-enum ebm_status model_file_load(const char *path, struct ebm_model **ret_model, struct ebm_error *reterr)
+void model_file_name(const char *path, struct ebm_error *reterr)
 {
-    enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, ret_model, reterr);
-    if (status == EBM_OK || strstr(reterr->where, files_base(path)) != NULL)
-        return status;
+    if (strstr(reterr->where, files_base(path)) != NULL)
+        return;
     char inside[sizeof reterr->where];
     (void)snprintf(inside, sizeof inside, "%s", reterr->where);
     (void)snprintf(reterr->where, sizeof reterr->where, "%.60s, %.30s", path, inside);
+}
+
+enum ebm_status model_file_load(const char *path, struct ebm_model **ret_model, struct ebm_error *reterr)
+{
+    enum ebm_status status = ebm_model_load(path, LIMIT_FILE_BYTES, ret_model, reterr);
+    if (status != EBM_OK)
+        model_file_name(path, reterr);
     return status;
 }

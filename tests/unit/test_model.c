@@ -525,3 +525,62 @@ Test(model, parity_values_are_recomputed)
                            parities[i].fragment);
     }
 }
+
+/* What a model's file holds of `name`: the same shape and bytes as `expected`. */
+static void expect_tensor(const char *name, uint32_t n_dims, const uint64_t *shape, const float *expected, double off)
+{
+    struct ebm_safetensors *file = NULL;
+    cr_assert_eq(ebm_safetensors_open(path, MAX_BYTES, &file, NULL), EBM_OK);
+    const struct ebm_tensor *tensor = ebm_safetensors_find(file, name);
+    cr_assert_not_null(tensor, "%s is missing", name);
+    cr_assert_eq(tensor->n_dims, n_dims, "%s has %u dimensions", name, tensor->n_dims);
+    for (uint32_t i = 0; i < n_dims; i++)
+        cr_assert_eq(tensor->shape[i], shape[i], "%s, dimension %u", name, i);
+    for (size_t i = 0; i < tensor->count; i++) {
+        double got = (double)((const float *)tensor->data)[i];
+        cr_assert(fabs(got - (double)expected[i]) <= off, "%s, number %zu: %.9g, expected %.9g", name, i, got,
+                  (double)expected[i]);
+    }
+    ebm_safetensors_free(file);
+}
+
+Test(model, parity_values_are_saved_again)
+{
+    static const uint64_t x[] = {ROWS, 2}, y[] = {ROWS, TARGETS, 2};
+    struct ebm_error error = {0};
+    struct ebm_model *model = NULL;
+    cr_assert_eq(load_changed(add_parity, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(ebm_model_load(path, MAX_BYTES, &model, &error), EBM_OK);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(ebm_model_save(model, path, &error), EBM_OK, "%s: %s", error.where, error.text);
+    expect_tensor("parity.x", 2, x, parity_x, 0);
+    expect_tensor("parity.y", 3, y, parity_y, 0);
+    expect_tensor("parity.f", 2, y, parity_f, 0);
+    expect_tensor("parity.log_q", 2, y, parity_log_q, 0);
+    ebm_model_unref(model);
+}
+
+/* Targets 0, 2 and 4 of the six above, one of each row. */
+Test(model, parity_values_are_computed)
+{
+    static const uint64_t x[] = {ROWS, 2}, f[] = {ROWS};
+    struct ebm_error error = {0};
+    struct ebm_model *model = make_model(), *loaded = NULL;
+    float y[ROWS * 2], expected_f[ROWS], expected_log_q[ROWS];
+    compute_parity();
+    for (size_t row = 0; row < ROWS; row++) {
+        memcpy(&y[2 * row], &parity_y[row * TARGETS * 2], 2 * sizeof *y);
+        expected_f[row] = parity_f[row * TARGETS];
+        expected_log_q[row] = parity_log_q[row * TARGETS];
+    }
+    cr_assert_eq(ebm_model_compute_parity(model, parity_x, y, ROWS, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_eq(ebm_model_save(model, path, &error), EBM_OK, "%s: %s", error.where, error.text);
+    expect_tensor("parity.x", 2, x, parity_x, 0);
+    expect_tensor("parity.y", 2, x, y, 0);
+    expect_tensor("parity.f", 1, f, expected_f, 1e-5);
+    expect_tensor("parity.log_q", 1, f, expected_log_q, 1e-5);
+    cr_assert_eq(ebm_model_load(path, MAX_BYTES, &loaded, &error), EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert_not_null(ebm_model_parity(loaded));
+    ebm_model_unref(loaded);
+    ebm_model_unref(model);
+}
