@@ -130,11 +130,11 @@ static const struct args_option join_options[] = {
     {.name = "output", .value = "FILE", .help = "the ensemble's model file"},
 };
 
-#define LAYOUTS "ebms_proposals (the papers' networks), torchvision (a bare resnet), ebm (the names of a model file)"
+#define LAYOUTS "ebms_proposals (the papers'), torchvision (a resnet), ebm (a model file's)"
 
 static const struct args_option import_options[] = {
     {.name = "from", .value = "FILE", .help = "tensors of another program, as safetensors (never a .pth: a pickle)"},
-    {.name = "layout", .value = "NAME", .help = "whose names they have: " LAYOUTS},
+    {.name = "layout", .value = "NAME", .help = "whose names: " LAYOUTS},
     {.name = "config",
      .value = "FILE",
      .help = "the networks (JSON), as under 'model' of a training configuration (default: the metadata of --from)"},
@@ -142,13 +142,13 @@ static const struct args_option import_options[] = {
     {.name = "seed", .value = "S", .help = "of torchvision: initial weights of all but the resnet (default: 0)"},
     {.name = "parity",
      .value = "FILE",
-     .help = "rows (as for evaluate) whose results go into the file, to be checked wherever it is loaded: the first 8"},
+     .help = "rows as for evaluate; results of the first 8 go along, and are checked wherever the model is loaded"},
     {.name = "images", .value = "KIND", .help = "--parity are images: folder, utkface, ... (see evaluate)"},
 };
 
 static const struct args_option export_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
-    {.name = "layout", .value = "NAME", .help = "whose names to write: " LAYOUTS},
+    {.name = "layout", .value = "NAME", .help = "whose names: " LAYOUTS},
     {.name = "output", .value = "FILE", .help = "the safetensors file to write"},
 };
 
