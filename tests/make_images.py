@@ -139,6 +139,12 @@ def write_arrays():
     with h5py.File(os.path.join(HERE, "images", "cells.h5"), "w") as file:
         file.create_dataset("IMGs_grey", data=numpy.arange(60).astype("u1").reshape(3, 1, 4, 5), compression="gzip", track_times=False)
         file.create_dataset("CellCounts", data=numpy.array([1, 12, 23]), track_times=False)
+    with h5py.File(os.path.join(HERE, "images", "hollow.h5"), "w") as file:  # a megabyte that was never written
+        file.create_dataset("images", (4096, 1, 16, 16), "u1", chunks=(4096, 1, 16, 16), track_times=False)
+        file.create_dataset("labels", data=numpy.zeros(4096, "u1"), compression="gzip", track_times=False)
+    with h5py.File(os.path.join(HERE, "images", "outside.h5"), "w") as file:  # bytes of another file
+        file.create_dataset("images", (3, 1, 4, 5), "u1", external=[("cells.h5", 0, 60)], track_times=False)
+        file.create_dataset("labels", data=numpy.array([1, 12, 23]), track_times=False)
 
 
 def main():

@@ -232,7 +232,8 @@ static enum ebm_status take_names(struct csv *csv, const char *const *names, uin
         return ebm_error_set(reterr, EBM_INVALID, csv->path, "the file is empty");
     if (status != EBM_OK)
         return status;
-    csv->has_line = strncmp(csv->text.bytes, names[0], strlen(names[0])) != 0;
+    size_t first = strcspn(csv->text.bytes, ", \t"); /* center is a name, center_1.jpg an image's */
+    csv->has_line = first != strlen(names[0]) || strncmp(csv->text.bytes, names[0], first) != 0;
     csv->fields = calloc(n, sizeof *csv->fields);
     csv->names = calloc(n, sizeof *csv->names);
     csv->n_columns = csv->names != NULL ? n : 0;

@@ -22,8 +22,8 @@ struct csv_table {
 
 /* Opens the file and reads its header. New: csv_free. */
 enum ebm_status csv_open(const char *path, struct csv **ret_csv, struct ebm_error *reterr) EBM_MUST_USE;
-/* The same for a file whose columns are called `names` (n), whatever it says: a first line that begins with names[0] is
- * its header, any other one is data. */
+/* The same for a file whose columns are called `names` (n), whatever it says: a first line whose first field is
+ * names[0] is its header, any other one is data. */
 enum ebm_status csv_open_named(const char *path, const char *const *names, uint32_t n, struct csv **ret_csv,
                                struct ebm_error *reterr) EBM_MUST_USE;
 struct csv *csv_free(struct csv *csv); /* NULL is fine; returns NULL */

@@ -69,18 +69,17 @@ enum ebm_status files_read(const char *path, uint64_t max_bytes, unsigned char *
                            struct ebm_error *reterr)
 {
     struct stat info;
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the file: %s", strerror(errno));
-    bool is_file = fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode);
-    uint64_t size = is_file ? (uint64_t)info.st_size : 0;
-    bool fits = size > 0 && size <= max_bytes;
-    EBM_AUTO(ebm_freep) unsigned char *bytes = fits ? malloc((size_t)size) : NULL;
-    bool is_whole = bytes != NULL && fread(bytes, 1, (size_t)size, file) == size;
-    (void)fclose(file);
-    if (!fits)
+    bool is_there = stat(path, &info) == 0;
+    uint64_t size = is_there && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
+    if (is_there && (size == 0 || size > max_bytes)) /* not even opened: a pipe would wait for somebody who writes */
         return ebm_error_set(reterr, size > max_bytes ? EBM_TOO_LARGE : EBM_INVALID, path,
                              "no regular file of 1 to %llu bytes", (unsigned long long)max_bytes);
+    FILE *file = is_there ? fopen(path, "re") : NULL;
+    if (file == NULL)
+        return ebm_error_set(reterr, EBM_NOT_FOUND, path, "cannot open the file: %s", strerror(errno));
+    EBM_AUTO(ebm_freep) unsigned char *bytes = malloc((size_t)size);
+    bool is_whole = bytes != NULL && fread(bytes, 1, (size_t)size, file) == size;
+    (void)fclose(file);
     if (bytes == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory for the file");
     if (!is_whole)

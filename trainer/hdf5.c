@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEFLATE_FACTOR 1032u /* numbers are at most so many times as long as what is stored of them */
+
 static enum ebm_status failed(const char *path, const char *name, const char *what, struct ebm_error *reterr)
 {
     return ebm_error_set(reterr, EBM_DAMAGED, path, "the HDF5 data set '%.40s' %s", name, what);
@@ -41,6 +43,17 @@ static bool read_shape(hid_t set, struct array *array)
     return fits;
 }
 
+/* A few bytes may claim any number of numbers, and name other files as the place where they are. */
+static bool holds_numbers(hid_t set, uint64_t count)
+{
+    hid_t how = H5Dget_create_plist(set), type = H5Dget_type(set);
+    bool is_own = H5Pget_external_count(how) == 0 && H5Pget_layout(how) != H5D_VIRTUAL;
+    size_t size = H5Tget_size(type);
+    (void)H5Tclose(type);
+    (void)H5Pclose(how);
+    return is_own && size > 0 && count / DEFLATE_FACTOR <= H5Dget_storage_size(set) / size;
+}
+
 static enum ebm_status read_set(hid_t set, const char *path, const char *name, struct array *ret_array,
                                 struct ebm_error *reterr)
 {
@@ -52,6 +65,8 @@ static enum ebm_status read_set(hid_t set, const char *path, const char *name, s
     if (count == 0)
         return ebm_error_set(reterr, EBM_TOO_LARGE, path, "the HDF5 data set '%.40s' is empty, or larger than 16 GiB",
                              name);
+    if (!holds_numbers(set, count))
+        return failed(path, name, "claims numbers that are not in the file", reterr);
     array.bytes = malloc(count * array.number_bytes);
     if (array.bytes == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, path, "no memory for '%.40s'", name);

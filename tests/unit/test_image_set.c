@@ -166,6 +166,15 @@ Test(image_set, bad_files_are_left_out_up_to_a_number)
            "neither a PNG nor a JPEG (3 of 6 images are bad; --max-bad-files 2)");
 }
 
+/* A pipe that nobody writes to would be waited for. */
+Test(image_set, a_pipe_is_a_bad_file, .timeout = 60)
+{
+    put_text("labels.csv", "file,y\na.png,0\npipe.png,1\n");
+    put_image("a.png", 0);
+    cr_assert_eq(mkfifo(in_folder("pipe.png"), 0600), 0);
+    refuse((struct image_set_options){.kind = IMAGE_SET_FOLDER}, EBM_INVALID, "no regular file");
+}
+
 Test(image_set, utkface_by_its_names)
 {
     char race[] = "race", age[] = "age", *const both[] = {race, age};
@@ -213,10 +222,13 @@ Test(image_set, driving_logs_with_and_without_a_header)
     static const char *const logs[] = {
         "center,left,right,steering,throttle,brake,speed\nIMG/c1.png, IMG/l.png,IMG/r.png,-0.25,1,0,30\n"
         "IMG/c2.png,IMG/l.png,IMG/r.png,0.5,1,0,30\n",
-        "C:\\Users\\me\\IMG\\c1.png,l,r,-0.25,1,0,3.0e1\n/home/me/IMG/c2.png,l,r,.5,1,0,30\n"};
+        "C:\\Users\\me\\IMG\\c1.png,l,r,-0.25,1,0,3.0e1\n/home/me/IMG/c2.png,l,r,.5,1,0,30\n",
+        "center_1.png,l,r,-0.25,1,0,30\ncenter_2.png,l,r,.5,1,0,30\n"};
     cr_assert_eq(mkdir(in_folder("IMG"), 0700), 0);
     put_image("IMG/c1.png", 1);
     put_image("IMG/c2.png", 2);
+    put_image("IMG/center_1.png", 1);
+    put_image("IMG/center_2.png", 2);
     for (size_t i = 0; i < EBM_COUNT_OF(logs); i++) {
         put_text("driving_log.csv", logs[i]);
         struct image_set set = read_set((struct image_set_options){.kind = IMAGE_SET_DRIVING_LOG});
@@ -286,6 +298,24 @@ Test(image_set, ccgan_out_of_hdf5)
         cr_assert_eq(set.pixels[row * 20 + 19], row * 20 + 19);
     }
     image_set_done(&set);
+}
+
+/* Numbers that a few bytes claim, and numbers of another file. */
+Test(image_set, hdf5_holds_its_numbers_itself)
+{
+    static const char *const names[] = {"hollow.h5", "outside.h5"};
+    struct image_set set;
+    struct ebm_error error = {.text = ""};
+    for (size_t i = 0; i < EBM_COUNT_OF(names); i++) {
+        copy_from_tree(names[i], names[i]);
+        copy_from_tree("cells.h5", "cells.h5");
+        const struct image_set_options options = {.kind = IMAGE_SET_CCGAN, .path = in_folder(names[i]), .n_threads = 1};
+        enum ebm_status status = image_set_load(&options, &set, &error);
+        if (status == EBM_INVALID && strstr(error.text, "built without HDF5") != NULL)
+            return;
+        cr_assert_eq(status, EBM_DAMAGED, "%s: %s", names[i], error.text);
+        cr_assert_not_null(strstr(error.text, "are not in the file"), "%s: %s", names[i], error.text);
+    }
 }
 
 Test(image_set, the_same_bytes_on_any_number_of_threads)
