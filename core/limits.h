@@ -57,7 +57,7 @@
 
 /* images */
 #define LIMIT_DECODED_SIDE 65535u         /* pixels of a side of a PNG or JPEG */
-#define LIMIT_DECODED_PIXELS (1ull << 26) /* in all: three channels of them are 192 MiB while it is decoded */
+#define LIMIT_DECODED_PIXELS (1ull << 26) /* in all; decoding one takes up to 9 bytes of each: progressive JPEG */
 
 /* data sets */
 #define LIMIT_DATA_ROWS (1u << 28)

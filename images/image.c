@@ -46,13 +46,6 @@ enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_p
     return EBM_OK;
 }
 
-size_t image_decode_bytes(const struct image_header *header, const struct image_shape *shape)
-{
-    size_t plane = (size_t)header->width * header->height;
-    uint32_t planes = shape->channels == 1 ? 4 : 3; /* colours, and grey made of them */
-    return planes * plane + resampler_bytes(header->width, header->height, shape->width, shape->height);
-}
-
 enum ebm_status image_decode(const void *bytes, size_t size, uint64_t max_pixels, const struct image_shape *shape,
                              enum image_resize how, uint8_t *ret_pixels, struct ebm_error *reterr)
 {

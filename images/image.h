@@ -39,9 +39,6 @@ size_t image_size(const struct image_shape *shape);
 enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_pixels, struct image_header *ret_header,
                                   struct ebm_error *reterr) EBM_MUST_USE;
 
-/* Most memory that image_decode takes for the pixels of such an image, besides what it returns. */
-size_t image_decode_bytes(const struct image_header *header, const struct image_shape *shape);
-
 /* Decodes, makes grey of colours (0.299 R + 0.587 G + 0.114 B; of a JPEG its own luma) or three channels of grey, and
  * resizes to `shape` without keeping proportions. ret_pixels (image_size(shape)) may be written to on failure.
  * where = "image". INVALID: as image_read_header, or the image is not whole. TOO_LARGE, NO_MEMORY. */

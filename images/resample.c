@@ -96,13 +96,6 @@ void resampler_done(struct resampler *resampler)
     *resampler = (struct resampler){.from_height = 0};
 }
 
-size_t resampler_bytes(uint32_t from_width, uint32_t from_height, uint32_t to_width, uint32_t to_height)
-{
-    size_t across = (size_t)to_width * (most_taps(from_width, to_width, IMAGE_BILINEAR) + 2);
-    size_t down = (size_t)to_height * (most_taps(from_height, to_height, IMAGE_BILINEAR) + 2);
-    return (across + down) * sizeof(int32_t) + (size_t)from_height * to_width;
-}
-
 /* ---- sums ---- */
 
 /* Inputs and weights are not negative and the weights sum to about 1: a sum stays below 2^31. */

@@ -28,7 +28,4 @@ void resampler_done(struct resampler *resampler);
 void resampler_run(const struct resampler *resampler, const uint8_t *from, size_t row_step, size_t pixel_step,
                    uint8_t *to);
 
-/* Bytes of `rows` and the weights. */
-size_t resampler_bytes(uint32_t from_width, uint32_t from_height, uint32_t to_width, uint32_t to_height);
-
 #endif

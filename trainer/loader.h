@@ -33,7 +33,7 @@ enum ebm_status loader_new(const struct loader_options *options, struct loader *
 struct loader *loader_free(struct loader *loader); /* NULL is fine; returns NULL */
 
 /* From now on the batches of an epoch, from batch `first` on: rows `rows` (n_rows) of the data set in this order.
- * Borrows rows until the next call; a batch of before is no longer valid. */
+ * Copies rows; waits for the rows that are being filled; a batch of before is no longer valid. */
 void loader_begin(struct loader *loader, uint64_t seed, const uint32_t *rows, uint32_t n_rows, uint32_t first);
 
 /* The next batch; B 0 behind the last. Borrow: valid until the next call. Waits only when the threads are behind. */

@@ -395,7 +395,7 @@ static enum ebm_status run_epoch(struct run *run, struct ebm_error *reterr)
 
 static void run_done(struct run *run)
 {
-    (void)loader_free(run->loader); /* first: it reads the order */
+    (void)loader_free(run->loader);
     free(run->order);
     free(run->x);
     free(run->y);
