@@ -31,7 +31,7 @@
 #endif
 
 static _Atomic int n_waiting; /* threads that were asked and have not answered */
-static _Atomic int n_failed;
+static _Atomic int failure;   /* errno of a thread that could not; 0: all could */
 
 /* The calling thread's. False: errno says why. Where there is none, a service manager may forbid to set them. */
 static bool give_up(void)
@@ -49,7 +49,7 @@ static void on_asked(int number)
     int before = errno;
     (void)number;
     if (!give_up())
-        atomic_fetch_add(&n_failed, 1);
+        atomic_store(&failure, errno);
     atomic_fetch_sub(&n_waiting, 1);
     errno = before;
 }
@@ -87,8 +87,11 @@ enum ebm_status sandbox_drop_rights(struct ebm_error *reterr)
     (void)sigaction(SIGRTMIN, &asked, NULL);
     bool is_listed = ask_others();
     wait_for_others();
-    if (!give_up() || atomic_load(&n_failed) > 0)
-        return ebm_error_set(reterr, EBM_INTERNAL, "capabilities", "cannot be given up: %s", strerror(errno));
+    if (!give_up())
+        atomic_store(&failure, errno);
+    if (atomic_load(&failure) != 0)
+        return ebm_error_set(reterr, EBM_INTERNAL, "capabilities", "cannot be given up: %s",
+                             strerror(atomic_load(&failure)));
     if (!is_listed || atomic_load(&n_waiting) > DEAF_THREADS)
         ebm_log_warning("threads of libraries may still have capabilities: threads=%d%s", atomic_load(&n_waiting),
                         is_listed ? "" : " reason='/proc is not there'");

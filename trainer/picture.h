@@ -61,7 +61,8 @@ uint32_t picture_word(struct picture_draws *draws);
 double picture_uniform(struct picture_draws *draws, double from, double to);
 double picture_normal(struct picture_draws *draws, double mean, double std);
 
-/* Smooth noise in [0, 1) over the plane: random numbers at the whole points, by `key`, and a smooth way between. */
+/* Smooth noise in [0, 1) over the plane, x and y within +-2^30: random numbers at the whole points, by `key`, and a
+ * smooth way between. */
 double picture_noise(uint32_t key, double x, double y);
 
 /* 0 .. 1 to 0 .. 255, rounded; outside: the nearest. */

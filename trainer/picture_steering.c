@@ -119,7 +119,7 @@ static double join(double a, double b)
 
 static void below(const struct world *w, double u, double v, double color[3])
 {
-    double z = CAMERA * FOCUS / (v - w->horizon), x = (u - 0.5) * z / FOCUS, shade = -1.0;
+    double z = fmin(CAMERA * FOCUS / (v - w->horizon), 1e6), x = (u - 0.5) * z / FOCUS, shade = -1.0;
     double haze = picture_between(z / FARTHEST, 0.0, 1.0), blur = z / (FOCUS * SIDE * SAMPLES);
     for (int branch = 0; branch < (w->forks ? 2 : 1) && z < FARTHEST; branch++)
         shade = join(shade, road_shade(w, x - path(w, z, branch) + w->lane, x, z, blur));

@@ -6,9 +6,8 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 
-from harness import SLOW, Repository, Server, run_all, serving
+from harness import SLOW, Repository, Server, run_all, serving, wait_until
 from inside import serving_inside
 
 NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -87,10 +86,7 @@ def test_a_second_loop_that_stands_still_is_heard_of(binary):
         assert hear(ears) == ["READY=1"]
         assert hear(ears) == ["WATCHDOG=1"]
         inside.do(b"h")
-        time.sleep(0.3)  # what was on its way
-        while not is_silent(ears, 0.01):
-            pass
-        assert is_silent(ears, 1), "the first loop turns, and speaks for the second"
+        assert wait_until(lambda: is_silent(ears, 1)), "the first loop turns, and speaks for the second"
         inside.do(b"r")
         ears.settimeout(20 * SLOW)
         for _ in range(3):
