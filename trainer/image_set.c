@@ -134,17 +134,30 @@ static void read_all(struct reading *r, uint32_t n_threads)
         (void)pthread_join(threads[--n], NULL);
 }
 
+/* What a network takes of an image: models/config_input.c says the same of the model, which is read later. */
+static enum ebm_status check_shape(const struct image_shape *shape, const char *path, struct ebm_error *reterr)
+{
+    if (shape->height <= LIMIT_IMAGE_SIDE && shape->width <= LIMIT_IMAGE_SIDE &&
+        image_size(shape) <= LIMIT_IMAGE_NUMBERS)
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_TOO_LARGE, path,
+                         "%u x %u x %u numbers an image; at most %u a side and %u in all: 'shape' of the model's input "
+                         "says what images are brought to",
+                         shape->channels, shape->height, shape->width, LIMIT_IMAGE_SIDE, LIMIT_IMAGE_NUMBERS);
+}
+
+/* The one that is asked for, or that of the first image which can be read. */
 static enum ebm_status choose_shape(const struct image_source *source, const struct image_set_options *options,
                                     struct image_shape *ret_shape, struct ebm_error *reterr)
 {
     enum ebm_status status = EBM_INVALID;
     if (options->shape.channels > 0) {
         *ret_shape = options->shape;
-        return EBM_OK;
+        status = EBM_OK;
     }
     for (uint32_t i = 0; status != EBM_OK && i < source->files.n && i <= options->max_bad_files; i++)
         status = image_source_shape(source, i, ret_shape, reterr);
-    return status;
+    return status == EBM_OK ? check_shape(ret_shape, options->path, reterr) : status;
 }
 
 /* ---- bad rows ---- */

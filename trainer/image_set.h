@@ -33,7 +33,7 @@ struct image_set_options {
     char *const *targets;     /* (n_targets) names; none: what the kind is about */
     uint32_t n_targets;
     bool drop_missing;
-    struct image_shape shape; /* channels 0: that of the first image */
+    struct image_shape shape; /* channels 0: that of the first image; TOO_LARGE beyond LIMIT_IMAGE_ of core/limits.h */
     uint32_t max_bad_files;   /* more images that cannot be read than these are an error */
     uint32_t n_threads;       /* that decode; the result is the same for any number */
 };

@@ -55,18 +55,24 @@ static void put_text(const char *name, const char *text)
     put(name, text, strlen(text));
 }
 
-/* A grey image of 4 x 3 whose pixels are first, first + 1, ... */
-static void put_image(const char *name, uint8_t first)
+/* A grey image whose pixels are first, first + 1, ... */
+static void put_image_of(const char *name, uint8_t first, uint32_t height, uint32_t width)
 {
-    const struct image_shape shape = {1, 3, 4};
-    uint8_t pixels[12];
+    const struct image_shape shape = {1, height, width};
+    static uint8_t pixels[4096];
     struct ebm_buf png;
-    ebm_buf_init(&png, 4096);
-    for (uint32_t i = 0; i < sizeof pixels; i++)
+    ebm_buf_init(&png, 65536);
+    cr_assert_leq(image_size(&shape), sizeof pixels);
+    for (uint32_t i = 0; i < image_size(&shape); i++)
         pixels[i] = (uint8_t)(first + i);
     cr_assert_eq(image_encode_png(pixels, &shape, &png, NULL), EBM_OK);
     put(name, png.bytes, png.size);
     ebm_buf_done(&png);
+}
+
+static void put_image(const char *name, uint8_t first)
+{
+    put_image_of(name, first, 3, 4);
 }
 
 static void copy_from_tree(const char *name, const char *to)
@@ -164,6 +170,20 @@ Test(image_set, bad_files_are_left_out_up_to_a_number)
     image_set_done(&set);
     refuse((struct image_set_options){.kind = IMAGE_SET_FOLDER, .max_bad_files = 2}, EBM_INVALID,
            "neither a PNG nor a JPEG (3 of 6 images are bad; --max-bad-files 2)");
+}
+
+/* Before all are brought to that shape: photographs fill any memory. */
+Test(image_set, images_larger_than_a_network_takes_need_a_shape)
+{
+    const struct image_set_options options = {.kind = IMAGE_SET_FOLDER};
+    put_text("labels.csv", "file,y\na.png,0\n");
+    put_image_of("a.png", 0, 1, LIMIT_IMAGE_SIDE + 1);
+    refuse(options, EBM_TOO_LARGE, "1 x 1 x 2049 numbers an image");
+    put_image_of("a.png", 0, 1, LIMIT_IMAGE_SIDE);
+    struct image_set set = read_set(options);
+    image_set_done(&set);
+    refuse((struct image_set_options){.kind = IMAGE_SET_FOLDER, .shape = {3, LIMIT_IMAGE_SIDE, LIMIT_IMAGE_SIDE}},
+           EBM_TOO_LARGE, "3 x 2048 x 2048 numbers an image");
 }
 
 /* A pipe that nobody writes to would be waited for. */
