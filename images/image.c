@@ -24,6 +24,22 @@ size_t image_size(const struct image_shape *shape)
 
 /* ---- reading ---- */
 
+/* Neither of the two: what it is, where that is easily said. */
+static enum ebm_status fail_format(const uint8_t *bytes, size_t size, struct ebm_error *reterr)
+{
+    static const struct {
+        const char *name;
+        size_t at, n;
+        const char *mark; /* (n), from `at` on */
+    } formats[] = {{"a GIF", 0, 4, "GIF8"},    {"WebP", 8, 4, "WEBP"},          {"a BMP", 0, 2, "BM"},
+                   {"a TIFF", 0, 4, "II*\0"},  {"a TIFF", 0, 4, "MM\0*"},       {"AVIF", 4, 8, "ftypavif"},
+                   {"HEIC", 4, 8, "ftypheic"}, {"base64", 0, 10, "iVBORw0KGg"}, {"base64", 0, 4, "/9j/"}};
+    for (size_t i = 0; i < EBM_COUNT_OF(formats); i++)
+        if (size >= formats[i].at + formats[i].n && memcmp(bytes + formats[i].at, formats[i].mark, formats[i].n) == 0)
+            return ebm_error_set(reterr, EBM_INVALID, "image", "%s, expected a PNG or a JPEG", formats[i].name);
+    return ebm_error_set(reterr, EBM_INVALID, "image", "neither a PNG nor a JPEG");
+}
+
 enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_pixels, struct image_header *ret_header,
                                   struct ebm_error *reterr)
 {
@@ -35,7 +51,7 @@ enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_p
     else if (jpeg_is_one(bytes, size))
         status = jpeg_read_header(bytes, size, &header, reterr);
     else
-        status = ebm_error_set(reterr, EBM_INVALID, "image", "neither a PNG nor a JPEG");
+        status = fail_format(bytes, size, reterr);
     if (status != EBM_OK)
         return status;
     if (header.width > LIMIT_DECODED_SIDE || header.height > LIMIT_DECODED_SIDE ||

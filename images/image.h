@@ -34,8 +34,8 @@ enum image_resize {
 /* Numbers of such an image. */
 size_t image_size(const struct image_shape *shape);
 
-/* Reads the header alone. where = "image". INVALID: neither PNG nor JPEG, a damaged header, CMYK. TOO_LARGE: more than
- * max_pixels (at most LIMIT_DECODED_PIXELS). */
+/* Reads the header alone. where = "image". INVALID: neither PNG nor JPEG, a damaged header, CMYK, an animated PNG.
+ * TOO_LARGE: more than max_pixels (at most LIMIT_DECODED_PIXELS). */
 enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_pixels, struct image_header *ret_header,
                                   struct ebm_error *reterr) EBM_MUST_USE;
 

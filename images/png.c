@@ -43,6 +43,22 @@ static bool is_grey(const struct spng_ihdr *ihdr)
     return ihdr->color_type == SPNG_COLOR_TYPE_GRAYSCALE || ihdr->color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA;
 }
 
+/* Is there a chunk acTL before the pixels, as APNG has it? */
+static bool is_animated(const uint8_t *bytes, size_t size)
+{
+    const size_t signature = 8, frame = 12; /* length, name, checksum */
+    for (size_t at = signature; at + frame <= size && memcmp(bytes + at + 4, "IDAT", 4) != 0;) {
+        size_t length = (size_t)bytes[at] << 24 | (size_t)bytes[at + 1] << 16 | (size_t)bytes[at + 2] << 8 |
+                        bytes[at + 3];
+        if (memcmp(bytes + at + 4, "acTL", 4) == 0)
+            return true;
+        if (length > size - at - frame)
+            break;
+        at += frame + length;
+    }
+    return false;
+}
+
 enum ebm_status png_read_header(const uint8_t *bytes, size_t size, struct image_header *ret_header,
                                 struct ebm_error *reterr)
 {
@@ -51,6 +67,8 @@ enum ebm_status png_read_header(const uint8_t *bytes, size_t size, struct image_
     int code = open_png(bytes, size, &png, &ihdr);
     if (code != SPNG_OK)
         return failed(code, "not the header of a PNG", reterr);
+    if (is_animated(bytes, size))
+        return ebm_error_set(reterr, EBM_INVALID, "image", "an animated PNG, which is several images; expected one");
     *ret_header = (struct image_header){
         .format = IMAGE_PNG, .width = ihdr.width, .height = ihdr.height, .channels = is_grey(&ihdr) ? 1 : 3};
     return EBM_OK;

@@ -140,7 +140,10 @@ Test(image, refusals_say_why)
     size = read_image("cmyk.jpg", bytes);
     refuse("CMYK", bytes, size, EBM_INVALID, "CMYK");
     refuse("nothing", bytes, 0, EBM_INVALID, "neither");
-    refuse("text", (const uint8_t *)"GIF89a.....", 11, EBM_INVALID, "neither");
+    refuse("text", (const uint8_t *)"some text..", 11, EBM_INVALID, "neither");
+    refuse("GIF", (const uint8_t *)"GIF89a.....", 11, EBM_INVALID, "a GIF, expected a PNG or a JPEG");
+    refuse("WebP", (const uint8_t *)"RIFF\0\0\0\0WEBPVP8 ", 16, EBM_INVALID, "WebP");
+    refuse("text of a PNG", (const uint8_t *)"iVBORw0KGgoAAAA", 15, EBM_INVALID, "base64");
     size = read_image("rgb.png", bytes);
     for (size_t n = 8; n + 4 < size; n++) /* the last four are the checksum of nothing */
         refuse("a PNG cut off", bytes, n, EBM_INVALID, "PNG");
@@ -149,6 +152,18 @@ Test(image, refusals_say_why)
     size = read_image("rgb.jpg", bytes);
     for (size_t n = 3; n < size; n += 7)
         refuse("a JPEG cut off", bytes, n, EBM_INVALID, "JPEG");
+}
+
+/* A chunk acTL behind the header, as APNG has it. */
+Test(image, animated_png_is_refused)
+{
+    static const uint8_t animation[20] = {0, 0, 0, 8, 'a', 'c', 'T', 'L', 0, 0, 0, 2};
+    static uint8_t bytes[FILE_BYTES];
+    const size_t head = 33;
+    size_t size = read_image("rgb.png", bytes);
+    memmove(bytes + head + sizeof animation, bytes + head, size - head);
+    memcpy(bytes + head, animation, sizeof animation);
+    refuse("APNG", bytes, size + sizeof animation, EBM_INVALID, "an animated PNG");
 }
 
 Test(image, limits_of_pixels_are_the_callers)
