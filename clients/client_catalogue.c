@@ -104,7 +104,8 @@ void ebm_client_models_done(struct ebm_client_models *models)
 
 /* ---- GET /v2/models/M ---- */
 
-/* The last number of the shape of `list`'s tensor `name` (NULL: of the first); 0: there is none. */
+/* Numbers of a row of `list`'s tensor `name` (NULL: of the first): the product of its shape but for the rows; 0: there
+ * is none. */
 static size_t width_of(const json_t *list, const char *name)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -113,8 +114,13 @@ static size_t width_of(const json_t *list, const char *name)
         size_t n = json_array_size(shape);
         if (name && (!own || strcmp(own, name) != 0))
             continue;
-        json_int_t width = n > 1 ? json_integer_value(json_array_get(shape, n - 1)) : 0;
-        return width > 0 ? (size_t)width : 0;
+        size_t width = n > 1;
+        for (size_t d = 1; d < n; d++) {
+            json_int_t dim = json_integer_value(json_array_get(shape, d));
+            if (dim <= 0 || __builtin_mul_overflow(width, (size_t)dim, &width))
+                return 0;
+        }
+        return width;
     }
     return 0;
 }

@@ -3,6 +3,7 @@ are passed over; null in place of a number is nan."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -163,11 +164,11 @@ def texts(root: dict[str, Any], name: str) -> tuple[str, ...] | None:
 
 
 def width(root: dict[str, Any], side: str, name: str | None) -> int:
-    """The last size of a tensor's shape: the one called `name`, or the first."""
+    """Numbers of a row of a tensor, the product of its shape but for the rows: the one called `name`, or the first."""
     for tensor in member(root, side, "answer", list):
         if not isinstance(tensor, dict) or (name is not None and tensor.get("name") != name):
             continue
         shape = tensor.get("shape")
-        if isinstance(shape, list) and shape and isinstance(shape[-1], int) and shape[-1] > 0:
-            return shape[-1]
+        if isinstance(shape, list) and len(shape) > 1 and all(isinstance(size, int) and size > 0 for size in shape[1:]):
+            return math.prod(shape[1:])
     raise bad(side, "a tensor with its shape")

@@ -86,8 +86,9 @@ def _numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def _rows(inputs: npt.ArrayLike) -> npt.NDArray[np.float64]:
     array = _numbers("inputs", inputs)
-    if array.ndim not in (1, 2):
-        raise InvalidRequest(f"inputs: expected rows (B, X), or (B) for one input, got {array.ndim} dimensions")
+    if array.ndim not in (1, 2, 4):
+        raise InvalidRequest("inputs: expected rows (B, X), (B) for one input, or images (B, channels, height, width), "
+                             f"got {array.ndim} dimensions")
     return array.reshape(len(array), -1)
 
 
