@@ -199,13 +199,22 @@ void ebm_standardize(float *to, const double *from, const double *mean, const do
         to[i] = (float)((from[i] - mean[i]) / std[i]);
 }
 
+void ebm_standardize_bytes(float *to, const uint8_t *from, const double *mean, const double *std, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (float)((from[i] - mean[i]) / std[i]);
+}
+
 static void stage(struct ebm_engine *engine, const struct ebm_config *config, const struct ebm_item *item, uint32_t i)
 {
     const struct ebm_query *query = &item->resolved->query;
     const struct ebm_target_config *target = &config->target;
     struct ebm_prediction *out = item->out;
     size_t X = config->input.size, D = target->dim;
-    ebm_standardize(engine->x + i * X, item->x, config->input.mean, config->input.std, X);
+    if (item->x != NULL)
+        ebm_standardize(engine->x + i * X, item->x, config->input.mean, config->input.std, X);
+    else
+        ebm_standardize_bytes(engine->x + i * X, item->x_bytes, config->input.mean, config->input.std, X);
     for (uint32_t g = 0; g < query->n_targets; g++)
         ebm_target_standardize(target, item->targets + g * D, out->y + g * D);
     for (uint32_t g = 0; g < query->n_targets; g++)

@@ -112,6 +112,7 @@ struct ebm_prediction {
 
 /* v -> float((v - mean) / std), n numbers: what networks see. */
 void ebm_standardize(float *to, const double *from, const double *mean, const double *std, size_t n);
+void ebm_standardize_bytes(float *to, const uint8_t *from, const double *mean, const double *std, size_t n);
 
 /* As users write it. Borrow: static. */
 const char *ebm_estimator_word(enum ebm_estimator estimator);
@@ -137,7 +138,8 @@ void ebm_prediction_finish(struct ebm_prediction *p, const struct ebm_resolved_q
 
 /* One row of a batch. */
 struct ebm_item {
-    const double *x;          /* (X), user's units */
+    const double *x;          /* (X), user's units; NULL: x_bytes */
+    const uint8_t *x_bytes;   /* (X), the same as numbers of 8 bits */
     const double *targets;    /* (n_targets, D), or an ascent's starts (n_initial, D), user's units; NULL without */
     const double *cdf, *crps; /* (n_cdf), (n_crps), user's units */
     uint32_t row_in_request;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "proto/image_list.h"
 
 #define LATER "not available in this version"
 #define WHERE_BYTES 96
@@ -294,11 +295,21 @@ static const struct json_list *list_of(const struct reader *reader, const struct
 
 static enum ebm_status take_rows(const struct reader *reader, const struct json_list *list)
 {
-    struct field_rows rows = {(uint32_t)list->sizes[0], (uint32_t)list->sizes[1], list->numbers};
+    struct field_rows rows = {.n = (uint32_t)list->sizes[0], .X = (uint32_t)list->sizes[1], .numbers = list->numbers};
     if (list->n_levels > 2 || list->sizes[0] > field_max(reader->field, reader->limits))
         return EBM_INVALID;
     memcpy(reader->target, &rows, sizeof rows);
     return EBM_OK;
+}
+
+static enum ebm_status read_images(const struct reader *reader, const struct json_t *value)
+{
+    struct field_rows rows;
+    enum ebm_status status = image_list_read(value, reader->where, field_max(reader->field, reader->limits),
+                                             reader->arena, &rows, reader->reterr);
+    if (status == EBM_OK)
+        memcpy(reader->target, &rows, sizeof rows);
+    return status;
 }
 
 static enum ebm_status read_rows(const struct reader *reader, struct json_t *value)
@@ -308,6 +319,8 @@ static enum ebm_status read_rows(const struct reader *reader, struct json_t *val
     const struct json_list *list = list_of(reader, value);
     if (list)
         return take_rows(reader, list);
+    if (image_list_is_one(value))
+        return read_images(reader, value);
     enum ebm_status status = json_read_list(value, reader->where, 1, field_max(reader->field, reader->limits), "rows",
                                             &n, reader->reterr);
     say_where(reader->reterr, first, "%s[0]", reader->where);
@@ -322,7 +335,7 @@ static enum ebm_status read_rows(const struct reader *reader, struct json_t *val
         return fail_no_memory(reader);
     status = read_vectors(reader, value, reader->where, first, n, X, numbers);
     EBM_ASSERT(is_even || status != EBM_OK);
-    struct field_rows rows = {(uint32_t)n, (uint32_t)X, numbers};
+    struct field_rows rows = {.n = (uint32_t)n, .X = (uint32_t)X, .numbers = numbers};
     memcpy(reader->target, &rows, sizeof rows);
     return status;
 }

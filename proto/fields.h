@@ -11,10 +11,21 @@
 #include "core/status.h"
 #include "proto/json_lists.h"
 
-/* Rows of numbers of one size. */
+/* An image as it came, PNG or JPEG, which nobody has looked at. */
+struct field_image {
+    const uint8_t *bytes;
+    size_t size;
+};
+
+#define FIELD_ROW_DIMS 3u
+
+/* Rows of one size, in one of three forms: the others are NULL. */
 struct field_rows {
-    uint32_t n, X;
-    const double *numbers; /* (n, X), finite */
+    uint32_t n, X;                    /* X 0: images, which become rows when it is known of what size */
+    const double *numbers;            /* (n, X), finite */
+    const uint8_t *bytes;             /* (n, X), numbers of 8 bits */
+    const struct field_image *images; /* (n) */
+    uint32_t dims[FIELD_ROW_DIMS];    /* of a row that came as an image: channels, height, width; all 0: of X numbers */
 };
 
 /* For every row of a request equally many targets. */
@@ -30,7 +41,7 @@ struct field_numbers {
 
 /* kind, type of the value in the message */
 enum field_kind {
-    FIELD_ROWS,      /* struct field_rows: 1 .. max rows of the same size; bare numbers are rows of one */
+    FIELD_ROWS,      /* struct field_rows: 1 .. max rows of the same size; bare numbers are rows of one; or images */
     FIELD_TARGETS,   /* struct field_targets: 1 .. max a row */
     FIELD_POINTS,    /* struct field_targets of D = 1: 1 .. max numbers, rows 0; or 1 .. max a row */
     FIELD_TEXT,      /* const char *: at most max characters, copied into the arena */

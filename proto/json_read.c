@@ -122,6 +122,11 @@ bool json_read_is_list(const struct json_t *value)
     return json_is_array(value);
 }
 
+bool json_read_is_object(const struct json_t *value)
+{
+    return json_is_object(value);
+}
+
 double json_read_double(const struct json_t *number)
 {
     return json_number_value(number);

@@ -84,18 +84,18 @@ struct header {
 static bool take_type(struct scan *scan, struct header *header)
 {
     header->has_type = true;
-    header->type = take(scan, "'<f4'") ? TENSOR_FP32 : TENSOR_FP64;
-    return header->type == TENSOR_FP32 || take(scan, "'<f8'");
+    header->type = take(scan, "'<f4'") ? TENSOR_FP32 : take(scan, "'|u1'") ? TENSOR_UINT8 : TENSOR_FP64;
+    return header->type != TENSOR_FP64 || take(scan, "'<f8'");
 }
 
-/* What is not a dictionary of an array of floats that we read: a sentence; NULL: nothing. */
+/* What is not a dictionary of an array that we read: a sentence; NULL: nothing. */
 static const char *read_dictionary(struct scan *scan, struct header *header)
 {
     bool ok = take(scan, "{");
     while (ok && !take(scan, "}")) {
         if (take(scan, "'descr':") && !header->has_type) {
             if (!take_type(scan, header))
-                return "expected numbers of the type '<f4' or '<f8': x.astype('<f4')";
+                return "expected numbers of the type '<f4', '<f8' or '|u1': x.astype('<f4')";
         } else if (take(scan, "'fortran_order':") && !header->has_order) {
             header->has_order = true;
             header->is_fortran = take(scan, "True");
@@ -113,7 +113,7 @@ static const char *read_dictionary(struct scan *scan, struct header *header)
     }
     skip_spaces(scan);
     if (!ok || scan->at != scan->end || !header->has_type || !header->has_order || !header->has_shape)
-        return "its header is not one of an array of at most 3 dims";
+        return "its header is not one of an array of at most 4 dims";
     return header->is_fortran ? "expected rows one after the other: numpy.ascontiguousarray(x)" : NULL;
 }
 
@@ -135,21 +135,71 @@ static size_t find_dictionary(const char *bytes, size_t size, struct scan *ret_s
 
 /* ---- rows ---- */
 
+/* (n), (n, X) or (n, channels, height, width): sets all but the numbers. */
+static bool read_shape(const struct tensor_shape *shape, uint64_t max_rows, struct field_rows *ret_rows)
+{
+    uint64_t X = 1;
+    if (shape->n_dims == 0 || shape->n_dims == 3 || shape->dims[0] < 1 || shape->dims[0] > max_rows)
+        return false;
+    *ret_rows = (struct field_rows){.n = (uint32_t)shape->dims[0]};
+    for (uint32_t i = 1; i < shape->n_dims; i++) {
+        uint64_t dim = shape->dims[i];
+        if (dim < 1 || dim > UINT32_MAX / X)
+            return false;
+        X *= dim;
+        if (shape->n_dims > 2)
+            ret_rows->dims[i - 1] = (uint32_t)dim;
+    }
+    ret_rows->X = (uint32_t)X;
+    return true;
+}
+
 static enum ebm_status check_rows(const struct header *header, size_t data_bytes, const struct request_limits *limits,
-                                  struct ebm_error *reterr)
+                                  struct field_rows *ret_rows, struct ebm_error *reterr)
 {
     const struct tensor_shape *shape = &header->shape;
     uint64_t max_rows = limits->max_rows < LIMIT_ROWS ? limits->max_rows : LIMIT_ROWS;
     size_t bytes;
-    if (shape->n_dims < 1 || shape->n_dims > 2 || shape->dims[0] < 1 || shape->dims[0] > max_rows ||
-        (shape->n_dims == 2 && (shape->dims[1] < 1 || shape->dims[1] > UINT32_MAX)))
+    if (!read_shape(shape, max_rows, ret_rows))
         return ebm_error_set(reterr, EBM_INVALID, "body",
-                             "expected an array of shape (rows, inputs), 1 to %" PRIu64 " rows", max_rows);
+                             "expected an array of shape (rows, inputs), or (rows, channels, height, width) of images, "
+                             "1 to %" PRIu64 " rows",
+                             max_rows);
     if (!tensor_bytes(shape, tensor_type_bytes(header->type), &bytes) || bytes != data_bytes)
         return ebm_error_set(reterr, EBM_INVALID, "body",
-                             "an array of shape (%" PRIu64 ", %" PRIu64 ") does not take the %zu bytes that follow its "
+                             "an array of shape (%" PRIu32 ", %" PRIu32 ") does not take the %zu bytes that follow its "
                              "header",
-                             shape->dims[0], shape->n_dims == 2 ? shape->dims[1] : 1, data_bytes);
+                             ret_rows->n, ret_rows->X, data_bytes);
+    return EBM_OK;
+}
+
+static enum ebm_status copy_bytes(const char *bytes, size_t n, struct ebm_arena *arena, struct field_rows *rows,
+                                  struct ebm_error *reterr)
+{
+    uint8_t *copy = EBM_ARENA_NEW(arena, uint8_t, n);
+    if (!copy)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "body", "no memory for its numbers");
+    memcpy(copy, bytes, n);
+    rows->bytes = copy;
+    return EBM_OK;
+}
+
+static enum ebm_status read_numbers(enum tensor_type type, const char *bytes, struct ebm_arena *arena,
+                                    struct field_rows *rows, struct ebm_error *reterr)
+{
+    size_t n = (size_t)rows->n * rows->X;
+    if (type == TENSOR_UINT8)
+        return copy_bytes(bytes, n, arena, rows, reterr);
+    double *numbers = EBM_ARENA_NEW(arena, double, n);
+    if (!numbers)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "body", "no memory for its numbers");
+    size_t good = tensor_read(type, bytes, n, numbers);
+    if (good < n) {
+        char where[64];
+        (void)snprintf(where, sizeof where, "body[%zu][%zu]", good / rows->X, good % rows->X);
+        return ebm_error_set(reterr, EBM_INVALID, where, "expected a finite number");
+    }
+    rows->numbers = numbers;
     return EBM_OK;
 }
 
@@ -158,27 +208,19 @@ enum ebm_status npy_read_rows(const char *bytes, size_t size, const struct reque
 {
     struct header header = {false};
     struct scan scan;
+    struct field_rows rows;
     size_t begin = find_dictionary(bytes, size, &scan);
     if (begin == 0)
         return ebm_error_set(reterr, EBM_INVALID, "body", "expected a .npy file of numpy's format 1.0 to 3.0");
     const char *problem = read_dictionary(&scan, &header);
     if (problem)
         return ebm_error_set(reterr, EBM_INVALID, "body", "%s", problem);
-    enum ebm_status status = check_rows(&header, size - begin, limits, reterr);
-    if (status != EBM_OK)
-        return status;
-    size_t X = header.shape.n_dims == 2 ? header.shape.dims[1] : 1, n = header.shape.dims[0] * X;
-    double *numbers = EBM_ARENA_NEW(arena, double, n);
-    if (!numbers)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "body", "no memory for its numbers");
-    size_t good = tensor_read(header.type, bytes + begin, n, numbers);
-    if (good < n) {
-        char where[64];
-        (void)snprintf(where, sizeof where, "body[%zu][%zu]", good / X, good % X);
-        return ebm_error_set(reterr, EBM_INVALID, where, "expected a finite number");
-    }
-    *ret_rows = (struct field_rows){(uint32_t)header.shape.dims[0], (uint32_t)X, numbers};
-    return EBM_OK;
+    enum ebm_status status = check_rows(&header, size - begin, limits, &rows, reterr);
+    if (status == EBM_OK)
+        status = read_numbers(header.type, bytes + begin, arena, &rows, reterr);
+    if (status == EBM_OK)
+        *ret_rows = rows;
+    return status;
 }
 
 /* ---- one array that goes out ---- */

@@ -6,8 +6,9 @@
 
 #define NPY_TYPE "application/x-npy"
 
-/* Format 1.0 to 3.0, '<f4' or '<f8', in C order, (n, X) or (n) for rows of one number; exactly its bytes. INVALID or
- * NO_MEMORY with where = "body" or "body[3][0]" (a number that is not finite). The numbers lie in the arena. */
+/* Format 1.0 to 3.0, '|u1', '<f4' or '<f8', in C order, (n, X), or (n) for rows of one number, or (n, channels, height,
+ * width) for images; exactly its bytes. INVALID or NO_MEMORY with where = "body" or "body[3][0]" (a number that is not
+ * finite). The numbers, of '|u1' bytes, lie in the arena. */
 enum ebm_status npy_read_rows(const char *bytes, size_t size, const struct request_limits *limits,
                               struct ebm_arena *arena, struct field_rows *ret_rows, struct ebm_error *reterr)
     EBM_MUST_USE;

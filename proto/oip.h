@@ -2,7 +2,7 @@
  * its binary tensor data extension have them (docs/API.md).
  *
  *   body = JSON ‖ tensors            Inference-Header-Content-Length: bytes of the JSON; without it all is JSON
- *   body = numbers of one row        Inference-Header-Content-Length: 0
+ *   body = numbers of one row        Inference-Header-Content-Length: 0; as the model's description has them, or FP32
  *
  * One table of outputs and one of inputs (oip.c) drive reading, writing and the descriptions of models. Any thread. */
 #ifndef EBM_PROTO_OIP_H
@@ -62,7 +62,7 @@ struct oip_wanted {
         enum oip_output output;
         bool binary;
     } outputs[OIP_OUTPUTS];
-    bool is_raw; /* the body was one row's numbers: inputs.n is 1, and nothing says what X is */
+    bool is_raw; /* the body was one row: inputs.n is 1, its bytes are there, and nothing says what they are */
 };
 
 /* The parameters of a request, for the interface's description. Borrow: static. */
@@ -77,6 +77,10 @@ bool oip_read_length(const char *text, uint64_t *ret_length) EBM_MUST_USE;
 enum ebm_status oip_read(const struct oip_body *body, const struct request_limits *limits, struct ebm_arena *arena,
                          struct request *ret_request, struct oip_wanted *ret_wanted, struct ebm_error *reterr)
     EBM_MUST_USE;
+
+/* Of a raw body: its bytes, which are a multiple of four, as FP32 -> numbers in the arena. INVALID: one is not finite;
+ * NO_MEMORY. */
+enum ebm_status oip_raw_floats(struct field_rows *rows, struct ebm_arena *arena, struct ebm_error *reterr) EBM_MUST_USE;
 
 /* ---- answers ---- */
 

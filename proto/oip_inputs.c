@@ -40,6 +40,18 @@ static enum ebm_status make_room(const struct oip_reading *reading, struct oip_t
     return tensor->numbers ? EBM_OK : ebm_error_set(reading->reterr, EBM_NO_MEMORY, where, "no memory");
 }
 
+/* Images, an eighth of the size that they would have as numbers. */
+static enum ebm_status keep_bytes(const struct oip_reading *reading, struct oip_tensor *tensor, const char *where,
+                                  const char *data)
+{
+    uint8_t *bytes = EBM_ARENA_NEW(reading->arena, uint8_t, tensor->n);
+    if (!bytes)
+        return ebm_error_set(reading->reterr, EBM_NO_MEMORY, where, "no memory");
+    memcpy(bytes, data, tensor->n);
+    tensor->bytes = bytes;
+    return EBM_OK;
+}
+
 static enum ebm_status read_binary(struct oip_reading *reading, struct oip_tensor *tensor, const char *where,
                                    uint64_t size)
 {
@@ -50,11 +62,14 @@ static enum ebm_status read_binary(struct oip_reading *reading, struct oip_tenso
     if (size > left)
         return ebm_error_set(reading->reterr, EBM_INVALID, where,
                              "binary_data_size is %" PRIu64 ", the body has %zu more bytes", size, left);
+    const char *data = reading->body->bytes + reading->at;
+    reading->at += bytes;
+    if (tensor->type == TENSOR_UINT8 && tensor == &reading->inputs[OIP_INPUT_X])
+        return keep_bytes(reading, tensor, where, data);
     enum ebm_status status = make_room(reading, tensor, where);
     if (status != EBM_OK)
         return status;
-    size_t good = tensor_read(tensor->type, reading->body->bytes + reading->at, tensor->n, tensor->numbers);
-    reading->at += bytes;
+    size_t good = tensor_read(tensor->type, data, tensor->n, tensor->numbers);
     return good == tensor->n ? EBM_OK : fail_element(reading, tensor, good);
 }
 
@@ -232,16 +247,28 @@ enum ebm_status oip_read_inputs(struct oip_reading *reading, const struct json_t
     return status;
 }
 
-/* The whole body is one row of floats. */
+/* The whole body is one row; of what type, the model knows. */
 enum ebm_status oip_read_raw(struct oip_reading *reading)
 {
     struct oip_tensor *x = &reading->inputs[OIP_INPUT_X];
-    size_t size = reading->body->size, element = sizeof(float);
-    if (size == 0 || size % element != 0)
-        return ebm_error_set(reading->reterr, EBM_INVALID, "body",
-                             "expected the numbers of one row as FP32, 4 bytes each, got %zu bytes", size);
-    *x = (struct oip_tensor){true, 0, TENSOR_FP32, {2, {1, size / element}}, size / element, NULL};
+    size_t size = reading->body->size;
+    if (size == 0)
+        return ebm_error_set(reading->reterr, EBM_INVALID, "body", "expected the numbers of one row, got 0 bytes");
+    *x = (struct oip_tensor){.is_given = true, .type = TENSOR_UINT8, .shape = {2, {1, size}}, .n = size};
     return read_binary(reading, x, "body", size);
+}
+
+enum ebm_status oip_raw_floats(struct field_rows *rows, struct ebm_arena *arena, struct ebm_error *reterr)
+{
+    uint32_t X = rows->X / (uint32_t)sizeof(float);
+    double *numbers = EBM_ARENA_NEW(arena, double, X);
+    if (!numbers)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "body", "no memory");
+    size_t good = tensor_read(TENSOR_FP32, (const char *)rows->bytes, X, numbers);
+    if (good < X)
+        return ebm_error_set(reterr, EBM_INVALID, "body", "element %zu: expected a finite number", good);
+    *rows = (struct field_rows){.n = 1, .X = X, .numbers = numbers};
+    return EBM_OK;
 }
 
 /* ---- inputs -> fields of the request ---- */
@@ -257,17 +284,24 @@ static enum ebm_status fail_shape(const struct oip_reading *reading, const struc
 static enum ebm_status set_rows(const struct oip_reading *reading, struct request *request)
 {
     const struct oip_tensor *x = &reading->inputs[OIP_INPUT_X];
+    const struct tensor_shape *shape = &x->shape;
+    uint64_t max_rows = reading->limits->max_rows < LIMIT_ROWS ? reading->limits->max_rows : LIMIT_ROWS;
+    struct field_rows rows = {.numbers = x->numbers, .bytes = x->bytes};
     char expected[OIP_WHERE_BYTES];
     if (!x->is_given)
         return ebm_error_set(reading->reterr, EBM_INVALID, "inputs", "expected a tensor 'x'");
-    (void)snprintf(expected, sizeof expected, "[rows, numbers of a row], 1 to %" PRIu64 " rows",
-                   reading->limits->max_rows < LIMIT_ROWS ? reading->limits->max_rows : LIMIT_ROWS);
-    uint64_t rows = x->shape.dims[0], X = x->shape.dims[1];
-    bool fits = x->shape.n_dims == 2 && rows > 0 && rows <= reading->limits->max_rows && rows <= LIMIT_ROWS && X > 0 &&
-                X <= UINT32_MAX;
+    (void)snprintf(expected, sizeof expected,
+                   "[rows, numbers of a row], of images [rows, channels, height, width], 1 to %" PRIu64 " rows",
+                   max_rows);
+    bool fits = (shape->n_dims == 2 || shape->n_dims == TENSOR_DIMS) && shape->dims[0] > 0 &&
+                shape->dims[0] <= max_rows && x->n > 0 && x->n / shape->dims[0] <= UINT32_MAX;
     if (!fits)
         return fail_shape(reading, x, expected);
-    request->inputs = (struct field_rows){(uint32_t)rows, (uint32_t)X, x->numbers};
+    rows.n = (uint32_t)shape->dims[0];
+    rows.X = (uint32_t)(x->n / rows.n);
+    for (uint32_t i = 0; shape->n_dims == TENSOR_DIMS && i < FIELD_ROW_DIMS; i++)
+        rows.dims[i] = (uint32_t)shape->dims[i + 1];
+    request->inputs = rows;
     return EBM_OK;
 }
 
@@ -298,7 +332,7 @@ static enum ebm_status set_targets(const struct oip_reading *reading, struct req
     if (!tensor->is_given)
         return EBM_OK;
     uint64_t D = shape->n_dims == 3 ? shape->dims[2] : 1;
-    if (shape->n_dims < 2 || shape->dims[0] != request->inputs.n || shape->dims[1] < 1 ||
+    if (shape->n_dims < 2 || shape->n_dims > 3 || shape->dims[0] != request->inputs.n || shape->dims[1] < 1 ||
         shape->dims[1] > reading->limits->max_samples || D < 1 || D > LIMIT_TARGET_DIM)
         return fail_shape(reading, tensor,
                           "[rows, targets of a row, numbers of a target] with as many rows as x, within --max-samples");

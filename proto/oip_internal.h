@@ -19,7 +19,8 @@ struct oip_tensor {
     enum tensor_type type;
     struct tensor_shape shape;
     size_t n;
-    double *numbers; /* (n) */
+    double *numbers;      /* (n) */
+    const uint8_t *bytes; /* (n) of x in binary UINT8, instead of numbers: borrow, of the arena */
 };
 
 struct oip_reading {

@@ -113,6 +113,21 @@ static void write_default(struct ebm_buf *buf, const struct field *field, const 
     }
 }
 
+/* Vectors; or images, all of a list, where the model reads them. */
+static void write_rows(struct ebm_buf *buf, const struct openapi_model *model, uint64_t max)
+{
+    bool may_be_images = !model || model->reads_images;
+    if (may_be_images)
+        say(buf,
+            "'anyOf':[{'type':'array','minItems':1,'maxItems':%" PRIu64
+            ",'items':{'type':'object','additionalProperties':false,'required':['b64'],'properties':{'b64':{"
+            "'type':'string','contentEncoding':'base64'}}}},{",
+            max);
+    say(buf, "'type':'array','minItems':1,'maxItems':%" PRIu64 ",'items':", max);
+    write_vector(buf, model ? model->X : 0);
+    say(buf, may_be_images ? "}]" : "");
+}
+
 /* The keywords of a field's kind, without braces. */
 static void write_kind(struct ebm_buf *buf, const struct field *field, const struct openapi_info *info)
 {
@@ -120,8 +135,7 @@ static void write_kind(struct ebm_buf *buf, const struct field *field, const str
     uint64_t max = field_max(field, info->limits);
     switch (field->kind) {
     case FIELD_ROWS:
-        say(buf, "'type':'array','minItems':1,'maxItems':%" PRIu64 ",'items':", max);
-        write_vector(buf, model ? model->X : 0);
+        write_rows(buf, model, max);
         return;
     case FIELD_TARGETS:
         say(buf,
@@ -451,7 +465,7 @@ static void write_responses(struct ebm_buf *buf, const char *schema, const char 
 
 /* ---- operations ---- */
 
-static void write_post(struct ebm_buf *buf, enum request_kind kind)
+static void write_post(struct ebm_buf *buf, enum request_kind kind, const struct openapi_model *model)
 {
     char schema[64];
     (void)snprintf(schema, sizeof schema, "%sAnswer", kind_name(kind));
@@ -459,8 +473,8 @@ static void write_post(struct ebm_buf *buf, enum request_kind kind)
     say_text(buf, "summary", request_summary(kind));
     say(buf,
         ",'requestBody':{'required':true,'content':{'application/json':{'schema':"
-        "{'$ref':'#/components/schemas/%sRequest'}}}},",
-        kind_name(kind));
+        "{'$ref':'#/components/schemas/%sRequest'}}%s}},",
+        kind_name(kind), model && model->reads_images ? ",'image/png':{},'image/jpeg':{}" : "");
     write_responses(buf, schema,
                     ",'links':{'model':{'operationId':'Model','parameters':{'model':'$response.body#/model'}}}", false);
     say(buf, "}}");
@@ -501,7 +515,7 @@ void openapi_write(struct ebm_buf *buf, const struct openapi_info *info)
         info->version);
     for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++) {
         say(buf, kind ? "," : "");
-        write_post(buf, kind);
+        write_post(buf, kind, info->model);
     }
     for (uint32_t i = 0; i < info->n_routes; i++) {
         say(buf, ",");

@@ -18,6 +18,7 @@ struct openapi_route {
 struct openapi_model {
     uint32_t X, D;
     bool has_energy, has_proposal;
+    bool reads_images;   /* PNG and JPEG: of 1 or 3 channels */
     uint32_t estimators; /* bits 1 << REQUEST_ESTIMATOR_x: those that apply */
 };
 

@@ -46,7 +46,8 @@ static const struct field_word moves[] = {REQUEST_MOVES_MAP(X)};
      .max = LIMIT_ROWS,                                                                                                \
      LIMITED(max_rows),                                                                                                \
      .required = true,                                                                                                 \
-     .help = "rows of as many numbers as the model has inputs, in its units"},                                         \
+     .help =                                                                                                           \
+         "rows of as many numbers as the model has inputs, in its units; or images, a PNG or JPEG in base64 each"},    \
         {"model",   FIELD_TEXT,                                                                                        \
          AT(model), .max = LIMIT_NAME_BYTES,                                                                           \
          UNLIMITED, .help = "the model's name; needed when the server has several"},                                   \

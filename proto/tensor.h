@@ -26,7 +26,7 @@ enum tensor_type {
         TENSOR_TYPES
 };
 
-#define TENSOR_DIMS 3u
+#define TENSOR_DIMS 4u
 
 struct tensor_shape {
     uint32_t n_dims;

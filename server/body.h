@@ -1,5 +1,5 @@
-/* body.h - bodies in all their forms -> requests: compressed or not; JSON, an array, tensors. Any thread that holds the
- * job; slow for large ones. */
+/* body.h - bodies in all their forms -> requests: compressed or not; JSON, an array, an image, tensors. Any thread that
+ * holds the job; slow for large ones. */
 #ifndef EBM_SERVER_BODY_H
 #define EBM_SERVER_BODY_H
 

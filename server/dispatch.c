@@ -1,7 +1,7 @@
 /* dispatch.c - jobs as the loop sees them.
  *
  *   exchange -> job -> small body: read and admitted here -> its model's lane, or computed here when that is cheaper
- *                   -> large body, or many rows: read lane -> worker -> mailbox -> its model's lane
+ *                   -> large body, many rows, images: read lane -> worker -> mailbox -> its model's lane
  *   mailbox  -> DONE: answer the exchange;  QUEUED: admitted by a worker, queue its rows;  ABANDONED: drop
  *   deadline -> hurried, when it is partial and has begun
  *            -> else, or soon after: ABANDONED, withdraw from the batcher, answer 504
@@ -250,7 +250,7 @@ static void start(struct dispatch *dispatch, struct job *job)
     bool is_small = job->body.size <= READ_HERE_BYTES && job->form.coding == INFLATE_NONE;
     if (is_small)
         status = operation_read(dispatch->config.service, job);
-    is_small = is_small && job->request.inputs.n <= ADMIT_HERE_ROWS;
+    is_small = is_small && job->request.inputs.n <= ADMIT_HERE_ROWS && !job->request.inputs.images;
     if (status == EBM_OK && is_small)
         status = operation_admit(dispatch->config.service, job);
     job->input_us = ebm_clock_us() - job->accepted_us;

@@ -43,15 +43,6 @@ enum ebm_status infer_check_shapes(struct job *job)
     const struct request *request = &job->request;
     const struct ebm_net_desc *net = ebm_model_net(job->model->model);
     const char *name = job->model->name;
-    if (request->inputs.X != net->X && job->wanted->is_raw)
-        return ebm_error_set(&job->error, EBM_INVALID, "body",
-                             "expected the %" PRIu32 " inputs of model '%s' as FP32, %" PRIu32 " bytes, got %" PRIu32,
-                             net->X, name, net->X * 4, request->inputs.X * 4);
-    if (request->inputs.X != net->X)
-        return ebm_error_set(&job->error, EBM_INVALID, "x",
-                             "expected shape [rows,%" PRIu32 "], the inputs of model '%s', got [%" PRIu32 ",%" PRIu32
-                             "]",
-                             net->X, name, request->inputs.n, request->inputs.X);
     if (request->targets.numbers && request->targets.D != net->D)
         return ebm_error_set(&job->error, EBM_INVALID, "targets",
                              "expected shape [rows,targets,%" PRIu32 "], the target of model '%s', got targets of "

@@ -28,12 +28,14 @@ struct http_exchange;
 struct mailbox;
 struct oip_wanted;
 
+enum job_body { JOB_BODY_JSON, JOB_BODY_NPY, JOB_BODY_IMAGE };
+
 /* What stood around a body: how it is to be read, and its answer to be written. Texts are copied when it is given to
  * dispatch. */
 struct job_form {
     enum inflate_coding coding;
     uint64_t max_bytes; /* of the body when it is decompressed */
-    bool is_npy;        /* an array; then `options` is all that a JSON body has but the rows */
+    enum job_body body; /* if no JSON, `options` is all that a JSON body has but the rows */
     bool wants_npy;     /* the answer is to be one array */
     const char *options;
     const char *model;   /* of an infer request, from its path */
@@ -69,7 +71,7 @@ struct job {
     struct ebm_arena arena; /* request, query, predictions */
     enum request_kind kind;
     struct job_form form;
-    struct ebm_buf body;
+    struct ebm_buf body; /* until it is read; images in it until they are decoded */
     bool is_read;
     struct request request;
     struct oip_wanted *wanted;       /* of an infer request */

@@ -10,6 +10,7 @@
 #include "models/estimate.h"
 #include "proto/json_write.h"
 #include "proto/oip.h"
+#include "server/input_rows.h"
 #include "server/routes_internal.h"
 
 static const char extensions[] = "\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"parameters\","
@@ -132,6 +133,16 @@ static void write_dims(struct ebm_buf *body, enum oip_output output, uint32_t D,
         (void)ebm_buf_printf(body, dims[i] > 0 ? "%s%" PRIu32 : "%s-1", comma, dims[i]);
 }
 
+/* Of an image channels, height, width; else how many numbers. */
+static void write_row_dims(struct ebm_buf *body, const struct ebm_input_config *input)
+{
+    if (input->is_image)
+        (void)ebm_buf_printf(body, "%" PRIu32 ",%" PRIu32 ",%" PRIu32, input->shape.channels, input->shape.height,
+                             input->shape.width);
+    else
+        (void)ebm_buf_printf(body, "%" PRIu32, input->size);
+}
+
 static void write_outputs(struct ebm_buf *body, const struct model_store_entry *entry, uint32_t outputs)
 {
     const char *comma = "";
@@ -153,8 +164,11 @@ static void write_metadata(struct ebm_buf *body, const struct routes *routes, co
     (void)ebm_buf_text(body, "{\"name\":");
     (void)ebm_buf_json_text(body, entry->name);
     write_versions(body, routes->store, entry->name);
-    (void)ebm_buf_text(body, ",\"platform\":\"ebm_safetensors\",\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\"");
-    (void)ebm_buf_printf(body, ",\"shape\":[-1,%" PRIu32 "]}],\"outputs\":[", config->input.size);
+    (void)ebm_buf_printf(
+        body, ",\"platform\":\"ebm_safetensors\",\"inputs\":[{\"name\":\"x\",\"datatype\":\"%s\",\"shape\":[-1,",
+        tensor_type_word(input_rows_type(&config->input)));
+    write_row_dims(body, &config->input);
+    (void)ebm_buf_text(body, "]}],\"outputs\":[");
     write_outputs(body, entry, OIP_STANDARD_OUTPUTS);
     (void)ebm_buf_text(body, "],\"optional_inputs\":[{\"name\":\"quantiles\",\"datatype\":\"FP64\",\"shape\":[-1]}");
     (void)ebm_buf_printf(body, ",{\"name\":\"targets\",\"datatype\":\"FP32\",\"shape\":[-1,-1,%" PRIu32 "]}", D);
@@ -210,6 +224,7 @@ static void write_batching(struct ebm_buf *body, const struct routes *routes, co
 static void write_config(struct ebm_buf *body, const struct routes *routes, const struct model_store_entry *entry)
 {
     const struct ebm_net_desc *net = ebm_model_net(entry->model);
+    const struct ebm_input_config *input = &ebm_model_config(entry->model)->input;
     const char *comma = "";
     (void)ebm_buf_text(body, "{\"name\":");
     (void)ebm_buf_json_text(body, entry->name);
@@ -217,9 +232,11 @@ static void write_config(struct ebm_buf *body, const struct routes *routes, cons
                          ",\"platform\":\"\",\"backend\":\"ebm\",\"version_policy\":{\"specific\":{\"versions\":["
                          "%" PRIu64 "]}},\"max_batch_size\":%" PRIu64,
                          entry->version, routes->limits->max_rows);
-    (void)ebm_buf_printf(body, ",\"input\":[{\"name\":\"x\",\"data_type\":\"TYPE_FP32\",\"dims\":[%" PRIu32 "]}]",
-                         net->X);
-    (void)ebm_buf_text(body, ",\"output\":[");
+    (void)ebm_buf_printf(body, ",\"input\":[{\"name\":\"x\",\"data_type\":\"TYPE_%s\"%s,\"dims\":[",
+                         tensor_type_word(input_rows_type(input)),
+                         input->is_image ? ",\"format\":\"FORMAT_NCHW\"" : "");
+    write_row_dims(body, input);
+    (void)ebm_buf_text(body, "]}],\"output\":[");
     for (uint32_t i = 0; i < OIP_OUTPUTS; i++) {
         if (!(OIP_STANDARD_OUTPUTS >> i & 1u))
             continue;

@@ -1,7 +1,8 @@
 /* operation.c - one job's way through proto/ and models/ and back.
  *
  *   operation_read   body -> request (proto)             any thread; slow for large bodies
- *   operation_admit  request -> model of the store, checks against it, estimator, seed, arrays in the job's arena
+ *   operation_admit  request -> model of the store, checks against it (input_rows.c: images are decoded), estimator,
+ *                    seed, arrays in the job's arena
  *   operation_item   a row for ebm_engine_predict
  *   operation_encode predictions -> JSON (proto)
  *
@@ -16,11 +17,13 @@
 #include "proto/oip.h"
 #include "server/body.h"
 #include "server/infer.h"
+#include "server/input_rows.h"
 
 enum ebm_status operation_read(const struct operation_service *service, struct job *job)
 {
     enum ebm_status status = body_read(&service->limits, job);
-    ebm_buf_done(&job->body);
+    if (status != EBM_OK || !job->request.inputs.images)
+        ebm_buf_done(&job->body);
     job->is_read = true;
     return status;
 }
@@ -131,16 +134,6 @@ static enum ebm_status check_shapes(struct job *job)
     const char *name = job->model->name;
     if (request->kind == REQUEST_INFER)
         return infer_check_shapes(job);
-    if (request->inputs.X == 1 && net->X > 1)
-        return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
-                             "expected a list of %" PRIu32
-                             " numbers, the inputs of model '%s', got 1: inputs is a list "
-                             "of rows, [[x1, x2, ...], ...]",
-                             net->X, name);
-    if (request->inputs.X != net->X)
-        return ebm_error_set(&job->error, EBM_INVALID, "inputs[0]",
-                             "expected a list of %" PRIu32 " numbers, the inputs of model '%s', got %" PRIu32, net->X,
-                             name, request->inputs.X);
     if (request->has_grid && net->D != 1)
         return ebm_error_set(&job->error, EBM_INVALID, "grid",
                              "needs a target of one number, those of model '%s' have %" PRIu32 ": give targets", name,
@@ -309,6 +302,8 @@ enum ebm_status operation_admit(const struct operation_service *service, struct 
     if (status == EBM_OK)
         status = apply_settings(job);
     if (status == EBM_OK)
+        status = input_rows_fit(service->max_image_pixels, job);
+    if (status == EBM_OK)
         status = check_shapes(job);
     if (status != EBM_OK)
         return status;
@@ -337,7 +332,8 @@ struct ebm_item operation_item(struct job *job, uint32_t row)
 {
     const struct field_rows *inputs = &job->request.inputs;
     return (struct ebm_item){
-        .x = inputs->numbers + (size_t)row * inputs->X,
+        .x = inputs->numbers ? inputs->numbers + (size_t)row * inputs->X : NULL,
+        .x_bytes = inputs->bytes ? inputs->bytes + (size_t)row * inputs->X : NULL,
         .targets = job->kind == REQUEST_REFINE ? request_initial(&job->request, row)
                                                : request_targets(&job->request, row),
         .cdf = request_points(&job->request.cdf, row),

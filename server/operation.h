@@ -10,7 +10,8 @@
 struct operation_service {
     struct model_store *store;
     struct request_limits limits;
-    uint64_t max_work; /* numbers to draw and to weigh for one request */
+    uint64_t max_work;         /* numbers to draw and to weigh for one request */
+    uint64_t max_image_pixels; /* of all images of one request; at most LIMIT_DECODED_PIXELS */
     size_t max_response_bytes;
 };
 

@@ -32,7 +32,8 @@
     WHOLE(timeout_ms, 30000, 1, 86400000, "Longest time for one request; then 504")                                    \
     WHOLE(body_timeout_ms, 30000, 1, 86400000, "Longest time for a whole head or body to arrive; then 408")            \
     WHOLE(max_body_bytes, 4 << 20, 256, 256 << 20, "Largest request body; larger ones are refused with 413")           \
-    WHOLE(max_binary_bytes, 64 << 20, 256, 1 << 30, "Largest request body with binary tensors or arrays; more: 413")   \
+    WHOLE(max_binary_bytes, 64 << 20, 256, 1 << 30, "Largest body of binary tensors, an array or an image; more: 413") \
+    WHOLE(max_image_pixels, 1 << 24, 1, LIMIT_DECODED_PIXELS, "Most pixels of a request's images together; more: 413") \
     WHOLE(max_inflight_bytes, 256 << 20, 1 << 20, 1ll << 40, "Bodies and answers held at a time; more: 429")           \
     WHOLE(max_response_bytes, 64 << 20, 4096, 1 << 30, "Largest answer; requests for more are refused with 400")       \
     WHOLE(max_samples, LIMIT_SAMPLES, 1, LIMIT_SAMPLES, "Most samples that a request may ask for")                     \

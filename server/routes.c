@@ -139,9 +139,24 @@ struct job_form routes_form(const struct http_exchange *exchange)
     return form;
 }
 
-static bool is_request_type(const char *type)
+/* False: none that we read. */
+static bool find_body(const char *type, enum job_body *ret_body)
 {
-    return is_json_type(type) || http_is_type(type, NPY_TYPE);
+    if (is_json_type(type))
+        *ret_body = JOB_BODY_JSON;
+    else if (http_is_type(type, NPY_TYPE))
+        *ret_body = JOB_BODY_NPY;
+    else if (http_is_type(type, "image/png") || http_is_type(type, "image/jpeg"))
+        *ret_body = JOB_BODY_IMAGE;
+    else
+        return false;
+    return true;
+}
+
+static bool is_binary_type(const char *type)
+{
+    enum job_body body;
+    return find_body(type, &body) && body != JOB_BODY_JSON;
 }
 
 /* Little bodies are not compressed. */
@@ -171,7 +186,7 @@ static void limit_body(const struct routes *routes, struct http_exchange *exchan
         }
         break;
     case ROUTE_REQUEST:
-        if (http_is_type(http_header(exchange, "Content-Type"), NPY_TYPE)) {
+        if (is_binary_type(http_header(exchange, "Content-Type"))) {
             http_keep_body(exchange, routes->max_binary_bytes);
             return;
         }
@@ -183,13 +198,15 @@ static void limit_body(const struct routes *routes, struct http_exchange *exchan
 /* Of a request that may come in. */
 static void check_head(const struct routes *routes, struct http_exchange *exchange, const struct route *route)
 {
+    enum job_body body;
     limit_body(routes, exchange, route ? route->body : ROUTE_NO_BODY);
     if (!route)
         reply_refuse(exchange, REPLY_NOT_FOUND, "", "there is nothing at this path, GET / lists what there is");
     else if (!allows(route, http_method(exchange)))
         reply_not_allowed(exchange, route->allow);
-    else if (route->body == ROUTE_REQUEST && !is_request_type(http_header(exchange, "Content-Type")))
-        reply_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type", "expected application/json or " NPY_TYPE);
+    else if (route->body == ROUTE_REQUEST && !find_body(http_header(exchange, "Content-Type"), &body))
+        reply_refuse(exchange, REPLY_UNSUPPORTED_TYPE, "Content-Type",
+                     "expected application/json, " NPY_TYPE ", image/png or image/jpeg");
     else if (route->body == ROUTE_CONTROL && !access_let_change(routes->access, exchange))
         return; /* it was answered */
     else if (!is_encoding_of(route->body, http_header(exchange, "Content-Encoding")))
@@ -288,6 +305,8 @@ static enum ebm_status read_query(const struct http_exchange *exchange, enum req
     query_write(&query, kind, options);
     if (query.error.status != EBM_OK)
         *reterr = query.error;
+    else if (options->status == EBM_NO_MEMORY)
+        (void)ebm_error_set(reterr, EBM_NO_MEMORY, "query", "no memory");
     else if (options->status != EBM_OK)
         (void)ebm_error_set(reterr, EBM_INVALID, "query", "too long");
     return query.error.status != EBM_OK ? query.error.status : options->status;
@@ -298,11 +317,12 @@ static void start_body(struct routes *routes, struct http_exchange *exchange, en
     struct job_form form = routes_form(exchange);
     struct ebm_buf options;
     struct ebm_error error;
-    form.is_npy = http_is_type(http_header(exchange, "Content-Type"), NPY_TYPE);
+    bool is_known = find_body(http_header(exchange, "Content-Type"), &form.body);
+    EBM_ASSERT(is_known); /* on_head refuses others */
     form.wants_npy = accepts_npy(http_header(exchange, "Accept"));
     ebm_buf_init(&options, OPTIONS_BYTES);
-    if (form.is_npy && read_query(exchange, kind, &options, &error) != EBM_OK) {
-        reply_error(exchange, REPLY_INVALID, &error);
+    if (form.body != JOB_BODY_JSON && read_query(exchange, kind, &options, &error) != EBM_OK) {
+        reply_error(exchange, reply_kind_of(error.status), &error);
     } else {
         form.options = options.bytes;
         dispatch_request(routes->dispatch, exchange, kind, &form);
@@ -467,8 +487,11 @@ static void show_stats(struct routes *routes, struct http_exchange *exchange, co
 
 /* ---- GET /openapi.json ---- */
 
-static struct openapi_model describe_net(const struct ebm_net_desc *net)
+static struct openapi_model describe(const struct ebm_model *model)
 {
+    const struct ebm_net_desc *net = ebm_model_net(model);
+    const struct ebm_input_config *input = &ebm_model_config(model)->input;
+    bool reads_images = input->is_image && (input->shape.channels == 1 || input->shape.channels == 3);
     static const struct {
         enum request_estimator word;
         enum ebm_estimator estimator;
@@ -480,13 +503,13 @@ static struct openapi_model describe_net(const struct ebm_net_desc *net)
     for (size_t i = 0; i < EBM_COUNT_OF(estimators); i++)
         if (ebm_estimator_applies(net, estimators[i].estimator))
             bits |= 1u << estimators[i].word | 1u << REQUEST_ESTIMATOR_AUTO;
-    return (struct openapi_model){net->X, net->D, net->has_energy, net->K > 0, bits};
+    return (struct openapi_model){net->X, net->D, net->has_energy, net->K > 0, reads_images, bits};
 }
 
 static bool is_same_model(const struct openapi_model *a, const struct openapi_model *b)
 {
     return a->X == b->X && a->D == b->D && a->has_energy == b->has_energy && a->has_proposal == b->has_proposal &&
-           a->estimators == b->estimators;
+           a->reads_images == b->reads_images && a->estimators == b->estimators;
 }
 
 /* The only available model; NULL when there are several, or versions of it that differ in what is described. */
@@ -496,10 +519,10 @@ static const struct openapi_model *describe_model(const struct model_list *model
     struct ebm_error error;
     if (!models || model_list_find(models, NULL, 0, &entry, &error) != EBM_OK)
         return NULL;
-    *ret_model = describe_net(ebm_model_net(entry->model));
+    *ret_model = describe(entry->model);
     for (size_t i = 0; i < models->n; i++) {
         const struct model_store_entry *other = models->entries[i];
-        struct openapi_model described = other->model ? describe_net(ebm_model_net(other->model)) : *ret_model;
+        struct openapi_model described = other->model ? describe(other->model) : *ret_model;
         if (!is_same_model(&described, ret_model))
             return NULL;
     }

@@ -22,7 +22,7 @@ struct segments {
 /* What a route reads of a body. */
 enum route_body {
     ROUTE_NO_BODY,
-    ROUTE_REQUEST, /* one of the kinds of requests, JSON */
+    ROUTE_REQUEST, /* one of the kinds of requests: JSON, an array, an image */
     ROUTE_INFER,   /* JSON, maybe with tensors after it, whatever its content type says */
     ROUTE_CONTROL, /* little JSON, or nothing: changes what is served */
     ROUTE_ANY_JSON /* the same, whatever its content type says: changes nothing */

@@ -494,6 +494,7 @@ static void init_shared(struct server *server)
     shared->n_workers = server_parts_workers(options);
     shared->service.limits = server_parts_limits(options);
     shared->service.max_work = options->max_request_numbers;
+    shared->service.max_image_pixels = options->max_image_pixels;
     shared->service.max_response_bytes = options->max_response_bytes;
     shared->budget.max_bytes = options->max_inflight_bytes;
     shared->on_stage = on_stage;

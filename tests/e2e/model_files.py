@@ -2,10 +2,18 @@
 import array
 import copy
 import json
+import math
 import os
+import random
 import struct
 
 from harness import GOLDEN
+
+
+def publish_bytes(repository, name, data, version=1):
+    os.makedirs(folder := os.path.join(repository.path, name, str(version)))
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(data)
 
 
 def read_golden(case):
@@ -52,3 +60,29 @@ def wide(width):
                 header[f"{name}.{i}.{tensor}"] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
                 at += size
     return join(header, config, bytes(at))
+
+
+def reader_of_images(channels=3, side=16, scale=1 / 255):
+    """A network with energy and proposal over one number, that reads images by a convolution: random weights, the same
+    everywhere."""
+    features, width = 8 * (side // 2) ** 2, 16
+    config = {
+        "format_version": 1, "name": "images", "input": {"kind": "image", "shape": [channels, side, side], "scale": scale},
+        "target": {"dim": 1, "lower": [-4.0], "upper": [4.0]},
+        "feature_net": [{"type": "conv2d", "in": channels, "out": 8, "kernel": 3, "stride": 2, "padding": 1}, {"type": "relu"},
+                        {"type": "flatten"}, {"type": "linear", "in": features, "out": width, "activation": "relu"}],
+        "target_net": [{"type": "linear", "in": 1, "out": width, "activation": "relu"}],
+        "energy_net": [{"type": "linear", "in": 2 * width, "out": 16, "activation": "relu"}, {"type": "linear", "in": 16, "out": 1}],
+        "proposal": {"kind": "gaussian_mixture", "components": 2, "mean_net": [{"type": "linear", "in": width, "out": 2}],
+                     "log_variance_net": [{"type": "linear", "in": width, "out": 2}], "weight_net": [{"type": "linear", "in": width, "out": 2}]}}
+    shapes = [("feature_net.0", [8, channels, 3, 3]), ("feature_net.3", [width, features]), ("target_net.0", [width, 1]),
+              ("energy_net.0", [16, 2 * width]), ("energy_net.1", [1, 16])]
+    shapes += [(f"proposal.{net}.0", [2, width]) for net in ("mean_net", "log_variance_net", "weight_net")]
+    source, header, data = random.Random(1), {"__metadata__": {"format": "ebm-model", "format_version": "1"}}, b""
+    for name, shape in shapes:
+        for tensor, dims in (("weight", shape), ("bias", shape[:1])):
+            most = 2 / math.sqrt(math.prod(shape[1:]))
+            numbers = array.array("f", (most * (2 * source.random() - 1) for _ in range(math.prod(dims))))
+            header[f"{name}.{tensor}"] = {"dtype": "F32", "shape": dims, "data_offsets": [len(data), len(data) + 4 * len(numbers)]}
+            data += numbers.tobytes()
+    return join(header, config, data)

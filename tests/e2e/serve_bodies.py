@@ -102,7 +102,7 @@ def test_bad_arrays_are_refused(binary):
             expect_error(server.ask("POST", "/predict" + query, body, NPY), 400, "invalid", *fragments)
         expect_error(server.ask("POST", "/density?targets=1", good, NPY), 400, "invalid", "targets: expected a list")
         expect_error(server.ask("POST", "/predict", good, {"Content-Type": "application/octet-stream"}), 415, "unsupported_type",
-                     "expected application/json or application/x-npy")
+                     "expected application/json, application/x-npy, image/png")
 
 
 # ---- compression ----

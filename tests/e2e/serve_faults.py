@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a machine does to a server: no file descriptors, a log that cannot be written, a worker that does not come back,
 signals, no memory. Others are answered meanwhile, and afterwards everybody. serve_faults.py SERVER FAIL_ALLOC_LIBRARY"""
+import base64
 import contextlib
 import json
 import mmap
@@ -15,10 +16,12 @@ import sys
 import tempfile
 import time
 
-from harness import SLOW, Repository, Server, Wire, free_port, request_bytes, run_all, serving, wait_until
+from harness import HERE, SLOW, Repository, Server, Wire, free_port, request_bytes, run_all, serving, wait_until
+from model_files import publish_bytes, reader_of_images
 
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
-SMALL = request_bytes(json.dumps({"inputs": [ROW], "num_samples": 64, "seed": 1}).encode())
+RELU = {"model": "relu_1d", "seed": 1}
+SMALL = request_bytes(json.dumps({**RELU, "inputs": [ROW], "num_samples": 64}).encode())
 HEAVY = {"inputs": [ROW] * 4000, "estimator": "importance", "num_samples": 65536, "seed": 1}  # many seconds
 QUEUED = {"inputs": [ROW] * 100, "estimator": "importance", "num_samples": 65536, "seed": 1}  # too much for the loop itself
 PROBE = request_bytes(b"", length=False, first="GET /healthz HTTP/1.1")
@@ -223,6 +226,7 @@ class Plan:
 def without_memory(binary, **which):
     """-> (server, plan)"""
     plan, repository = Plan(), one()
+    publish_bytes(repository, "images", reader_of_images(channels=3, side=4))
     names = {"EBM_FAIL_ALLOC": plan.file.name, "LD_PRELOAD": os.path.abspath(LIBRARY), **which}
     os.environ.update(names)
     try:
@@ -248,23 +252,27 @@ def get(path):
 
 
 TENSORS = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": ROW}], "parameters": {"seed": 1}}
-GRID = {"inputs": [ROW], "num_samples": 64, "seed": 1, "grid": {"lower": -1, "upper": 1, "points": 999}}
+GRID = {**RELU, "inputs": [ROW], "num_samples": 64, "grid": {"lower": -1, "upper": 1, "points": 999}}
+with open(os.path.join(HERE, "..", "images", "rgb.png"), "rb") as stream:
+    PICTURE = stream.read()
 HUNGRY = {
     "predict": SMALL,
-    "predict, for a worker": post("/predict", {"inputs": [ROW] * 100, "num_samples": 64, "seed": 1}),
-    "a large body": post("/predict", {"inputs": [ROW] * 4096, "num_samples": 1, "seed": 1}),
-    "sample": post("/sample", {"inputs": [ROW], "num_samples": 5000, "seed": 1}),
+    "predict, for a worker": post("/predict", {**RELU, "inputs": [ROW] * 100, "num_samples": 64}),
+    "a large body": post("/predict", {**RELU, "inputs": [ROW] * 4096, "num_samples": 1}),
+    "sample": post("/sample", {**RELU, "inputs": [ROW], "num_samples": 5000}),
     "density": post("/density", GRID),
     "tensors": post("/v2/models/relu_1d/infer", TENSORS),
     "the description": get("/openapi.json"),
     "metrics": get("/metrics"),
     "statistics": get("/stats"),
     "models": get("/v1/models"),
-    "a refusal": post("/predict", {"inputs": [[0.1]]}),
+    "a refusal": post("/predict", {**RELU, "inputs": [[0.1]]}),
+    "an image": request_bytes(PICTURE, "Content-Type: image/png", first="POST /predict?model=images&seed=1 HTTP/1.1"),
+    "images in JSON": post("/predict", {"model": "images", "inputs": [{"b64": base64.b64encode(PICTURE).decode()}] * 2, "seed": 1}),
 }
 
 
-REPEATABLE = {"predict", "predict, for a worker", "a large body", "sample", "density", "tensors"}
+REPEATABLE = {"predict", "predict, for a worker", "a large body", "sample", "density", "tensors", "an image", "images in JSON"}
 
 
 def fail_one(server, plan, name, request, n, right):

@@ -9,5 +9,7 @@ extern const struct request_limits check_request_limits;
 
 /* Numbers finite, counts within the limits, and every row's numbers there to be read. */
 void check_request(const struct request *request);
+/* Numbers, bytes or images, and as many as they say. */
+void check_rows(const struct field_rows *rows);
 
 #endif

@@ -65,11 +65,23 @@ static void write_answer(const struct request *request, const struct oip_wanted 
     ebm_buf_done(&buf);
 }
 
-static void check(const struct request *request, const struct oip_wanted *wanted)
+/* Of a raw body that is FP32. */
+static void check_floats(struct field_rows rows, struct ebm_arena *arena)
+{
+    struct ebm_error error = {.status = EBM_OK};
+    enum ebm_status status = oip_raw_floats(&rows, arena, &error);
+    fuzz_check_error(status, &error);
+    if (status == EBM_OK)
+        check_rows(&rows);
+}
+
+static void check(const struct request *request, const struct oip_wanted *wanted, struct ebm_arena *arena)
 {
     check_request(request);
     EBM_ASSERT(wanted->n_outputs >= 1 && wanted->n_outputs <= OIP_OUTPUTS);
     EBM_ASSERT(request->inputs.n == 1 || !wanted->is_raw);
+    if (wanted->is_raw && request->inputs.X % sizeof(float) == 0)
+        check_floats(request->inputs, arena);
     if (request->targets.n + request->cdf.n + request->crps_at.n > 4096)
         return;
     write_answer(request, wanted, JSON_WRITE_FLOAT_DIGITS);
@@ -93,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     enum ebm_status status = oip_read(&body, &check_request_limits, &arena, &request, &wanted, &error);
     fuzz_check_error(status, &error);
     if (status == EBM_OK)
-        check(&request, &wanted);
+        check(&request, &wanted, &arena);
     ebm_arena_done(&arena);
     free(length);
     return 0;

@@ -26,7 +26,7 @@ static void add_pairs(struct query *query, char *text)
 static void read_back(enum request_kind kind, const struct ebm_buf *json)
 {
     static const double number = 1.0;
-    static const struct field_rows rows = {1, 1, &number};
+    static const struct field_rows rows = {.n = 1, .X = 1, .numbers = &number};
     struct ebm_arena arena;
     struct request request;
     struct ebm_error error = {.status = EBM_OK};

@@ -278,7 +278,7 @@ Test(answer, the_description_of_the_interface_is_json)
     struct request_limits limits = {.max_rows = 10, .max_samples = 20, .max_steps = 20, .max_timeout_ms = 30};
     struct openapi_route routes[] = {{"/v2/models/*", "A model's page", "Model"},
                                      {"/v2/models/*/load", "Loads it", "Nothing", "ControlRequest"}};
-    struct openapi_model models[] = {{3, 1, true, true, 31}, {1, 2, false, true, 5}};
+    struct openapi_model models[] = {{3, 1, true, true, false, 31}, {12, 2, false, true, true, 5}};
     for (size_t i = 0; i <= EBM_COUNT_OF(models); i++) {
         struct openapi_info info = {"1.2.3", &limits, i < EBM_COUNT_OF(models) ? &models[i] : NULL, routes,
                                     EBM_COUNT_OF(routes)};
@@ -296,6 +296,8 @@ Test(answer, the_description_of_the_interface_is_json)
         cr_assert_null(strstr(load, "\"#/components/schemas/Nothing\""));
         cr_assert_not_null(strstr(buf.bytes, "\"minItems\":1,\"maxItems\":10,\"items\":"), "limits are the server's");
         cr_assert_eq(strstr(buf.bytes, "\"enum\":[\"auto\",\"mixture\"]") != NULL, i == 1, "what the model allows");
+        cr_assert_eq(strstr(buf.bytes, "\"b64\"") != NULL, i > 0, "images, where a model may read them");
+        cr_assert_eq(strstr(buf.bytes, "\"image/png\"") != NULL, i == 1);
         json_read_freep(&root);
         ebm_buf_done(&buf);
     }

@@ -55,6 +55,19 @@ Test(npy, known_files)
     cr_assert(rows.n == 2 && rows.X == 1 && rows.numbers[0] == 1.5);
 }
 
+Test(npy, bytes_and_images)
+{
+    cr_assert_eq(read(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3)}", "\0\1\xff\2\3\4", 6), EBM_OK,
+                 "%s", error.text);
+    cr_assert(rows.n == 2 && rows.X == 3 && rows.numbers == NULL && rows.dims[0] == 0);
+    cr_assert_arr_eq(rows.bytes, "\0\1\xff\2\3\4", 6);
+    cr_assert_eq(read(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3, 1, 2)}", "\0\1\xff\2\3\4", 6),
+                 EBM_OK);
+    cr_assert(rows.n == 1 && rows.X == 6 && rows.dims[0] == 3 && rows.dims[1] == 1 && rows.dims[2] == 2);
+    cr_assert_eq(read(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 2, 2)}", floats, 16), EBM_OK);
+    cr_assert(rows.n == 1 && rows.X == 4 && rows.bytes == NULL && rows.numbers[2] == 0.25 && rows.dims[2] == 2);
+}
+
 #define F4(shape) "{'descr': '<f4', 'fortran_order': False, 'shape': " shape ", }"
 
 Test(npy, malformed_files_are_refused)
@@ -74,12 +87,15 @@ Test(npy, malformed_files_are_refused)
         {F4("(2 2)"), 16, "its header is not"},
         {F4("(4)"), 16, "its header is not"},
         {F4("(-2, 2)"), 16, "its header is not"},
-        {F4("(1, 1, 2, 2)"), 16, "its header is not"},
+        {F4("(1, 1, 1, 2, 2)"), 16, "its header is not"},
+        {F4("(1, 0, 2, 2)"), 16, "(rows, channels, height, width)"},
+        {F4("(1, 65536, 65536, 1)"), 16, "(rows, channels, height, width)"},
+        {F4("(1, 1, 2, 1)"), 16, "does not take the 16 bytes"},
         {F4("(99999999999999999999, 2)"), 16, "its header is not"},
-        {"{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4' or '<f8'"},
-        {"{'descr': '<i4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4' or '<f8'"},
-        {"{'descr': '|O', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4' or '<f8'"},
-        {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4' or '<f8'"},
+        {"{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
+        {"{'descr': '<i4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
+        {"{'descr': '|O', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
+        {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
         {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2)}", 16, "ascontiguousarray"},
         {F4("()"), 4, "shape (rows, inputs)"},
         {F4("(0, 2)"), 0, "shape (rows, inputs)"},

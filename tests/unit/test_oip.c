@@ -117,7 +117,8 @@ Test(oip, malformed_inputs_are_refused_with_where_and_what)
          "unknown member 'dat'"},
         {X_AND(",{\"name\":\"x\",\"shape\":[1,1],\"datatype\":\"FP32\",\"data\":[1]}]"), "inputs[1]", "twice"},
         {X_OF("[]", "\"data\":[]"), "inputs[0].shape", "got 0"},
-        {X_OF("[1,1,1,1]", "\"data\":[1]"), "inputs[0].shape", "1 to 3"},
+        {X_OF("[1,1,1,1,1]", "\"data\":[1]"), "inputs[0].shape", "1 to 4"},
+        {X_OF("[1,1,1]", "\"data\":[1]"), "inputs[0].shape", "of images [rows, channels, height, width]"},
         {X_OF("[-1,1]", "\"data\":[1]"), "inputs[0].shape", "got -1"},
         {X_OF("[1.5,1]", "\"data\":[1]"), "inputs[0].shape", "got 1.5"},
         {X_OF("[1,\"1\"]", "\"data\":[1]"), "inputs[0].shape", "got a text"},
@@ -221,11 +222,9 @@ Test(oip, malformed_binary_bodies_are_refused)
     struct oip_body body = {"{}", 2, true, 3};
     cr_assert_eq(oip_read(&body, &limits, &arena, &request, &wanted, &error), EBM_INVALID);
     cr_assert_str_eq(error.where, "Inference-Header-Content-Length");
-    for (size_t size = 0; size < 8; size += 7) {
-        body = (struct oip_body){numbers, size, true, 0};
-        cr_assert_eq(oip_read(&body, &limits, &arena, &request, &wanted, &error), EBM_INVALID);
-        cr_assert(strstr(error.text, "4 bytes each"), "%s", error.text);
-    }
+    body = (struct oip_body){numbers, 0, true, 0};
+    cr_assert_eq(oip_read(&body, &limits, &arena, &request, &wanted, &error), EBM_INVALID);
+    cr_assert(strstr(error.text, "the numbers of one row, got 0 bytes"), "%s", error.text);
 }
 
 static void expect_two_rows(const char *what)
@@ -263,13 +262,38 @@ Test(oip, a_raw_body_is_one_row_and_answered_in_binary)
     struct oip_body body = {"\0\0\xc0\x3f\0\0\0\xc0", 8, true, 0};
     cr_assert_eq(oip_read(&body, &limits, &arena, &request, &wanted, &error), EBM_OK, "%s", error.text);
     cr_assert_eq(request.inputs.n, 1);
-    cr_assert_eq(request.inputs.X, 2);
-    cr_assert_eq(request.inputs.numbers[1], -2);
+    cr_assert_eq(request.inputs.X, 8, "bytes, until a model says what they are");
+    cr_assert_arr_eq(request.inputs.bytes, body.bytes, 8);
     cr_assert(wanted.is_raw);
     cr_assert_eq(wanted.n_outputs, 3);
     for (uint32_t i = 0; i < wanted.n_outputs; i++)
         cr_assert(wanted.outputs[i].binary);
     cr_assert_eq(request.num_draws, 1024);
+}
+
+Test(oip, floats_of_a_raw_body)
+{
+    struct field_rows rows = {.n = 1, .X = 8, .bytes = (const uint8_t *)"\0\0\xc0\x3f\0\0\0\xc0"};
+    cr_assert_eq(oip_raw_floats(&rows, &arena, &error), EBM_OK, "%s", error.text);
+    cr_assert(rows.n == 1 && rows.X == 2 && rows.bytes == NULL && rows.numbers[0] == 1.5 && rows.numbers[1] == -2);
+    rows = (struct field_rows){.n = 1, .X = 8, .bytes = (const uint8_t *)"\0\0\xc0\x3f\0\0\x80\x7f"};
+    cr_assert_eq(oip_raw_floats(&rows, &arena, &error), EBM_INVALID);
+    cr_assert(strstr(error.text, "element 1: expected a finite number"), "%s", error.text);
+}
+
+Test(oip, bytes_of_x_stay_bytes_and_images_have_a_shape)
+{
+    cr_assert_eq(read_binary("{\"inputs\":[{\"name\":\"x\",\"shape\":[2,3,1,1],\"datatype\":\"UINT8\",\"parameters\":{"
+                             "\"binary_data_size\":6}}]}",
+                             "\0\1\xff\2\3\4", 6),
+                 EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert(request.inputs.n == 2 && request.inputs.X == 3 && request.inputs.numbers == NULL);
+    cr_assert(request.inputs.dims[0] == 3 && request.inputs.dims[1] == 1 && request.inputs.dims[2] == 1);
+    cr_assert_arr_eq(request.inputs.bytes, "\0\1\xff\2\3\4", 6);
+    cr_assert_eq(read_json("{\"inputs\":[{\"name\":\"x\",\"shape\":[1,1,2,2],\"datatype\":\"UINT8\","
+                           "\"data\":[[[[1,2],[3,255]]]]}]}"),
+                 EBM_OK, "%s: %s", error.where, error.text);
+    cr_assert(request.inputs.X == 4 && request.inputs.bytes == NULL && request.inputs.numbers[3] == 255);
 }
 
 Test(oip, without_names_outputs_are_the_standard_ones_and_those_of_the_inputs)
