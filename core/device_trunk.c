@@ -29,11 +29,11 @@ static enum ebm_status pass_on(enum ebm_status status, const struct ebm_error *t
 /* Plain loops gain nothing by a tile, and OpenBLAS gives other bytes in one. */
 enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
 {
+    if (plan->net.trunk.n_ops == 0)
+        return EBM_OK; /* before oneDNN is looked for: opening it takes 15 MiB */
     const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
     uint32_t tile = backend == ebm_conv_onednn() ? EBM_TRUNK_TILE : 1;
     struct ebm_error tried = {.status = EBM_OK};
-    if (plan->net.trunk.n_ops == 0)
-        return EBM_OK;
     enum ebm_status status = ebm_trunk_plan_new(&plan->net.trunk, h_params, backend, tile, &plan->trunk, &tried);
     if (!may_try_other(plan, backend, status))
         return pass_on(status, &tried, reterr);

@@ -115,8 +115,8 @@ static void compare(const struct ebm_conv_backend *backend, struct ebm_conv_spec
         error = fmax(error, fabs((double)expected[i] - (double)got[i]));
     }
     cr_assert_leq(error, 2e-6 * largest, "%s: %g of %g at pass %d, %u -> %u channels of %u x %u, kernel %u/%u",
-                 backend->name, error, largest, (int)spec.pass, spec.from.channels, spec.to.channels, spec.from.height,
-                 spec.from.width, spec.kernel, spec.stride);
+                  backend->name, error, largest, (int)spec.pass, spec.from.channels, spec.to.channels, spec.from.height,
+                  spec.from.width, spec.kernel, spec.stride);
     free(in), free(dout), free(weight), free(bias), free(expected), free(got);
 }
 
