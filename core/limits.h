@@ -45,6 +45,7 @@
 
 /* a server */
 #define LIMIT_IO_THREADS 16u
+#define LIMIT_WORKERS 256u
 
 /* a server's configuration file */
 #define LIMIT_OPTIONS_FILE_BYTES (64u << 10)

@@ -15,7 +15,7 @@
     TEXT(host, "ADDRESS", "127.0.0.1", "Address to listen on, IPv4 or IPv6")                                           \
     WHOLE(port, 8080, 0, 65535, "Port to listen on; 0 takes any free one")                                             \
     WORD(device, "cpu", "cpu", "Where to compute")                                                                     \
-    WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core")                                            \
+    WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core that it may use")                            \
     WHOLE(io_threads, 1, 1, LIMIT_IO_THREADS, "Threads that read requests and send answers")                           \
     WHOLE(versions, 1, 0, 1000000, "Highest versions of each model to load; 0: all")                                   \
     WHOLE(poll_seconds, 0, 0, 86400, "Look for new, changed and removed models every so often; 0: never")              \

@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
+#include "core/cores.h"
 #include "core/log.h"
 #include "server/lingering.h"
 #include "server/listen.h"
@@ -22,8 +22,8 @@ uint32_t server_parts_workers(const struct options *options)
 {
     if (options->workers > 0)
         return (uint32_t)options->workers;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
+    uint32_t cores = ebm_cores();
+    return cores > LIMIT_WORKERS ? LIMIT_WORKERS : cores;
 }
 
 bool server_parts_may_control(const struct options *options)

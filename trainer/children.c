@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/cores.h"
 #include "trainer/checkpoint.h"
 #include "trainer/files.h"
 #include "trainer/next.h"
@@ -167,8 +168,7 @@ static enum ebm_status run_all(struct children *s, struct ebm_error *reterr)
 /* As many processes as cores, or as leave each its --threads. */
 static enum ebm_status share_cores(struct children *s, struct ebm_error *reterr)
 {
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t cores = online > 0 ? (uint64_t)online : 1, n_threads = 0, n_jobs = 0;
+    uint64_t cores = ebm_cores(), n_threads = 0, n_jobs = 0;
     enum ebm_status status = args_number(s->args, "threads", 1, POOL_THREADS, &n_threads, reterr);
     if (status == EBM_OK)
         status = args_number(s->args, "jobs", 1, CHILDREN_MAX, &n_jobs, reterr);

@@ -11,7 +11,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "core/cores.h"
 
 #define USEFUL_THREADS 8
 
@@ -41,8 +42,8 @@ struct pool {
 
 uint32_t pool_default_threads(void)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 1 ? 1 : cores > USEFUL_THREADS ? USEFUL_THREADS : (uint32_t)cores;
+    uint32_t cores = ebm_cores();
+    return cores > USEFUL_THREADS ? USEFUL_THREADS : cores;
 }
 
 static void take_tasks(struct pool *pool, struct ebm_ctx *ctx)
