@@ -29,7 +29,7 @@ bool augment_is_on(const struct augment_options *options)
     return options->flip || options->n_scales > 0 || options->brightness > 0.0;
 }
 
-static bool is_named(const struct augment_options *options, const char *name)
+bool augment_negates(const struct augment_options *options, const char *name)
 {
     for (uint32_t i = 0; i < options->n_negate; i++)
         if (strcmp(options->negate[i], name) == 0)
@@ -102,7 +102,7 @@ enum ebm_status augment_new(const struct augment_options *options, const struct 
         return EBM_NO_MEMORY;
     }
     for (uint32_t d = 0; d < D; d++)
-        a->negates[d] = is_named(options, target_names[d]);
+        a->negates[d] = augment_negates(options, target_names[d]);
     *ret_augment = a;
     return EBM_OK;
 }

@@ -25,6 +25,8 @@ struct augment_options {
 
 /* Is anything asked for? */
 bool augment_is_on(const struct augment_options *options);
+/* Does the target of this name change its sign when the image is mirrored? */
+bool augment_negates(const struct augment_options *options, const char *name);
 /* Are the numbers within their bounds, and the names those of targets (D)? Errors under "data.augment". */
 enum ebm_status augment_check(const struct augment_options *options, char *const *target_names, uint32_t D,
                               struct ebm_error *reterr) EBM_MUST_USE;

@@ -10,4 +10,9 @@
 enum ebm_status bounds_apply(struct dataset *data, const struct ebm_target_config *target, const char *path,
                              struct ebm_error *reterr) EBM_MUST_USE;
 
+/* Is a training row's target, which changes its sign when the image is mirrored, still between target.lower and
+ * target.upper then? INVALID names one that is not. After bounds_apply. */
+enum ebm_status bounds_check_mirrored(const struct dataset *data, const struct ebm_target_config *target,
+                                      const struct augment_options *augment, struct ebm_error *reterr) EBM_MUST_USE;
+
 #endif

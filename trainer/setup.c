@@ -93,6 +93,8 @@ static enum ebm_status make_config(struct setup *s, struct ebm_error *reterr)
         status = range_check(s->options, data, &s->config->target, reterr);
     if (status == EBM_OK)
         status = bounds_apply(s->data, &s->config->target, s->options->data.file, reterr);
+    if (status == EBM_OK)
+        status = bounds_check_mirrored(s->data, &s->config->target, &s->options->data.augment, reterr);
     if (status != EBM_OK)
         return status;
     status = ebm_config_set_training(s->config, s->options->recorded, reterr);
