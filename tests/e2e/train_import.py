@@ -288,6 +288,15 @@ def test_the_papers_toy_network():
     return toy, config
 
 
+def test_an_ensemble():
+    run("join", "--model", "b.safetensors", "--model", "b.safetensors", "--output", "two.safetensors")
+    refused("the papers' names are those of single models", "an ensemble of 2", "export", "--model", "two.safetensors", "--layout",
+            "ebms_proposals", "--output", "no.safetensors")
+    run("export", "--model", "two.safetensors", "--layout", "ebm", "--output", "two-out.safetensors")
+    run(*importing("two-out.safetensors", "ebm", None, "two-again.safetensors"))
+    check("our names are those of ensembles too", content("two-again.safetensors") == content("two.safetensors"))
+
+
 def test_all_problems_at_once(toy, config):
     bad = dict(toy)
     del bad["noise_net.fc1_mean.weight"], bad["predictor_net.fc3_xy.bias"]
@@ -428,6 +437,7 @@ def test_a_run_that_begins_with_a_model():
 
 try:
     toy_tensors, toy_config = test_the_papers_toy_network()
+    test_an_ensemble()
     test_all_problems_at_once(toy_tensors, toy_config)
     test_wrong_words(toy_config)
     test_images()
