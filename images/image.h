@@ -41,7 +41,8 @@ enum ebm_status image_read_header(const void *bytes, size_t size, uint64_t max_p
 
 /* Decodes, makes grey of colours (0.299 R + 0.587 G + 0.114 B; of a JPEG its own luma) or three channels of grey, and
  * resizes to `shape` without keeping proportions. ret_pixels (image_size(shape)) may be written to on failure.
- * where = "image". INVALID: as image_read_header, or the image is not whole. TOO_LARGE, NO_MEMORY. */
+ * where = "image". INVALID: as image_read_header, the image is not whole, or a JPEG has more than 64 scans. TOO_LARGE,
+ * NO_MEMORY. */
 enum ebm_status image_decode(const void *bytes, size_t size, uint64_t max_pixels, const struct image_shape *shape,
                              enum image_resize how, uint8_t *ret_pixels, struct ebm_error *reterr) EBM_MUST_USE;
 

@@ -166,6 +166,28 @@ Test(image, animated_png_is_refused)
     refuse("APNG", bytes, size + sizeof animation, EBM_INVALID, "an animated PNG");
 }
 
+/* Scans of a few bytes that each go over all pixels; a thumbnail's, and what phones put behind an image, are none. */
+Test(image, scans_of_a_jpeg_are_counted)
+{
+    static uint8_t bytes[2 * FILE_BYTES];
+    const struct image_shape shape = {3, 2, 2};
+    uint8_t pixels[12];
+    struct ebm_error error = {.text = ""};
+    size_t size = read_image("progressive.jpg", bytes), scan = size - 2;
+    while (bytes[scan] != 0xff || bytes[scan + 1] != 0xda)
+        scan--;
+    size_t n = size - 2 - scan;
+    memset(bytes + size, 0xff, 1000);
+    for (size_t i = 0; i < 500; i++)
+        bytes[size + 2 * i + 1] = 0xda;
+    cr_assert_eq(image_decode(bytes, size + 1000, 256, &shape, IMAGE_AREA, pixels, &error), EBM_OK, "%s", error.text);
+    for (uint32_t i = 1; i <= 64; i++)
+        memcpy(bytes + size - 2 + (i - 1) * n, bytes + scan, n);
+    memcpy(bytes + size - 2 + 64 * n, "\xff\xd9", 2);
+    cr_assert_eq(image_decode(bytes, size + 64 * n, 256, &shape, IMAGE_AREA, pixels, &error), EBM_INVALID);
+    cr_assert_not_null(strstr(error.text, "more than 64 scans"), "%s", error.text);
+}
+
 Test(image, limits_of_pixels_are_the_callers)
 {
     static uint8_t bytes[FILE_BYTES];
