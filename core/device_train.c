@@ -2,7 +2,7 @@
  *
  *   x side, all rows of the chunk in lanes, activations kept
  *   for each row:  train_row.c: loss, gradient of the sample side, and what it leaves for the x side
- *                  (ml_exact with one hidden energy layer: train_segments.c, for all rows)
+ *                  (ml_exact: train_exact.c or, with one hidden energy layer, train_segments.c, for all rows)
  *   x side backward: first energy layer's x part, proposal nets, feature net
  *
  * Only one row's sample side is kept at a time: M x widths, never rows x M x widths. Gradients are added into the
@@ -39,7 +39,7 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
     const struct ebm_net_desc *net = &plan->net;
     struct ebm_train_space *t = &ctx->train;
     size_t lanes = lanes_of(ctx->limits.max_rows), DK = (size_t)net->D * net->K;
-    size_t widest = plan->widest_x * lanes, y_widest = (size_t)plan->widest_y * EBM_TILE;
+    size_t widest = plan->widest_x * lanes, y_widest = (size_t)plan->widest_y * ebm_train_tile(plan);
     size_t y_lanes = ctx->stride > 3 * EBM_TILE ? ctx->stride : 3 * EBM_TILE; /* values and two tangents of one tile */
     size_t mixture = ebm_mixture_count(net->D, LIMIT_COMPONENTS) + (size_t)(2 * net->D + 1) * LIMIT_COMPONENTS;
     bool by_segments = plan->exact != NULL && net->energy.n_layers == 2;
@@ -66,6 +66,7 @@ enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *pl
         {&t->da, widest},
         {&t->dz, widest},
         {&t->dx, widest},
+        {&ctx->tile_residual, y_widest},
         {&t->noise, mixture},
         {&t->label, mixture},
         {&t->log_label, ctx->stride},
@@ -295,6 +296,8 @@ static void all_losses(struct ebm_chunk *c, double *h_loss)
     take_loss(c, c->spec->loss, 0);
     if (c->loss == EBM_LOSS_ML_EXACT && ebm_segments_apply(c->plan))
         ebm_segments_chunk(c, h_loss);
+    else if (c->loss == EBM_LOSS_ML_EXACT)
+        ebm_exact_rows(c, 0, c->rows->B, h_loss);
     else
         for (uint32_t b = 0; b < c->rows->B; b++)
             h_loss[b] = ebm_train_row(c, b);

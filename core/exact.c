@@ -125,39 +125,32 @@ static bool first_layer(const struct ebm_exact_table *t, const float *hx, const 
 
 /* ---- the last layer ---- */
 
-#define SUMS 8u /* side by side: a divisor of EBM_EXACT_LANES */
+/* Four floats, wherever they lie, and two doubles. */
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint32_t words __attribute__((vector_size(16)));
+typedef float two __attribute__((vector_size(8)));
+typedef double doubles __attribute__((vector_size(16)));
 
-/* w . v, and w . relu(v); n a multiple of EBM_EXACT_LANES, padded with zeros. The relu is (v + |v|) / 2: no branch, and
- * NaN stays. Products are floats, as in the networks; sums are not. */
-static double dot(const float *restrict w, const float *restrict v, uint32_t n)
-{
-    double sums[SUMS] = {0.0}, sum = 0.0;
-    for (uint32_t j = 0; j < n; j += SUMS)
-        for (uint32_t l = 0; l < SUMS; l++)
-            sums[l] += (double)(w[j + l] * v[j + l]);
-    for (uint32_t l = 0; l < SUMS; l++)
-        sum += sums[l];
-    return sum;
-}
-
-static double dot_relu(const float *restrict w, const float *restrict v, uint32_t n)
-{
-    double sums[SUMS] = {0.0}, sum = 0.0;
-    for (uint32_t j = 0; j < n; j += SUMS)
-        for (uint32_t l = 0; l < SUMS; l++)
-            sums[l] += (double)(w[j + l] * (v[j + l] + fabsf(v[j + l])));
-    for (uint32_t l = 0; l < SUMS; l++)
-        sum += sums[l];
-    return 0.5 * sum;
-}
-
-/* w . act(z) (+ w . v) at row p, without bias; w is padded with zeros. */
+/* w . (act(z) (+ v)) at row p, without bias; w is padded with zeros. The relu is (z + |z|) / 2: no branch, and NaN
+ * stays. Outputs and products are floats, as in the networks; sums are not. */
 static double output_of(const struct exact_layer *layer, const struct exact_rows *rows, const float *w, uint32_t p)
 {
-    uint32_t n = layer->out_stride;
-    const float *z = rows->z + (size_t)p * n, *v = rows->v + (size_t)p * n;
-    double sum = layer->is_relu ? dot_relu(w, z, n) : dot(w, z, n);
-    return layer->is_residual ? sum + dot(w, v, n) : sum;
+    size_t at = (size_t)p * layer->out_stride;
+    const float *z = rows->z + at, *v = rows->v + at;
+    const four half = {0.5f, 0.5f, 0.5f, 0.5f};
+    doubles low = {0.0, 0.0}, high = {0.0, 0.0};
+    for (uint32_t j = 0; j < layer->out; j += 4) {
+        four a = *(const four *)(const void *)(z + j), weight = *(const four *)(const void *)(w + j);
+        if (layer->is_relu)
+            a = half * (a + (four)((words)a & 0x7fffffffu));
+        if (layer->is_residual)
+            a += *(const four *)(const void *)(v + j);
+        a *= weight;
+        low += __builtin_convertvector((two){a[0], a[1]}, doubles);
+        high += __builtin_convertvector((two){a[2], a[3]}, doubles);
+    }
+    low += high;
+    return low[0] + low[1];
 }
 
 void exact_walk(struct ebm_pieces *pieces, const double *y, uint32_t p, enum exact_segment segment, double f_p,

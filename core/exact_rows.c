@@ -15,8 +15,10 @@
 
 #define SMALL_PRODUCT 4096u /* weights; fewer than this are not worth a call of BLAS */
 
-/* Bits of four floats, wherever they lie. */
+/* Four floats, and the bits of four, wherever they lie. */
+typedef float floats __attribute__((vector_size(16), aligned(4), may_alias));
 typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint64_t halves __attribute__((vector_size(16)));
 
 /* Has any of these `fours` of lanes another sign? */
 static inline bool differs(const float *a, const float *b, uint32_t fours)
@@ -25,7 +27,8 @@ static inline bool differs(const float *a, const float *b, uint32_t fours)
     four bits = x[0] ^ y[0];
     for (uint32_t i = 1; i < fours; i++)
         bits |= x[i] ^ y[i];
-    return (bits[0] | bits[1] | bits[2] | bits[3]) >> 31 != 0;
+    halves signs = (halves)bits & 0x8000000080000000u;
+    return (signs[0] | signs[1]) != 0;
 }
 
 /* The first unit from j on that may have another sign. Most have not, and are passed over together. */
@@ -58,12 +61,19 @@ uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_
     return count;
 }
 
-static void small_product(float *restrict out, const float *restrict a, const struct exact_layer *layer, uint32_t in)
+/* out += a W^T, the sums of EBM_EXACT_LANES outputs side by side in registers */
+static void small_product(float *restrict out, const float *restrict a, const struct exact_layer *layer)
 {
-    for (uint32_t i = 0; i < in; i++) {
-        const float *restrict w = layer->weight + (size_t)i * layer->out_stride;
-        for (uint32_t o = 0; a[i] != 0.0f && o < layer->out_stride; o++)
-            out[o] += a[i] * w[o];
+    uint32_t O = layer->out_stride;
+    for (uint32_t o = 0; o < O; o += EBM_EXACT_LANES) {
+        floats sums[EBM_EXACT_LANES / 4];
+        memcpy(sums, out + o, sizeof sums);
+        for (uint32_t i = 0; i < layer->in; i++) {
+            const floats *w = (const void *)(layer->weight + (size_t)i * O + o);
+            for (uint32_t k = 0; k < EBM_EXACT_LANES / 4; k++)
+                sums[k] += a[i] * w[k];
+        }
+        memcpy(out + o, sums, sizeof sums);
     }
 }
 
@@ -78,7 +88,7 @@ static void product(const struct ebm_exact_table *table, struct ebm_exact_space 
         else
             memcpy(out, layer->bias, layer->out_stride * sizeof *out);
         if (layer->in * layer->out_stride < SMALL_PRODUCT)
-            small_product(out, space->a + (size_t)p * in_stride, layer, layer->in);
+            small_product(out, space->a + (size_t)p * in_stride, layer);
     }
     if (layer->in * layer->out_stride >= SMALL_PRODUCT)
         ebm_blas_nn(space->product, layer->out_stride, space->a, in_stride, layer->weight, layer->out_stride, n,

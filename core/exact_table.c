@@ -41,6 +41,8 @@ bool ebm_exact_applies(const struct ebm_net_desc *net)
 void exact_kinks_sort(struct exact_kink *kinks, uint32_t n)
 {
     static const uint32_t gaps[] = {9841, 3280, 1093, 364, 121, 40, 13, 4, 1};
+    if (n < 2)
+        return;
     for (size_t g = 0; g < EBM_COUNT_OF(gaps); g++) {
         uint32_t gap = gaps[g];
         for (uint32_t i = gap; i < n; i++) {

@@ -263,14 +263,6 @@ static void activation_curve(enum ebm_activation kind, float *d1, float *d2, flo
     }
 }
 
-static double sum_doubles(const vec_doubles sums[2])
-{
-    double sum = 0.0;
-    for (int l = 0; l < WIDTH / 2; l++)
-        sum += sums[0][l] + sums[1][l];
-    return sum;
-}
-
 /* The largest of s; NaN when there is a NaN or +inf, or nothing above -inf. */
 static float highest(const float *s, uint32_t n)
 {
@@ -299,8 +291,8 @@ static void softmax(float *w, const float *s, uint32_t n, double *ret_max, doubl
         }
     }
     *ret_max = (double)top;
-    *ret_sum = sum_doubles(sum);
-    *ret_sum_squares = sum_doubles(squares);
+    *ret_sum = vec_sum_doubles(sum);
+    *ret_sum_squares = vec_sum_doubles(squares);
 }
 
 static void moments(const float *y, const float *w, uint32_t n, double sum, double *ret_mean, double *ret_variance,
@@ -310,7 +302,7 @@ static void moments(const float *y, const float *w, uint32_t n, double sum, doub
     for (uint32_t i = 0; i < n; i += WIDTH)
         for (int part = 0; part < 2; part++)
             first[part] += vec_load_doubles(w + i + part * WIDTH / 2) * vec_load_doubles(y + i + part * WIDTH / 2);
-    double mean = sum_doubles(first) / sum;
+    double mean = vec_sum_doubles(first) / sum;
     for (uint32_t i = 0; i < n; i += WIDTH) {
         for (int part = 0; part < 2; part++) {
             vec_doubles difference = vec_load_doubles(y + i + part * WIDTH / 2) - mean;
@@ -320,8 +312,8 @@ static void moments(const float *y, const float *w, uint32_t n, double sum, doub
         }
     }
     *ret_mean = mean;
-    *ret_variance = sum_doubles(second) / sum;
-    *ret_squared_error = sum_doubles(error) / (sum * sum);
+    *ret_variance = vec_sum_doubles(second) / sum;
+    *ret_squared_error = vec_sum_doubles(error) / (sum * sum);
 }
 
 static void adam(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step)

@@ -83,7 +83,25 @@ static inline void component_backward(struct component_sums *sums, const struct 
     }
 }
 
-/* The same, EBM_LANES targets, where coordinates are no lines: z and z^2 - 1 become the scores of each coordinate. */
+/* All L targets of one coordinate on a line: the sums stay in registers. */
+static void line_backward(struct component_sums *sums, const struct ebm_mixture *q, const float *y, uint32_t k,
+                          const float *log_q, const float *dlog_q, uint32_t L)
+{
+    vec logit = {0}, mean = {0}, log_variance = {0};
+    for (uint32_t l = 0; l < L; l += WIDTH) {
+        vec z = (vec_load(y + l) - q->mean[k]) * q->inv_std[k];
+        vec g = responsibility(q, k, z * z, vec_load(log_q + l), vec_load(dlog_q + l));
+        logit += g;
+        mean += g * z;
+        log_variance += g * (0.5f * z * z - 0.5f);
+    }
+    vec_store(sums->logit, logit);
+    vec_store(sums->mean[0], mean);
+    vec_store(sums->log_variance[0], log_variance);
+}
+
+/* As component_backward, EBM_LANES targets, where coordinates are no lines: z and z^2 - 1 become the scores of each
+ * coordinate. */
 static EBM_APART void confined_backward(struct component_sums *sums, const struct ebm_mixture *q, const float *y,
                                         size_t stride, uint32_t k, const float *log_q, const float *dlog_q)
 {
@@ -100,34 +118,36 @@ static EBM_APART void confined_backward(struct component_sums *sums, const struc
     }
 }
 
-static double sum_floats(const float *lanes)
+static double sum_lanes(const float *lanes, uint32_t n)
 {
-    double sum = 0.0;
-    for (uint32_t l = 0; l < EBM_LANES; l++)
-        sum += (double)lanes[l];
-    return sum;
+    vec_doubles sums[2] = {0};
+    for (uint32_t l = 0; l < n; l += WIDTH)
+        for (int part = 0; part < 2; part++)
+            sums[part] += vec_load_doubles(lanes + l + part * WIDTH / 2);
+    return vec_sum_doubles(sums);
 }
 
 static void mixture_backward(struct ebm_mixture_grad *grad, const struct ebm_mixture *q, const float *y, size_t stride,
                              const float *log_q, const float *dlog_q, uint32_t L)
 {
-    double total = 0.0;
-    for (uint32_t l = 0; l < L; l++)
-        total += (double)dlog_q[l];
+    const double total = sum_lanes(dlog_q, L);
+    const bool is_line = q->confined == NULL && q->D == 1;
     for (uint32_t k = 0; k < q->K; k++) {
         struct component_sums sums;
         memset(sums.logit, 0, sizeof sums.logit);
         memset(sums.mean, 0, q->D * sizeof sums.mean[0]);
         memset(sums.log_variance, 0, q->D * sizeof sums.log_variance[0]);
-        for (uint32_t l = 0; q->confined == NULL && l < L; l += WIDTH)
+        if (is_line)
+            line_backward(&sums, q, y, k, log_q, dlog_q, L);
+        for (uint32_t l = 0; q->confined == NULL && !is_line && l < L; l += WIDTH)
             component_backward(&sums, q, y + l, stride, k, log_q + l, dlog_q + l, l % EBM_LANES);
         for (uint32_t l = 0; q->confined != NULL && l < L; l += EBM_LANES)
             confined_backward(&sums, q, y + l, stride, k, log_q + l, dlog_q + l);
-        grad->dlogit[k] += sum_floats(sums.logit) - total * exp((double)q->log_weight[k]);
+        grad->dlogit[k] += sum_lanes(sums.logit, EBM_LANES) - total * exp((double)q->log_weight[k]);
         for (uint32_t d = 0; d < q->D; d++) {
             size_t to = (size_t)d * q->K + k;
-            grad->dmean[to] += sum_floats(sums.mean[d]) * (double)q->inv_std[to];
-            grad->dlog_variance[to] += sum_floats(sums.log_variance[d]);
+            grad->dmean[to] += sum_lanes(sums.mean[d], EBM_LANES) * (double)q->inv_std[to];
+            grad->dlog_variance[to] += sum_lanes(sums.log_variance[d], EBM_LANES);
         }
     }
 }

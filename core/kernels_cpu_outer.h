@@ -26,6 +26,7 @@
 #define OUTER_COLUMNS 2
 #define OUTER_MORE_COLUMNS 2
 #endif
+#define ROW_SUMS 8    /* rows that are summed side by side, or half of them */
 #define OUTER_MOST 32 /* sums, in whole registers */
 
 /* Lane l: lane at[l] of a, or at[l] - WIDTH of b. */
@@ -142,25 +143,37 @@ static void outer(struct outer o)
     }
 }
 
-/* db (n) += sums over lanes of dz (n, L), OUTER_ROWS at a time */
+/* db (n) += sums over lanes of dz (n, L), n at most `rows` */
+static inline __attribute__((always_inline)) void row_sums_block(float *db, const float *dz, uint32_t n, uint32_t L,
+                                                                 int rows)
+{
+    const float *row[ROW_SUMS];
+    vec sums[ROW_SUMS];
+    float each[ROW_SUMS < WIDTH ? WIDTH : ROW_SUMS];
+    for (int a = 0; a < rows; a++)
+        row[a] = dz + ((uint32_t)a < n ? (size_t)a : 0) * L;
+#pragma GCC unroll 16
+    for (int a = 0; a < rows; a++)
+        sums[a] = (vec){0};
+    for (uint32_t l = 0; l < L; l += WIDTH)
+        for (int a = 0; a < rows; a++)
+            sums[a] += vec_load(row[a] + l);
+#pragma GCC unroll 4
+    for (int a = 0; a < rows; a += WIDTH)
+        vec_store(each + a, sum_each(sums + a, rows - a < WIDTH ? rows - a : WIDTH));
+    for (uint32_t a = 0; a < n && a < (uint32_t)rows; a++)
+        db[a] += each[a];
+}
+
+/* db (n) += sums over lanes of dz (n, L) */
 static void add_row_sums(float *db, const float *dz, uint32_t n, uint32_t L)
 {
-    for (uint32_t o = 0; o < n; o += OUTER_ROWS) {
-        uint32_t count = n - o < OUTER_ROWS ? n - o : OUTER_ROWS;
-        const float *row[OUTER_ROWS];
-        vec sums[OUTER_ROWS];
-        float each[WIDTH];
-        for (uint32_t a = 0; a < OUTER_ROWS; a++)
-            row[a] = dz + (size_t)(o + (a < count ? a : 0)) * L;
-#pragma GCC unroll 4
-        for (int a = 0; a < OUTER_ROWS; a++)
-            sums[a] = (vec){0};
-        for (uint32_t l = 0; l < L; l += WIDTH)
-            for (int a = 0; a < OUTER_ROWS; a++)
-                sums[a] += vec_load(row[a] + l);
-        vec_store(each, sum_each(sums, OUTER_ROWS));
-        for (uint32_t a = 0; a < count; a++)
-            db[o + a] += each[a];
+    for (uint32_t o = 0, step; o < n; o += step) {
+        step = n - o > ROW_SUMS / 2 ? ROW_SUMS : ROW_SUMS / 2;
+        if (step == ROW_SUMS)
+            row_sums_block(db + o, dz + (size_t)o * L, n - o, L, ROW_SUMS);
+        else
+            row_sums_block(db + o, dz + (size_t)o * L, n - o, L, ROW_SUMS / 2);
     }
 }
 

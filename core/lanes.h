@@ -80,6 +80,15 @@ static inline float vec_sum(vec v)
     return sum;
 }
 
+/* Of both halves. */
+static inline double vec_sum_doubles(const vec_doubles sums[2])
+{
+    double sum = 0.0;
+    for (int l = 0; l < WIDTH / 2; l++)
+        sum += sums[0][l] + sums[1][l];
+    return sum;
+}
+
 /* vec_max: a > b ? a : b, so b where either is no number. */
 #if defined(__AVX512F__)
 

@@ -5,8 +5,8 @@
  *   panels    else: log Z is a sum over nodes, and so is its gradient, with w_k exp f(x, y_k) / Z
  *
  * The knots move with the parameters too, but f is continuous there, so nothing comes of it; the ends of the support
- * stand still. So the row is a list of weighted points, and the true target with -1. Points of less than NEGLIGIBLE are
- * left out. The list is worked off tile by tile: forward, backward, the next. */
+ * stand still. So a row is a list of weighted points, and the true target with -1. Points of less than NEGLIGIBLE are
+ * left out. The lists of all rows, one behind the other, are worked off tile by tile: forward, backward, the next. */
 #include <math.h>
 #include <string.h>
 
@@ -14,38 +14,49 @@
 
 #define NEGLIGIBLE 1e-9
 
-/* Points of one row, as they fill a tile. */
+/* Points of neighbouring rows, as they fill a tile; of each row's last one, its true target, f goes into the loss. */
 struct points {
     struct ebm_chunk *c;
-    uint32_t b, n;
-    struct ebm_row_gradient gradient;
-    float y[EBM_TILE], weight[EBM_TILE];
-    double f_last; /* f at the point last taken */
+    double *h_loss;
+    uint32_t n, b; /* points; the row that is added */
+    struct ebm_spans spans;
+    float y[EBM_TRAIN_TILE_MOST], weight[EBM_TRAIN_TILE_MOST];
+    bool is_true[EBM_TRAIN_TILE_MOST]; /* of the last point of each span */
 };
 
-/* Forward and backward over the points gathered so far; there is at least one. */
+/* Forward and backward over the points gathered so far; there is at least one. What fills the tile up is the last
+ * row's, without weight. */
 static void run_tile(struct points *p)
 {
     struct ebm_chunk *c = p->c;
-    struct ebm_train_space *train = &c->ctx->train;
-    struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
+    struct ebm_spans *spans = &p->spans;
     struct ebm_y_tile tile;
-    ebm_y_tile_lay(&tile, c, 0, (uint32_t)ebm_round_up(p->n, EBM_LANES));
-    for (uint32_t l = 0; l < tile.lanes; l++)
+    uint32_t lanes = (uint32_t)ebm_round_up(p->n, EBM_LANES);
+    float *df = c->ctx->train.da.p;
+    ebm_y_tile_lay(&tile, c, 0, lanes);
+    for (uint32_t l = 0; l < lanes; l++)
         tile.y[l] = p->y[l < p->n ? l : p->n - 1];
-    p->f_last = (double)ebm_y_tile_run(c, p->b, &tile)[p->n - 1];
-    for (uint32_t l = 0; l < tile.lanes; l++)
-        space.da[l] = l < p->n ? p->weight[l] : 0.0f;
-    ebm_energy_backward(c->plan, ebm_y_tile_g(c, &tile), tile.lanes, &tile.energy, c->grads, p->gradient.dhx,
-                        p->gradient.dh, &space);
-    ebm_net_backward(c->plan, &c->plan->net.target, 0, tile.y, tile.lanes, &tile.target, c->grads, false, &space);
-    p->n = 0;
+    for (uint32_t i = 0; i < spans->n; i++)
+        spans->span[i].lanes = (i + 1 < spans->n ? spans->span[i + 1].first : lanes) - spans->span[i].first;
+    const float *f = ebm_spans_run(c, spans, &tile);
+    for (uint32_t i = 0; i < spans->n; i++)
+        if (p->is_true[i])
+            p->h_loss[spans->span[i].row] -= (double)f[(i + 1 < spans->n ? spans->span[i + 1].first : p->n) - 1];
+    for (uint32_t l = 0; l < lanes; l++)
+        df[l] = l < p->n ? p->weight[l] : 0.0f;
+    ebm_spans_backward(c, spans, &tile);
+    p->n = spans->n = 0;
 }
 
 static void add_point(struct points *p, double y, double weight)
 {
-    if (p->n == EBM_TILE)
+    struct ebm_spans *spans = &p->spans;
+    if (p->n == ebm_train_tile(p->c->plan))
         run_tile(p);
+    if (spans->n == 0 || spans->span[spans->n - 1].row != p->b) {
+        p->is_true[spans->n] = false;
+        spans->span[spans->n++] = (struct ebm_span){.row = p->b, .first = p->n};
+    }
     p->y[p->n] = (float)y;
     p->weight[p->n++] = (float)(weight * p->c->spec->scale);
 }
@@ -98,15 +109,27 @@ static bool add_normaliser(struct points *p, double *ret_log_z)
            add_panels(p, &ctx->panels, ret_log_z);
 }
 
-double ebm_exact_row(struct ebm_chunk *c, uint32_t b)
+static void add_row(struct points *p, uint32_t b)
 {
-    struct points points = {.c = c, .b = b, .gradient = ebm_row_gradient_begin(c)};
-    double log_z;
-    if (!add_normaliser(&points, &log_z))
-        return (double)NAN;
-    add_point(&points, (double)c->rows->h_y[b], -1.0);
-    run_tile(&points);
-    ebm_row_gradient_end(c, b, &points.gradient);
-    double value = log_z - points.f_last;
-    return isfinite(value) ? value : (double)NAN;
+    p->b = b;
+    if (!add_normaliser(p, &p->h_loss[b])) {
+        p->h_loss[b] = (double)NAN;
+        return;
+    }
+    add_point(p, (double)p->c->rows->h_y[b], -1.0);
+    p->is_true[p->spans.n - 1] = true;
+}
+
+void ebm_exact_rows(struct ebm_chunk *c, uint32_t first, uint32_t count, double *h_loss)
+{
+    struct points points;
+    points.c = c;
+    points.h_loss = h_loss;
+    points.n = points.spans.n = 0;
+    for (uint32_t b = first; b < first + count; b++)
+        add_row(&points, b);
+    if (points.n > 0)
+        run_tile(&points);
+    for (uint32_t b = first; b < first + count; b++)
+        h_loss[b] = isfinite(h_loss[b]) ? h_loss[b] : (double)NAN;
 }

@@ -5,7 +5,8 @@
  *   train_langevin.c   candidates by a Langevin chain                              (ml_mcmc)
  *   train_score.c      losses of the gradient of f in y                            (sm, dsm)
  *   train_exact.c      likelihood of a scalar target, its normaliser integrated     (ml_exact)
- *   train_segments.c   the same of a whole chunk, where the energy net is one hidden relu layer
+ *   train_spans.c      tiles whose lanes belong to several rows
+ *   train_segments.c   ml_exact of a chunk, where the energy net is one hidden relu layer
  *   tangents.c         layers with derivatives carried along a direction, and back */
 #ifndef EBM_CORE_TRAIN_INTERNAL_H
 #define EBM_CORE_TRAIN_INTERNAL_H
@@ -38,6 +39,15 @@ struct ebm_y_tile {
     struct ebm_tape target, energy;
 };
 
+/* Lanes of a tile at most. Narrow layers take more: their weights' gradients are summed up once a tile, which costs as
+ * much as the products of a hundred lanes. So many lanes of ten units, twice, stay in L1. */
+#define EBM_TRAIN_NARROW 64u /* units of the widest layer */
+#define EBM_TRAIN_TILE_MOST (3u * EBM_TILE)
+static inline uint32_t ebm_train_tile(const struct ebm_plan *plan)
+{
+    return plan->widest_y <= EBM_TRAIN_NARROW ? EBM_TRAIN_TILE_MOST : EBM_TILE;
+}
+
 /* Into `tile`, whose tapes take kilobytes: it is not copied about. */
 void ebm_y_tile_lay(struct ebm_y_tile *tile, const struct ebm_chunk *c, uint32_t at, uint32_t lanes);
 /* f (lanes) of row b at tile->y, everything kept on the tapes. Borrow: of the tapes. */
@@ -46,6 +56,23 @@ const float *ebm_y_tile_run(const struct ebm_chunk *c, uint32_t b, const struct 
 const float *ebm_y_tile_gradient(const struct ebm_chunk *c, const struct ebm_y_tile *tile);
 /* What the target net makes of tile->y. Borrow: of the tile. */
 const float *ebm_y_tile_g(const struct ebm_chunk *c, const struct ebm_y_tile *tile);
+
+/* Lanes first .. first + lanes - 1 of a tile belong to this row of the chunk. */
+struct ebm_span {
+    uint32_t row, first, lanes;
+};
+
+/* All lanes of a tile, in order; a tile has at most LIMIT_BATCH_ROWS. */
+struct ebm_spans {
+    uint32_t n;
+    struct ebm_span span[LIMIT_BATCH_ROWS];
+};
+
+/* f (lanes) at tile->y, everything kept on the tapes. Borrow: of the tapes. */
+const float *ebm_spans_run(const struct ebm_chunk *c, const struct ebm_spans *spans, const struct ebm_y_tile *tile);
+/* Adds the gradient of the sum of df times f, df (lanes) being in the context's train.da, to c->grads and to the rows'
+ * lanes of train.dhx and train.dh. */
+void ebm_spans_backward(const struct ebm_chunk *c, const struct ebm_spans *spans, const struct ebm_y_tile *tile);
 
 /* Where a row's gradient in W_h h + b and, past a residual first layer, in h is summed: (energy_out), (H). Begin clears
  * them, end puts them into the x side's lanes. */
@@ -73,8 +100,8 @@ void ebm_langevin_run(struct ebm_chunk *c, uint32_t b);
 
 /* sm and dsm: as ebm_train_row. */
 double ebm_score_row(struct ebm_chunk *c, uint32_t b);
-/* ml_exact: as ebm_train_row. */
-double ebm_exact_row(struct ebm_chunk *c, uint32_t b);
+/* ml_exact of the rows of the chunk from `first` on, `count` of them: losses as ebm_train_row. */
+void ebm_exact_rows(struct ebm_chunk *c, uint32_t first, uint32_t count, double *h_loss);
 /* ml_exact of all rows of the chunk at once: losses as ebm_train_row; where it applies to the weights as they are. */
 bool ebm_segments_apply(const struct ebm_plan *plan);
 void ebm_segments_chunk(struct ebm_chunk *c, double *h_loss);

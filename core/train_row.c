@@ -145,17 +145,24 @@ const float *ebm_y_tile_gradient(const struct ebm_chunk *c, const struct ebm_y_t
 
 /* ---- all tiles ---- */
 
-static void candidates_tile(struct ebm_y_tile *t, const struct ebm_chunk *c, uint32_t at)
+/* Lanes of a tile: candidates are cut into tiles of one size, but for the last. */
+static uint32_t lanes_of_tile(const struct ebm_chunk *c)
 {
-    ebm_y_tile_lay(t, c, at, c->n - at < EBM_TILE ? c->n - at : EBM_TILE);
+    uint32_t most = ebm_train_tile(c->plan), tiles = (c->n + most - 1) / most;
+    return (uint32_t)ebm_round_up((c->n + tiles - 1) / tiles, EBM_LANES);
+}
+
+static void candidates_tile(struct ebm_y_tile *t, const struct ebm_chunk *c, uint32_t at, uint32_t lanes)
+{
+    ebm_y_tile_lay(t, c, at, c->n - at < lanes ? c->n - at : lanes);
 }
 
 static void y_forward(struct ebm_chunk *c, uint32_t b)
 {
     struct ebm_ctx *ctx = c->ctx;
     struct ebm_y_tile t;
-    for (uint32_t at = 0; at < c->n; at += EBM_TILE) {
-        candidates_tile(&t, c, at);
+    for (uint32_t at = 0, lanes = lanes_of_tile(c); at < c->n; at += lanes) {
+        candidates_tile(&t, c, at, lanes);
         for (uint32_t d = 0; d < c->plan->net.D; d++)
             memcpy(t.y + (size_t)d * t.lanes, ctx->y.p + d * ctx->stride + at, t.lanes * sizeof(float));
         memcpy(ctx->f.p + at, ebm_y_tile_run(c, b, &t), t.lanes * sizeof(float));
@@ -187,8 +194,8 @@ static void y_backward(struct ebm_chunk *c, uint32_t b)
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     struct ebm_row_gradient row = ebm_row_gradient_begin(c);
     struct ebm_y_tile t;
-    for (uint32_t at = 0; at < c->n; at += EBM_TILE) {
-        candidates_tile(&t, c, at);
+    for (uint32_t at = 0, lanes = lanes_of_tile(c); at < c->n; at += lanes) {
+        candidates_tile(&t, c, at, lanes);
         memcpy(space.da, train->df.p + at, t.lanes * sizeof(float));
         ebm_energy_backward(c->plan, ebm_y_tile_g(c, &t), t.lanes, &t.energy, c->grads, row.dhx, row.dh, &space);
         ebm_net_backward(c->plan, &c->plan->net.target, 0, t.y, t.lanes, &t.target, c->grads, false, &space);
@@ -219,8 +226,6 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b)
     struct ebm_mixture noise;
     if (c->loss == EBM_LOSS_SM || c->loss == EBM_LOSS_DSM)
         return ebm_score_row(c, b);
-    if (c->loss == EBM_LOSS_ML_EXACT)
-        return ebm_exact_row(c, b);
     if (!ebm_train_candidates(c, b, &noise) || !label_density(c, b))
         return (double)NAN;
     if (c->loss == EBM_LOSS_ML_MCMC && c->rows->h_samples == NULL)

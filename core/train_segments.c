@@ -131,41 +131,16 @@ static void segments_backward(const struct ebm_chunk *c, const struct ebm_exact_
 
 /* ---- the true targets ---- */
 
-/* f(x_b, y_b) of all rows, lanes being rows. */
-static const float *run_truth(const struct ebm_chunk *c, const struct ebm_y_tile *tile)
+/* f(x_b, y_b) of all rows, lanes being rows; those beyond the last are the last one's, too. */
+static const float *run_truth(const struct ebm_chunk *c, struct ebm_spans *spans, const struct ebm_y_tile *tile)
 {
-    const struct ebm_net_desc *net = &c->plan->net;
-    const struct ebm_layer *first = &net->energy.layers[0];
-    float *z = tile->energy.z[0];
+    uint32_t B = c->rows->B;
+    spans->n = B;
     for (uint32_t b = 0; b < c->lanes; b++)
-        tile->y[b] = c->rows->h_y[b < c->rows->B ? b : 0];
-    (void)ebm_net_run(c->plan, &net->target, 0, tile->y, c->lanes, &tile->target, NULL, NULL);
-    c->ctx->kernels->linear(z, c->plan->params + first->weight + net->H, first->in, NULL, ebm_y_tile_g(c, tile),
-                            first->out, net->G, c->lanes);
-    for (uint32_t b = 0; b < c->rows->B; b++)
-        for (uint32_t j = 0; j < first->out; j++)
-            z[(size_t)j * c->lanes + b] += c->ctx->hx.p[(size_t)b * first->out + j];
-    c->ctx->kernels->activation(first->activation, tile->energy.a[0], z, NULL, (size_t)first->out * c->lanes);
-    return ebm_net_run(c->plan, &net->energy, 1, tile->energy.a[0], c->lanes, &tile->energy, NULL, NULL);
-}
-
-/* df (lanes) is in train->da. Adds to the rows' dhx, too. */
-static void truth_backward(const struct ebm_chunk *c, const struct ebm_y_tile *tile)
-{
-    const struct ebm_net_desc *net = &c->plan->net;
-    const struct ebm_layer *first = &net->energy.layers[0];
-    const struct ebm_kernels *kernels = c->ctx->kernels;
-    struct ebm_train_space *train = &c->ctx->train;
-    struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
-    size_t n = (size_t)first->out * c->lanes;
-    ebm_net_backward(c->plan, &net->energy, 1, tile->energy.a[0], c->lanes, &tile->energy, c->grads, true, &space);
-    kernels->activation_backward(first->activation, space.dz, space.da, tile->energy.z[0], n);
-    ebm_add(train->dhx.p, space.dz, n);
-    kernels->linear_backward_weight(c->grads + first->weight + net->H, first->in, NULL, space.dz, ebm_y_tile_g(c, tile),
-                                    first->out, net->G, c->lanes);
-    kernels->linear_backward_input(space.da, c->plan->params + first->weight + net->H, first->in, space.dz, NULL,
-                                   first->out, net->G, c->lanes);
-    ebm_net_backward(c->plan, &net->target, 0, tile->y, c->lanes, &tile->target, c->grads, false, &space);
+        tile->y[b] = c->rows->h_y[b < B ? b : B - 1];
+    for (uint32_t b = 0; b < B; b++)
+        spans->span[b] = (struct ebm_span){.row = b, .first = b, .lanes = b + 1 < B ? 1 : c->lanes - b};
+    return ebm_spans_run(c, spans, tile);
 }
 
 /* ---- rows ---- */
@@ -204,17 +179,18 @@ void ebm_segments_chunk(struct ebm_chunk *c, double *h_loss)
         h_loss[b] = (double)NAN;
         by_nodes[b] = normalise(c, b, table, &sums, &h_loss[b]) == EBM_TOO_LARGE;
         if (by_nodes[b])
-            h_loss[b] = ebm_exact_row(c, b);
+            ebm_exact_rows(c, b, 1, h_loss);
     }
     segments_backward(c, table, &sums);
     struct ebm_y_tile tile;
+    struct ebm_spans spans;
     ebm_y_tile_lay(&tile, c, 0, c->lanes);
-    const float *f = run_truth(c, &tile);
+    const float *f = run_truth(c, &spans, &tile);
     for (uint32_t b = 0; b < c->lanes; b++) {
         bool is_taken = b < c->rows->B && !by_nodes[b] && isfinite(h_loss[b] - (double)f[b]);
         train->da.p[b] = is_taken ? (float)-c->spec->scale : 0.0f;
         if (b < c->rows->B && !by_nodes[b])
             h_loss[b] = is_taken ? h_loss[b] - (double)f[b] : (double)NAN;
     }
-    truth_backward(c, &tile);
+    ebm_spans_backward(c, &spans, &tile);
 }
