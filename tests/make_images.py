@@ -145,6 +145,9 @@ def write_arrays():
     with h5py.File(os.path.join(HERE, "images", "outside.h5"), "w") as file:  # bytes of another file
         file.create_dataset("images", (3, 1, 4, 5), "u1", external=[("cells.h5", 0, 60)], track_times=False)
         file.create_dataset("labels", data=numpy.array([1, 12, 23]), track_times=False)
+    with h5py.File(os.path.join(HERE, "images", "linked.h5"), "w") as file:  # a data set of another file
+        file["images"] = h5py.ExternalLink("cells.h5", "/IMGs_grey")
+        file.create_dataset("labels", data=numpy.array([1, 12, 23]), track_times=False)
 
 
 def main():

@@ -6,6 +6,7 @@
 #ifdef EBM_HDF5
 
 #include <hdf5.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,11 +44,14 @@ static bool read_shape(hid_t set, struct array *array)
     return fits;
 }
 
-/* A few bytes may claim any number of numbers, and name other files as the place where they are. */
-static bool holds_numbers(hid_t set, uint64_t count)
+/* A few bytes may claim any number of numbers, and name other files as the place where they are, or where the whole
+ * data set is. */
+static bool holds_numbers(hid_t set, const char *path, uint64_t count)
 {
+    char file[PATH_MAX];
+    bool is_here = H5Fget_name(set, file, sizeof file) > 0 && strcmp(file, path) == 0;
     hid_t how = H5Dget_create_plist(set), type = H5Dget_type(set);
-    bool is_own = H5Pget_external_count(how) == 0 && H5Pget_layout(how) != H5D_VIRTUAL;
+    bool is_own = is_here && H5Pget_external_count(how) == 0 && H5Pget_layout(how) != H5D_VIRTUAL;
     size_t size = H5Tget_size(type);
     (void)H5Tclose(type);
     (void)H5Pclose(how);
@@ -65,7 +69,7 @@ static enum ebm_status read_set(hid_t set, const char *path, const char *name, s
     if (count == 0)
         return ebm_error_set(reterr, EBM_TOO_LARGE, path, "the HDF5 data set '%.40s' is empty, or larger than 16 GiB",
                              name);
-    if (!holds_numbers(set, count))
+    if (!holds_numbers(set, path, count))
         return failed(path, name, "claims numbers that are not in the file", reterr);
     array.bytes = malloc(count * array.number_bytes);
     if (array.bytes == NULL)

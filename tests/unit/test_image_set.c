@@ -323,7 +323,7 @@ Test(image_set, ccgan_out_of_hdf5)
 /* Numbers that a few bytes claim, and numbers of another file. */
 Test(image_set, hdf5_holds_its_numbers_itself)
 {
-    static const char *const names[] = {"hollow.h5", "outside.h5"};
+    static const char *const names[] = {"hollow.h5", "outside.h5", "linked.h5"};
     struct image_set set;
     struct ebm_error error = {.text = ""};
     for (size_t i = 0; i < EBM_COUNT_OF(names); i++) {
