@@ -147,6 +147,6 @@ Test(conv, openblas_computes_the_same)
 Test(conv, onednn_computes_the_same)
 {
     if (ebm_conv_onednn() == NULL)
-        cr_skip("oneDNN is not here");
+        cr_skip_test("oneDNN is not here");
     compare_all(ebm_conv_onednn());
 }
