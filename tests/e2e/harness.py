@@ -46,7 +46,7 @@ class Server:
         self.started = threading.Event()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        if expect_start and not self.started.wait(20 * SLOW):
+        if expect_start and not self.started.wait(60 * SLOW):
             self.kill()
             raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
 
@@ -58,7 +58,7 @@ class Server:
                 self.port = int(match.group(1))
                 self.started.set()
 
-    def connect(self, timeout=30):
+    def connect(self, timeout=60):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
 
     def ask(self, method, path, body=None, headers=None, connection=None):
@@ -81,16 +81,20 @@ class Server:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
 
-    def stop(self, number=signal.SIGTERM, timeout=20):
+    def stop(self, number=signal.SIGTERM, timeout=60):
         """-> exit status"""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.ended(timeout)
+
+    def ended(self, timeout=60):
+        """Waits for its end. -> exit status"""
         try:
             status = self.process.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError("the server did not stop:\n" + "\n".join(self.lines[-20:])) from None
-        self.reader.join(5)
+        self.reader.join(timeout)
         return status
 
     def kill(self):
@@ -110,19 +114,18 @@ def request_bytes(body, *headers, length=None, first="POST /predict HTTP/1.1", h
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def raw(server, data, timeout=20):
-    """Sends bytes, returns what came until the server closed or fell silent."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as link:
+def raw(server, data, timeout=60):
+    """Sends bytes, returns what came until the server closed, as it has to."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout * SLOW) as link:
         try:
             link.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it answered and closed before all was sent
         got = b""
-        link.settimeout(2)
         try:
             while chunk := link.recv(65536):
                 got += chunk
-        except (socket.timeout, ConnectionResetError):
+        except ConnectionResetError:
             pass
         return got
 
@@ -130,7 +133,7 @@ def raw(server, data, timeout=20):
 class Wire:
     """One connection: any bytes out, whole answers in."""
 
-    def __init__(self, server, timeout=20):
+    def __init__(self, server, timeout=60):
         self.link = socket.create_connection(("127.0.0.1", server.port), timeout=timeout * SLOW)
         self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.unread = b""
@@ -194,7 +197,7 @@ class Wire:
         except socket.timeout:
             return not self.unread
         finally:
-            self.link.settimeout(20 * SLOW)
+            self.link.settimeout(60 * SLOW)
 
     def is_closed(self):
         """Waits for the end of the connection; what came before it does not matter."""
@@ -227,13 +230,50 @@ def serving(binary, repository, *options):
         repository.remove()
 
 
+# ---- a worker that is busy for as long as a test wants ----
+
+ROW = [0.1, 0.2, 0.3]  # of relu_1d
+HOLDABLE = ["--workers", "1", "--max-steps", "10000", "--max-request-numbers", str(1 << 40), "--timeout-ms", "3600000"]
+# For smooth_2d: 65536 chains of 10000 steps a row, minutes of work; a client that leaves ends them between two steps.
+HOLD = {"inputs": [[0.1, 0.2]] * 2, "estimator": "importance", "num_proposals": 8, "num_samples": 65536, "refine": {"steps": 10000}, "seed": 1}
+
+
+def hold_request(model, *headers, **fields):
+    return request_bytes(json.dumps({"model": model, **HOLD, **fields}).encode(), *headers, first="POST /sample HTTP/1.1")
+
+
+def queue_rows(server):
+    return json.loads(server.ask("GET", "/stats")[2])["queue_rows"]
+
+
+class Hold:
+    """Keeps the only worker of a server that runs with HOLDABLE, until release or the end of a with block: of two rows, of
+    minutes each, one is being computed and one waits, so that queue_rows is 1. On a model of its own, smooth_2d, it has
+    no part in what others' rows are expected to wait."""
+
+    def __init__(self, server, model="smooth_2d"):
+        self.link = socket.create_connection(("127.0.0.1", server.port))
+        self.link.sendall(hold_request(model))
+        assert wait_until(lambda: queue_rows(server) == 1), "the worker did not begin"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
+    def release(self):
+        self.link.close()
+
+
 def free_port():
     with socket.socket() as link:
         link.bind(("127.0.0.1", 0))
         return link.getsockname()[1]
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=60):
+    """For what must come, however busy the machine is."""
     end = time.monotonic() + seconds * SLOW
     while time.monotonic() < end:
         if condition():
