@@ -7,13 +7,17 @@
 --work     where models and results.jsonl go; a run that stands there already is not repeated, so that a killed job
            goes on where it was
 --data     folder with toy/ and uci/ (files and splits as bench/reproduce/README.md says). Without it the toy tables
-           are generated, and uci is left out
+           are generated, and uci is left out; pictures always are
+--server   ebm-server, of the digits' sets of highest density (default: the one built beside the trainer)
 --repeats  seeds or splits of each row, instead of the table's own number
 --tune     uci: trains the candidates of rows.json on nine tenths of the training rows and evaluates them on the rest;
            test rows are not read
-bench/reproduce/tables.py makes docs/RESULTS.md of results.jsonl. Needs Python 3 alone."""
+bench/reproduce/tables.py makes docs/RESULTS.md of results.jsonl. Needs Python 3 alone, for the rows by
+PyTorch what torch_images.py names."""
 import argparse
 import concurrent.futures
+import copy
+import csv
 import json
 import os
 import random
@@ -21,6 +25,8 @@ import subprocess
 import sys
 import threading
 import time
+
+import regions
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEEP = threading.Lock()
@@ -31,6 +37,7 @@ def read_arguments():
     parser.add_argument("--trainer", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--data")
+    parser.add_argument("--server")
     parser.add_argument("--tables", default="")
     parser.add_argument("--rows", default="")
     parser.add_argument("--repeats", type=int)
@@ -54,11 +61,19 @@ def last_line(path):
         return file.read()[-300:].decode(errors="replace").strip().splitlines()[-1]
 
 
+def machine():
+    with open("/proc/cpuinfo") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
+    return f"{model}, {os.cpu_count()} cores"
+
+
 class Lab:
     """Where things lie, and what has been done."""
 
     def __init__(self, arguments):
         self.trainer, self.work, self.data = arguments.trainer, arguments.work, arguments.data
+        built = os.path.dirname(os.path.dirname(os.path.abspath(self.trainer)))
+        self.server = arguments.server or os.path.join(built, "server", "ebm-server")
         os.makedirs(self.work, exist_ok=True)
         self.results = os.path.join(self.work, "results.jsonl")
         self.done = set()
@@ -78,11 +93,34 @@ class Lab:
             return os.path.join(self.data, table[which])
         if "generate" not in table:
             return None
-        path = os.path.join(self.work, f"{table['generate']}_{which}.csv")
+        name = os.path.join(self.work, f"{table['generate']}_{which}")
+        path, rows = (name, table["pictures"][which]) if "pictures" in table else (name + ".csv", 2000)
         if not os.path.exists(path):
-            subprocess.run([self.trainer, "generate", table["generate"], "--rows", "2000", "--seed",
+            subprocess.run([self.trainer, "generate", table["generate"], "--rows", str(rows), "--seed",
                             "0" if which == "file" else "1", "--output", path], check=True, stdout=subprocess.DEVNULL)
         return path
+
+    def prepare(self, table):
+        """Makes what several runs share, before they begin side by side."""
+        if "test" in table.get("pictures", {}):
+            self.table_file(table, "test")
+        if "left_out_by" in table:
+            self.splits(table)
+
+    def splits(self, table, which="splits"):
+        """The file of test rows a repeat."""
+        if "left_out_by" in table:
+            return self.splits_by_column(table["left_out_by"], self.table_file(table))
+        return os.path.abspath(os.path.join(self.data, table[which]))
+
+    def splits_by_column(self, column, folder):
+        """Test rows of repeat i: those whose number in the column ends in i. Rows of one number stay together."""
+        path = os.path.join(self.work, os.path.basename(folder) + ".test_splits.txt")
+        if not os.path.exists(path):
+            with open(os.path.join(folder, "labels.csv")) as file:
+                last = [int(row[column]) % 10 for row in csv.DictReader(file)]
+            write_lines(path, [[i for i, digit in enumerate(last) if digit == split] for split in range(10)])
+        return os.path.abspath(path)
 
 
 def key_of(task):
@@ -96,13 +134,45 @@ def settings(*maps):
     return [word for key, value in merged.items() for word in ("--set", f"{key}={json.dumps(value)}")]
 
 
+def has_splits(table):
+    return "splits" in table or "left_out_by" in table
+
+
+def merged(config, *maps):
+    """The configuration as --set would change it."""
+    config = copy.deepcopy(config)
+    for key, value in ((key, value) for each in maps for key, value in (each or {}).items()):
+        *path, last = key.split(".")
+        inside = config
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return config
+
+
+def train_peer(lab, task, table, row, folder):
+    """The same configuration by PyTorch, which evaluates as well."""
+    with open(os.path.join(HERE, "configs", row["config"] + ".json")) as file:
+        config = merged(json.load(file), table.get("set"), row.get("set"))
+    with open(folder + ".config.json", "w") as file:
+        json.dump(config, file)
+    command = [row["peer"], os.path.join(HERE, "torch_images.py"), "--config", folder + ".config.json", "--data",
+               task["file"], "--test", lab.table_file(table, "test"), "--seed", str(task["repeat"]), "--output",
+               folder + ".json"]
+    begin = time.monotonic()
+    code, cpu = run(command, folder + ".log")
+    return code, cpu, time.monotonic() - begin
+
+
 def train(lab, task, table, row, folder):
     """Trains one repeat. A seed a repeat, or a split a repeat."""
     config = os.path.join(HERE, "configs", row["config"] + ".json")
     own = {"training.seed": task["repeat"]}
-    if "splits" in table:
-        own = {"data.split_file": os.path.abspath(os.path.join(lab.data, table.get("left_out", table["splits"]))),
+    if has_splits(table):
+        own = {"data.split_file": lab.splits(table, "left_out" if "left_out" in table else "splits"),
                "data.split_index": task["repeat"], "training.seed": 0}
+    if row.get("peer"):
+        return train_peer(lab, task, table, row, folder)
     command = [lab.trainer, "train", "--config", config, "--data", task["file"], "--threads", "1", "--output", folder,
                "--overwrite"] + settings(table.get("set"), row.get("set"), own)
     if {**table.get("set", {}), **row.get("set", {})}.get("model.members", 1) > 1:
@@ -121,14 +191,18 @@ def evaluate(lab, task, table, row, folder):
         command += ["--protocol", table["protocol"]]
     if "test" in table:
         command += ["--data", lab.table_file(table, "test")]
-    elif "splits" in table:
-        command += ["--data", task["file"], "--split-file", os.path.join(lab.data, table["splits"]), "--split-index",
-                    str(task["repeat"])]
-    code, _ = run(command, folder + ".log")
+    elif has_splits(table):
+        command += ["--data", task["file"], "--split-file", lab.splits(table), "--split-index", str(task["repeat"])]
+    code = 0 if row.get("peer") else run(command, folder + ".log")[0]
     if code != 0:
         return None
     with open(out) as file:
-        return json.load(file)
+        found = json.load(file)
+    if table.get("regions"):
+        with open(lab.splits(table)) as file:
+            numbers = [int(word) for word in file.readlines()[task["repeat"]].split()]
+        found["regions"] = regions.by_digit(lab.server, os.path.join(folder, "model.safetensors"), task["file"], numbers)
+    return found
 
 
 def write_lines(path, lines):
@@ -159,8 +233,8 @@ def do(lab, task, table, row):
     if os.path.exists(folder + ".log"):
         os.remove(folder + ".log")
     code, cpu, wall = train(lab, task, table, row, folder)
-    result = {**{k: task[k] for k in ("table", "row", "repeat")}, "version": lab.version, "cpu_s": round(cpu, 2),
-              "wall_s": round(wall, 2)}
+    result = {**{k: task[k] for k in ("table", "row", "repeat")}, "version": lab.version, "machine": machine(),
+              "cpu_s": round(cpu, 2), "wall_s": round(wall, 2)}
     if code != 0:
         result["failed"] = last_line(folder + ".log")
     else:
@@ -181,6 +255,7 @@ def tasks_of(lab, recipes, arguments):
         if file is None:
             print(f"{name}: {table['file']} is not there, left out", file=sys.stderr)
             continue
+        lab.prepare(table)
         rows = table.get("candidates", []) if arguments.tune else table["rows"]
         if arguments.tune and rows:
             left_out, judge = tuning_splits(lab, name, table)

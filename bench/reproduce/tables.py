@@ -7,12 +7,9 @@ A later line of the same run replaces an earlier one. Every figure in the tables
 train is counted, never left out in silence."""
 import argparse
 import collections
-import datetime
 import json
 import os
-import platform
 import statistics
-import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
@@ -127,19 +124,70 @@ def uci_lines(results, recipes):
     return lines
 
 
-def machine():
-    with open("/proc/cpuinfo") as file:
-        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 10: 2.262, 20: 2.093}  # Student's, of so many runs
+
+
+def with_interval(values, digits=3):
+    """Mean ± half of the 95 % interval that so many runs give."""
+    if len(values) not in T_975:
+        return mean_sd(values, digits)
+    half = T_975[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.fmean(values):.{digits}f} ± {half:.{digits}f}"
+
+
+def image_lines(rows, table):
+    lines = ["| method | test NLL ± 95 %, runs | ± 95 %, test rows | MAE | 50 % holds | 90 % holds | runs | CPU s a run |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for row in table["rows"]:
+        runs = rows.get(row["name"])
+        if not runs:
+            continue
+        errors = figures(runs, "nll_std_error")
+        lines.append(
+            f"| `{row['name']}` | {with_interval(figures(runs, 'nll'))} | {1.96 * statistics.fmean(errors):.3f} | "
+            f"{mean_sd(figures(runs, 'targets.0.mae'), 2)} | {mean_sd(figures(runs, 'targets.0.intervals.0.coverage'))} | "
+            f"{mean_sd(figures(runs, 'targets.0.intervals.2.coverage'))} | {len(runs) - failures(runs)} of {len(runs)} | "
+            f"{cpu(runs)} |")
+    return lines
+
+
+def region_lines(rows, table):
+    """By digit, over all runs: how many sets have several intervals."""
+    lines = ["| method | |" + "".join(f" {digit} |" for digit in range(10)) + " all |", "| --- |" + " --- |" * 12]
+    for row in table["rows"]:
+        counts = collections.defaultdict(collections.Counter)
+        for run in rows.get(row["name"], {}).values():
+            for digit, found in ((run.get("figures") or {}).get("regions") or {}).items():
+                counts[digit].update(found)
+                counts["all"].update(found)
+        if not counts:
+            continue
+        each = [counts[str(digit)] for digit in range(10)] + [counts["all"]]
+        lines.append("| | test rows | " + " | ".join(str(c["rows"]) for c in each) + " |")
+        for name, what in (("two intervals or more", "several"), ("hold the angle", "inside")):
+            cells = " | ".join(f"{100 * c[what] / c['rows']:.0f} %" if c["rows"] else "-" for c in each)
+            lines.append(f"| `{row['name']}` | {name} | {cells} |")
+    return lines
+
+
+def image_text(results, recipes):
+    out = []
+    for name, table in recipes.items():
+        if name.startswith("image_") and name in results:
+            out += ["", f"## {table['title']}", "", table["note"], ""] + image_lines(results[name], table)
+            if table.get("regions"):
+                out += ["", table["regions"], ""] + region_lines(results[name], table)
+    return out
 
 
 def text_of(results, recipes, command):
-    versions = sorted({run["version"] for rows in results.values() for runs in rows.values() for run in runs.values()})
+    every = [run for rows in results.values() for runs in rows.values() for run in runs.values()]
+    versions, machines = (sorted({run[key] for run in every}) for key in ("version", "machine"))
     with open(os.path.join(HERE, "introduction.md")) as file:
         out = [file.read().rstrip(), "",
-               f"Made on {datetime.date.today()} by `{command}`; trained by {', '.join(versions)}; {machine()}."]
+               f"Made by `{command}`; trained by {', '.join(versions)} on {' and '.join(machines)}."]
     for name, table in recipes.items():
-        if name.startswith("uci_") or name not in results:
+        if name.startswith(("uci_", "image_")) or name not in results:
             continue
         out += ["", f"## {table['title']}", "", table.get("note", "").strip(), ""] if table.get("note") else [
             "", f"## {table['title']}", ""]
@@ -150,6 +198,7 @@ def text_of(results, recipes, command):
     if any(name.startswith("uci_") for name in results):
         with open(os.path.join(HERE, "uci.md")) as file:
             out += ["", "## Six UCI sets", "", file.read().rstrip(), ""] + uci_lines(results, recipes)
+    out += image_text(results, recipes)
     return "\n".join(out) + "\n"
 
 
