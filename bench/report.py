@@ -147,6 +147,8 @@ class Report:
     def text(self):
         a = self.about
         peers = f"PyTorch {a['torch']}" if a["torch"] else "no peers at hand: ours and the limits alone"
+        if a.get("blas_core"):
+            peers += f"; OpenBLAS told to take its {a['blas_core']} kernels, since it does not know the processor"
         self.lines = [f"Measured on {a['date']} by `{a['command']}`, {a['minutes']} minutes, at {a['commit']}: "
                       f"{a['machine']}, kernels {a['kernels']}, {a['system']}, {peers}."]
         if a["quick"]:

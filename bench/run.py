@@ -252,6 +252,7 @@ class Bench:
                 "commit": first(["git", "-C", TOP, "describe", "--always", "--dirty"]),
                 "machine": f"{os.cpu_count()} cores of {cpu.group(1) if cpu else platform.machine()}",
                 "kernels": self.kernels,
+                "blas_core": os.environ.get("OPENBLAS_CORETYPE"),
                 "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {first(['gcc', '--version'])}",
                 "torch": self.torch,
                 "command": "bench/run.sh" + " --peers DIR" * bool(self.peers) + " --quick" * self.quick,

@@ -28,6 +28,8 @@ install_packages $BUILD_PACKAGES
 say "building"
 TARGETS="server/ebm-server trainer/ebm-trainer bench/bench-floor bench/bench-device bench/bench-kernels" build_in build
 say "measuring"
+export OPENBLAS_CORETYPE="${OPENBLAS_CORETYPE:-$(python3 bench/blas_core.py)}"
+[ -n "$OPENBLAS_CORETYPE" ] || unset OPENBLAS_CORETYPE
 python3 bench/run.py --build build --output out/bench.json $quick ${peers:+--peers "$(realpath "$peers")"}
 if [ -n "$quick" ] || [ -z "$peers" ]; then
     python3 bench/report.py out/bench.json
