@@ -10,18 +10,19 @@ import sys
 import threading
 import time
 
-from harness import request_bytes, SLOW as SLOWER
-from harness import Repository, Server, run_all, serving, wait_until
+from harness import HOLDABLE, ROW, Hold, Repository, Server, hold_request, queue_rows, request_bytes, run_all, serving, wait_until
+from harness import SLOW as SLOWER
 
-ROW = [0.1, 0.2, 0.3]  # of relu_1d
-SMALL = {"inputs": [ROW], "estimator": "importance", "num_samples": 16, "seed": 1}
-LONG = {"inputs": [ROW] * 4000, "estimator": "importance", "num_samples": 65536, "seed": 1}  # many seconds
-# a good part of a second, one batch
-BATCH = {"inputs": [ROW] * 400, "estimator": "importance", "num_samples": 65536, "seed": 1}
+SMALL = {"model": "relu_1d", "inputs": [ROW], "estimator": "importance", "num_samples": 16, "seed": 1}
+ROWS = {**SMALL, "inputs": [ROW] * 20}  # too many for the loop itself: a worker's
 
 
 def one():
     return Repository().golden("relu_1d")
+
+
+def two():
+    return one().golden("smooth_2d")  # to hold the worker
 
 
 def head(length, *headers, request="POST /predict"):
@@ -36,7 +37,7 @@ def request(body, *headers):
     return head(len(data), *headers) + data
 
 
-def connect(server, timeout=20):
+def connect(server, timeout=60):
     link = socket.create_connection(("127.0.0.1", server.port), timeout=timeout * SLOWER)
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return link
@@ -93,11 +94,10 @@ def counts_at_the_end(server):
     return int(match.group(1)), int(match.group(2))
 
 
-def expect_quick(server):
-    start = time.monotonic()
-    assert server.predict(SMALL)[0] == 200
-    took = time.monotonic() - start
-    assert took < 1 * SLOWER, f"the worker was not free for {took:.1f} s"
+def expect_free(server):
+    """Whatever held the only worker would do so for minutes."""
+    assert wait_until(lambda: queue_rows(server) == 0), "the worker was not freed"
+    assert server.predict(ROWS)[0] == 200
 
 
 # ---- clients that leave ----
@@ -113,13 +113,13 @@ def leave(link, how):
 
 
 def test_a_client_that_leaves_frees_its_worker(binary):
-    with serving(binary, one(), "--workers", 1) as server:
+    with serving(binary, two(), *HOLDABLE) as server:
         for how in ("close", "reset", "half"):
             link = connect(server)
-            link.sendall(request(LONG, f"X-Request-Id: {how}"))
-            time.sleep(0.1 * SLOWER)  # it runs
+            link.sendall(hold_request("smooth_2d", f"X-Request-Id: {how}"))
+            assert wait_until(lambda: queue_rows(server) == 1), "it does not begin"
             leave(link, how)
-            expect_quick(server)
+            expect_free(server)
             expect_log(server, how, status="0", sent="no", out="0")
             if how == "half":
                 assert read_all(link)[0] == b"", "a half-close counts as gone"
@@ -127,42 +127,41 @@ def test_a_client_that_leaves_frees_its_worker(binary):
 
 
 def test_a_client_that_leaves_the_queue_is_never_computed(binary):
-    with serving(binary, one(), "--workers", 1) as server:
-        running, waiting = connect(server), connect(server)
-        running.sendall(request(BATCH, "X-Request-Id: running"))
-        time.sleep(0.05 * SLOWER)
-        waiting.sendall(request({**BATCH, "inputs": [ROW] * 40}, "X-Request-Id: waiting"))
-        time.sleep(0.05 * SLOWER)
-        waiting.close()
-        expect_log(server, "waiting", status="0", sent="no")
-        assert "running" not in logged(server), "the batch was too short for this test"
-        assert read_answer(running)[0] == 200
-        running.close()
-        expect_quick(server)
-    assert counts_at_the_end(server) == (3, 401), server.lines[-1]
+    with serving(binary, two(), *HOLDABLE) as server:
+        with Hold(server):
+            waiting = connect(server)
+            waiting.sendall(request({**ROWS, "inputs": [ROW] * 40}, "X-Request-Id: waiting"))
+            assert wait_until(lambda: queue_rows(server) == 41)
+            waiting.close()
+            expect_log(server, "waiting", status="0", sent="no")
+            assert wait_until(lambda: queue_rows(server) == 1)
+        expect_free(server)
+    assert counts_at_the_end(server)[1] <= 2 + len(ROWS["inputs"]), server.lines[-1]
 
 
 def test_a_client_that_leaves_before_and_after_its_job(binary):
     with serving(binary, one(), "--workers", 1) as server:
         link = connect(server)
-        link.sendall(request(LONG, "X-Request-Id: cut")[:-10])
+        link.sendall(request(ROWS, "X-Request-Id: cut")[:-10])
         time.sleep(0.05)
         link.close()
         expect_log(server, "cut", status="0", sent="no")
         link = connect(server)
         link.sendall(request(SMALL, "X-Request-Id: unread"))
-        time.sleep(0.1 * SLOWER)  # answered, and nobody reads it
+        expect_log(server, "unread", status="200", sent="yes")  # answered, and nobody reads it
         link.close()
-        expect_log(server, "unread", status="200", sent="yes")
-        expect_quick(server)
+        expect_free(server)
 
 
 def test_bytes_of_the_next_request_are_no_leaving(binary):
-    with serving(binary, one(), "--workers", 1) as server:
+    with serving(binary, two(), *HOLDABLE) as server:
         link = connect(server)
-        link.sendall(request(BATCH, "X-Request-Id: first"))
-        time.sleep(0.05 * SLOWER)
-        link.sendall(request(SMALL, "X-Request-Id: second") * 3)
+        with Hold(server):
+            link.sendall(request(ROWS, "X-Request-Id: first"))
+            assert wait_until(lambda: queue_rows(server) == 1 + len(ROWS["inputs"]))
+            link.sendall(request(SMALL, "X-Request-Id: second") * 3)
+            for _ in range(3):  # it looks at its sockets
+                assert queue_rows(server) == 1 + len(ROWS["inputs"])
         for _ in range(4):
             assert read_answer(link)[0] == 200
         link.close()
@@ -172,7 +171,7 @@ def test_many_leave_at_once(binary):
     with serving(binary, one(), "--workers", 1) as server:
         links = [connect(server) for _ in range(200)]
         for link in links:
-            link.sendall(request({**BATCH, "inputs": [ROW] * 8}))
+            link.sendall(request({**ROWS, "num_samples": 65536}))
         stay = connect(server)
         stay.sendall(request(SMALL))
         for link in links:
@@ -186,33 +185,25 @@ def test_many_leave_at_once(binary):
 
 
 def test_the_access_log_names_model_and_rows_of_what_failed_too(binary):
-    with serving(binary, one(), "--workers", 1, "--max-queue-rows", 800) as server:
-        running = connect(server)
-        running.sendall(request({**BATCH, "inputs": [ROW] * 700}, "X-Request-Id: running"))
-        time.sleep(0.05 * SLOWER)
+    with serving(binary, two(), *HOLDABLE, "--max-queue-rows", 60) as server:
         late, left, full = connect(server), connect(server), connect(server)
-        for attempt in range(15):  # 429 as long as the deadline has no hope
-            late.sendall(request({**SMALL, "inputs": [ROW] * 20, "timeout_ms": 2**attempt}, f"X-Request-Id: late{attempt}"))
-            status = read_answer(late)[0]
-            if status != 429:
-                break
-        assert status == 504, status
-        left.sendall(request({**SMALL, "inputs": [ROW] * 21}, "X-Request-Id: left"))
-        time.sleep(0.02 * SLOWER)
-        full.sendall(request({**SMALL, "inputs": [ROW] * 790}, "X-Request-Id: full"))
-        assert read_answer(full)[0] == 429
-        left.close()
-        expect_log(server, "full", status="429", model="relu_1d", rows="790")
-        line = expect_log(server, f"late{attempt}", status="504", model="relu_1d", rows="20", compute_us="0")
-        assert int(line["queue_us"]) >= 1000, line
-        expect_log(server, "left", status="0", model="relu_1d", rows="21")
-        assert "running" not in logged(server), "the batch was too short for this test"
-        assert read_answer(running)[0] == 200
+        with Hold(server):
+            late.sendall(request({**ROWS, "timeout_ms": 50}, "X-Request-Id: late"))
+            assert read_answer(late)[0] == 504
+            left.sendall(request({**ROWS, "inputs": [ROW] * 21}, "X-Request-Id: left"))
+            assert wait_until(lambda: queue_rows(server) == 22)
+            full.sendall(request({**ROWS, "inputs": [ROW] * 50}, "X-Request-Id: full"))
+            assert read_answer(full)[0] == 429
+            left.close()
+            expect_log(server, "full", status="429", model="relu_1d", rows="50")
+            line = expect_log(server, "late", status="504", model="relu_1d", rows="20", compute_us="0")
+            assert int(line["queue_us"]) >= 1000, line
+            expect_log(server, "left", status="0", model="relu_1d", rows="21")
         refused = connect(server)
         refused.sendall(request({**SMALL, "model": "nobody"}, "X-Request-Id: nobody"))
         assert read_answer(refused)[0] == 404
         expect_log(server, "nobody", status="404", model="-", rows="1")
-        for link in (running, late, full, refused):
+        for link in (late, full, refused):
             link.close()
 
 
@@ -224,6 +215,7 @@ def test_a_slow_body_is_answered_408(binary):
         for name, top in (("length", head(1000, "X-Request-Id: length")),
                           ("chunks", head(None, "X-Request-Id: chunks", "Transfer-Encoding: chunked"))):
             link, stop = connect(server), threading.Event()
+            start = time.monotonic()
             link.sendall(top)
 
             def dribble(link=link, stop=stop, name=name):
@@ -234,7 +226,6 @@ def test_a_slow_body_is_answered_408(binary):
                     pass
 
             sender = threading.Thread(target=dribble)
-            start = time.monotonic()
             sender.start()
             status, headers, body = read_answer(link)
             took = time.monotonic() - start
@@ -245,9 +236,9 @@ def test_a_slow_body_is_answered_408(binary):
             answer = json.loads(body)
             assert (status, headers["connection"], answer["code"]) == (408, "close", "body_timeout"), (status, headers, answer)
             assert answer["request_id"] == headers["x-request-id"] == name and "after 500 ms" in answer["error"], answer
-            assert 0.4 < took < 1.5 * SLOWER, took
+            assert took >= 0.5, took  # and before all of it could have come, 50 s or never
             expect_log(server, name, status="408", sent="yes")
-        expect_quick(server)
+        expect_free(server)
 
 
 def test_a_body_that_stands_still_is_answered_408_and_closed(binary):
@@ -271,34 +262,37 @@ def test_a_refused_body_that_comes_slowly_gets_its_refusal(binary):
 
 def test_slow_heads_are_closed_and_idle_connections_are_not(binary):
     with serving(binary, one(), "--body-timeout-ms", 300) as server:
-        def seconds_until_closed(link, dribble):
-            start = time.monotonic()
+        def expect_closed(link, start, dribble):
+            """Not before its time, though bytes come all the time."""
             link.settimeout(0.05)
-            while time.monotonic() - start < 3 * SLOWER:
+            while True:
                 try:
                     if dribble:
                         link.sendall(b"a")
                     if not link.recv(100):
                         break
                 except socket.timeout:
-                    continue
+                    assert time.monotonic() - start < 60 * SLOWER, "never closed"
                 except OSError:
                     break
-            return time.monotonic() - start
+            assert time.monotonic() - start >= 0.3
 
+        start = time.monotonic()
         fresh = connect(server)
         fresh.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: ")
-        assert 0.2 < seconds_until_closed(fresh, True) < 1.5 * SLOWER
+        expect_closed(fresh, start, True)
+        start = time.monotonic()
         silent = connect(server)
-        assert 0.2 < seconds_until_closed(silent, False) < 1.5 * SLOWER
+        expect_closed(silent, start, False)
         used = connect(server)
         used.sendall(head(None, request="GET /healthz"))
         assert read_answer(used)[0] == 200
         time.sleep(1)
         used.sendall(head(None, request="GET /healthz"))
         assert read_answer(used)[0] == 200, "an idle connection is not a slow one"
+        start = time.monotonic()
         used.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: ")
-        assert 0.2 < seconds_until_closed(used, True) < 2.5 * SLOWER
+        expect_closed(used, start, True)
         for link in (fresh, silent, used):
             link.close()
 
@@ -317,12 +311,16 @@ def test_an_answer_survives_what_its_client_still_sends(binary):
                     sent += link.send(chunk)
             except OSError:
                 pass
-            link.settimeout(10)
+            link.settimeout(60 * SLOWER)
             assert read_answer(link)[0] == 413, name
             link.close()
 
 
 # ---- room ----
+
+
+def in_flight_bytes(server):
+    return int(re.search(rb"^ebm_http_in_flight_bytes (\d+)$", server.ask("GET", "/metrics")[2], re.M).group(1))
 
 
 def test_bodies_in_flight_have_a_budget(binary):
@@ -331,7 +329,7 @@ def test_bodies_in_flight_have_a_budget(binary):
         links = [connect(server) for _ in range(2)]
         for link in links:
             link.sendall(head(500000) + b"[" + b" " * 480000)
-        time.sleep(0.2 * SLOWER)
+        assert wait_until(lambda: in_flight_bytes(server) >= 960000), "their bodies do not come"
         refused = connect(server)
         refused.sendall(request(SMALL))
         assert read_answer(refused)[0] == 200, "a small one has room"
@@ -497,7 +495,7 @@ class Load:
                 link.sendall(b"".join(self.new(large)[1] for _ in range(20)))
             except socket.timeout:
                 pass
-            link.settimeout(20 * SLOWER)
+            link.settimeout(60 * SLOWER)
             while self.read(link, 0.005):
                 pass
         self.run(talk)
@@ -524,7 +522,7 @@ class Load:
 
     def check(self):
         for thread in self.threads:
-            thread.join(20 * SLOWER)
+            thread.join(60 * SLOWER)
             assert not thread.is_alive(), "a client hangs"
         lines = logged(self.server)
         for name, line in lines.items():
@@ -543,7 +541,8 @@ def stop_under_load(binary, stops):
         server = Server(binary, repository)
         try:
             load = Load(server)
-            time.sleep(0.1 * SLOWER + 0.013 * (i % 7))
+            assert wait_until(lambda i=i, load=load: len(load.answered) >= 10 + 40 * (i % 7))
+            time.sleep(0.013 * (i % 7))
             start = time.monotonic()
             status = server.stop()
             longest = max(longest, time.monotonic() - start)
@@ -558,12 +557,12 @@ def stop_under_load(binary, stops):
 
 def test_stopping_under_load_loses_no_answer(binary):
     total, longest = stop_under_load(binary, 20 if SLOWER == 1 else 4)
-    assert total > 100 and longest < 3 * SLOWER, (total, longest)
+    assert total > 100 and longest < 30, (total, longest)  # neither idle connections nor their time-outs are waited for
 
 
 def test_idle_connections_do_not_delay_a_stop(binary):
     repository = one()
-    server = Server(binary, repository)
+    server = Server(binary, repository, "--idle-timeout-s", 600)
     links = [connect(server) for _ in range(20)]
     for link in links[:10]:
         link.sendall(head(None, request="GET /healthz"))
@@ -571,26 +570,30 @@ def test_idle_connections_do_not_delay_a_stop(binary):
     start = time.monotonic()
     assert server.stop() == 0
     repository.remove()
-    assert time.monotonic() - start < 0.5 * SLOWER, time.monotonic() - start
+    assert time.monotonic() - start < 30, "it waited for their time-out"
     for link in links:
         assert read_all(link) == (b"", "end")
         link.close()
 
 
 def test_before_a_stop_it_serves_on_and_is_not_ready(binary):
-    repository = one()
-    server = Server(binary, repository, "--pre-stop-ms", 600 * SLOWER)
-    try:
-        start = time.monotonic()
+    with serving(binary, one(), "--pre-stop-ms", 600000) as server:
         server.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: server.ask("GET", "/readyz")[0] == 503)
         assert server.ask("GET", "/livez")[0] == 200
         status, headers, _ = server.ask("POST", "/predict", SMALL)
         assert status == 200 and "connection" not in headers, headers
+
+
+def test_a_stop_follows_in_its_time(binary):
+    repository = one()
+    server = Server(binary, repository, "--pre-stop-ms", 600)
+    try:
         late = connect(server)
-        late.sendall(request(SMALL, "X-Request-Id: late")[:-5])  # the rest comes while it drains, if at all
-        assert server.process.wait(5 * SLOWER) == 0
-        assert 0.5 < time.monotonic() - start < 2 * SLOWER
+        late.sendall(request(SMALL, "X-Request-Id: late")[:-5])  # the rest does not come
+        start = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - start >= 0.6
         late.close()
     finally:
         server.kill()
@@ -598,32 +601,28 @@ def test_before_a_stop_it_serves_on_and_is_not_ready(binary):
 
 
 def test_a_second_signal_stops_at_once(binary):
-    for options, first_answer in (((), None), (("--pre-stop-ms", 60000), 200)):
-        repository = one()
-        server = Server(binary, repository, "--workers", 1, *options)
+    for options, first_answer in (((), None), (("--pre-stop-ms", 3600000), 200)):
+        repository = Repository().golden("smooth_2d")
+        server = Server(binary, repository, *HOLDABLE, *options)
         try:
-            link = connect(server)
-            link.sendall(request(LONG, "X-Request-Id: long"))
-            time.sleep(0.1 * SLOWER)
-            server.process.send_signal(signal.SIGTERM)
-            assert wait_until(lambda: any("signal received" in line for line in server.lines))
-            time.sleep(0.1)
-            assert server.process.poll() is None, "it did not wait for its request"
-            if first_answer:
-                assert server.ask("GET", "/livez")[0] == first_answer
-            start = time.monotonic()
-            assert server.stop() == 0
-            assert time.monotonic() - start < 1 * SLOWER, time.monotonic() - start
-            assert any("were not answered: requests=1" in line for line in server.lines), server.lines[-4:]
-            link.close()
+            with Hold(server):
+                server.process.send_signal(signal.SIGTERM)
+                assert wait_until(lambda: any("signal received" in line for line in server.lines))
+                time.sleep(0.1)
+                assert server.process.poll() is None, "it did not wait for its request"
+                if first_answer:
+                    assert server.ask("GET", "/livez")[0] == first_answer
+                assert server.stop() == 0
+                assert any("were not answered: requests=1" in line for line in server.lines), server.lines[-4:]
         finally:
             server.kill()
             repository.remove()
 
 
-def test_a_signal_while_models_load(binary):
+def stop_while_loading(binary, n):
+    """-> how many of n models were loaded before it stopped"""
     repository = Repository()
-    for i in range(300):
+    for i in range(n):
         repository.golden("smooth_2d", f"m{i}")
     server = Server(binary, repository, "--workers", 1, expect_start=False)
     try:
@@ -632,11 +631,16 @@ def test_a_signal_while_models_load(binary):
         assert server.stop() == 0, server.lines[-3:]
         took = time.monotonic() - start
         loaded = sum("model loaded" in line for line in server.lines)
-        print(f"      stopped {took * 1000:.0f} ms after the signal, {loaded} of 300 models loaded")
-        assert took < 1 * SLOWER and loaded < 300 and not any("cannot serve" in line for line in server.lines)
+        print(f"      stopped {took * 1000:.0f} ms after the signal, {loaded} of {n} models loaded")
+        assert not any("cannot serve" in line for line in server.lines)
+        return loaded
     finally:
         server.kill()
         repository.remove()
+
+
+def test_a_signal_while_models_load(binary):
+    assert any(stop_while_loading(binary, n) < n for n in (300, 1000, 3000)), "all were loaded first"
 
 
 def test_a_signal_while_it_ends_changes_nothing(binary):

@@ -5,16 +5,14 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 
 import prometheus_text
-from harness import Repository, raw, request_bytes, run_all, serving, wait_until
+from harness import HOLD, HOLDABLE, ROW, Hold, Repository, raw, run_all, serving, wait_until
 
 ROOT = sys.argv[2]
-ROW = [0.1, 0.2, 0.3]  # of relu_1d
 
 
 def scrape(server):
@@ -106,12 +104,10 @@ def test_requests_are_counted_by_what_became_of_them(binary):
 
 
 def test_a_client_that_leaves_has_status_0(binary):
-    with serving(binary, Repository().golden("relu_1d"), "--workers", 1) as server:
-        body = json.dumps({"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536}).encode()
-        with socket.create_connection(("127.0.0.1", server.port)) as link:
-            link.sendall(request_bytes(body))
+    with serving(binary, Repository().golden("smooth_2d"), *HOLDABLE) as server:
+        with Hold(server):
             until(server, lambda v: value(v, "ebm_http_requests_in_flight") == 2)
-        until(server, lambda v: requests(v, "/predict", 0) == 1 and value(v, "ebm_http_requests_in_flight") == 1)
+        until(server, lambda v: requests(v, "/sample", 0) == 1 and value(v, "ebm_http_requests_in_flight") == 1)
         assert raw(server, b"no HTTP at all\r\n\r\n").startswith(b"HTTP/1.1 400"), "the library's own answer is not counted"
         assert sum(requests(scrape(server)[0], route, 400) for route in ("/predict", "other")) == 0
 

@@ -9,10 +9,8 @@ import sys
 import threading
 import time
 
-from harness import SLOW, Repository, expect_error, run_all, serving, wait_until
-
-ROW = [0.1, 0.2, 0.3]  # of relu_1d
-LONG = {"model": "relu_1d", "inputs": [ROW] * 8, "estimator": "importance", "num_samples": 65536, "seed": 1}
+from harness import (HOLD, HOLDABLE, LONG_WORK, ROW, SLOW, Hold, Repository, Wire, expect_error, hold_request, queue_rows,
+                     request_bytes, run_all, serving, wait_until)
 
 
 def with_settings(settings, case="relu_1d", versions=(1,)):
@@ -27,15 +25,6 @@ def with_settings(settings, case="relu_1d", versions=(1,)):
 def metric(server, name):
     text = server.ask("GET", "/metrics")[2].decode()
     return float(re.search("^" + re.escape(name) + r" (\S+)$", text, re.M).group(1))
-
-
-def busy(server, n_rows=4000):
-    """One request that keeps the only worker busy for a while."""
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(server.predict({**LONG, "inputs": [ROW] * n_rows})))
-    thread.start()
-    assert wait_until(lambda: metric(server, "ebm_queue_rows") > 1), "its body is one, until it is read"
-    return thread, answers
 
 
 def test_check_config_reads_them(binary):
@@ -68,10 +57,8 @@ def test_defaults_hold_where_a_request_says_nothing(binary):
 
 
 def test_a_default_timeout_ends_a_request(binary):
-    with serving(binary, with_settings({"defaults": {"timeout_ms": 50}}), "--workers", 1) as server:
-        start = time.monotonic()
-        expect_error(server.ask("POST", "/predict", {**LONG, "inputs": [ROW] * 4000}), 504, "timeout", "within 50 ms")
-        assert time.monotonic() - start < 5 * SLOW
+    with serving(binary, with_settings({"defaults": {"timeout_ms": 50}}, "smooth_2d"), *HOLDABLE) as server:
+        expect_error(server.ask("POST", "/sample", HOLD), 504, "timeout", "within 50 ms")
 
 
 def test_batches_are_as_large_as_the_model_says(binary):
@@ -82,54 +69,56 @@ def test_batches_are_as_large_as_the_model_says(binary):
 
 
 def test_a_short_batch_waits_as_long_as_the_model_says(binary):
-    settings = {"max_batch_size": 8, "max_queue_delay_microseconds": 400000}
+    settings = {"max_batch_size": 8, "max_queue_delay_microseconds": 1000000}
     with serving(binary, with_settings(settings)) as server:
         def took(n_rows):
             start = time.monotonic()
             assert server.predict({"inputs": [ROW] * n_rows, "seed": 1})[0] == 200
             return time.monotonic() - start
-        assert took(1) >= 0.4
-        assert SLOW > 1 or took(8) < 0.35, "full"
-        threads = [threading.Thread(target=took, args=(2,)) for _ in range(4)]
-        before = metric(server, "ebm_batch_rows_count")
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert SLOW > 1 or metric(server, "ebm_batch_rows_count") == before + 1, "all four together"
+
+        def together():
+            """Four that come within the delay make one batch."""
+            before = metric(server, "ebm_batch_rows_count")
+            threads = [threading.Thread(target=took, args=(2,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return metric(server, "ebm_batch_rows_count") == before + 1
+
+        assert took(1) >= 1
+        # on a busy machine one may take as long for another reason, or come late
+        assert any(took(8) < 1 for _ in range(10)), "a full batch waits"
+        assert any(together() for _ in range(10)), "never all four together"
 
 
 def test_the_queue_is_as_long_as_the_model_says(binary):
-    with serving(binary, with_settings({"max_queue_size": 1, "max_batch_size": 1}), "--workers", 1) as server:
-        thread, answers = busy(server, 3000 // SLOW ** 2)  # one row is out, the others wait
-        headers = expect_error(server.ask("POST", "/predict", {**LONG, "inputs": [ROW]}), 429, "queue_full", "max_queue_size")
-        assert int(headers["retry-after"]) >= 1
-        thread.join()
-        assert answers[0][0] == 200 and server.predict({"inputs": [ROW]})[0] == 200
+    rows = {"inputs": [[0.1, 0.2]] * 20, "seed": 1}
+    with serving(binary, with_settings({"max_queue_size": 1, "max_batch_size": 1}, "smooth_2d"), *HOLDABLE) as server:
+        with Hold(server):  # one row is out, the other waits
+            headers = expect_error(server.ask("POST", "/predict", rows), 429, "queue_full", "max_queue_size")
+            assert int(headers["retry-after"]) >= 1
+        assert wait_until(lambda: queue_rows(server) == 0)
+        assert server.predict(rows)[0] == 200
 
 
 def test_the_highest_priority_is_answered_first(binary):
     settings = {"priority_levels": 2, "max_batch_size": 1}
-    with serving(binary, with_settings(settings), "--workers", 1) as server:
-        done = []
-
-        def ask(priority):
-            status, _ = server.predict({"inputs": [ROW] * 3, "estimator": "importance", "num_samples": 65536, "priority": priority})
-            assert status == 200
-            done.append(priority)
-
-        thread, answers = busy(server, 3000 // SLOW ** 2)
-        threads = [threading.Thread(target=ask, args=(priority,)) for priority in (2, 0)]
-        for other in threads:
-            other.start()
-        assert wait_until(lambda: metric(server, "ebm_http_requests_in_flight") >= 4 or answers)
-        ask(1)
-        assert done == [1] and not answers, "before those that came first, the one under way too"
-        for other in [*threads, thread]:
-            other.join()
-        assert answers[0][0] == 200 and sorted(done) == [0, 1, 2], (answers, done)
-        expect_error(server.ask("POST", "/predict", {"inputs": [ROW], "priority": 3}), 400, "invalid", "priority", "expected 0 to 2")
-        expect_error(server.ask("POST", "/predict", {"inputs": [ROW], "priority": 17}), 400, "invalid", "priority")
+    rows = {"inputs": [[0.1, 0.2]] * 20, "seed": 1}
+    with serving(binary, with_settings(settings, "smooth_2d"), *HOLDABLE) as server:
+        with Wire(server) as low, Wire(server) as default, Wire(server) as high:
+            with Hold(server):
+                n = 1
+                for link, request, n_rows in ((low, hold_request("smooth_2d", priority=2), 2),
+                                              (default, hold_request("smooth_2d", priority=0), 2),
+                                              (high, request_bytes(json.dumps({**rows, "priority": 1}).encode()), 20)):
+                    n += n_rows
+                    link.send(request)
+                    assert wait_until(lambda n=n: queue_rows(server) == n)
+            assert high.answer()[0] == 200, "those that came first would take minutes"
+            assert wait_until(lambda: queue_rows(server) == 3), "one of their rows is out"
+        for priority, words in ((3, ["priority", "expected 0 to 2"]), (17, ["priority"])):
+            expect_error(server.ask("POST", "/predict", {**rows, "priority": priority}), 400, "invalid", *words)
 
 
 def test_versions_are_those_of_the_policy(binary):
@@ -141,14 +130,11 @@ def test_versions_are_those_of_the_policy(binary):
 
 def test_an_instance_leaves_workers_to_others(binary):
     """One model may have one batch out: the other model's request does not wait behind its many."""
-    repository = with_settings({"instances": 1, "max_batch_size": 8}).golden("smooth_2d")
-    with serving(binary, repository, "--workers", 2) as server:
-        thread, answers = busy(server, 3000 // SLOW ** 2)
-        status, answer = server.predict({"model": "smooth_2d", "inputs": [[0.1, 0.2]], "num_samples": 16, "seed": 1})
+    repository = with_settings({"instances": 1}, "smooth_2d").golden("relu_1d")
+    with serving(binary, repository, "--workers", 2, *LONG_WORK) as server, Hold(server):
+        status, answer = server.predict({"model": "relu_1d", "inputs": [ROW] * 40, "seed": 1})
         assert status == 200, answer
-        assert not answers, "it came while the other was busy"
-        thread.join()
-        assert answers[0][0] == 200
+        assert queue_rows(server) == 1, "it came while the other was busy"
 
 
 if __name__ == "__main__":
