@@ -252,9 +252,9 @@ class Hold:
     minutes each, one is being computed and one waits, so that queue_rows is 1. On a model of its own, smooth_2d, it has
     no part in what others' rows are expected to wait."""
 
-    def __init__(self, server, model="smooth_2d"):
-        self.link = socket.create_connection(("127.0.0.1", server.port))
-        self.link.sendall(hold_request(model))
+    def __init__(self, server, wire=None):
+        self.wire = wire or Wire(server)
+        self.wire.send(hold_request("smooth_2d"))
         assert wait_until(lambda: queue_rows(server) == 1), "the worker did not begin"
 
     def __enter__(self):
@@ -264,13 +264,21 @@ class Hold:
         self.release()
 
     def release(self):
-        self.link.close()
+        self.wire.link.close()
 
 
-def free_port():
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return link.getsockname()[1]
+def listening_port(pid):
+    """Where a process listens, None as long as it does not."""
+    own = set()
+    for file in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            own.add(os.readlink(f"/proc/{pid}/fd/{file}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as file:
+        sockets = [line.split() for line in file.readlines()[1:]]
+    ports = [int(words[1].split(":")[1], 16) for words in sockets if words[3] == "0A" and f"socket:[{words[9]}]" in own]
+    return ports[0] if ports else None
 
 
 def wait_until(condition, seconds=60):

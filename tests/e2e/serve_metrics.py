@@ -10,7 +10,7 @@ import sys
 import threading
 
 import prometheus_text
-from harness import HOLD, HOLDABLE, ROW, Hold, Repository, raw, run_all, serving, wait_until
+from harness import HOLDABLE, ROW, Hold, Repository, raw, run_all, serving, wait_until
 
 ROOT = sys.argv[2]
 
@@ -202,7 +202,7 @@ def test_nothing_goes_down_while_requests_run(binary):
 
 
 def test_before_models_are_loaded_and_while_it_stops(binary):
-    with serving(binary, Repository().golden("relu_1d"), "--pre-stop-ms", 1500) as server:
+    with serving(binary, Repository().golden("relu_1d"), "--pre-stop-ms", 600000) as server:
         assert value(scrape(server)[0], "ebm_models_ready") == 1
         server.process.terminate()
         until(server, lambda v: value(v, "ebm_models_ready") == 0)

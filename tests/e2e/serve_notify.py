@@ -20,7 +20,7 @@ def manager(abstract=False, **environment):
     path = os.path.join(folder, "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ears:
         ears.bind("\0" + path if abstract else path)
-        ears.settimeout(20 * SLOW)
+        ears.settimeout(60 * SLOW)
         os.environ.update({"NOTIFY_SOCKET": "@" + path if abstract else path, **environment})
         try:
             yield ears
@@ -68,7 +68,7 @@ def test_never_ready_without_a_model(binary):
     repository = Repository()
     with manager() as ears:
         server = Server(binary, repository, expect_start=False)
-        assert server.process.wait(20 * SLOW) == 1
+        assert server.process.wait(60 * SLOW) == 1
         heard = [hear(ears)]
         assert heard[0][0] == "STOPPING=1" and is_silent(ears, 0.1), heard
     repository.remove()
@@ -88,7 +88,7 @@ def test_a_second_loop_that_stands_still_is_heard_of(binary):
         inside.do(b"h")
         assert wait_until(lambda: is_silent(ears, 1)), "the first loop turns, and speaks for the second"
         inside.do(b"r")
-        ears.settimeout(20 * SLOW)
+        ears.settimeout(60 * SLOW)
         for _ in range(3):
             assert hear(ears) == ["WATCHDOG=1"]
         assert server.ask("GET", "/readyz")[0] == 200

@@ -102,7 +102,7 @@ def test_the_description_claims_no_size_that_a_version_has_not(binary):
 
 
 def test_no_model_is_ready_in_a_server_that_stops(binary):
-    with serving(binary, Repository().golden("relu_1d"), "--pre-stop-ms", 2000) as server:
+    with serving(binary, Repository().golden("relu_1d"), "--pre-stop-ms", 600000) as server:
         server.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: server.ask("GET", "/readyz")[0] == 503)
         for path in ("/v2/models/relu_1d/ready", "/v2/models/relu_1d/versions/1/ready"):

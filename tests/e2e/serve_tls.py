@@ -16,7 +16,8 @@ import threading
 import time
 import warnings
 
-from harness import SLOW, Repository, Server, Wire, expect_error, request_bytes, run_all, wait_until
+from harness import (HOLDABLE, SLOW, Hold, Repository, Server, Wire, expect_error, queue_rows, request_bytes, run_all,
+                     wait_until)
 
 ROW = [0.1, 0.2, -0.3]
 BODY = {"inputs": [ROW], "seed": 1, "estimator": "importance", "num_samples": 1024}
@@ -51,7 +52,7 @@ class TlsServer(Server):
         self.context = certificates.context()
         super().__init__(binary, repository, "--tls-cert", certificates.cert, "--tls-key", certificates.key, *options)
 
-    def connect(self, timeout=30):
+    def connect(self, timeout=60):
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout * SLOW, context=self.context)
 
 
@@ -65,8 +66,11 @@ class TlsWire(Wire):
 
 
 @contextlib.contextmanager
-def encrypted(binary, *options):
+def encrypted(binary, *options, others=()):
+    """With relu_1d as m, and other models."""
     certificates, repository = Certificates(), Repository().golden("relu_1d", name="m")
+    for other in others:
+        repository.golden(other)
     server = TlsServer(binary, repository, certificates, *options)
     try:
         yield server, certificates
@@ -193,14 +197,14 @@ def test_bodies_that_come_in_pieces(binary):
 
 
 def test_answers_that_come_early(binary):
-    with encrypted(binary, "--body-timeout-ms", 500, "--max-body-bytes", 100000) as (server, _):
+    with encrypted(binary, "--max-body-bytes", 100000) as (server, _):
         with TlsWire(server) as wire:
             wire.send(request_bytes(b"", length=200000))
             expect_error(wire.answer(), 413, "too_large")
-        with TlsWire(server) as wire:
-            wire.send(request_bytes(b"{" * 100, length=50000))
-            expect_error(wire.answer(), 408, "body_timeout")  # written beside the library
-            assert wire.is_closed()
+
+
+def test_who_does_not_go_on_is_sent_away(binary):
+    with encrypted(binary, "--body-timeout-ms", 1500, "--max-body-bytes", 100000) as (server, _):
         with TlsWire(server) as wire:
             wire.send(request_bytes(b"", "Transfer-Encoding: chunked", length=False))
             for _ in range(20):
@@ -212,11 +216,14 @@ def test_answers_that_come_early(binary):
             wire.send(request_bytes(b"", "Transfer-Encoding: chunked", length=False))
             wire.send(b"5;" + b"a" * (1 << 20))
             expect_error(wire.answer(), 400, "invalid", "chunk")
+        with TlsWire(server) as wire:
+            wire.send(request_bytes(b"{" * 100, length=50000))
+            expect_error(wire.answer(), 408, "body_timeout")  # written beside the library
+            assert wire.is_closed()
         for data in (b"", b"\x16\x03\x01\x02\x00", os.urandom(300), b"\x16\x03\x01\x3f\xff" + b"x" * 200):
             with Wire(server) as wire:  # a handshake that does not go on
-                start = time.monotonic()
                 wire.send(data)
-                assert wire.is_closed() and time.monotonic() - start < 5 * SLOW
+                assert wire.is_closed()
         assert server.ask("GET", "/livez")[0] == 200
 
 
@@ -234,19 +241,21 @@ def test_a_large_answer_to_a_slow_reader(binary):
 
 
 def test_a_stop_answers_what_was_read(binary):
-    with encrypted(binary, "--workers", 1, "--max-queue-rows", 20000) as (server, _):
-        expected = server.predict(LONG)[1]
+    rows = {**BODY, "model": "m", "inputs": [ROW] * 20}
+    with encrypted(binary, *HOLDABLE, others=["smooth_2d"]) as (server, _):
+        expected = server.predict(rows)[1]
         wires = [TlsWire(server) for _ in range(8)]
+        with Hold(server, TlsWire(server)):
+            for wire in wires:
+                wire.send(request_bytes(json.dumps(rows).encode()))
+            assert wait_until(lambda: queue_rows(server) == 1 + 8 * 20)
+            server.process.send_signal(signal.SIGTERM)
+            assert wait_until(lambda: any("signal received" in line for line in server.lines))
         for wire in wires:
-            wire.send(request_bytes(json.dumps(LONG).encode()))
-        assert wait_until(lambda: b"ebm_http_requests_in_flight 9\n" in server.ask("GET", "/metrics")[2]
-                          or b"ebm_queue_rows 0\n" not in server.ask("GET", "/metrics")[2])
-        time.sleep(0.1)
-        server.process.send_signal(signal.SIGTERM)
-        for wire in wires:
-            status, headers, body = wire.answer()
+            status, _, body = wire.answer()
             assert status == 200 and json.loads(body) == expected, status
             wire.link.close()
+        assert server.ended() == 0
 
 
 def test_a_new_certificate_while_it_serves(binary):
@@ -305,12 +314,12 @@ def test_what_no_server_starts_with(binary):
         for options, said in cases:
             for more in ((), ("--check-config",)):
                 server = Server(binary, repository, *options, *more, expect_start=False)
-                assert server.process.wait(20 * SLOW) == 1, options
+                assert server.process.wait(60 * SLOW) == 1, options
                 server.reader.join(5)
                 assert any(said in line for line in server.lines), (options, server.lines)
         server = Server(binary, repository, "--tls-cert", certificates.cert, "--tls-key", certificates.key, "--check-config",
                         expect_start=False)
-        assert server.process.wait(20 * SLOW) == 0
+        assert server.process.wait(60 * SLOW) == 0
         other.remove()
     finally:
         certificates.remove()
