@@ -30,9 +30,9 @@ CC=clang TARGETS="$programs" build_in "$out/build" -Dbuildtype=debugoptimized -D
 export OPENBLAS_NUM_THREADS=1 UBSAN_OPTIONS=print_stacktrace=1 \
     ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=12
 
-# An input may take 5 seconds and 512 MiB; what is longer than 4 KiB is not tried.
+# An input may take 20 seconds, on a busy machine too, and 512 MiB; what is longer than 4 KiB is not tried.
 run_one() { # run_one TARGET SECONDS: the log lies in $out/TARGET.log
-    local target=$1 seconds=$2 options="-max_len=4096 -timeout=5 -rss_limit_mb=512 -print_final_stats=1 -verbosity=1"
+    local target=$1 seconds=$2 options="-max_len=4096 -timeout=20 -rss_limit_mb=512 -print_final_stats=1 -verbosity=1"
     local dictionary=tests/fuzz/dictionaries/$target.dict
     [ ! -f "$dictionary" ] || options="$options -dict=$dictionary"
     mkdir -p "$out/corpus/$target" "$out/findings"

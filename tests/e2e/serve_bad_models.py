@@ -319,7 +319,7 @@ def test_hostile_names(binary):
 def run_to_its_end(binary, repository):
     command = [binary, "--model-repository", repository.path, "--port", "0"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=20 * SLOW, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=60 * SLOW, check=False)
         return done.returncode, done.stderr.decode(errors="replace")
     finally:
         repository.remove()

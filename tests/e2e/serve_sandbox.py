@@ -71,7 +71,7 @@ def test_without_libseccomp_it_does_not_start(binary):
         return
     repository = one()
     server = Server(binary, repository, "--seccomp", "on", expect_start=False)
-    assert server.process.wait(20 * SLOW) == 1
+    assert server.process.wait(60 * SLOW) == 1
     server.reader.join(5)
     assert any("--seccomp: this program was built without libseccomp" in line for line in server.lines), server.lines
     repository.remove()

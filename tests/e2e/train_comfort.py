@@ -14,6 +14,8 @@ import tempfile
 import termios
 import time
 
+import halting
+
 TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
 work = tempfile.mkdtemp(prefix="ebm-comfort-")
@@ -122,7 +124,7 @@ def next_commands():
 
 
 OPTIMISER = [word for setting in ("schedule.kind=cosine", "schedule.warmup_steps=20", "schedule.final_share=0.05",
-                                  "weight_decay=0.01", "gradient_clip=0.5", "checkpoint_epochs=1")
+                                  "weight_decay=0.01", "gradient_clip=0.5", "checkpoint_epochs=1", "epochs=20")
              for word in ("--set", "training." + setting)]
 
 
@@ -132,14 +134,7 @@ def logged(output, key):
 
 
 def killed_after(epochs, command):
-    process = subprocess.Popen([TRAINER, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
-    while epochs > 0:
-        line = process.stdout.readline()
-        if not line:
-            break
-        epochs -= line.startswith("epoch")
-    process.kill()
-    process.communicate(timeout=300)
+    halting.stop_after([TRAINER, *command], epochs, signal.SIGKILL, work)
 
 
 def optimiser():
@@ -225,9 +220,9 @@ def seeds():
 
 
 def seeds_through_signal():
-    words = training("--seeds", "0..3", "--jobs", "2", "--output", path("halted"), "--set", "training.epochs=3000")
+    words = training("--seeds", "0..3", "--jobs", "2", "--output", path("halted"), "--set", "training.epochs=100000")
     process = subprocess.Popen([TRAINER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
-    logs, deadline = [path(f"halted/seed-{seed}/training.jsonl") for seed in (0, 1)], time.monotonic() + 60
+    logs, deadline = [path(f"halted/seed-{seed}/training.jsonl") for seed in (0, 1)], time.monotonic() + 250
     while time.monotonic() < deadline and not all(os.path.exists(log) and os.path.getsize(log) > 0 for log in logs):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

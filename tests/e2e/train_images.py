@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+import halting
+
 TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 work = tempfile.mkdtemp(prefix="ebm-images-")
 failures = 0
@@ -80,14 +82,7 @@ def same_bytes():
         run(*training("threads" + threads, "--threads", threads))
         digests.append(digest(f"threads{threads}/model.safetensors"))
     check("1, 2 and 3 threads give the same model", len(set(digests)) == 1, " ".join(digests))
-    process = subprocess.Popen([TRAINER, *training("killed", "--set", "training.checkpoint_epochs=1")],
-                               stdout=subprocess.PIPE, text=True, cwd=work)
-    for line in process.stdout:
-        if line.split()[1:2] == ["3/120"]:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    halting.stop_after([TRAINER, *training("killed", "--set", "training.checkpoint_epochs=1")], 3, signal.SIGKILL, work)
     run("train", "--resume", path("killed"))
     check("a run that was killed goes on to the same model", digest("killed/model.safetensors") == digests[0])
     run(*training("plain", "--set", "data.augment=null"))

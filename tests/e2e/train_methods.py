@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import halting
+
 TRAINER = os.path.abspath(sys.argv[1])
 work = tempfile.mkdtemp(prefix="ebm-methods-")
 failures = 0
@@ -117,16 +119,7 @@ def digest(output):
 
 
 def kill_after(command, epochs):
-    process = subprocess.Popen([TRAINER, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=work)
-    seen = 0
-    while seen < epochs:
-        line = process.stdout.readline()
-        if not line:
-            break
-        seen += line.startswith("epoch")
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=600)
-    return process.returncode
+    return halting.stop_after([TRAINER, *command], epochs, signal.SIGKILL, work)[0]
 
 
 def same_bytes(name, samples):

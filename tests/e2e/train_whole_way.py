@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import halting
+
 TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
 work = tempfile.mkdtemp(prefix="ebm-train-")
@@ -50,17 +52,8 @@ def epochs_logged(output):
 
 
 def stop_after(command, epochs, number):
-    """Starts the command, sends the signal after so many epoch lines, returns (exit status, standard error)."""
-    process = subprocess.Popen([TRAINER, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
-    seen = 0
-    while seen < epochs:
-        line = process.stdout.readline()
-        if not line:
-            break
-        seen += line.startswith("epoch")
-    process.send_signal(number)
-    error = process.communicate(timeout=600)[1]
-    return process.returncode, error
+    """Sends the signal after so many epoch lines, returns (exit status, standard error)."""
+    return halting.stop_after([TRAINER, *command], epochs, number, work)
 
 
 def same_bytes():
@@ -112,10 +105,12 @@ def warm_up():
     check("but the model is of the epoch that trained the energy", "after epoch 6" in best[0], best[0])
     warm = [line for line in told.splitlines() if line.startswith("epoch") and line.endswith("warm-up")]
     check("no line of the warm-up claims a best", len(warm) == 5 and not any("best" in line for line in warm), warm[4])
-    status, _ = stop_after(training("warm_killed", *words), 3, signal.SIGKILL)
+    longer = (*words, "--set", "training.epochs=20", "--set", "training.warmup_epochs=19")
+    run(*training("warm_long", *longer))
+    status, _ = stop_after(training("warm_killed", *longer), 3, signal.SIGKILL)
     run("train", "--resume", path("warm_killed"))
-    check("killed in the warm-up and resumed: the same model", status == -9 and digest("warm_killed") == digest("warm"),
-          digest("warm"))
+    check("killed in the warm-up and resumed: the same model", status == -9 and digest("warm_killed") == digest("warm_long"),
+          digest("warm_long"))
 
 
 def changed_data():

@@ -8,9 +8,16 @@
 #include "core/clock.h"
 #include "trainer/progress.h"
 
+/* Stands still. */
+static uint64_t clock_ns(void)
+{
+    return 60000000000ull;
+}
+
 static struct progress half_way(void)
 {
-    return (struct progress){.first_ns = ebm_clock_ns() - 10050000000ull,
+    ebm_clock_set(clock_ns);
+    return (struct progress){.first_ns = clock_ns() - 10000000000ull,
                              .all_rows = 500,
                              .left_rows = 500,
                              .run_rows = 1000,
