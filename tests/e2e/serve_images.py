@@ -9,7 +9,7 @@ import sys
 import threading
 import zlib
 
-from harness import HERE, SLOW, Repository, expect_error, run_all, serving
+from harness import HERE, HOLDABLE, SLOW, Hold, Repository, expect_error, run_all, serving
 from model_files import publish_bytes, reader_of_images
 
 SIDE = 16
@@ -281,10 +281,11 @@ def test_limits_of_pixels_and_bytes_are_the_servers(binary):
 
 
 def test_a_deadline_ends_the_wait_for_pictures(binary):
-    with reading(binary, "--workers", 1, "--max-image-pixels", 1 << 26) as server:
+    with serving(binary, repository(images=reader_of_images()).golden("smooth_2d"), *HOLDABLE, "--max-image-pixels", 1 << 26) as server:
         large = png([bytes(4000 * 4000)], 4000, 4000)
-        expect_error(server.ask("POST", "/predict", {"inputs": [b64(large)], "timeout_ms": 1}), 504, "timeout")
-        good(server.ask("POST", "/predict?seed=1", png_of(picture()), PNG))
+        with Hold(server):
+            expect_error(server.ask("POST", "/predict", {"model": "images", "inputs": [b64(large)], "timeout_ms": 100}), 504, "timeout")
+        good(server.ask("POST", "/predict?model=images&seed=1", png_of(picture()), PNG))
 
 
 # ---- descriptions ----

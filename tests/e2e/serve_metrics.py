@@ -81,25 +81,25 @@ def test_stats_tell_what_rows_cost_and_what_came_of_them(binary):
 
 
 def test_requests_are_counted_by_what_became_of_them(binary):
-    with serving(binary, Repository().golden("relu_1d"), "--workers", 1) as server:
+    with serving(binary, Repository().golden("relu_1d").golden("smooth_2d"), *HOLDABLE) as server:
         for _ in range(3):
-            assert server.predict({"inputs": [ROW] * 5})[0] == 200
-        assert server.ask("POST", "/sample", {"inputs": [ROW]})[0] == 200
-        assert server.ask("POST", "/predict", {"inputs": [[1]]})[0] == 400
+            assert server.predict({"model": "relu_1d", "inputs": [ROW] * 5})[0] == 200
+        assert server.ask("POST", "/sample", {"model": "relu_1d", "inputs": [ROW]})[0] == 200
+        assert server.ask("POST", "/predict", {"model": "relu_1d", "inputs": [[1]]})[0] == 400
         assert server.ask("POST", "/predict", "no JSON")[0] == 400
         assert server.ask("POST", "/predict", {"inputs": [ROW], "model": "x"})[0] == 404
         assert server.ask("GET", "/predict")[0] == 405
         assert server.ask("GET", "/nothing/\"here\"\\")[0] == 404
         assert server.ask("GET", "/v2/models/relu_1d")[0] == 200
-        slow = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "timeout_ms": 1}
-        assert server.predict(slow)[0] == 504
-        values = until(server, lambda v: requests(v, "/predict", 504) == 1)
+        with Hold(server):
+            assert server.predict({"model": "relu_1d", "inputs": [ROW] * 64, "timeout_ms": 10})[0] == 504
+        values = until(server, lambda v: requests(v, "/predict", 504) == 1 and requests(v, "/sample", 0) == 1)
         for route, status, n in (("/predict", 200, 3), ("/sample", 200, 1), ("/predict", 400, 2), ("/predict", 404, 1),
                                  ("/predict", 405, 1), ("other", 404, 1), ("/v2/models/*", 200, 1)):
             assert requests(values, route, status) == n, (route, status, requests(values, route, status))
         assert value(values, "ebm_http_request_duration_seconds_count", route="/predict") == 8
         assert 0 < value(values, "ebm_http_request_duration_seconds_sum", route="/predict") < 60
-        assert value(values, "ebm_queue_duration_seconds_count") == 5, "four that were answered, one that was given up"
+        assert value(values, "ebm_queue_duration_seconds_count") == 6, "four that were answered, one given up, one whose client left"
         assert value(values, "ebm_compute_duration_seconds_sum") > 0
 
 
@@ -125,8 +125,9 @@ def test_rows_batches_and_reasons(binary):
         for reason in set(reasons) - {None}:
             got = value(values, "ebm_model_unreliable_rows_total", model="relu_1d", version="1", reason=reason)
             assert got == reasons.count(reason), (reason, got, reasons)
-        assert value(values, "ebm_batch_rows_sum") == 23 and value(values, "ebm_batch_rows_count") == 4
-        assert value(values, "ebm_batch_rows_bucket", le="8") == 4 and value(values, "ebm_batch_rows_bucket", le="4") == 2
+        batches = value(values, "ebm_batch_rows_count")  # dear rows make more of them
+        assert value(values, "ebm_batch_rows_sum") == 23 and batches >= 4, batches
+        assert value(values, "ebm_batch_rows_bucket", le="8") == batches > value(values, "ebm_batch_rows_bucket", le="2")
 
 
 def test_distributions_of_each_model(binary):
@@ -152,14 +153,14 @@ def test_distributions_of_each_model(binary):
 
 
 def test_counters_of_triton(binary):
-    with serving(binary, Repository().golden("relu_1d"), "--workers", 1, "--triton-metrics", "on") as server:
+    with serving(binary, Repository().golden("relu_1d").golden("smooth_2d"), *HOLDABLE, "--triton-metrics", "on") as server:
         for _ in range(2):
-            assert server.predict({"inputs": [ROW] * 5})[0] == 200
+            assert server.predict({"model": "relu_1d", "inputs": [ROW] * 5})[0] == 200
         assert server.ask("POST", "/v2/models/relu_1d/infer", {
             "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": ROW}]})[0] == 200
-        assert server.predict({"inputs": [[1]]})[0] == 400
-        slow = {"inputs": [ROW] * 64, "estimator": "importance", "num_samples": 65536, "timeout_ms": 1}
-        assert server.predict(slow)[0] == 504
+        assert server.predict({"model": "relu_1d", "inputs": [[1]]})[0] == 400
+        with Hold(server):
+            assert server.predict({"model": "relu_1d", "inputs": [ROW] * 64, "timeout_ms": 10})[0] == 504
         labels = {"model": "relu_1d", "version": "1"}
         values = until(server, lambda v: value(v, "nv_inference_request_failure", reason="REJECTED", **labels) == 1)
         assert value(values, "nv_inference_request_failure", reason="OTHER", **labels) == 1

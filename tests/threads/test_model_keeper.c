@@ -1,6 +1,7 @@
 /* test_model_keeper.c - a model is published, loaded and unloaded over and over while threads find it, read it, hold
  * it, list and index what there is: everyone sees one whole version, every order comes back, nothing is left. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -104,6 +105,8 @@ static void test_orders_beside_readers(void)
     CHECK_EQ(model_keeper_new(loader, store, 1, &keeper, &error), EBM_OK); /* polls as often as it can */
     for (uint32_t i = 0; i < READERS; i++)
         CHECK_EQ(pthread_create(&readers[i], NULL, read_models, NULL), 0);
+    while (atomic_load(&n_found) == 0)
+        (void)sched_yield();
     give(0);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     atomic_store(&over, true);
@@ -117,7 +120,6 @@ static void test_orders_beside_readers(void)
     (void)serving_unref(standard);
     (void)printf("loaded %" PRIu32 " times, found %" PRIu32 " times, %" PRIu32 " times there was none\n", n_loaded,
                  atomic_load(&n_found), atomic_load(&n_missing));
-    CHECK(atomic_load(&n_found) > 0);
 }
 
 int main(void)
