@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Same seed, same bytes: a request asked alone, at 64 connections among other requests (at least 4 rows a batch, where batches wait for company), on 1 and
-on 4 workers gives the same body. serve_same_bytes.py SERVER"""
+"""Same seed, same bytes: a request asked alone, at 64 connections among other requests (at least 4 rows a batch, where
+batches wait for company), on 1 and on 4 workers gives the same body. serve_same_bytes.py SERVER"""
 import json
 import math
 import os
