@@ -1,8 +1,8 @@
 /* test_job.c - a worker that finishes and a loop that gives up at the same moment: one of them wins, the job is freed
  * once, rows that end on several threads have one last. ThreadSanitizer and AddressSanitizer look for the rest. */
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/job.h"
 #include "tests/threads/check.h"
@@ -54,12 +54,21 @@ static _Atomic uint32_t n_last[JOBS];
 static pthread_barrier_t barrier;
 static _Atomic uint32_t place[2]; /* the job that each of the two has come to */
 
+/* For what another thread does in a moment; asleep when it has no CPU for that: who yields over and over on a busy
+ * machine is put behind everybody each time. */
+static void wait_a_little(uint32_t *turns)
+{
+    if (++*turns > 5000)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+}
+
 /* Waits until the other has come to job i too, so that both act on it at the same moment. */
 static void meet(uint32_t me, uint32_t i)
 {
+    uint32_t turns = 0;
     atomic_store_explicit(&place[me], i + 1, memory_order_relaxed);
     while (atomic_load_explicit(&place[1 - me], memory_order_relaxed) < i + 1)
-        (void)sched_yield();
+        wait_a_little(&turns);
 }
 
 /* Three of four jobs are forced into an order, the fourth goes as it likes. */
@@ -67,8 +76,9 @@ enum order { FINISH_FIRST, ABANDON_QUEUED, ABANDON_RUNNING, RACE, ORDERS };
 
 static void wait_for_state(const struct job *job, enum job_state state)
 {
+    uint32_t turns = 0;
     while (job_state(job) != state)
-        (void)sched_yield();
+        wait_a_little(&turns);
 }
 
 /* A race is decided by nanoseconds: the worker, who comes last, spends more of them. */

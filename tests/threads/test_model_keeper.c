@@ -1,7 +1,6 @@
 /* test_model_keeper.c - a model is published, loaded and unloaded over and over while threads find it, read it, hold
  * it, list and index what there is: everyone sees one whole version, every order comes back, nothing is left. */
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -106,7 +105,7 @@ static void test_orders_beside_readers(void)
     for (uint32_t i = 0; i < READERS; i++)
         CHECK_EQ(pthread_create(&readers[i], NULL, read_models, NULL), 0);
     while (atomic_load(&n_found) == 0)
-        (void)sched_yield();
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     give(0);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     atomic_store(&over, true);
