@@ -13,7 +13,7 @@ failed=0
 mkdir -p "$out"
 
 # shellcheck disable=SC2086
-install_packages $BUILD_PACKAGES libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl openssl clang-format valgrind libhdf5-dev
+install_packages $BUILD_PACKAGES g++ libcriterion-dev libcurl4-openssl-dev python3 python3-venv curl openssl clang-format valgrind libhdf5-dev
 
 verdict() { # verdict STATUS NAME: counts and says it
     if [ "$1" = 0 ]; then
@@ -68,7 +68,8 @@ run_suite build "release"
 
 if command -v clang-format >/dev/null; then
     status=0
-    find bench clients core examples models proto server tests trainer -name '*.[ch]' -exec clang-format --dry-run -Werror {} + \
+    find bench clients core examples models proto server tests trainer \( -name '*.[ch]' -o -name '*.cpp' -o -name '*.cu' \) \
+        -exec clang-format --dry-run -Werror {} + \
         >"$out/format.log" 2>&1 || status=1
     [ $status = 0 ] || head -n 20 "$out/format.log"
     verdict $status "clang-format"

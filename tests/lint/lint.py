@@ -57,7 +57,7 @@ def sources():
     for room in ROOMS:
         for folder, _, names in os.walk(os.path.join(ROOT, room)):
             for name in sorted(names):
-                if name.endswith((".c", ".h", ".cu")):
+                if name.endswith((".c", ".h", ".cpp", ".cu")):
                     yield os.path.relpath(os.path.join(folder, name), ROOT)
 
 

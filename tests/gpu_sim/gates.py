@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""What the compiler made of the kernels, beside what is recorded: `gates.py --nvcc NVCC --root ROOT SOURCE.cu RECORD.json`.
+
+For each kernel and architecture: no spilled register, no stack frame, and at most SLACK registers more than recorded;
+in its PTX no local memory, arithmetic of doubles only where the record says so, and as many loads and stores of four
+numbers as it promises. `--record` writes what there is now; whoever does so tells in the commit why it may be more."""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+ARCHITECTURES = ("80", "90")
+SLACK = 8
+DOUBLE = re.compile(r"\b(add|sub|mul|div|fma|mad|min|max|sqrt|rcp|neg|abs|rsqrt|atom|red)\.[\w.]*f64\b")
+VECTOR = re.compile(r"\b(ld|st)\.[\w.:]*v4\.")
+
+
+def short(mangled):
+    """The kernel's own name, with its template arguments as they are mangled."""
+    at = 0
+    found = mangled
+    for match in re.finditer(r"\d+", mangled):
+        if match.start() < at:
+            continue
+        length = int(match[0])
+        name = mangled[match.end():match.end() + length]
+        if name.endswith("_k") and len(name) == length:
+            rest = mangled[match.end() + length:]
+            arguments = re.match(r"I\w*?EE", rest)
+            found = name + (arguments[0] if arguments else "")
+        if len(name) == length and re.match(r"[A-Za-z_]", name):
+            at = match.end() + length
+    return found
+
+
+def nvcc(options, *arguments):
+    done = subprocess.run([options.nvcc, "-std=c++17", "-O3", "-I", options.root, *arguments, options.source],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return done.stdout + done.stderr
+
+
+def resources(options, arch, folder):
+    """kernel -> (registers, bytes of stack, bytes spilled)"""
+    text = nvcc(options, f"-gencode=arch=compute_{arch},code=sm_{arch}", "-Xptxas", "-v", "-cubin", "-o",
+                os.path.join(folder, "k.cubin"))
+    found = {}
+    for block in re.split(r"Compiling entry function ", text)[1:]:
+        name = short(re.match(r"'([^']+)'", block)[1])
+        frame = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", block)
+        used = re.search(r"Used (\d+) registers", block)
+        found[name] = (int(used[1]), int(frame[1]), int(frame[2]) + int(frame[3]))
+    return found
+
+
+def instructions(options, folder):
+    """kernel -> (whether it has local memory, arithmetic of doubles, vector accesses), of the first architecture's PTX"""
+    out = os.path.join(folder, "k.ptx")
+    nvcc(options, "-arch=compute_" + ARCHITECTURES[0], "-ptx", "-o", out)
+    with open(out, encoding="utf-8") as file:
+        text = file.read()
+    return {short(m[1]): (".local" in m[2], len(DOUBLE.findall(m[2])), len(VECTOR.findall(m[2])))
+            for m in re.finditer(r"\.entry\s+([\w$]+)[^{]*\{(.*?)^\}", text, re.S | re.M)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nvcc", required=True)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("source")
+    parser.add_argument("table")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seen = {arch: resources(options, arch, folder) for arch in ARCHITECTURES}
+        code = instructions(options, folder)
+    now = {name: {"registers": [seen[a][name][0] for a in ARCHITECTURES], "doubles": code[name][1] > 0,
+                  "vectors": code[name][2]} for name in sorted(code)}
+    if options.record:
+        with open(options.table, "w", encoding="utf-8") as file:
+            lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in now.items()]
+            file.write("{\n" + ",\n".join(lines) + "\n}\n")
+        return 0
+    with open(options.table, encoding="utf-8") as file:
+        recorded = json.load(file)
+    faults = [f"{name}: recorded, and no kernel" for name in recorded if name not in now]
+    for name, kernel in now.items():
+        limits = recorded.get(name)
+        print(f"{name}: registers {kernel['registers']}, {code[name][2]} vector accesses"
+              f"{', doubles' if kernel['doubles'] else ''}")
+        if not limits:
+            faults.append(f"{name}: not recorded in {options.table}")
+            continue
+        for i, arch in enumerate(ARCHITECTURES):
+            used, frame, spilled = seen[arch][name]
+            if frame or spilled:
+                faults.append(f"{name}, sm_{arch}: {frame} bytes of stack, {spilled} bytes spilled")
+            if used > limits["registers"][i] + SLACK:
+                faults.append(f"{name}, sm_{arch}: {used} registers, recorded {limits['registers'][i]}")
+        if code[name][0]:
+            faults.append(f"{name}: local memory")
+        if kernel["doubles"] and not limits["doubles"]:
+            faults.append(f"{name}: {code[name][1]} instructions on doubles")
+        if kernel["vectors"] < limits["vectors"]:
+            faults.append(f"{name}: {kernel['vectors']} vector accesses, {limits['vectors']} promised")
+    print("\n".join("FAIL " + fault for fault in faults) or f"{len(now)} kernels as recorded")
+    return 1 if faults else 0
+
+
+sys.exit(main())

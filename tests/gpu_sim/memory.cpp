@@ -1,0 +1,170 @@
+/* memory.cpp - device memory: pages that only kernels and copies may touch.
+ *
+ *   | guard page | 0xff ... | what was asked for | guard page |
+ *
+ * An allocation ends at its guard (to 16 bytes, to the byte under AddressSanitizer). A signal handler says what was
+ * touched before the process dies of it. */
+#include "tests/gpu_sim/sim.h"
+
+#include <map>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(GPU_SIM_ASAN)
+extern "C" {
+void __asan_poison_memory_region(const volatile void *, size_t);
+void __asan_unpoison_memory_region(const volatile void *, size_t);
+}
+#define ASAN(...) __VA_ARGS__
+#else
+#define ASAN(...)
+#endif
+
+namespace gpu_sim
+{
+
+namespace
+{
+
+const size_t PAGE = 4096;
+
+struct allocation {
+    size_t room, bytes;
+    unsigned number;
+};
+
+std::map<char *, allocation> allocations; /* by their first page */
+unsigned made, open_depth;
+size_t used;
+
+char *data_of(const std::pair<char *const, allocation> &a)
+{
+    return a.first + a.second.room - (a.second.bytes + 15) / 16 * 16;
+}
+
+/* The allocation whose pages or guards hold the address. */
+std::map<char *, allocation>::iterator find(const void *address)
+{
+    char *at = static_cast<char *>(const_cast<void *>(address));
+    auto after = allocations.upper_bound(at + PAGE);
+    if (after == allocations.begin())
+        return allocations.end();
+    --after;
+    return at < after->first + after->second.room + PAGE ? after : allocations.end();
+}
+
+void set_open(const std::pair<char *const, allocation> &a, bool open)
+{
+    mprotect(a.first, a.second.room, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+/* Only what a signal handler may call; then the fault happens again and ends the process. */
+void on_fault(int number, siginfo_t *info, void *)
+{
+    char text[200];
+    auto a = find(info->si_addr);
+    int n;
+    if (a == allocations.end())
+        n = snprintf(text, sizeof(text), "gpu_sim: fault at %p, which is no device memory\n", info->si_addr);
+    else
+        n = snprintf(text, sizeof(text), "gpu_sim: %s at byte %td of allocation %u, which has %zu bytes\n",
+                     open_depth ? "a kernel or a copy is out of bounds" : "host code touches device memory",
+                     static_cast<char *>(info->si_addr) - data_of(*a), a->second.number, a->second.bytes);
+    if (n > 0 && write(2, text, size_t(n)) < 0)
+        _exit(2);
+    signal(number, SIG_DFL);
+}
+
+void watch_faults()
+{
+#if !defined(GPU_SIM_ASAN) && !defined(GPU_SIM_TSAN)
+    static char stack[64 << 10];
+    stack_t other = {};
+    other.ss_sp = stack;
+    other.ss_size = sizeof(stack);
+    sigaltstack(&other, nullptr);
+    struct sigaction action = {};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &action, nullptr);
+#else
+    (void)on_fault;
+#endif
+}
+
+size_t total()
+{
+    static const size_t bytes = size_t(setting("GPU_SIM_MEMORY", 4l << 30));
+    return bytes;
+}
+
+} // namespace
+
+void *device_alloc(size_t bytes)
+{
+    size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
+    if (!made)
+        watch_faults();
+    if (room > total() - used)
+        return nullptr;
+    void *memory = mmap(nullptr, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return nullptr;
+    auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++}}).first;
+    used += room;
+    set_open(*a, true);
+    memset(a->first, 0xff, room);
+    if (!open_depth)
+        set_open(*a, false);
+    ASAN(__asan_poison_memory_region(a->first, room); __asan_unpoison_memory_region(data_of(*a), bytes);)
+    return data_of(*a);
+}
+
+bool device_free(void *pointer)
+{
+    auto a = find(pointer);
+    if (a == allocations.end() || data_of(*a) != pointer)
+        return false;
+    ASAN(__asan_unpoison_memory_region(a->first, a->second.room);)
+    munmap(a->first - PAGE, a->second.room + 2 * PAGE);
+    used -= a->second.room;
+    allocations.erase(a);
+    return true;
+}
+
+bool on_device(const void *pointer, size_t bytes, const char *what)
+{
+    auto a = find(pointer);
+    if (a == allocations.end())
+        return false;
+    const char *begin = static_cast<const char *>(pointer), *first = data_of(*a);
+    if (begin < first || begin + bytes > first + a->second.bytes)
+        fail("%s: bytes %td to %td of allocation %u, which has %zu", what, begin - first,
+             begin - first + ptrdiff_t(bytes), a->second.number, a->second.bytes);
+    return true;
+}
+
+void device_memory(size_t *ret_free, size_t *ret_total)
+{
+    *ret_free = total() - used;
+    *ret_total = total();
+}
+
+device_open::device_open()
+{
+    if (!open_depth++)
+        for (const auto &a : allocations)
+            set_open(a, true);
+}
+
+device_open::~device_open()
+{
+    if (!--open_depth)
+        for (const auto &a : allocations)
+            set_open(a, false);
+}
+
+} // namespace gpu_sim

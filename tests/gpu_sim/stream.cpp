@@ -1,0 +1,255 @@
+/* stream.cpp - queues of work that run only when somebody waits for them.
+ *
+ * So a program that forgets to wait sees what was never computed, each time. Order between streams is by events alone:
+ * a stream that is waited for brings along only what it, in turn, waits for. */
+#include "tests/gpu_sim/sim.h"
+
+#include <algorithm>
+#include <deque>
+#include <stdlib.h>
+
+namespace gpu_sim
+{
+
+struct graph {
+    std::vector<work> nodes;
+};
+
+struct stream {
+    std::deque<work> queue;
+    uint64_t issued, done;
+    std::unique_ptr<graph> captured;
+    bool whole_thread; /* the thread that captures may not do what would wait or allocate */
+};
+
+struct event {
+    stream *on;
+    uint64_t after; /* that much of the stream */
+};
+
+namespace
+{
+
+std::vector<stream *> streams;
+thread_local unsigned thread_captured;
+long fail_at, calls, living;
+bool sticky;
+
+bool eager()
+{
+    static const bool value = setting("GPU_SIM_EAGER", 0) != 0;
+    return value;
+}
+
+bool lives(const stream *s)
+{
+    return std::find(streams.begin(), streams.end(), s) != streams.end();
+}
+
+void run_until(stream *s, uint64_t upto)
+{
+    if (!lives(s))
+        return; /* freed, which waits */
+    device_open open;
+    while (s->done < upto && !s->queue.empty()) {
+        work next = std::move(s->queue.front());
+        s->queue.pop_front();
+        s->done++;
+        next();
+    }
+}
+
+void check_not_captured(const stream *s, const char *what)
+{
+    if (s->captured)
+        fail("%s on a stream that is being captured", what);
+}
+
+} // namespace
+
+std::recursive_mutex &lock()
+{
+    static std::recursive_mutex mutex;
+    return mutex;
+}
+
+long setting(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+    return text && *text ? strtol(text, nullptr, 10) : otherwise;
+}
+
+bool must_fail()
+{
+    static const bool read = (fail_at = setting("GPU_SIM_FAIL_AT", 0), sticky = setting("GPU_SIM_STICKY", 0) != 0,
+                              true);
+    (void)read;
+    calls++;
+    return fail_at > 0 && (calls == fail_at || (sticky && calls > fail_at));
+}
+
+void alive(int change)
+{
+    living += change;
+}
+
+stream *stream_new()
+{
+    stream *s = new stream();
+    streams.push_back(s);
+    return s;
+}
+
+void stream_free(stream *s)
+{
+    if (!lives(s))
+        fail("a stream is destroyed that is none");
+    check_not_captured(s, "cudaStreamDestroy");
+    run_until(s, s->issued);
+    streams.erase(std::find(streams.begin(), streams.end(), s));
+    delete s;
+}
+
+void enqueue(stream *s, work what)
+{
+    if (!lives(s))
+        fail("work for a stream that is none");
+    if (s->captured) {
+        s->captured->nodes.push_back(std::move(what));
+        return;
+    }
+    s->queue.push_back(std::move(what));
+    s->issued++;
+    if (eager())
+        run_until(s, s->issued);
+}
+
+void wait_stream(stream *s)
+{
+    if (!lives(s))
+        fail("a wait for a stream that is none");
+    check_not_captured(s, "a wait");
+    run_until(s, s->issued);
+}
+
+void wait_all()
+{
+    for (size_t i = 0; i < streams.size(); i++)
+        if (!streams[i]->captured)
+            run_until(streams[i], streams[i]->issued);
+}
+
+void drop(stream *s)
+{
+    s->done = s->issued;
+    s->queue.clear();
+}
+
+bool idle(stream *s)
+{
+    return s->queue.empty();
+}
+
+bool captures(const stream *s)
+{
+    return s->captured != nullptr;
+}
+
+bool thread_captures()
+{
+    return thread_captured > 0;
+}
+
+void capture_begin(stream *s, bool whole_thread)
+{
+    check_not_captured(s, "cudaStreamBeginCapture");
+    s->captured.reset(new graph());
+    s->whole_thread = whole_thread;
+    thread_captured += whole_thread;
+}
+
+graph *capture_end(stream *s)
+{
+    if (s->captured)
+        thread_captured -= s->whole_thread;
+    return s->captured.release();
+}
+
+void enqueue_graph(stream *s, const graph *g)
+{
+    std::vector<work> nodes = g->nodes;
+    enqueue(s, [nodes] {
+        for (const work &node : nodes)
+            node();
+    });
+}
+
+graph *graph_copy(const graph *g)
+{
+    return new graph(*g);
+}
+
+void graph_free(graph *g)
+{
+    delete g;
+}
+
+event *event_new()
+{
+    return new event();
+}
+
+void event_free(event *e)
+{
+    delete e;
+}
+
+void event_record(event *e, stream *s)
+{
+    check_not_captured(s, "cudaEventRecord");
+    e->on = s;
+    e->after = s->issued;
+}
+
+bool event_done(event *e)
+{
+    return !e->on || !lives(e->on) || e->on->done >= e->after;
+}
+
+void event_wait(event *e)
+{
+    if (e->on)
+        run_until(e->on, e->after);
+}
+
+void stream_wait(stream *s, event *e)
+{
+    stream *other = e->on;
+    uint64_t after = e->after;
+    check_not_captured(s, "cudaStreamWaitEvent");
+    if (other)
+        enqueue(s, [other, after] { run_until(other, after); });
+}
+
+} // namespace gpu_sim
+
+void gpu_sim_fail_at(long n, int and_after)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    gpu_sim::must_fail(); /* the environment has been read */
+    gpu_sim::calls = 0;
+    gpu_sim::fail_at = n;
+    gpu_sim::sticky = and_after != 0;
+}
+
+long gpu_sim_calls(void)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    return gpu_sim::calls;
+}
+
+long gpu_sim_alive(void)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    return gpu_sim::living;
+}
