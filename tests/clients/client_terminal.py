@@ -187,9 +187,15 @@ def test_asked_again(binary):
         assert "queue_full" in err and "asked 3 times" in err and len(server.requests("busy,9,,c")) == 3, err
         predict(binary, server, "busy,9,,d", "--retries", 0, expect=2)
         assert len(server.requests("busy,9,,d")) == 1
-        start = time.monotonic()
-        predict(binary, server, "busy,9,3600,e", "--call-timeout-ms", 50000, expect=2)
-        assert time.monotonic() - start < 50 and len(server.requests("busy,9,3600,e")) == 1, "a wait that ends too late"
+
+        def seconds_of(how):
+            start = time.monotonic()
+            predict(binary, server, how, "--call-timeout-ms", 4000, expect=2)
+            assert len(server.requests(how)) == 1, "asked again"
+            return time.monotonic() - start
+
+        # a busy machine may take as long for another reason
+        assert any(seconds_of(f"busy,9,3600,e{i}") < 4 for i in range(5)), "a wait that ends too late"
         _, err = predict(binary, server, "unready", "--retries", 1, expect=2)
         assert "status 503, not_ready" in err, err
         check_waits(server, "unready", 1)

@@ -173,7 +173,7 @@ def test_asked_again(server: Any, ask: Ask) -> None:
         ask(f"{server.url}/busy,9,,d", "predict", ROWS, settings={"max_retries": 2})
     start = time.monotonic()
     with pytest.raises(ebmserve.QueueFull):
-        ask(f"{server.url}/busy,9,3600,e", "predict", ROWS, settings={"timeout": 50.0})
+        ask(f"{server.url}/busy,9,3600,e", "predict", ROWS, settings={"timeout": 50.0, "max_wait": 60.0})
     assert time.monotonic() - start < 50 and len(server.requests("busy,9,3600,e")) == 1, "a wait that ends too late"
 
 
