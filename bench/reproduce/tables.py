@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """docs/RESULTS.md out of results.jsonl, as bench/reproduce/reproduce.py wrote it.
 
-  bench/reproduce/tables.py --results DIR/results.jsonl [--results MORE ...] [--output docs/RESULTS.md]
+  bench/reproduce/tables.py --results DIR/results.jsonl [--results MORE ...] [--output docs/RESULTS.md] [--check]
 
 A later line of the same run replaces an earlier one. Every figure in the tables is a mean over repeats; what did not
-train is counted, never left out in silence."""
+train is counted, never left out in silence. --check writes nothing: exit status 1 when the output is not what would be
+written."""
 import argparse
 import collections
 import json
 import os
 import statistics
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
@@ -206,10 +208,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", action="append", required=True)
     parser.add_argument("--output", default=os.path.join(ROOT, "docs", "RESULTS.md"))
+    parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     with open(os.path.join(HERE, "rows.json")) as file:
         recipes = json.load(file)["tables"]
     text = text_of(load(arguments.results), recipes, "bench/reproduce/tables.py --results bench/reproduce/results.jsonl")
+    if arguments.check:
+        with open(arguments.output) as file:
+            sys.exit(None if file.read() == text else f"{arguments.output} is not what these results make")
     with open(arguments.output, "w") as file:
         file.write(text)
 
