@@ -96,10 +96,34 @@ static enum ebm_status check_numbers(struct job *job)
 
 /* ---- images ---- */
 
-static enum ebm_status decode(uint64_t max_pixels, struct job *job)
+static enum ebm_status check_images(struct job *job)
 {
     const struct ebm_input_config *input = &ebm_model_config(job->model->model)->input;
-    const struct ebm_shape *shape = &input->shape;
+    uint32_t channels = input->shape.channels;
+    if (!input->is_image)
+        return ebm_error_set(&job->error, EBM_INVALID, place_of(job),
+                             "an image: model '%s' reads rows of %" PRIu32 " numbers", job->model->name, input->size);
+    if (channels != 1 && channels != 3)
+        return ebm_error_set(&job->error, EBM_INVALID, place_of(job),
+                             "model '%s' reads images of %" PRIu32
+                             " channels, which no PNG and no JPEG has: send an array of shape (rows, channels, "
+                             "height, width)",
+                             job->model->name, channels);
+    return EBM_OK;
+}
+
+enum ebm_status input_rows_check(struct job *job)
+{
+    if (job->request.inputs.images)
+        return check_images(job);
+    if (job->kind == REQUEST_INFER && job->wanted->is_raw)
+        return fit_raw(job);
+    return check_numbers(job);
+}
+
+enum ebm_status input_rows_decode(uint64_t max_pixels, struct job *job)
+{
+    const struct ebm_shape *shape = &ebm_model_config(job->model->model)->input.shape;
     const struct image_rows how = {
         .shape = {shape->channels, shape->height, shape->width},
         .max_pixels = max_pixels,
@@ -107,25 +131,9 @@ static enum ebm_status decode(uint64_t max_pixels, struct job *job)
         .wanted = job_is_wanted,
         .who = job,
     };
-    if (!input->is_image)
-        return ebm_error_set(&job->error, EBM_INVALID, place_of(job),
-                             "an image: model '%s' reads rows of %" PRIu32 " numbers", job->model->name, input->size);
-    if (shape->channels != 1 && shape->channels != 3)
-        return ebm_error_set(&job->error, EBM_INVALID, place_of(job),
-                             "model '%s' reads images of %" PRIu32
-                             " channels, which no PNG and no JPEG has: send an array of shape (rows, channels, "
-                             "height, width)",
-                             job->model->name, shape->channels);
+    if (!job->request.inputs.images)
+        return EBM_OK;
     enum ebm_status status = image_rows_decode(&how, &job->request.inputs, &job->arena, &job->error);
     ebm_buf_done(&job->body);
     return status;
-}
-
-enum ebm_status input_rows_fit(uint64_t max_pixels, struct job *job)
-{
-    if (job->request.inputs.images)
-        return decode(max_pixels, job);
-    if (job->kind == REQUEST_INFER && job->wanted->is_raw)
-        return fit_raw(job);
-    return check_numbers(job);
 }

@@ -9,7 +9,11 @@
 enum tensor_type input_rows_type(const struct ebm_input_config *input);
 
 /* job->request.inputs, once job->model is known: as many numbers a row, of the same shape, as the model reads; images
- * are decoded (image_rows.h), and the body that they stand in is freed. A failure stands in job->error. */
-enum ebm_status input_rows_fit(uint64_t max_pixels, struct job *job) EBM_MUST_USE;
+ * only where it reads some. No pixel is looked at. A failure stands in job->error. */
+enum ebm_status input_rows_check(struct job *job) EBM_MUST_USE;
+
+/* After that, when nothing else is wrong with the request: images are decoded (image_rows.h), and the body that they
+ * stand in is freed; other rows stay. A failure stands in job->error. */
+enum ebm_status input_rows_decode(uint64_t max_pixels, struct job *job) EBM_MUST_USE;
 
 #endif

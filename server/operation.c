@@ -1,8 +1,8 @@
 /* operation.c - one job's way through proto/ and models/ and back.
  *
  *   operation_read   body -> request (proto)             any thread; slow for large bodies
- *   operation_admit  request -> model of the store, checks against it (input_rows.c: images are decoded), estimator,
- *                    seed, arrays in the job's arena
+ *   operation_admit  request -> model of the store, checks against it, estimator, seed, images decoded (input_rows.c),
+ *                    arrays in the job's arena
  *   operation_item   a row for ebm_engine_predict
  *   operation_encode predictions -> JSON (proto)
  *
@@ -294,19 +294,10 @@ static enum ebm_status apply_settings(struct job *job)
     return serving_priority(serving, job->request.priority, &job->priority, &job->error);
 }
 
-enum ebm_status operation_admit(const struct operation_service *service, struct job *job)
+/* What is to be computed, in the words of models/. */
+static enum ebm_status resolve(struct job *job)
 {
     struct request *request = &job->request;
-    enum ebm_status status = model_store_find(service->store, request->model, request->version, &job->model,
-                                              &job->error);
-    if (status == EBM_OK)
-        status = apply_settings(job);
-    if (status == EBM_OK)
-        status = input_rows_fit(service->max_image_pixels, job);
-    if (status == EBM_OK)
-        status = check_shapes(job);
-    if (status != EBM_OK)
-        return status;
     if (!request->has_seed)
         request->seed = ebm_seed_random();
     struct ebm_query query = query_of(request, ebm_model_net(job->model->model));
@@ -315,9 +306,26 @@ enum ebm_status operation_admit(const struct operation_service *service, struct 
         if (!query.refine)
             return ebm_error_set(&job->error, EBM_NO_MEMORY, "refine", "no memory");
     }
-    status = ebm_query_resolve(&query, job->model->model, &job->arena, &job->resolved, &job->error);
+    return ebm_query_resolve(&query, job->model->model, &job->arena, &job->resolved, &job->error);
+}
+
+enum ebm_status operation_admit(const struct operation_service *service, struct job *job)
+{
+    const struct request *request = &job->request;
+    enum ebm_status status = model_store_find(service->store, request->model, request->version, &job->model,
+                                              &job->error);
+    if (status == EBM_OK)
+        status = apply_settings(job);
+    if (status == EBM_OK)
+        status = input_rows_check(job);
+    if (status == EBM_OK)
+        status = check_shapes(job);
+    if (status == EBM_OK)
+        status = resolve(job);
     if (status == EBM_OK)
         status = check_size(service, job);
+    if (status == EBM_OK)
+        status = input_rows_decode(service->max_image_pixels, job); /* by far the dearest: last */
     return status == EBM_OK ? make_room(job) : status;
 }
 

@@ -48,6 +48,12 @@ static enum ebm_status damaged(const char *path, const char *what, struct ebm_er
 
 /* ---- the header ---- */
 
+/* Of one byte there is no order, and numpy writes '|'. */
+static bool is_in_our_order(char order, uint32_t number_bytes)
+{
+    return order == '<' || (number_bytes == 1 && (order == '|' || order == '>'));
+}
+
 /* What stands behind 'key':, without blanks; NULL when the key is missing. */
 static const char *value_of(const char *header, const char *key)
 {
@@ -71,13 +77,13 @@ static enum ebm_status read_type(const char *path, const char *value, struct npy
     for (size_t i = 0; i < EBM_COUNT_OF(taken); i++) {
         if (strcmp(word, taken[i]) != 0)
             continue;
-        if (order == '>')
-            return ebm_error_set(reterr, EBM_INVALID, path,
-                                 "big-endian numbers ('>%s'), expected little-endian: save it with .astype('<%s')",
-                                 word, word);
         header->kind = word[0];
         header->number_bytes = (uint32_t)(word[1] - '0');
-        return EBM_OK;
+        if (is_in_our_order(order, header->number_bytes))
+            return EBM_OK;
+        return ebm_error_set(reterr, EBM_INVALID, path,
+                             "%snumbers of the type '%c%s', expected little-endian: save it with .astype('<%s')",
+                             order == '>' ? "big-endian " : "", order, word, word);
     }
     return ebm_error_set(reterr, EBM_INVALID, path,
                          "numbers of the type '%c%s', expected float32, float64 or integers: save it with "
@@ -100,17 +106,20 @@ static enum ebm_status read_shape(const char *path, const char *value, struct np
 {
     if (value == NULL || *value != '(')
         return damaged(path, "its header does not say a shape", reterr);
-    for (const char *at = value + 1; *at >= '0' && *at <= '9';) {
+    const char *at = value + 1;
+    while (*at >= '0' && *at <= '9') {
         char *end = NULL;
         errno = 0;
         unsigned long long size = strtoull(at, &end, 10);
         if (errno != 0)
-            return damaged(path, "its shape is no number", reterr);
+            return damaged(path, "its shape is not one of whole numbers", reterr);
         if (header->n_dims < NPY_DIMS)
             header->shape[header->n_dims] = size;
         header->n_dims++;
         at = end + strspn(end, ", ");
     }
+    if (*at != ')')
+        return damaged(path, "its shape is not one of whole numbers", reterr);
     if (header->n_dims > NPY_DIMS)
         return ebm_error_set(reterr, EBM_INVALID, path, "%u dimensions, at most %u", header->n_dims, NPY_DIMS);
     return EBM_OK;
@@ -122,6 +131,8 @@ static enum ebm_status read_begin(const unsigned char *bytes, size_t size, const
 {
     if (size < BEGIN_BYTES || memcmp(bytes, NPY_MAGIC, MAGIC_BYTES) != 0)
         return damaged(path, "it does not begin like one", reterr);
+    if (bytes[6] < 1 || bytes[6] > 3)
+        return ebm_error_set(reterr, EBM_INVALID, path, ".npy format %u.%u, expected 1.0 to 3.0", bytes[6], bytes[7]);
     bool is_long = bytes[6] >= 2;
     if (is_long && size < BEGIN_BYTES + 2)
         return damaged(path, "its header is cut short", reterr);

@@ -1,7 +1,7 @@
 /* npy.h - numbers out of a NumPy .npy file, a row at a time; and the header of one in memory.
  *
- * A file has one or two dimensions, C order, little-endian: float32, float64, or integers of 1 to 8 bytes. Anything
- * else is refused with the call that makes a file that is taken. One thread at a time. */
+ * A file has one or two dimensions, C order, little-endian: float32, float64, integers of 1 to 8 bytes, or bools.
+ * Anything else is refused with the call that makes a file that is taken. One thread at a time. */
 #ifndef EBM_TRAINER_NPY_H
 #define EBM_TRAINER_NPY_H
 

@@ -236,6 +236,22 @@ def test_what_is_no_picture_is_told(binary):
         expect_error(infer(server, [1, 3, 256], "UINT8", bytes(768)), 400, "invalid", "inputs[0].shape: expected [rows, numbers of a row], of images")
 
 
+def test_what_needs_no_pixels_is_told_first(binary):
+    """A picture that cannot be decoded tells whether somebody tried."""
+    with reading(binary) as server:
+        broken = png_of(picture())[:-30]
+        inputs = {"inputs": [b64(broken)]}
+        expect_error(server.ask("POST", "/predict", inputs), 400, "invalid", "inputs[0]: not a whole PNG")
+        for path, options, fragment in (("/density", {"targets": [[[1, 2]]]}, "targets[0][0]: expected a list of 1 numbers"),
+                                        ("/refine", {"initial": [[[1, 2]]]}, "initial[0][0]: expected a list of 1 numbers"),
+                                        ("/predict", {"priority": 2}, "priority"),
+                                        ("/predict", {"model": "other"}, "other")):
+            status, _, body = server.ask("POST", path, {**inputs, **options})
+            assert status in (400, 404) and fragment in body.decode(), f"{path}: {body}"
+        most = {"inputs": [b64(broken)] * 2, "num_samples": 65536, "refine": {"steps": 1000}}
+        expect_error(server.ask("POST", "/sample", most), 400, "invalid", "inputs: 2 rows of", "at most 268435456 together")
+
+
 def test_models_that_read_no_such_picture(binary):
     models = repository(four=reader_of_images(channels=4)).golden("relu_1d")
     with serving(binary, models) as server:

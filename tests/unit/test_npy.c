@@ -93,6 +93,8 @@ Test(npy, malformed_files_are_refused)
         {F4("(1, 1, 2, 1)"), 16, "does not take the 16 bytes"},
         {F4("(99999999999999999999, 2)"), 16, "its header is not"},
         {"{'descr': '>f4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
+        {"{'descr': '>f8', 'fortran_order': False, 'shape': (1, 2)}", 16, "x.astype('<f4')"},
+        {"{'descr': '|f4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
         {"{'descr': '<i4', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
         {"{'descr': '|O', 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},
         {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 2)}", 16, "'<f4', '<f8' or '|u1'"},

@@ -69,6 +69,7 @@ Test(table, every_type_of_number)
         {DICT("<i4", "(2,)"), i32, sizeof i32, -2e9, 7.0},
         {DICT("<i8", "(2,)"), i64, sizeof i64, -9007199254740991.0, 3.0},
         {DICT("|u1", "(2,)"), u8, sizeof u8, 255.0, 0.0},
+        {DICT("<u1", "(2,)"), u8, sizeof u8, 255.0, 0.0},
         {DICT("<u8", "(2,)"), u64, sizeof u64, 0x1p63, 1.0},
         {DICT("|b1", "(2,)"), b1, sizeof b1, 1.0, 0.0},
     };
@@ -137,7 +138,10 @@ Test(table, refuses_with_a_way_out)
         enum ebm_status status;
         const char *says;
     } cases[] = {
+        {DICT(">f8", "(1,)"), 8, EBM_INVALID, "big-endian numbers of the type '>f8', expected little-endian"},
         {DICT(">f8", "(1,)"), 8, EBM_INVALID, ".astype('<f8')"},
+        {DICT("|f8", "(1,)"), 8, EBM_INVALID, "'|f8', expected little-endian"},
+        {DICT("=i8", "(1,)"), 8, EBM_INVALID, ".astype('<i8')"},
         {DICT("<f2", "(4,)"), 8, EBM_INVALID, "float32, float64 or integers"},
         {DICT("<c8", "(1,)"), 8, EBM_INVALID, ".astype"},
         {DICT("|O", "(1,)"), 8, EBM_INVALID, ".astype"},
@@ -151,7 +155,9 @@ Test(table, refuses_with_a_way_out)
         {DICT("<f8", "(1,)"), 16, EBM_DAMAGED, "written to twice"},
         {DICT("<f8", "(1, 0)"), 0, EBM_TOO_LARGE, "at most"},
         {DICT("<f8", "(1, 65537)"), 8, EBM_TOO_LARGE, "at most"},
-        {DICT("<f8", "(99999999999999999999, 1)"), 8, EBM_DAMAGED, "no number"},
+        {DICT("<f8", "(99999999999999999999, 1)"), 8, EBM_DAMAGED, "whole numbers"},
+        {DICT("<f8", "(1, -5)"), 8, EBM_DAMAGED, "whole numbers"},
+        {DICT("<f8", "(1"), 8, EBM_DAMAGED, "whole numbers"},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
         struct table *table = NULL;
@@ -186,6 +192,16 @@ Test(table, refuses_pairs_that_do_not_fit)
     cr_assert_eq(fclose(csv), 0);
     cr_assert_eq(table_open(x_path, y_path, &table, &error), EBM_INVALID);
     cr_assert(strstr(error.text, "no .npy file") != NULL, "%s", error.text);
+}
+
+Test(table, formats_to_come_are_refused)
+{
+    static const float x[] = {1, 2};
+    struct table *table = NULL;
+    struct ebm_error error;
+    put(x_path, 4, DICT("<f4", "(2,)"), x, sizeof x);
+    cr_assert_eq(table_open(x_path, NULL, &table, &error), EBM_INVALID);
+    cr_assert(strstr(error.text, ".npy format 4.0, expected 1.0 to 3.0") != NULL, "%s", error.text);
 }
 
 /* Every prefix of a file is refused, or is the file. */
