@@ -16,6 +16,7 @@
 
 #include "bench/training.h"
 #include "core/clock.h"
+#include "core/order.h"
 #include "models/estimate.h"
 
 #define ROUNDS 5
@@ -38,15 +39,9 @@ static void must(enum ebm_status status, const struct ebm_error *error, const ch
     exit(1);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void report(const char *what, uint32_t rows, double *rates)
 {
-    qsort(rates, ROUNDS, sizeof *rates, by_value);
+    qsort(rates, ROUNDS, sizeof *rates, ebm_order_doubles);
     printf("%-12s B %3u   %10.1f /s   [%.1f .. %.1f]\n", what, rows, rates[ROUNDS / 2], rates[0], rates[ROUNDS - 1]);
 }
 

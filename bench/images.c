@@ -5,21 +5,16 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/order.h"
 #include "trainer/image_set.h"
 #include "trainer/loader.h"
 
 #define RUNS 64
 #define BATCH 32
 
-static int ascending(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 static void tell(const char *what, uint32_t n_threads, double *seconds, int n_runs, uint32_t n_images)
 {
-    qsort(seconds, (size_t)n_runs, sizeof *seconds, ascending);
+    qsort(seconds, (size_t)n_runs, sizeof *seconds, ebm_order_doubles);
     double median = seconds[n_runs / 2];
     (void)printf("%-28s %u thread%s  %9.0f images/s  (%.0f to %.0f)\n", what, n_threads, n_threads == 1 ? " " : "s",
                  n_images / median, n_images / seconds[n_runs - 1], n_images / seconds[0]);

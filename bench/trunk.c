@@ -10,6 +10,7 @@
 
 #include "bench/training.h"
 #include "core/clock.h"
+#include "core/order.h"
 #include "core/trunk.h"
 #include "core/trunk_train.h"
 
@@ -25,15 +26,9 @@ struct way {
     double rates[ROUNDS];
 };
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void report(const char *backend, const char *what, uint32_t n, double *rates)
 {
-    qsort(rates, ROUNDS, sizeof *rates, by_value);
+    qsort(rates, ROUNDS, sizeof *rates, ebm_order_doubles);
     printf("%-10s %-18s %3u   %8.1f images/s   [%.1f .. %.1f]\n", backend, what, n, rates[ROUNDS / 2], rates[0],
            rates[ROUNDS - 1]);
 }

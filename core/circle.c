@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/order.h"
 #include "core/support.h"
 
 #define LEAST_LENGTH 0x1p-53
@@ -157,12 +158,6 @@ static double integrate(const struct halves *h, double low, double high, double 
            integrate(h, middle, high, right, tolerance, halvings - 1);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 static double crps(const void *density, double y)
 {
     const struct ebm_circle *circle = density;
@@ -178,7 +173,7 @@ static double crps(const void *density, double y)
         breaks[i] = fmin(fmax(breaks[i] < lower + half ? breaks[i] : breaks[i] - half, lower), lower + half);
     breaks[SLICES] = lower;
     breaks[SLICES + 1] = lower + half;
-    qsort(breaks, SLICES + 2, sizeof *breaks, ascending);
+    qsort(breaks, SLICES + 2, sizeof *breaks, ebm_order_doubles);
     for (uint32_t i = 0; i <= SLICES; i++)
         if (breaks[i + 1] > breaks[i])
             sum += integrate(&h, breaks[i], breaks[i + 1], rule(&h, breaks[i], breaks[i + 1]), TOLERANCE * period,

@@ -16,6 +16,7 @@
 
 #include "core/buf.h"
 #include "core/limits.h"
+#include "core/names.h"
 #include "models/config_reader.h"
 
 static void buf_donep(struct ebm_buf *buf)
@@ -41,13 +42,12 @@ static enum ebm_status read_support_word(const struct ebm_reader *r, const json_
 {
     if (!json_is_string(json))
         return ebm_reader_wrong_type(r, "support", "a string", json);
-    for (size_t i = 0; i < EBM_COUNT_OF(support_words); i++)
-        if (strcmp(json_string_value(json), support_words[i]) == 0) {
-            *ret_kind = (enum ebm_support_kind)i;
-            return EBM_OK;
-        }
-    return ebm_error_set(r->reterr, EBM_INVALID, "support", "\"%.32s\", expected \"real\", \"bounded\" or \"periodic\"",
-                         json_string_value(json));
+    size_t kind = ebm_names_find(json_string_value(json), support_words, EBM_COUNT_OF(support_words));
+    if (kind == EBM_COUNT_OF(support_words))
+        return ebm_error_set(r->reterr, EBM_INVALID, "support",
+                             "\"%.32s\", expected \"real\", \"bounded\" or \"periodic\"", json_string_value(json));
+    *ret_kind = (enum ebm_support_kind)kind;
+    return EBM_OK;
 }
 
 /* A word for each dimension, or one for all. */

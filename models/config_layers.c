@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/names.h"
 #include "models/config_reader.h"
 
 static const char *const image_words[] = {
@@ -38,12 +39,11 @@ static enum ebm_status read_type(const struct ebm_reader *r, const json_t *objec
 
 static bool find_image_word(const char *type, enum ebm_image_layer_kind *ret_kind)
 {
-    for (size_t i = 0; i < EBM_COUNT_OF(image_words); i++)
-        if (strcmp(image_words[i], type) == 0) {
-            *ret_kind = (enum ebm_image_layer_kind)i;
-            return true;
-        }
-    return false;
+    size_t kind = ebm_names_find(type, image_words, EBM_COUNT_OF(image_words));
+    if (kind == EBM_COUNT_OF(image_words))
+        return false;
+    *ret_kind = (enum ebm_image_layer_kind)kind;
+    return true;
 }
 
 static enum ebm_status read_resnet(const struct ebm_reader *r, json_t *object, struct ebm_image_layer *layer)
@@ -154,13 +154,12 @@ static enum ebm_status read_activation(const struct ebm_reader *r, const json_t 
     enum ebm_status status = ebm_reader_word(r, object, "activation", &word);
     if (status != EBM_OK || !word)
         return status;
-    for (size_t i = 0; i < EBM_COUNT_OF(words); i++)
-        if (strcmp(words[i], word) == 0) {
-            *ret_activation = (enum ebm_activation)i;
-            return EBM_OK;
-        }
-    return ebm_error_set(r->reterr, EBM_INVALID, "activation",
-                         "unknown activation \"%.32s\", expected identity, relu, tanh, silu or softplus", word);
+    size_t activation = ebm_names_find(word, words, EBM_COUNT_OF(words));
+    if (activation == EBM_COUNT_OF(words))
+        return ebm_error_set(r->reterr, EBM_INVALID, "activation",
+                             "unknown activation \"%.32s\", expected identity, relu, tanh, silu or softplus", word);
+    *ret_activation = (enum ebm_activation)activation;
+    return EBM_OK;
 }
 
 static enum ebm_status read_linear(const struct ebm_reader *r, json_t *object, struct ebm_layer *layer)

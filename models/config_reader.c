@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "core/suggest.h"
+#include "core/names.h"
 
 enum ebm_status ebm_reader_within(const struct ebm_reader *r, const char *prefix, enum ebm_status status)
 {
@@ -59,16 +59,13 @@ enum ebm_status ebm_reader_keys(const struct ebm_reader *r, json_t *object, cons
         return ebm_reader_wrong_type(r, "", "an object", object);
     const char *key;
     json_t *value;
-    json_object_foreach (object, key, value) {
-        size_t i = 0;
-        while (keys[i] && strcmp(keys[i], key) != 0)
-            i++;
-        if (!keys[i]) {
-            const char *near = ebm_suggest(key, keys, i);
-            return ebm_error_set(r->reterr, EBM_INVALID, key, "unknown key%s%s%s", near ? ", did you mean '" : "",
-                                 near ? near : "", near ? "'?" : "");
-        }
-    }
+    char space[EBM_NAMES_HINT_BYTES];
+    size_t n = 0;
+    while (keys[n])
+        n++;
+    json_object_foreach (object, key, value)
+        if (ebm_names_find(key, keys, n) == n)
+            return ebm_error_set(r->reterr, EBM_INVALID, key, "unknown key%s", ebm_names_hint(key, keys, n, "", space));
     return EBM_OK;
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 #include "server/options_internal.h"
 
 #define NAME_BYTES 64
@@ -82,7 +82,7 @@ void options_suggest(const char *name, char separator, char *ret_text, size_t by
     plain[n] = 0;
     for (size_t i = 0; i < OPTIONS_COUNT; i++)
         names[n_names++] = options_table[i].name;
-    const char *near = ebm_suggest(plain, names, n_names);
+    const char *near = ebm_names_near(plain, names, n_names);
     ret_text[0] = 0;
     if (!near)
         return;

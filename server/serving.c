@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 
 #define GOT_BYTES 64
 #define WHERE_BYTES 96
@@ -243,7 +243,7 @@ static enum ebm_status fail_unknown(const struct reading *reading, const char *n
         names[i] = keys[i].name;
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
     }
-    const char *near = ebm_suggest(name, names, EBM_COUNT_OF(keys));
+    const char *near = ebm_names_near(name, names, EBM_COUNT_OF(keys));
     (void)snprintf(where, sizeof where, SERVING_FILE ": %.40s", name);
     if (near)
         return ebm_error_set(reading->reterr, EBM_INVALID, where, "unknown key, did you mean '%s'?", near);

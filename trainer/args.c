@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 
 /* ---- parsing ---- */
 
@@ -21,7 +21,7 @@ static enum ebm_status unknown_option(const struct args_command *command, const 
     const char *names[ARGS_OPTIONS];
     for (uint32_t i = 0; i < command->n_options; i++)
         names[i] = command->options[i].name;
-    const char *near = ebm_suggest(name, names, command->n_options);
+    const char *near = ebm_names_near(name, names, command->n_options);
     if (near != NULL)
         return ebm_error_set(reterr, EBM_INVALID, command->name, "unknown option '--%.64s', did you mean '--%s'?", name,
                              near);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/names.h"
 #include "core/rng.h"
 #include "images/resample.h"
 
@@ -44,10 +45,7 @@ enum ebm_status augment_check(const struct augment_options *options, char *const
         return ebm_error_set(reterr, EBM_INVALID, "data.augment.negate",
                              "targets change their sign when the image is mirrored: set data.augment.flip to true");
     for (uint32_t i = 0; i < options->n_negate; i++) {
-        bool found = false;
-        for (uint32_t d = 0; d < D; d++)
-            found = found || strcmp(options->negate[i], target_names[d]) == 0;
-        if (!found)
+        if (ebm_names_find(options->negate[i], (const char *const *)target_names, D) == D)
             return ebm_error_set(reterr, EBM_NOT_FOUND, "data.augment.negate",
                                  "'%.64s' is no target; the first is '%.64s'", options->negate[i], target_names[0]);
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/order.h"
 #include "models/target.h"
 
 #define SURE 2.6    /* standard errors: 1 in 100 by chance */
@@ -26,12 +27,6 @@ static int ascending(const void *a, const void *b)
     if (left->value != right->value)
         return left->value < right->value ? -1 : 1;
     return (left->row > right->row) - (left->row < right->row);
-}
-
-static int ascending_number(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
 }
 
 bool figures_is_slight(const struct figures_target *t)
@@ -102,7 +97,7 @@ static enum figures_verdict judge(const struct figures_target *t, uint32_t n)
 
 static void measure_pit(struct figures_target *t, double *pits, uint32_t n)
 {
-    qsort(pits, n, sizeof *pits, ascending_number);
+    qsort(pits, n, sizeof *pits, ebm_order_doubles);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t bin = (uint32_t)(pits[i] * FIGURES_BINS);
         t->bins[bin < FIGURES_BINS ? bin : FIGURES_BINS - 1]++;
@@ -167,7 +162,7 @@ static void measure_own(struct figures_target *t, const struct dataset *data, co
     double from = is_periodic ? cut_of(data, target, d) : 0.0;
     for (size_t i = 0; i < data->n_rows; i++)
         space[i] = ebm_target_rise(target, d, from, data->y[i * data->D + d]);
-    qsort(space, data->n_rows, sizeof *space, ascending_number);
+    qsort(space, data->n_rows, sizeof *space, ebm_order_doubles);
     for (uint32_t level = 0; level < SCORE_LEVELS; level++)
         t->own_width[level] = middle_width(space, data->n_rows, score_levels[level]);
 }

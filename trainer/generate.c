@@ -12,7 +12,7 @@
 
 #include "core/limits.h"
 #include "core/rng.h"
-#include "core/suggest.h"
+#include "core/names.h"
 #include "trainer/generate_images.h"
 
 static double normal_density(double y, double mean, double std)
@@ -140,12 +140,11 @@ const struct generate_set *generate_find(const char *name)
 static enum ebm_status unknown_set(const char *name, struct ebm_error *reterr)
 {
     static const char *const names[] = {"toy1", "toy2", "set2", "cells", "digits-angle", "pose", "steering"};
-    const char *near = ebm_suggest(name, names, EBM_COUNT_OF(names));
-    return ebm_error_set(reterr, EBM_INVALID, "generate",
-                         "unknown data set '%.40s'%s%s%s; there are toy1, toy2, set2, cells, digits-angle, pose and "
-                         "steering",
-                         name, near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
-                         near != NULL ? "'?" : "");
+    char space[EBM_NAMES_HINT_BYTES];
+    return ebm_error_set(
+        reterr, EBM_INVALID, "generate",
+        "unknown data set '%.40s'%s; there are toy1, toy2, set2, cells, digits-angle, pose and steering", name,
+        ebm_names_hint(name, names, EBM_COUNT_OF(names), "", space));
 }
 
 static enum ebm_status write_rows(FILE *file, const struct generate_set *set, uint64_t seed, uint32_t rows,

@@ -12,7 +12,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 #include "trainer/csv.h"
 #include "trainer/files.h"
 
@@ -60,16 +60,15 @@ static enum ebm_status find_column(const struct csv *csv, const char *path, cons
                                    struct ebm_error *reterr)
 {
     char *const *names;
+    char space[EBM_NAMES_HINT_BYTES];
     uint32_t n = csv_names(csv, &names);
-    for (uint32_t i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0) {
-            *ret_column = i;
-            return EBM_OK;
-        }
-    const char *near = ebm_suggest(name, (const char *const *)names, n);
-    return ebm_error_set(reterr, EBM_NOT_FOUND, path, "there is no column '%.64s'%s%.64s%s", name,
-                         near != NULL ? ", did you mean '" : "; the first line names the columns",
-                         near != NULL ? near : "", near != NULL ? "'?" : "");
+    size_t column = ebm_names_find(name, (const char *const *)names, n);
+    if (column == n)
+        return ebm_error_set(
+            reterr, EBM_NOT_FOUND, path, "there is no column '%.64s'%s", name,
+            ebm_names_hint(name, (const char *const *)names, n, "; the first line names the columns", space));
+    *ret_column = (uint32_t)column;
+    return EBM_OK;
 }
 
 /* Rows become paths (by `locate`) and numbers. Takes the table's values and numbers. */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "core/log.h"
-#include "core/suggest.h"
+#include "core/names.h"
 #include "trainer/image_source.h"
 
 #define THREADS 64u
@@ -25,16 +25,14 @@ static const char *const words[IMAGE_SET_KINDS] = {
 
 enum ebm_status image_set_find(const char *word, enum image_set_kind *ret_kind, struct ebm_error *reterr)
 {
-    for (uint32_t i = 0; i < IMAGE_SET_KINDS; i++)
-        if (strcmp(words[i], word) == 0) {
-            *ret_kind = (enum image_set_kind)i;
-            return EBM_OK;
-        }
-    const char *near = ebm_suggest(word, words, IMAGE_SET_KINDS);
-    return ebm_error_set(reterr, EBM_INVALID, "data.images",
-                         "unknown kind '%.40s'%s%s%s; there are folder, utkface, cell200, driving_log, biwi and ccgan",
-                         word, near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
-                         near != NULL ? "'?" : "");
+    char space[EBM_NAMES_HINT_BYTES];
+    size_t kind = ebm_names_find(word, words, IMAGE_SET_KINDS);
+    if (kind == IMAGE_SET_KINDS)
+        return ebm_error_set(reterr, EBM_INVALID, "data.images",
+                             "unknown kind '%.40s'%s; there are folder, utkface, cell200, driving_log, biwi and ccgan",
+                             word, ebm_names_hint(word, words, IMAGE_SET_KINDS, "", space));
+    *ret_kind = (enum image_set_kind)kind;
+    return EBM_OK;
 }
 
 void image_set_done(struct image_set *set)
@@ -58,15 +56,16 @@ static enum ebm_status no_memory(const char *path, struct ebm_error *reterr)
 static enum ebm_status find_target(const struct image_files *f, const char *name, const char *path,
                                    uint32_t *ret_column, struct ebm_error *reterr)
 {
-    for (uint32_t i = 0; i < f->n_columns; i++)
-        if (strcmp(f->names[i], name) == 0) {
-            *ret_column = i;
-            return EBM_OK;
-        }
-    const char *near = ebm_suggest(name, (const char *const *)f->names, f->n_columns);
-    return ebm_error_set(reterr, EBM_NOT_FOUND, path, "these data have no '%.64s'%s%.64s%s%.64s", name,
-                         near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
-                         near != NULL ? "'?" : "; the first number is called ", near != NULL ? "" : f->names[0]);
+    const char *const *names = (const char *const *)f->names;
+    char space[EBM_NAMES_HINT_BYTES], otherwise[EBM_NAMES_HINT_BYTES];
+    size_t column = ebm_names_find(name, names, f->n_columns);
+    if (column == f->n_columns) {
+        (void)snprintf(otherwise, sizeof otherwise, "; the first number is called %.64s", names[0]);
+        return ebm_error_set(reterr, EBM_NOT_FOUND, path, "these data have no '%.64s'%s", name,
+                             ebm_names_hint(name, names, f->n_columns, otherwise, space));
+    }
+    *ret_column = (uint32_t)column;
+    return EBM_OK;
 }
 
 /* Names and numbers of the chosen columns. */

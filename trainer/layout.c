@@ -32,13 +32,13 @@ const char *layout_word(enum layout layout)
 enum ebm_status layout_of_word(const char *word, enum layout *ret_layout, struct ebm_error *reterr)
 {
     char list[128] = "";
-    for (size_t i = 0, at = 0; i < EBM_COUNT_OF(words); i++) {
-        if (word != NULL && strcmp(word, words[i]) == 0) {
-            *ret_layout = (enum layout)i;
-            return EBM_OK;
-        }
-        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i > 0 ? ", " : "", words[i]);
+    size_t layout = ebm_names_find(word, words, EBM_COUNT_OF(words));
+    if (layout < EBM_COUNT_OF(words)) {
+        *ret_layout = (enum layout)layout;
+        return EBM_OK;
     }
+    for (size_t i = 0, at = 0; i < EBM_COUNT_OF(words); i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i > 0 ? ", " : "", words[i]);
     if (word == NULL)
         return ebm_error_set(reterr, EBM_INVALID, "--layout", "is missing: one of %s", list);
     return ebm_error_set(reterr, EBM_INVALID, "--layout", "'%.40s', expected one of %s", word, list);

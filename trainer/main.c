@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 #include "core/version.h"
 #include "trainer/args.h"
 #include "trainer/ensemble.h"
@@ -227,14 +227,14 @@ static void print_usage(FILE *to)
 static const struct args_command *find_command(const char *word)
 {
     const char *names[EBM_COUNT_OF(commands)];
-    for (size_t i = 0; i < EBM_COUNT_OF(commands); i++) {
+    char space[EBM_NAMES_HINT_BYTES];
+    for (size_t i = 0; i < EBM_COUNT_OF(commands); i++)
         names[i] = commands[i].name;
-        if (strcmp(names[i], word) == 0)
-            return &commands[i];
-    }
-    const char *near = ebm_suggest(word, names, EBM_COUNT_OF(names));
-    (void)fprintf(stderr, "ebm-trainer: unknown command '%.64s'%s%s%s\n", word, near != NULL ? ", did you mean '" : "",
-                  near != NULL ? near : "; 'ebm-trainer --help' lists them", near != NULL ? "'?" : "");
+    size_t command = ebm_names_find(word, names, EBM_COUNT_OF(names));
+    if (command < EBM_COUNT_OF(commands))
+        return &commands[command];
+    (void)fprintf(stderr, "ebm-trainer: unknown command '%.64s'%s\n", word,
+                  ebm_names_hint(word, names, EBM_COUNT_OF(names), "; 'ebm-trainer --help' lists them", space));
     return NULL;
 }
 

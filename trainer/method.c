@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/buf.h"
-#include "core/suggest.h"
+#include "core/names.h"
 
 static const struct method *const methods[] = {
     &method_nce_kl,  &method_joint,  &method_mdn_nll, &method_mdn_kl_teacher,
@@ -36,7 +36,7 @@ static enum ebm_status unknown_method(const char *name, struct ebm_error *reterr
     put_names(&all);
     for (size_t i = 0; i < EBM_COUNT_OF(methods); i++)
         names[i] = methods[i]->name;
-    const char *near = ebm_suggest(name, names, EBM_COUNT_OF(names));
+    const char *near = ebm_names_near(name, names, EBM_COUNT_OF(names));
     if (near != NULL)
         return ebm_error_set(reterr, EBM_INVALID, "training.method", "unknown method '%.40s', did you mean '%s'?", name,
                              near);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 #include "trainer/method.h"
 
 #define LEAST_STD 0.1 /* of targets for which published widths serve */
@@ -42,7 +42,7 @@ static enum ebm_status unknown_parameter(const struct method *method, const char
         return ebm_error_set(reterr, EBM_INVALID, where, "unknown parameter: %s has none", method->name);
     for (uint32_t i = 0; i < method->n_parameters; i++)
         names[i] = method->parameters[i].name;
-    near = ebm_suggest(name, names, method->n_parameters);
+    near = ebm_names_near(name, names, method->n_parameters);
     if (near != NULL)
         return ebm_error_set(reterr, EBM_INVALID, where, "unknown parameter of %s, did you mean '%s'?", method->name,
                              near);

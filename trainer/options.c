@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 #include "trainer/files.h"
 
 #define NAMES_MAX 65536u
@@ -245,12 +245,11 @@ static enum ebm_status unknown_key(const struct field_table *table, const char *
                                    struct ebm_error *reterr)
 {
     const char *names[EBM_COUNT_OF(training_fields)];
+    char space[EBM_NAMES_HINT_BYTES];
     EBM_ASSERT(table->n <= EBM_COUNT_OF(names));
     for (size_t i = 0; i < table->n; i++)
         names[i] = table->fields[i].key;
-    const char *near = ebm_suggest(key, names, table->n);
-    return ebm_error_set(reterr, EBM_INVALID, path, "unknown key%s%s%s", near != NULL ? ", did you mean '" : "",
-                         near != NULL ? near : "", near != NULL ? "'?" : "");
+    return ebm_error_set(reterr, EBM_INVALID, path, "unknown key%s", ebm_names_hint(key, names, table->n, "", space));
 }
 
 static void join_path(char *to, size_t bytes, const char *prefix, const char *key)
@@ -302,20 +301,19 @@ static enum ebm_status read_data(const json_t *json, struct options *options, st
 static enum ebm_status read_schedule(const json_t *json, struct schedule *schedule, struct ebm_error *reterr)
 {
     const char *words[SCHEDULE_KINDS], *word = json_string_value(json_object_get(json, "kind"));
+    char space[EBM_NAMES_HINT_BYTES];
     enum ebm_status status = read_object(json, "training.schedule", &options_schedule_table, schedule, reterr);
     if (status != EBM_OK || json_object_get(json, "kind") == NULL)
         return status;
-    for (uint32_t i = 0; i < SCHEDULE_KINDS; i++) {
+    for (uint32_t i = 0; i < SCHEDULE_KINDS; i++)
         words[i] = schedule_word((enum schedule_kind)i);
-        if (word != NULL && strcmp(words[i], word) == 0) {
-            schedule->kind = (enum schedule_kind)i;
-            return EBM_OK;
-        }
-    }
-    const char *near = word != NULL ? ebm_suggest(word, words, SCHEDULE_KINDS) : NULL;
-    return ebm_error_set(reterr, EBM_INVALID, "training.schedule.kind",
-                         "expected \"constant\", \"cosine\" or \"step\"%s%s%s", near != NULL ? ", did you mean '" : "",
-                         near != NULL ? near : "", near != NULL ? "'?" : "");
+    size_t kind = ebm_names_find(word, words, SCHEDULE_KINDS);
+    if (kind == SCHEDULE_KINDS)
+        return ebm_error_set(reterr, EBM_INVALID, "training.schedule.kind",
+                             "expected \"constant\", \"cosine\" or \"step\"%s",
+                             word != NULL ? ebm_names_hint(word, words, SCHEDULE_KINDS, "", space) : "");
+    schedule->kind = (enum schedule_kind)kind;
+    return EBM_OK;
 }
 
 static enum ebm_status read_training(const json_t *json, struct options *options, struct ebm_error *reterr)

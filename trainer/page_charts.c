@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/order.h"
 #include "trainer/html.h"
 #include "trainer/page.h"
 #include "trainer/plot.h"
@@ -240,12 +241,6 @@ struct line {
     double best, best_epoch;
 };
 
-static int ascending(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 /* Every so manyth epoch of the method's own phase, and the last one. A warm-up has another loss. */
 static void make_line(const struct progress_point *points, uint32_t n, bool of_validation, struct line *line)
 {
@@ -273,7 +268,7 @@ static void frame(const struct line *line, struct plot *plot)
     double sorted[DRAWN_EPOCHS + 1];
     for (uint32_t i = 0; i < line->n; i++)
         sorted[i] = line->value[i];
-    qsort(sorted, line->n, sizeof *sorted, ascending);
+    qsort(sorted, line->n, sizeof *sorted, ebm_order_doubles);
     uint32_t top = line->n - 1 - (uint32_t)(OPENING_SHARE * line->n);
     plot_range(fmin(line->best, sorted[0]), sorted[top], &plot->y_lower, &plot->y_upper);
     plot->x_lower = line->epoch[0];

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/order.h"
 #include "models/target.h"
 #include "trainer/html.h"
 #include "trainer/page.h"
@@ -17,12 +18,6 @@
 #define TOLD_COLUMNS 9u
 #define TOP_SHARE 0.997
 
-static int ascending(const void *a, const void *b)
-{
-    float left = *(const float *)a, right = *(const float *)b;
-    return (left > right) - (left < right);
-}
-
 /* The density of the darkest shade; 0: no memory, or no density anywhere. */
 static double darkest(const struct surface *s)
 {
@@ -32,7 +27,7 @@ static double darkest(const struct surface *s)
         return 0.0;
     for (size_t i = 0; i < n; i++)
         sorted[i] = s->density[i];
-    qsort(sorted, n, sizeof *sorted, ascending);
+    qsort(sorted, n, sizeof *sorted, ebm_order_floats);
     double top = (double)sorted[(size_t)(TOP_SHARE * (double)(n - 1))];
     return top > 0.0 ? top : (double)sorted[n - 1];
 }

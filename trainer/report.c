@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/order.h"
+
 #define TOLD_COLUMNS 12u /* inputs that are listed */
 #define TOLD_VALUES 6u   /* repeated values that are named */
 #define HEAVY_ROWS 5u    /* a value repeats when so many rows have it, ... */
@@ -19,12 +21,6 @@
 #define HINT_SHARE 0.05  /* of the rows on such values */
 #define DISCRETE_ROWS 10 /* rows a value, on average: then all values are taken for steps */
 #define TEXT_BYTES (1u << 20)
-
-static int ascending(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
 
 /* ---- columns ---- */
 
@@ -35,7 +31,7 @@ static double *sorted_column(const struct dataset *data, const double *values, u
     for (uint32_t i = 0; sorted != NULL && i < data->n_train; i++)
         sorted[i] = values[(size_t)data->train[i] * width + column];
     if (sorted != NULL)
-        qsort(sorted, data->n_train, sizeof *sorted, ascending);
+        qsort(sorted, data->n_train, sizeof *sorted, ebm_order_doubles);
     return sorted;
 }
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/suggest.h"
+#include "core/names.h"
 #include "trainer/npy.h"
 
 struct table {
@@ -127,17 +127,16 @@ uint32_t table_first_target(const struct table *table)
 enum ebm_status table_column(const struct table *table, const char *name, uint32_t *ret_column,
                              struct ebm_error *reterr)
 {
-    for (uint32_t i = 0; i < table->n_columns; i++)
-        if (strcmp(table->names[i], name) == 0) {
-            *ret_column = i;
-            return EBM_OK;
-        }
-    const char *near = ebm_suggest(name, (const char *const *)table->names, table->n_columns);
+    const char *const *names = (const char *const *)table->names;
+    char space[EBM_NAMES_HINT_BYTES];
+    size_t column = ebm_names_find(name, names, table->n_columns);
     const char *otherwise = table->csv != NULL ? "; the first line names the columns"
                                                : "; columns of an .npy are called column_1, of two files x1 and y1";
-    return ebm_error_set(reterr, EBM_NOT_FOUND, table->path, "there is no column '%.64s'%s%.64s%s", name,
-                         near != NULL ? ", did you mean '" : otherwise, near != NULL ? near : "",
-                         near != NULL ? "'?" : "");
+    if (column == table->n_columns)
+        return ebm_error_set(reterr, EBM_NOT_FOUND, table->path, "there is no column '%.64s'%s", name,
+                             ebm_names_hint(name, names, table->n_columns, otherwise, space));
+    *ret_column = (uint32_t)column;
+    return EBM_OK;
 }
 
 /* ---- rows ---- */

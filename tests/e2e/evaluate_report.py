@@ -5,34 +5,16 @@ import json
 import os
 import random
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import xml.etree.ElementTree as ElementTree
 
-TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-work = tempfile.mkdtemp(prefix="ebm-report-")
-failures = 0
+from trainer import Trainer
+
+ROOT = os.path.abspath(sys.argv[2])
+trainer = Trainer(sys.argv[1], "report")
+check, path, run = trainer.check, trainer.path, trainer.run
 HOSTILE = ["</title><script>alert(1)</script>", "\" onload=\"x", "a&b<c>", "'quoted'", "\u202eright to left"]
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" or not holds else ""), flush=True)
-
-
-def path(name):
-    return os.path.join(work, name)
-
-
-def run(*words, expect=0):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=300)
-    if done.returncode != expect:
-        check(f"{' '.join(words[:2])} exits {expect}", False, f"{done.returncode}: {done.stderr[-400:]}")
-    return done
 
 
 def read(name):
@@ -239,11 +221,12 @@ def ensemble():
     look("members.html")
 
 
-words = scalar()
-figures(words)
-ensemble()
-several_targets()
-protocols(words)
-shutil.rmtree(work)
-print(f"{failures} failed")
-sys.exit(1 if failures else 0)
+def main():
+    words = scalar()
+    figures(words)
+    ensemble()
+    several_targets()
+    protocols(words)
+
+
+sys.exit(trainer.exit_status(main))

@@ -5,8 +5,8 @@ import json
 import math
 import os
 import random
-import struct
 
+from arrays import put_together, take_apart
 from harness import GOLDEN
 
 
@@ -19,17 +19,14 @@ def publish_bytes(repository, name, data, version=1):
 def read_golden(case):
     """-> (header as an object, configuration as an object, tensors' bytes)"""
     with open(os.path.join(GOLDEN, case, "model.safetensors"), "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    return header, json.loads(header["__metadata__"]["config"]), data[8 + size:]
+        header, data = take_apart(file.read())
+    return header, json.loads(header["__metadata__"]["config"]), data
 
 
 def join(header, config, data):
     header = copy.deepcopy(header)
     header["__metadata__"]["config"] = json.dumps(config)
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
+    return put_together(header, data)
 
 
 def shifted(case, offset, scale=1.0):

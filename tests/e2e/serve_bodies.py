@@ -8,6 +8,7 @@ import struct
 import sys
 import zlib
 
+import arrays
 from harness import Repository, expect_error, run_all, serving
 
 ROWS = [[0.1, 0.2, 0.3], [1, 2, 3]]  # of relu_1d
@@ -17,9 +18,7 @@ ACCEPT = {"Accept": "application/x-npy"}
 
 def npy(rows, letter="d", shape=None):
     flat = [number for row in rows for number in row]
-    words = f"{{'descr': '<f{8 if letter == 'd' else 4}', 'fortran_order': False, 'shape': {shape or (len(rows), len(rows[0]))}, }}"
-    text = words.ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + struct.pack(f"<{len(flat)}{letter}", *flat)
+    return arrays.npy("<f8" if letter == "d" else "<f4", shape or (len(rows), len(rows[0])), struct.pack(f"<{len(flat)}{letter}", *flat))
 
 
 def array(data):

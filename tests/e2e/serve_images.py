@@ -9,6 +9,7 @@ import sys
 import threading
 import zlib
 
+from arrays import npy
 from harness import HERE, HOLDABLE, SLOW, Hold, Repository, expect_error, run_all, serving
 from model_files import publish_bytes, reader_of_images
 
@@ -42,11 +43,6 @@ def picture(number=0, channels=3):
 
 def png_of(planes):
     return png(planes, SIDE, SIDE)
-
-
-def npy(data, kind, shape):
-    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + data
 
 
 def floats(data):
@@ -99,8 +95,8 @@ def test_one_picture_has_one_answer_in_every_body(binary):
         bodies = {"png": good(server.ask("POST", query, png_of(planes), PNG)),
                   "base64": good(server.ask("POST", "/predict", {"inputs": [b64(png_of(planes))], "seed": 7}))}
         for name, data, kind in (("bytes", flat, "|u1"), ("floats", floats(flat), "<f4"), ("doubles", struct.pack(f"<{len(flat)}d", *flat), "<f8")):
-            bodies[f"npy of {name}"] = good(server.ask("POST", query, npy(data, kind, shape), NPY))
-            bodies[f"flat npy of {name}"] = good(server.ask("POST", query, npy(data, kind, (1, len(flat))), NPY))
+            bodies[f"npy of {name}"] = good(server.ask("POST", query, npy(kind, shape, data), NPY))
+            bodies[f"flat npy of {name}"] = good(server.ask("POST", query, npy(kind, (1, len(flat)), data), NPY))
         for name, body in bodies.items():
             assert body == expected, f"{name}: {body[:200]} instead of {expected[:200]}"
         tensors = {"UINT8 in binary": infer(server, list(shape), "UINT8", flat),
@@ -181,8 +177,8 @@ def test_a_picture_has_the_same_answer_in_any_company(binary):
             alone = [good(server.ask("POST", "/predict?seed=5", data, PNG)) for data in pictures]
             together = json.loads(good(server.ask("POST", "/predict", {"inputs": [b64(data) for data in pictures], "seed": 5})))["predictions"]
             assert together == [json.loads(answer)["predictions"][0] for answer in alone]  # integrated: no row has draws of its own
-            by_array = good(server.ask("POST", "/predict?seed=5", npy(b"".join(b"".join(picture(number)) for number in range(40)), "|u1",
-                                                                    (40, 3, SIDE, SIDE)), NPY))
+            by_array = good(server.ask("POST", "/predict?seed=5", npy("|u1", (40, 3, SIDE, SIDE), b"".join(
+                b"".join(picture(number)) for number in range(40))), NPY))
             assert json.loads(by_array)["predictions"] == together
             wrong = []
 
@@ -228,9 +224,9 @@ def test_what_is_no_picture_is_told(binary):
         expect_error(server.ask("POST", "/predict?sede=1", whole, PNG), 400, "invalid", "sede: unknown field")
         for kind in ("image/gif", "image/webp", "image/*", "multipart/form-data; boundary=x"):
             expect_error(server.ask("POST", "/predict", whole, {"Content-Type": kind}), 415, "unsupported_type", "image/png or image/jpeg")
-        wrong = npy(bytes(3 * 15 * 16), "|u1", (1, 3, 15, 16))
+        wrong = npy("|u1", (1, 3, 15, 16), bytes(3 * 15 * 16))
         expect_error(server.ask("POST", "/predict", wrong, NPY), 400, "invalid", "body: expected images of shape [3,16,16]", "got [3,15,16]", "not resized")
-        expect_error(server.ask("POST", "/predict", npy(bytes(48), "|u1", (3, 4, 4)), NPY), 400, "invalid", "(rows, channels, height, width)")
+        expect_error(server.ask("POST", "/predict", npy("|u1", (3, 4, 4), bytes(48)), NPY), 400, "invalid", "(rows, channels, height, width)")
         expect_error(infer(server, [1, 16, 16, 3], "UINT8", bytes(768)), 400, "invalid", "x: expected images of shape [3,16,16]", "got [16,16,3]")
         expect_error(infer(server, [1, 5], "UINT8", bytes(5)), 400, "invalid", "x: expected shape [rows,3,16,16] or [rows,768]", "got [1,5]")
         expect_error(infer(server, [1, 3, 256], "UINT8", bytes(768)), 400, "invalid", "inputs[0].shape: expected [rows, numbers of a row], of images")
@@ -258,10 +254,10 @@ def test_models_that_read_no_such_picture(binary):
         whole = png_of(picture())
         expect_error(server.ask("POST", "/predict?model=relu_1d", whole, PNG), 400, "invalid", "body: an image: model 'relu_1d' reads rows of 3 numbers")
         expect_error(server.ask("POST", "/predict", {"model": "relu_1d", "inputs": [b64(whole)]}), 400, "invalid", "inputs[0]: an image")
-        expect_error(server.ask("POST", "/predict?model=relu_1d", npy(bytes(3), "|u1", (1, 3, 1, 1)), NPY), 400, "invalid", "body: images of shape [3,1,1]")
+        expect_error(server.ask("POST", "/predict?model=relu_1d", npy("|u1", (1, 3, 1, 1), bytes(3)), NPY), 400, "invalid", "body: images of shape [3,1,1]")
         expect_error(server.ask("POST", "/predict?model=four", whole, PNG), 400, "invalid", "reads images of 4 channels", "send an array")
-        good(server.ask("POST", "/predict?model=four&seed=1", npy(bytes(4 * 256), "|u1", (1, 4, SIDE, SIDE)), NPY))
-        good(server.ask("POST", "/predict?model=relu_1d&seed=1", npy(bytes([1, 2, 3]), "|u1", (1, 3)), NPY))
+        good(server.ask("POST", "/predict?model=four&seed=1", npy("|u1", (1, 4, SIDE, SIDE), bytes(4 * 256)), NPY))
+        good(server.ask("POST", "/predict?model=relu_1d&seed=1", npy("|u1", (1, 3), bytes([1, 2, 3])), NPY))
 
 
 def test_a_huge_picture_is_refused_by_its_header(binary):

@@ -8,7 +8,9 @@ import re
 import struct
 import sys
 
+from arrays import put_together, take_apart
 from harness import GOLDEN, Repository, run_all, serving
+from model_files import publish_bytes
 
 PERIOD = 6  # of target 0 of the golden case: [-3, 3); target 1 lies in [0, 2], target 2 anywhere
 ROWS = [[0.1, -0.4], [0.8, 0.3], [-1.2, 1]]
@@ -19,21 +21,14 @@ WAYS = ({"estimator": "mixture"}, {"estimator": "importance", "num_samples": 409
 def moved(repository, name, seam=0.0, shift=0.0):
     """The golden case with the seam, or the support and all that is measured from it, somewhere else."""
     with open(os.path.join(GOLDEN, "periodic_2d", "model.safetensors"), "rb") as file:
-        data = file.read()
-    end = 8 + struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:end])
+        header, data = take_apart(file.read())
     config = json.loads(header["__metadata__"]["config"])
     target = config["target"]
     target["lower"][0] += seam + shift
     target["upper"][0] += seam + shift
     target["mean"][0] += shift
     header["__metadata__"]["config"] = json.dumps(config)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    folder = os.path.join(repository.path, name, "1")
-    os.makedirs(folder)
-    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + data[end:])
+    publish_bytes(repository, name, put_together(header, data))
 
 
 def ask(server, model, **body):

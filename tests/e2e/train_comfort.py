@@ -1,6 +1,5 @@
 """train_comfort.py TRAINER ROOT - what makes training comfortable: looking before a run and after it, settings of the
 optimiser, several seeds, data in NumPy files, figures of `evaluate`. Prints what it compares."""
-import hashlib
 import json
 import os
 import fcntl
@@ -10,44 +9,22 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 
-import halting
+from arrays import npy, safetensors, tensors_of
+from trainer import Trainer
 
-TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+ROOT = os.path.abspath(sys.argv[2])
+trainer = Trainer(sys.argv[1], "comfort")
+check, path, run, digest = trainer.check, trainer.path, trainer.run, trainer.digest
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
-work = tempfile.mkdtemp(prefix="ebm-comfort-")
-failures = 0
-
-
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" or not holds else ""), flush=True)
-
-
-def path(name):
-    return os.path.join(work, name)
-
-
-def run(*words, expect=0):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=300)
-    if done.returncode != expect:
-        check(f"{' '.join(words[:2])} exits {expect}", False, f"{done.returncode}: {done.stderr[-400:]}")
-    return done
 
 
 def training(*more):
     return ["train", "--config", CONFIG, "--data", path("toy1.csv"), "--set", "training.samples=32",
             "--set", "training.epochs=8", "--set", "training.warmup_epochs=1", "--set", "data.validation=0.2",
             "--set", "training.validation_samples=64", *more]
-
-
-def digest(output):
-    with open(path(os.path.join(output, "model.safetensors")), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
 
 
 def before_a_run():
@@ -109,14 +86,14 @@ def next_commands():
     longer = [line for line in told if " train " in line]
     check("a best epoch among the last ones: train longer", longer and "best epoch, 8 of 8" in told[told.index(longer[0]) - 1], longer)
     if longer:
-        done = subprocess.run(["sh", "-c", longer[0] + " --dry-run"], capture_output=True, text=True, cwd=work, timeout=60)
+        done = subprocess.run(["sh", "-c", longer[0] + " --dry-run"], capture_output=True, text=True, cwd=trainer.folder, timeout=60)
         check("with a command that works", done.returncode == 0 and "epochs 2 to 16" in done.stdout and "a run-16-epochs" in
               done.stdout, done.stderr or longer[0])
     commands = told[told.index("next:") + 1:]
     check("then evaluate, publish, serve", [line.split()[1] for line in commands] == ["evaluate", "publish", "--model-repository"],
           commands)
     for command in commands[:2]:
-        done = subprocess.run(["sh", "-c", command.replace("TEST.csv", "toy1.csv")], capture_output=True, text=True, cwd=work,
+        done = subprocess.run(["sh", "-c", command.replace("TEST.csv", "toy1.csv")], capture_output=True, text=True, cwd=trainer.folder,
                               timeout=60)
         check("which work as printed", done.returncode == 0, done.stderr or command.strip())
     check("and a version is there", os.path.exists(path("repository/toy1/1/model.safetensors")))
@@ -133,17 +110,13 @@ def logged(output, key):
         return [json.loads(line)[key] for line in file]
 
 
-def killed_after(epochs, command):
-    halting.stop_after([TRAINER, *command], epochs, signal.SIGKILL, work)
-
-
 def optimiser():
     run(*training("--output", path("one"), "--threads", "1", *OPTIMISER))
     run(*training("--output", path("three"), "--threads", "3", *OPTIMISER))
     check("schedule, decay and clipping: the same bytes for 1 and 3 threads", digest("one") == digest("three"),
           digest("one"))
     check("and other bytes than without", digest("one") != digest("given"))
-    killed_after(3, training("--output", path("broken"), *OPTIMISER))
+    trainer.stop_after(training("--output", path("broken"), *OPTIMISER), 3, signal.SIGKILL)
     run("train", "--resume", path("broken"), "--threads", "2")
     check("and through kill and resume", digest("broken") == digest("one"), digest("broken"))
     rates = logged("one", "learning_rate")
@@ -158,7 +131,7 @@ def patience():
     best = min(range(1, len(nll)), key=lambda i: nll[i])
     check("patience ends a run", len(nll) < 400 and "training.patience" in told, f"{len(nll)} epochs, best {best + 1}")
     check("three epochs after the best one", len(nll) == best + 1 + 3)
-    killed_after(len(nll) - 1, training("--output", path("patient2"), *words))
+    trainer.stop_after(training("--output", path("patient2"), *words), len(nll) - 1, signal.SIGKILL)
     if os.path.exists(path("patient2/checkpoint.safetensors")):
         run("train", "--resume", path("patient2"))
     check("the same after kill and resume", digest("patient2") == digest("patient"), digest("patient"))
@@ -221,7 +194,7 @@ def seeds():
 
 def seeds_through_signal():
     words = training("--seeds", "0..3", "--jobs", "2", "--output", path("halted"), "--set", "training.epochs=100000")
-    process = subprocess.Popen([TRAINER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work)
+    process = trainer.start(words)
     logs, deadline = [path(f"halted/seed-{seed}/training.jsonl") for seed in (0, 1)], time.monotonic() + 250
     while time.monotonic() < deadline and not all(os.path.exists(log) and os.path.getsize(log) > 0 for log in logs):
         time.sleep(0.05)
@@ -249,33 +222,20 @@ def figures():
     check("the same for any number of threads", found == again)
 
 
-def write_npy(name, dtype, shape, packed):
-    """Format 1.0, without NumPy."""
-    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
-    header += " " * (-(len(header) + 11) % 64) + "\n"
+def write(name, data):
     with open(path(name), "wb") as file:
-        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + packed)
+        file.write(data)
 
 
 def other_types():
     """The same model with its tensors as F64 and as BF16."""
-    with open(path("given/model.safetensors"), "rb") as file:
-        whole = file.read()
-    size = struct.unpack("<Q", whole[:8])[0]
-    header, data = json.loads(whole[8:8 + size]), whole[8 + size:]
-    metadata = header.pop("__metadata__")
+    given, metadata = tensors_of(trainer.content("given", "model.safetensors"))
     for dtype, code in (("F64", "d"), ("BF16", "H")):
-        tensors, packed = {}, b""
-        for name, entry in sorted(header.items()):
-            begin, end = entry["data_offsets"]
-            values = struct.unpack(f"<{(end - begin) // 4}{'f' if code == 'd' else 'I'}", data[begin:end])
-            new = struct.pack(f"<{len(values)}{code}", *(v if code == "d" else v >> 16 for v in values))
-            tensors[name] = {"dtype": dtype, "shape": entry["shape"], "data_offsets": [len(packed), len(packed) + len(new)]}
-            packed += new
-        text = json.dumps({"__metadata__": metadata, **tensors}).encode()
-        text += b" " * (-len(text) % 8)
-        with open(path(dtype + ".safetensors"), "wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text + packed)
+        tensors = {}
+        for name, (_, shape, data) in given.items():
+            values = struct.unpack(f"<{len(data) // 4}{'f' if code == 'd' else 'I'}", data)
+            tensors[name] = dtype, shape, struct.pack(f"<{len(values)}{code}", *(v if code == "d" else v >> 16 for v in values))
+        write(dtype + ".safetensors", safetensors(tensors, metadata))
         shown = run("inspect", path(dtype + ".safetensors")).stdout
         check(f"{dtype} is taken", f" bytes, {dtype}\n" in shown, shown.splitlines()[0])
     words = ("--input", "-1.5", "--seed", "1")
@@ -290,9 +250,9 @@ def arrays():
     with open(path("toy1.csv"), encoding="utf-8") as file:
         rows = [tuple(map(float, line.split(","))) for line in file.read().split()[1:]]
     n = len(rows)
-    write_npy("x.npy", "<f8", (n, 1), struct.pack(f"<{n}d", *(x for x, _ in rows)))
-    write_npy("y.npy", "<f8", (n,), struct.pack(f"<{n}d", *(y for _, y in rows)))
-    write_npy("both.npy", "<f4", (n, 2), struct.pack(f"<{2 * n}f", *(v for row in rows for v in row)))
+    write("x.npy", npy("<f8", (n, 1), struct.pack(f"<{n}d", *(x for x, _ in rows))))
+    write("y.npy", npy("<f8", (n,), struct.pack(f"<{n}d", *(y for _, y in rows))))
+    write("both.npy", npy("<f4", (n, 2), struct.pack(f"<{2 * n}f", *(v for row in rows for v in row))))
     words = [word for word in training() if word not in ("--data", path("toy1.csv"))]
     with open(CONFIG, encoding="utf-8") as file:
         config = json.load(file)
@@ -356,8 +316,7 @@ def on_a_terminal():
     """A pseudo terminal: one line that is written over, and the log as ever."""
     main, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
-    process = subprocess.Popen([TRAINER, *training("--output", path("seen"))], stdout=other, stderr=subprocess.PIPE,
-                               cwd=work, env={**os.environ, "TERM": "xterm"})
+    process = trainer.start(training("--output", path("seen")), stdout=other, env={**os.environ, "TERM": "xterm"})
     os.close(other)
     seen = b""
     while True:
@@ -378,26 +337,27 @@ def on_a_terminal():
     check("the same model", digest("seen") == digest("given"))
     told = run(*training("--output", path("unseen"))).stdout
     check("other output gets a line an epoch, and no bar", told.count("\nepoch ") == 8 and "\r" not in told)
-    check("and at the end what to do next", f"{TRAINER} publish" in told and "ebm-server --model-repository" in told,
+    check("and at the end what to do next", f"{trainer.binary} publish" in told and "ebm-server --model-repository" in told,
           told.splitlines()[-2].strip())
 
 
-run("generate", "toy1", "--rows", "300", "--seed", "3", "--output", path("toy1.csv"))
-before_a_run()
-after_a_run()
-true_values()
-next_commands()
-optimiser()
-patience()
-trials()
-figures()
-arrays()
-other_types()
-refusals()
-synthetic()
-on_a_terminal()
-seeds()
-seeds_through_signal()
-shutil.rmtree(work)
-print(f"{failures} failed")
-sys.exit(1 if failures else 0)
+def main():
+    run("generate", "toy1", "--rows", "300", "--seed", "3", "--output", path("toy1.csv"))
+    before_a_run()
+    after_a_run()
+    true_values()
+    next_commands()
+    optimiser()
+    patience()
+    trials()
+    figures()
+    arrays()
+    other_types()
+    refusals()
+    synthetic()
+    on_a_terminal()
+    seeds()
+    seeds_through_signal()
+
+
+sys.exit(trainer.exit_status(main))

@@ -1,37 +1,18 @@
 """train_ensemble.py TRAINER ROOT - an ensemble from training to answers: its members are the runs of its seeds, its NLL is
 that of the mean of their densities. Prints what it compares."""
 import csv
-import json
 import math
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 
-TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+from trainer import Trainer
+
+ROOT = os.path.abspath(sys.argv[2])
+trainer = Trainer(sys.argv[1], "ensemble")
+check, path, run = trainer.check, trainer.path, trainer.run
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
-work = tempfile.mkdtemp(prefix="ebm-ensemble-")
-failures = 0
 QUICK = ["--set", "training.samples=64", "--set", "training.epochs=40", "--set", "training.warmup_epochs=1",
          "--set", "data.validation=0.2", "--set", "training.validation_samples=64", "--threads", "1"]
-
-
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + f": {shown}", flush=True)
-
-
-def path(*names):
-    return os.path.join(work, *names)
-
-
-def run(*words, expect=0):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=300)
-    if done.returncode != expect:
-        check(f"{' '.join(words[:2])} exits {expect}", False, f"{done.returncode}: {done.stderr[-400:]}")
-    return done
 
 
 def same_bytes(a, b):
@@ -75,8 +56,4 @@ def main():
     check("predict answers", "mean" in said, said.splitlines()[1])
 
 
-try:
-    main()
-finally:
-    shutil.rmtree(work)
-sys.exit(1 if failures else 0)
+sys.exit(trainer.exit_status(main))

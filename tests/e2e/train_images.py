@@ -2,20 +2,16 @@
 number of threads and through kill -9, bad files named and counted, errors that say what to change. Prints what it
 compares."""
 import csv
-import hashlib
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 
-import halting
+from trainer import Trainer
 
-TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-work = tempfile.mkdtemp(prefix="ebm-images-")
-failures = 0
+ROOT = os.path.abspath(sys.argv[2])
+trainer = Trainer(sys.argv[1], "images")
+check, path, run, digest = trainer.check, trainer.path, trainer.run, trainer.digest
 
 CONFIG = {
     "data": {"images": "folder", "validation": 0.1, "targets": ["yaw", "roll"],
@@ -31,37 +27,12 @@ CONFIG = {
     "training": {"method": "nce_kl", "epochs": 120, "batch_size": 16, "samples": 32, "validation_samples": 32, "seed": 3}}
 
 
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" or not holds else ""), flush=True)
-
-
-def path(name):
-    return os.path.join(work, name)
-
-
-def run(*words, expect=0):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=600)
-    if done.returncode != expect:
-        check(f"{words[0]} exits {expect}", False, f"{done.returncode}: {done.stderr[-400:]}")
-    return done
-
-
-def digest(*names):
-    sum = hashlib.sha256()
-    for name in names:
-        with open(path(name), "rb") as file:
-            sum.update(file.read())
-    return sum.hexdigest()[:16]
-
-
 def generate():
     for name in ("cells", "pose", "steering", "digits-angle"):
         digits = ("--digits", os.path.join(ROOT, "examples", "digits")) if name == "digits-angle" else ()
         run("generate", name, "--rows", "12", "--seed", "5", "--output", "one", *digits)
         run("generate", name, "--rows", "9", "--seed", "5", "--output", "two", *digits)
-        same = digest("one/images/000008.png") == digest("two/images/000008.png")
+        same = trainer.content("one/images/000008.png") == trainer.content("two/images/000008.png")
         with open(path("one/labels.csv")) as one, open(path("two/labels.csv")) as two:
             same = same and one.read().startswith(two.read())
         check(f"{name}: more rows begin with the same pictures", same)
@@ -80,13 +51,13 @@ def same_bytes():
     digests = []
     for threads in ("1", "2", "3"):
         run(*training("threads" + threads, "--threads", threads))
-        digests.append(digest(f"threads{threads}/model.safetensors"))
+        digests.append(digest(f"threads{threads}"))
     check("1, 2 and 3 threads give the same model", len(set(digests)) == 1, " ".join(digests))
-    halting.stop_after([TRAINER, *training("killed", "--set", "training.checkpoint_epochs=1")], 3, signal.SIGKILL, work)
+    trainer.stop_after(training("killed", "--set", "training.checkpoint_epochs=1"), 3, signal.SIGKILL)
     run("train", "--resume", path("killed"))
-    check("a run that was killed goes on to the same model", digest("killed/model.safetensors") == digests[0])
+    check("a run that was killed goes on to the same model", digest("killed") == digests[0])
     run(*training("plain", "--set", "data.augment=null"))
-    check("without augment it is another one", digest("plain/model.safetensors") != digests[0])
+    check("without augment it is another one", digest("plain") != digests[0])
 
 
 def judge():
@@ -132,13 +103,12 @@ def wrong_settings():
         check(f"{key} is refused", words in done.stderr, done.stderr.strip().split("\n")[-1])
 
 
-try:
+def main():
     generate()
     same_bytes()
     judge()
     bad_files()
     wrong_settings()
-finally:
-    shutil.rmtree(work)
-print(f"{failures} failed")
-sys.exit(1 if failures else 0)
+
+
+sys.exit(trainer.exit_status(main))

@@ -4,43 +4,24 @@ import json
 import math
 import os
 import random
-import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from arrays import npy, safetensors, tensors_of
 from harness import Repository, Server
+from trainer import Trainer
 
-SERVER, TRAINER, ROOT = (os.path.abspath(word) for word in sys.argv[1:4])
-work = tempfile.mkdtemp(prefix="ebm-import-")
+SERVER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[3])
+trainer = Trainer(sys.argv[2], "import")
+check, path, run, content = trainer.check, trainer.path, trainer.run, trainer.content
 source = random.Random(7)
-failures = 0
-
-
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" else ""), flush=True)
-
-
-def path(*names):
-    return os.path.join(work, *names)
-
-
-def run(*words, expect=0):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=120)
-    if done.returncode != expect:
-        check(f"{' '.join(words[:3])} exits {expect}", False, f"{done.returncode}: {done.stderr[-600:]}")
-    return done
 
 
 def refused(what, fragment, *words):
     """The command fails, says so, and leaves nothing behind."""
-    before = sorted(os.listdir(work))
+    before = sorted(os.listdir(trainer.folder))
     done = run(*words, expect=1)
-    check(what, fragment in done.stderr and sorted(os.listdir(work)) == before, done.stderr.strip().splitlines()[-1:])
+    check(what, fragment in done.stderr and sorted(os.listdir(trainer.folder)) == before, done.stderr.strip().splitlines()[-1:])
     return done.stderr
 
 
@@ -48,11 +29,6 @@ def importing(source_file, layout, config, output="no.safetensors"):
     """The words of an import; None: without this option."""
     options = (("--layout", layout), ("--config", config), ("--output", output))
     return ["import", "--from", source_file, *(word for option in options if option[1] is not None for word in option)]
-
-
-def content(name):
-    with open(path(name), "rb") as file:
-        return file.read()
 
 
 # ---- files: name -> (type, shape, bytes) ----
@@ -66,23 +42,14 @@ def numbers(tensor):
 
 
 def write(name, tensors, metadata=None):
-    header, at = ({"__metadata__": metadata} if metadata else {}), 0
-    for key, (kind, shape, data) in tensors.items():
-        header[key] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header).encode()
     with open(path(name), "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+        file.write(safetensors(tensors, metadata))
     return path(name)
 
 
 def read(name):
     """-> (tensors, metadata)"""
-    data = content(name)
-    size = struct.unpack("<Q", data[:8])[0]
-    header, data = json.loads(data[8:8 + size]), data[8 + size:]
-    metadata = header.pop("__metadata__", {})
-    return {key: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])]) for key, t in header.items()}, metadata
+    return tensors_of(content(name))
 
 
 def write_config(name, config):
@@ -363,11 +330,8 @@ def test_images():
 
 
 def write_npy(name, rows):
-    shape = f"({len(rows)}, {len(rows[0])})"
-    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     with open(path(name), "wb") as file:
-        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode())
-        file.write(b"".join(struct.pack("<d", v) for row in rows for v in row))
+        file.write(npy("<f8", (len(rows), len(rows[0])), b"".join(struct.pack("<d", v) for row in rows for v in row)))
 
 
 def test_parity_on_request(config):
@@ -435,7 +399,7 @@ def test_a_run_that_begins_with_a_model():
     refused("a model that has nothing of it", "no tensor of the same name and shape", "train", "--config", "none.json", "--dry-run")
 
 
-try:
+def main():
     toy_tensors, toy_config = test_the_papers_toy_network()
     test_an_ensemble()
     test_all_problems_at_once(toy_tensors, toy_config)
@@ -443,7 +407,6 @@ try:
     test_images()
     test_parity_on_request(toy_config)
     test_a_run_that_begins_with_a_model()
-finally:
-    shutil.rmtree(work)
-print(f"{failures} failed")
-sys.exit(1 if failures else 0)
+
+
+sys.exit(trainer.exit_status(main))

@@ -1,40 +1,18 @@
 """train_methods.py TRAINER - every method of training on data whose truth is known: each beats a stated NLL on rows that it
 has not seen; Langevin chains and a mixture with a teacher give the same bytes for any number of threads and through
 kill -9. Prints what it compares."""
-import hashlib
 import json
-import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 
-import halting
+from arrays import take_apart
+from trainer import Trainer
 
-TRAINER = os.path.abspath(sys.argv[1])
-work = tempfile.mkdtemp(prefix="ebm-methods-")
-failures = 0
+trainer = Trainer(sys.argv[1], "methods")
+check, path, run, digest = trainer.check, trainer.path, trainer.run, trainer.digest
 
 RELU = {"type": "linear", "out": 10, "activation": "relu"}
 SOFTPLUS = {"type": "linear", "out": 10, "activation": "softplus"}
-
-
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" or not holds else ""), flush=True)
-
-
-def path(name):
-    return os.path.join(work, name)
-
-
-def run(*words):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=600)
-    if done.returncode != 0:
-        check(f"{words[0]} exits 0", False, f"{done.returncode}: {done.stderr[-400:]}")
-    return done.stdout
 
 
 def model(layer, energy, proposal):
@@ -88,9 +66,7 @@ def nll_of(name, data):
 
 
 def header_of(name):
-    with open(path(name + "/model.safetensors"), "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+    header, _ = take_apart(trainer.content(name, "model.safetensors"))
     return header, json.loads(header["__metadata__"]["config"])
 
 
@@ -113,15 +89,6 @@ def teacher_is_gone():
     check("its record describes the teacher", "energy_net" in config["training"]["parameters"]["teacher"])
 
 
-def digest(output):
-    with open(path(output + "/model.safetensors"), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
-
-
-def kill_after(command, epochs):
-    return halting.stop_after([TRAINER, *command], epochs, signal.SIGKILL, work)[0]
-
-
 def same_bytes(name, samples):
     """Threads, and two kills, each time going on with other threads."""
     def training(output, *more):
@@ -133,14 +100,14 @@ def same_bytes(name, samples):
         run(*training(name + threads, "--threads", threads))
         digests.append(digest(name + threads))
     check(f"{name}: 1, 2 and 3 threads give the same model", len(set(digests)) == 1, " ".join(digests))
-    killed = kill_after(training(name + "-killed", "--threads", "2"), 4)
-    again = kill_after(["train", "--resume", path(name + "-killed"), "--threads", "1"], 2)
+    killed, _ = trainer.stop_after(training(name + "-killed", "--threads", "2"), 4, signal.SIGKILL)
+    again, _ = trainer.stop_after(["train", "--resume", path(name + "-killed"), "--threads", "1"], 2, signal.SIGKILL)
     check(f"{name}: killed twice", killed == -9 and again == -9, f"{killed} {again}")
     run("train", "--resume", path(name + "-killed"), "--threads", "3")
     check(f"{name}: the same model all the same", digest(name + "-killed") == digests[0], digest(name + "-killed"))
 
 
-try:
+def main():
     for data, seed in (("toy1", 1), ("toy1-test", 2), ("set2", 1), ("set2-test", 2)):
         run("generate", data.split("-")[0], "--rows", "800", "--seed", str(seed), "--output", path(data + ".csv"))
     every_method()
@@ -148,7 +115,6 @@ try:
     same_bytes("ml_mcmc", 24)
     same_bytes("mdn_kl_teacher", 256)
     same_bytes("ml_exact_beside", 512)
-finally:
-    shutil.rmtree(work, ignore_errors=True)
-print(f"{failures} failed")
-sys.exit(failures > 0)
+
+
+sys.exit(trainer.exit_status(main))

@@ -3,16 +3,18 @@
 Trained by nce_kl and by mdn_nll the test NLL comes near the truth's; served, the density is 0 outside, angles mean the
 same after a turn, and samples stay inside. Rows that a model cannot have are refused.
 train_support.py SERVER TRAINER"""
+import array
 import csv
 import json
 import math
 import os
 import random
-import struct
+import shutil
 import subprocess
 import sys
 import tempfile
 
+from arrays import tensors_of
 from harness import GOLDEN, SLOW, Repository, run_all, serving
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -158,18 +160,12 @@ def test_rows_beyond_the_bounds_are_refused(_):
     assert "data row 3" in told and "1.5" in told, told
 
 
-def tensors_of(file):
+def numbers_of(file):
     """name -> (shape, numbers), and the metadata"""
     with open(file, "rb") as source:
-        data = source.read()
-    length = struct.unpack("<Q", data[:8])[0]
-    header, body = json.loads(data[8:8 + length]), data[8 + length:]
-    metadata, tensors = header.pop("__metadata__"), {}
-    for name, entry in header.items():
-        first, end = entry["data_offsets"]
-        letter, size = {"F32": ("f", 4), "F64": ("d", 8)}[entry["dtype"]]
-        tensors[name] = (entry["shape"], struct.unpack(f"<{(end - first) // size}{letter}", body[first:end]))
-    return tensors, metadata
+        tensors, metadata = tensors_of(source.read())
+    letters = {"F32": "f", "F64": "d"}
+    return {name: (shape, array.array(letters[kind], data).tolist()) for name, (kind, shape, data) in tensors.items()}, metadata
 
 
 def write_model(file, model, metadata):
@@ -179,8 +175,8 @@ def write_model(file, model, metadata):
 def test_parity_values_of_bounded_and_periodic_models(_):
     """Those of another program: the golden case's own."""
     folder = os.path.join(GOLDEN, "periodic_2d")
-    model, metadata = tensors_of(os.path.join(folder, "model.safetensors"))
-    expected, _ = tensors_of(os.path.join(folder, "expected.safetensors"))
+    model, metadata = numbers_of(os.path.join(folder, "model.safetensors"))
+    expected, _ = numbers_of(os.path.join(folder, "expected.safetensors"))
     for parity, name in (("x", "x"), ("y", "y_samples"), ("f", "f_samples"), ("log_q", "log_q_samples")):
         model["parity." + parity] = expected[name]
     write_model(path("parity.safetensors"), model, metadata)
@@ -289,4 +285,8 @@ def test_evaluate_takes_the_shorter_way(_):
         assert abs(target["intervals"][2]["coverage"] - 0.9) < 0.05 and abs(widths[2] - 2 * 1.645 * 20) < 12, target["intervals"]
 
 
-sys.exit(run_all(globals(), sys.argv[1]))
+try:
+    status = run_all(globals(), sys.argv[1])
+finally:
+    shutil.rmtree(WORK)
+sys.exit(status)

@@ -1,38 +1,19 @@
 """train_whole_way.py TRAINER ROOT - the trainer's commands as a person uses them: the same bytes for any number of
 threads, through kill -9 and Ctrl-C; runs that go wrong say what to change and leave a checkpoint; evaluate, predict and
 publish. Prints what it compares."""
-import hashlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 
-import halting
+from trainer import Trainer
 
-TRAINER, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+ROOT = os.path.abspath(sys.argv[2])
+trainer = Trainer(sys.argv[1], "train")
+check, path, run, digest = trainer.check, trainer.path, trainer.run, trainer.digest
+stop_after = trainer.stop_after
 CONFIG = os.path.join(ROOT, "examples", "toy1", "config.json")
-work = tempfile.mkdtemp(prefix="ebm-train-")
-failures = 0
-
-
-def check(what, holds, shown=""):
-    global failures
-    failures += not holds
-    print(("ok      " if holds else "FAILED  ") + what + (f": {shown}" if shown != "" or not holds else ""), flush=True)
-
-
-def path(name):
-    return os.path.join(work, name)
-
-
-def run(*words, expect=0):
-    done = subprocess.run([TRAINER, *words], capture_output=True, text=True, cwd=work, timeout=600)
-    if done.returncode != expect:
-        check(f"{words[0]} exits {expect}", False, f"{done.returncode}: {done.stderr[-400:]}")
-    return done
 
 
 def training(output, *more, data="toy1.csv"):
@@ -41,19 +22,9 @@ def training(output, *more, data="toy1.csv"):
             "--set", "training.validation_samples=64", *more]
 
 
-def digest(output):
-    with open(path(os.path.join(output, "model.safetensors")), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
-
-
 def epochs_logged(output):
     with open(path(os.path.join(output, "training.jsonl")), encoding="utf-8") as file:
         return [json.loads(line)["epoch"] for line in file]
-
-
-def stop_after(command, epochs, number):
-    """Sends the signal after so many epoch lines, returns (exit status, standard error)."""
-    return halting.stop_after([TRAINER, *command], epochs, number, work)
 
 
 def same_bytes():
@@ -233,16 +204,17 @@ def command_line():
               (done.stdout + done.stderr).strip().splitlines()[0])
 
 
-run("generate", "toy1", "--rows", "600", "--seed", "3", "--output", path("toy1.csv"))
-model = same_bytes()
-through_kill(model)
-through_signal(model)
-warm_up()
-changed_data()
-goes_wrong()
-too_many_names()
-uses_the_model()
-command_line()
-shutil.rmtree(work)
-print(f"{failures} failed")
-sys.exit(1 if failures else 0)
+def main():
+    run("generate", "toy1", "--rows", "600", "--seed", "3", "--output", path("toy1.csv"))
+    model = same_bytes()
+    through_kill(model)
+    through_signal(model)
+    warm_up()
+    changed_data()
+    goes_wrong()
+    too_many_names()
+    uses_the_model()
+    command_line()
+
+
+sys.exit(trainer.exit_status(main))

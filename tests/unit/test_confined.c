@@ -8,6 +8,7 @@
 
 #include "core/device_internal.h"
 #include "core/kernels.h"
+#include "core/order.h"
 #include "core/support.h"
 
 const struct ebm_kernels *ebm_kernels_generic(void);
@@ -201,12 +202,6 @@ Test(confined, gradients_are_differences)
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 /* Distribution function of coordinate d of the mixture, from `from` on where that has a period. */
 static double share_from(const struct parts *p, int d, double from, double y)
 {
@@ -242,7 +237,7 @@ Test(confined, draws_have_the_distribution_function)
         for (int d = 1; d < D; d++) {
             float *coordinate = y + (size_t)d * L;
             double worst = 0.0;
-            qsort(coordinate, L, sizeof *coordinate, by_value);
+            qsort(coordinate, L, sizeof *coordinate, ebm_order_floats);
             cr_assert((double)coordinate[0] >= support[d].lower - 1e-7 && (double)coordinate[L - 1] <= support[d].upper,
                       "set %s coordinate %d: %g .. %g", set->name, d, (double)coordinate[0], (double)coordinate[L - 1]);
             for (uint32_t l = 0; l < L; l++)

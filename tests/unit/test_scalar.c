@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "core/order.h"
 #include "core/weighted.h"
 
 #define MAX_LAYERS 8
@@ -344,12 +345,6 @@ Test(scalar, importance_says_the_same_with_many_draws)
 }
 
 /* Kolmogorov-Smirnov, and the region's mass, by the answers themselves. */
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 static void check_draws(struct machine *m, enum ebm_estimator estimator)
 {
     static struct answer answers[ROWS], again[ROWS];
@@ -376,7 +371,7 @@ static void check_draws(struct machine *m, enum ebm_estimator estimator)
                                                       (struct ebm_sort_scratch){pairs, pairs + DRAWS, sums});
         for (uint32_t i = 0; i < POINTS; i++)
             cr_assert_float_eq(a->crps[i], ebm_weighted_crps(&drawn, at[i]), 0.1 * sqrt(a->variance));
-        qsort(a->draws, DRAWS, sizeof *a->draws, by_value);
+        qsort(a->draws, DRAWS, sizeof *a->draws, ebm_order_floats);
         for (uint32_t i = 0; i < POINTS; i++) {
             uint32_t n = 0;
             while (n < DRAWS && (double)a->draws[n] <= at[i])

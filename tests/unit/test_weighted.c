@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/order.h"
 #include "core/rng.h"
 #include "core/weighted.h"
 
@@ -27,12 +28,6 @@ static double normal(uint32_t row, uint32_t m)
     return ebm_normal(words[0]);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 static double crps(const float *y, const float *w, uint32_t n, double at)
 {
     struct ebm_weighted draws = ebm_weighted_sort(y, w, n, scratch);
@@ -50,7 +45,7 @@ Test(weighted, quantile_is_the_smallest_y_that_reaches_p)
     }
     y[10] = -0.0f, y[11] = 0.0f, y[12] = -1e-40f;
     memcpy(sorted, y, sizeof sorted);
-    qsort(sorted, N, sizeof *sorted, by_value);
+    qsort(sorted, N, sizeof *sorted, ebm_order_floats);
     struct ebm_weighted draws = ebm_weighted_sort(y, w, N, scratch);
     for (size_t i = 0; i < EBM_COUNT_OF(p); i++) {
         double got = ebm_weighted_quantile(&draws, p[i]);

@@ -1,10 +1,11 @@
-/* suggest.c - the distance of two words is how many letters must be put in, taken out or replaced; near is less than a
+/* names.c - the distance of two words is how many letters must be put in, taken out or replaced; near is less than a
  * third of the word, and two letters more. */
-#include "core/suggest.h"
+#include "core/names.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define WORD_BYTES 64u /* longer words get no suggestion */
+#define WORD_BYTES 64u /* longer words get no hint */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -29,7 +30,15 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-const char *ebm_suggest(const char *word, const char *const *names, size_t n)
+size_t ebm_names_find(const char *word, const char *const *names, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (word == NULL || strcmp(word, names[i]) != 0))
+        i++;
+    return i;
+}
+
+const char *ebm_names_near(const char *word, const char *const *names, size_t n)
 {
     const char *best = NULL;
     size_t best_distance = strlen(word) / 3 + 2;
@@ -43,4 +52,14 @@ const char *ebm_suggest(const char *word, const char *const *names, size_t n)
         }
     }
     return best;
+}
+
+const char *ebm_names_hint(const char *word, const char *const *names, size_t n, const char *otherwise,
+                           char space[EBM_NAMES_HINT_BYTES])
+{
+    const char *near = ebm_names_near(word, names, n);
+    if (near == NULL)
+        return otherwise;
+    (void)snprintf(space, EBM_NAMES_HINT_BYTES, ", did you mean '%s'?", near);
+    return space;
 }
