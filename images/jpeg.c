@@ -1,6 +1,7 @@
 /* jpeg.c - JPEG by libjpeg-turbo's TurboJPEG interface. What libjpeg only warns of (data that end too soon, codes that
  * mean nothing) is refused: it would fill the rest with grey and go on. */
 #include <stdlib.h>
+#include <string.h>
 #include <turbojpeg.h>
 
 #include "images/image_internal.h"
@@ -19,9 +20,18 @@ bool jpeg_is_one(const uint8_t *bytes, size_t size)
     return size >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
 }
 
+/* TurboJPEG has no code for a lack of memory; its words are "Memory allocation failure", libjpeg's "Insufficient memory
+ * (case 4)". No other of their texts speaks of memory. */
+static bool is_about_memory(const char *text)
+{
+    return strstr(text, "Memory allocation") != NULL || strstr(text, "Insufficient memory") != NULL;
+}
+
 static enum ebm_status failed(tjhandle turbo, const char *what, struct ebm_error *reterr)
 {
-    return ebm_error_set(reterr, EBM_INVALID, "image", "%s: %s", what, tjGetErrorStr2(turbo));
+    const char *text = tjGetErrorStr2(turbo);
+    return is_about_memory(text) ? image_no_memory(reterr)
+                                 : ebm_error_set(reterr, EBM_INVALID, "image", "%s: %s", what, text);
 }
 
 enum ebm_status jpeg_read_header(const uint8_t *bytes, size_t size, struct image_header *ret_header,

@@ -17,10 +17,19 @@ static enum ebm_status fail_at(const struct image_rows *how, uint32_t i, enum eb
     return status;
 }
 
+/* Between both directions of resizing it has its own height and the row's width: a strip of 1 x 65535 becomes large
+ * there. */
+static uint64_t most_pixels(const struct image_header *header, const struct image_shape *shape)
+{
+    uint64_t own = (uint64_t)header->width * header->height, row = (uint64_t)shape->height * shape->width;
+    uint64_t between = (uint64_t)header->height * shape->width;
+    uint64_t most = own > row ? own : row;
+    return most > between ? most : between;
+}
+
 static enum ebm_status count_pixels(const struct image_rows *how, const struct field_rows *rows,
                                     struct ebm_error *reterr)
 {
-    const uint64_t row_pixels = (uint64_t)how->shape.height * how->shape.width;
     uint64_t total = 0;
     for (uint32_t i = 0; i < rows->n; i++) {
         const struct field_image *image = &rows->images[i];
@@ -28,8 +37,7 @@ static enum ebm_status count_pixels(const struct image_rows *how, const struct f
         enum ebm_status status = image_read_header(image->bytes, image->size, how->max_pixels, &header, reterr);
         if (status != EBM_OK)
             return fail_at(how, i, status, reterr);
-        uint64_t pixels = (uint64_t)header.width * header.height;
-        total += pixels > row_pixels ? pixels : row_pixels;
+        total += most_pixels(&header, &how->shape);
         if (total > how->max_pixels)
             return ebm_error_set(reterr, EBM_TOO_LARGE, how->is_body ? "body" : "inputs",
                                  "%" PRIu32 " images of %" PRIu64 " pixels so far, at most %" PRIu64

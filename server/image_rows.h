@@ -9,7 +9,8 @@
 
 struct image_rows {
     struct image_shape shape; /* of a row, 1 or 3 channels */
-    uint64_t max_pixels;      /* of all images together, each counted as it came or as it becomes, whichever is more */
+    uint64_t max_pixels;      /* of all images together, each counted where it is largest: as it came, as it becomes,
+                               * or between, with its own height and the row's width */
     bool is_body;             /* there is one image, which is the body: where = "body" instead of "inputs[i]" */
     bool (*wanted)(const void *who); /* asked before each image */
     const void *who;

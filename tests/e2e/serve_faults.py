@@ -249,8 +249,19 @@ def get(path):
 
 TENSORS = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": ROW}], "parameters": {"seed": 1}}
 GRID = {**RELU, "inputs": [ROW], "num_samples": 64, "grid": {"lower": -1, "upper": 1, "points": 999}}
-with open(os.path.join(HERE, "..", "images", "rgb.png"), "rb") as stream:
-    PICTURE = stream.read()
+
+
+def picture(name):
+    with open(os.path.join(HERE, "..", "images", name), "rb") as stream:
+        return stream.read()
+
+
+def image(name, kind):
+    return request_bytes(picture(name), f"Content-Type: image/{kind}", first="POST /predict?model=images&seed=1 HTTP/1.1")
+
+
+PICTURE = picture("rgb.png")
+PNG, JPEG = {"an image": image("rgb.png", "png")}, {"a JPEG": image("rgb.jpg", "jpeg"), "a progressive JPEG": image("progressive.jpg", "jpeg")}
 HUNGRY = {
     "predict": SMALL,
     "predict, for a worker": post("/predict", {**RELU, "inputs": [ROW] * 100, "num_samples": 64}),
@@ -263,12 +274,13 @@ HUNGRY = {
     "statistics": get("/stats"),
     "models": get("/v1/models"),
     "a refusal": post("/predict", {**RELU, "inputs": [[0.1]]}),
-    "an image": request_bytes(PICTURE, "Content-Type: image/png", first="POST /predict?model=images&seed=1 HTTP/1.1"),
+    **PNG,
+    **JPEG,
     "images in JSON": post("/predict", {"model": "images", "inputs": [{"b64": base64.b64encode(PICTURE).decode()}] * 2, "seed": 1}),
 }
 
 
-REPEATABLE = {"predict", "predict, for a worker", "a large body", "sample", "density", "tensors", "an image", "images in JSON"}
+REPEATABLE = {"predict", "predict, for a worker", "a large body", "sample", "density", "tensors", "images in JSON", *PNG, *JPEG}
 
 
 def fail_one(server, plan, name, request, n, right):
@@ -301,22 +313,28 @@ def fail_each(server, plan, name, request):
     return n
 
 
-def fail_everywhere(binary, **which):
+def fail_everywhere(binary, requests, **which):
     if not LIBRARY or SLOW > 1:
         print("      left out: sanitizers have an allocator of their own")
         return
     with without_memory(binary, **which) as (server, plan):
-        told = {name: fail_each(server, plan, name, request) for name, request in HUNGRY.items()}
+        told = {name: fail_each(server, plan, name, request) for name, request in requests.items()}
     print("      allocations that failed: " + ", ".join(f"{name} {n}" for name, n in told.items()))
     assert all(0 < n < MOST_ALLOCATIONS for n in told.values()), told
 
 
 def test_every_allocation_of_a_request_fails_once(binary):
-    fail_everywhere(binary)
+    fail_everywhere(binary, HUNGRY)
 
 
 def test_every_allocation_of_the_http_library_fails_once(binary):
-    fail_everywhere(binary, EBM_FAIL_OBJECT="libmicrohttpd")
+    fail_everywhere(binary, HUNGRY, EBM_FAIL_OBJECT="libmicrohttpd")
+
+
+def test_every_allocation_of_the_decoders_fails_once(binary):
+    """Which is nobody's fault who sent a whole image: no 400."""
+    fail_everywhere(binary, PNG, EBM_FAIL_OBJECT="libspng")
+    fail_everywhere(binary, JPEG, EBM_FAIL_OBJECT="libturbojpeg")
 
 
 if __name__ == "__main__":

@@ -143,6 +143,21 @@ Test(image_rows, pixels_of_all_images_together_are_counted)
     cr_assert_eq(decode(images, 2, &error), EBM_OK);
 }
 
+Test(image_rows, a_strip_counts_as_it_is_while_it_is_resized)
+{
+    uint8_t strip[30] = {0};
+    struct ebm_error error;
+    ebm_buf_done(&png);
+    ebm_buf_init(&png, TEXT_BYTES);
+    cr_assert_eq(image_encode_png(strip, &(struct image_shape){1, 30, 1}, &png, NULL), EBM_OK);
+    const struct field_image image = {(const uint8_t *)png.bytes, png.size};
+    how.max_pixels = 30 * SIDE - 1;
+    cr_assert_eq(decode(&image, 1, &error), EBM_TOO_LARGE);
+    cr_expect(strstr(error.text, "1 images of 120 pixels so far"), "%s", error.text);
+    how.max_pixels = 30 * SIDE;
+    cr_assert_eq(decode(&image, 1, &error), EBM_OK, "%s", error.text);
+}
+
 Test(image_rows, refusals_say_which_image)
 {
     const struct field_image good = {(const uint8_t *)png.bytes, png.size},
