@@ -73,6 +73,11 @@ static enum ebm_status set_window(struct maker *m, struct ebm_image_op *op, uint
     if (ebm_shape_count(&op->to) > LIMIT_IMAGE_VALUES)
         return ebm_error_set(m->reterr, EBM_TOO_LARGE, where, "gives %zu numbers an image, the limit is %u",
                              ebm_shape_count(&op->to), LIMIT_IMAGE_VALUES);
+    size_t read = (size_t)op->to.height * op->to.width * op->from.channels * kernel * kernel;
+    if (op->kind == EBM_IMAGE_CONV &&
+        read > LIMIT_IMAGE_WINDOWS) /* OpenBLAS copies them: a GiB for each thread that serves */
+        return ebm_error_set(m->reterr, EBM_TOO_LARGE, where, "reads %zu numbers an image, the limit is %u", read,
+                             LIMIT_IMAGE_WINDOWS);
     return EBM_OK;
 }
 

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/names.h"
+
 static const char *const words[] = {
 #define X(name, word) word,
     LAYOUT_MAP(X)
