@@ -1,9 +1,10 @@
 /* exact_table.c - u(y) = W_g g(y) of the first energy layer at its knots, for all x at once.
  *
  *   rows (lower, upper), or a direction row on an open side; both open: (-1 | 0 | +1)
- *   each layer of the target net:   z = W a + b at every row;  a new row wherever a unit of a relu layer crosses 0, its
- * z between its neighbours';  a = relu(z) (+ the layer's input) at last:                        u = W_g a, rounded to
- * float
+ *   each layer of the target net:   z = W a + b at every row
+ *                                   a new row wherever a unit of a relu layer crosses 0, its z between its neighbours'
+ *                                   a = relu(z) (+ the layer's input)
+ *   at last:                        u = W_g a, rounded to float
  *
  * All in double. Between neighbouring rows no unit of the target net changes its sign, so u is linear there. The slopes
  * of f at infinity are those of direction rows pushed through the energy net too, where no h and no bias comes in. */

@@ -1,7 +1,7 @@
 /* image.c - which format it is, and the way from a file's pixels to the wanted ones:
  *
- *   header -> within limits? -> all pixels (height, width, channels) -> grey where wanted -> each plane resized ->
- * copies of a grey plane where three are wanted
+ *   header -> within limits? -> all pixels (height, width, channels) -> grey where wanted -> each plane resized
+ *          -> copies of a grey plane where three are wanted
  *
  * Knows no library; png.c and jpeg.c do. */
 #include "images/image.h"

@@ -1,7 +1,7 @@
 /* fields.c - a JSON object, member by member, through its table.
  *
- *   member -> row of its name (none: refused, with the names that there are) -> reader of its kind -> value at its
- * place
+ *   member -> row of its name (none: refused, with the names that there are) -> reader of its kind
+ *          -> value at its place
  *
  * Guarantees: what is returned OK is within every bound and finite; every refusal says where, what stood there and what
  * was expected; nothing of the JSON is borrowed afterwards. Does not know: any message. */

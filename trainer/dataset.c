@@ -1,8 +1,8 @@
 /* dataset.c - from a table to rows with a role.
  *
- *   columns   of a table: targets by name (else the last, or those of the second file), inputs by name (else all
- * others) split     test rows by a split file; of the others a share `validation`, chosen by the seed measure   mean
- * and standard deviation of the training rows; a constant column keeps scale 1
+ *   columns   of a table: targets by name (else the last, or those of the second file), inputs by name (else the rest)
+ *   split     test rows by a split file; of the others a share `validation`, chosen by the seed
+ *   measure   mean and standard deviation of the training rows; a constant column keeps scale 1
  *
  * Row numbers are those of the file, so that a split file means the same rows when rows with missing values are
  * dropped. Guarantees: at least one training row; the same file, options and seed give the same rows in the same

@@ -1,9 +1,10 @@
 /* layout.h - what other programs call a model's tensors.
  *
- *   ebm              our own names: feature_net.0.weight, feature_net.0.layer3.1.bn2.running_var,
- * proposal.mean_net.1.bias ebms_proposals   the papers' networks: feature_net.fc1_x, feature_net.resnet18.4.0.conv1,
- * predictor_net.fc1_y and fc1_xy, noise_net.fc1_mean, fc1_sigma and fc1_weight torchvision      a bare resnet:
- * conv1.weight, layer3.1.bn2.running_var; nothing else of the model has a name
+ *   ebm              our own names: feature_net.0.weight, proposal.mean_net.1.bias,
+ *                    feature_net.0.layer3.1.bn2.running_var
+ *   ebms_proposals   the papers' networks: feature_net.fc1_x, feature_net.resnet18.4.0.conv1, predictor_net.fc1_y and
+ *                    fc1_xy, noise_net.fc1_mean, fc1_sigma and fc1_weight
+ *   torchvision      a bare resnet: conv1.weight, layer3.1.bn2.running_var; nothing else of the model has a name
  *
  * Pure; any thread. */
 #ifndef EBM_TRAINER_LAYOUT_H

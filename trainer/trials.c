@@ -1,7 +1,7 @@
 /* trials.c - some initial weights of a small network lie in a valley that training hardly leaves; a few epochs tell.
  *
- *   for each of the initial weights 0 .. n - 1:  weights -> `trial_epochs` epochs, nothing kept -> mean loss of the
- * last the lowest loss                              ->  the run begins with its initial weights, at epoch 0
+ *   each of the initial weights 0 .. n - 1  ->  `trial_epochs` epochs, nothing kept  ->  mean loss of the last
+ *   the lowest loss                         ->  the run begins with its initial weights, at epoch 0
  *
  * A run from those weights repeats its trial step by step: orders, draws and jitter are functions of (seed, epoch,
  * row). So the result is that of a run that was lucky with its seed. Threads change no number. */
