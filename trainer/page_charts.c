@@ -52,19 +52,19 @@ void page_calibration(const struct evaluation *e, uint32_t d, struct ebm_buf *ht
         high[i] = fmin(level[i] + error, 1.0);
         found[i] = i == 0 ? 0.0 : i > FIGURES_LEVELS ? 1.0 : t->curve[i - 1];
     }
-    const struct plot plot = {.buf = html,
-                              .width = WIDTH,
-                              .height = HEIGHT,
-                              .x_upper = 1.0,
-                              .y_upper = 1.0,
-                              .id = id,
-                              .title = "Calibration curve",
-                              .describe = "Share of the rows whose target lies within the interval of each level, "
-                                          "against the level. A calibrated model follows the diagonal.",
-                              .x_name = "level of the interval",
-                              .y_name = "targets within it",
-                              .x_percent = true,
-                              .y_percent = true};
+    struct plot plot = {.buf = html,
+                        .width = WIDTH,
+                        .height = HEIGHT,
+                        .x_upper = 1.0,
+                        .y_upper = 1.0,
+                        .id = id,
+                        .title = "Calibration curve",
+                        .describe = "Share of the rows whose target lies within the interval of each level, "
+                                    "against the level. A calibrated model follows the diagonal.",
+                        .x_name = "level of the interval",
+                        .y_name = "targets within it",
+                        .x_percent = true,
+                        .y_percent = true};
     open_card(html, "Calibration: do intervals hold what they promise?",
               "Of the intervals of 90 %, nine in ten should hold the target. On the dashed line they do; below it the "
               "model is too sure, above it too unsure. Grey: what chance alone does.");
@@ -74,7 +74,7 @@ void page_calibration(const struct evaluation *e, uint32_t d, struct ebm_buf *ht
     plot_line(&plot, "line", level, found, FIGURES_LEVELS + 2);
     plot_dots(&plot, "dot", level + 1, found + 1, FIGURES_LEVELS);
     plot_end(&plot);
-    open_table(html, "level|within|by chance &#177;");
+    open_table(html, "level|within|grey band &#177;");
     for (uint32_t i = 1; i <= FIGURES_LEVELS; i++)
         (void)ebm_buf_printf(html, "<tr><td>%.0f %%</td><td>%.1f %%</td><td>%.1f %%</td></tr>\n", 100.0 * level[i],
                              100.0 * found[i], 100.0 * USUAL * figures_share_error(level[i], e->figures->n));

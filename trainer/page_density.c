@@ -142,20 +142,20 @@ void page_density(const struct evaluation *e, struct ebm_buf *html)
     double top = darkest(s);
     char y_name[EVALUATION_NAME_BYTES], x_name[EVALUATION_NAME_BYTES];
     char *const *inputs = e->config->input.names != NULL ? e->config->input.names : e->data->input_names;
-    const struct plot plot = {.buf = html,
-                              .width = 760,
-                              .height = 400,
-                              .x_lower = s->x_lower,
-                              .x_upper = s->x_upper,
-                              .y_lower = s->y_lower,
-                              .y_upper = s->y_upper,
-                              .id = "density",
-                              .title = "Predicted density over the input",
-                              .describe = "Shades of the predicted density of the target at each input, the rows as "
-                                          "dots, the predicted median and the range that holds 9 of 10 targets as "
-                                          "lines. The table below has the lines' numbers.",
-                              .x_name = inputs != NULL ? html_clean(inputs[0], x_name, sizeof x_name) : "input",
-                              .y_name = evaluation_name(e, 0, y_name)};
+    struct plot plot = {.buf = html,
+                        .width = 760,
+                        .height = 400,
+                        .x_lower = s->x_lower,
+                        .x_upper = s->x_upper,
+                        .y_lower = s->y_lower,
+                        .y_upper = s->y_upper,
+                        .id = "density",
+                        .title = "Predicted density over the input",
+                        .describe = "Shades of the predicted density of the target at each input, the rows as "
+                                    "dots, the predicted median and the range that holds 9 of 10 targets as "
+                                    "lines. The table below has the lines' numbers.",
+                        .x_name = inputs != NULL ? html_clean(inputs[0], x_name, sizeof x_name) : "input",
+                        .y_name = evaluation_name(e, 0, y_name)};
     if (top <= 0.0)
         return;
     (void)ebm_buf_text(html, "<h2>What the model says</h2>\n<figure class=\"card wide\"><figcaption><p>The predicted "

@@ -12,20 +12,40 @@
 
 #include "trainer/html.h"
 
-#define LEFT 50.0
+#define LEAST_LEFT 50.0
 #define RIGHT 14.0
-#define TOP 26.0
-#define BOTTOM 40.0
 #define TICKS_MAX 16u
+#define TICK_BYTES 32u
+#define WIDE 560u       /* drawings from here on are those of .wide in page_style.c */
+#define CHARACTER 0.62  /* width of a digit, of the font's size: the widest of usual fonts */
+#define BESIDE_TICK 7.0 /* between a label and its line */
+
+/* The largest that page_style.c makes of it: a wide drawing shrinks most on a phone, so its letters are larger there.
+ */
+static double font_of(const struct plot *p)
+{
+    return p->width >= WIDE ? 20.0 : 14.0;
+}
+
+/* Above the frame one line of text, below it two. */
+static double top_of(const struct plot *p)
+{
+    return font_of(p) + 12.0;
+}
+
+static double bottom_of(const struct plot *p)
+{
+    return p->height - 2.0 * font_of(p) - 12.0;
+}
 
 double plot_x(const struct plot *p, double x)
 {
-    return LEFT + (p->width - LEFT - RIGHT) * (x - p->x_lower) / (p->x_upper - p->x_lower);
+    return p->left + (p->width - p->left - RIGHT) * (x - p->x_lower) / (p->x_upper - p->x_lower);
 }
 
 double plot_y(const struct plot *p, double y)
 {
-    return p->height - BOTTOM - (p->height - TOP - BOTTOM) * (y - p->y_lower) / (p->y_upper - p->y_lower);
+    return bottom_of(p) - (bottom_of(p) - top_of(p)) * (y - p->y_lower) / (p->y_upper - p->y_lower);
 }
 
 /* 1, 2 or 5 times a power of ten that divides `width` into about five. */
@@ -48,32 +68,75 @@ void plot_range(double lowest, double highest, double *ret_lower, double *ret_up
     *ret_upper = half * ceil(highest / half - 1e-9);
 }
 
-static void put_tick_text(const struct plot *p, double value, bool percent)
+/* Round numbers in a range. */
+struct ticks {
+    double first, step;
+    uint32_t n;
+};
+
+static struct ticks ticks_of(double lower, double upper)
 {
-    if (percent)
-        (void)ebm_buf_printf(p->buf, "%.0f %%</text>", 100.0 * value);
-    else
-        (void)ebm_buf_printf(p->buf, "%.6g</text>", value);
+    struct ticks ticks = {.step = round_step(upper - lower)};
+    ticks.first = ticks.step * ceil(lower / ticks.step - 1e-9);
+    while (ticks.n < TICKS_MAX && ticks.first + ticks.n * ticks.step <= upper + 1e-9 * ticks.step)
+        ticks.n++;
+    return ticks;
 }
 
-static void put_ticks(const struct plot *p, bool across)
+static double tick_at(const struct ticks *ticks, uint32_t i)
 {
-    double lower = across ? p->x_lower : p->y_lower, upper = across ? p->x_upper : p->y_upper;
-    double step = round_step(upper - lower), first = step * ceil(lower / step - 1e-9);
-    for (uint32_t i = 0; i < TICKS_MAX && first + i * step <= upper + 1e-9 * step; i++) {
-        double value = first + i * step;
-        value = fabs(value) < 1e-9 * step ? 0.0 : value;
-        double x = across ? plot_x(p, value) : LEFT, y = across ? p->height - BOTTOM : plot_y(p, value);
-        const char *odd = i % 2 == 1 ? " odd" : "";
-        if (across)
-            (void)ebm_buf_printf(p->buf, "<text class=\"tick%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", odd, x,
-                                 y + 16.0);
-        else
-            (void)ebm_buf_printf(p->buf,
-                                 "<path class=\"grid\" d=\"M%.1f %.1fH%.1f\"/>"
-                                 "<text class=\"tick%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
-                                 x, y, p->width - RIGHT, odd, x - 7.0, y + 4.0);
-        put_tick_text(p, value, across ? p->x_percent : p->y_percent);
+    double value = ticks->first + i * ticks->step;
+    return fabs(value) < 1e-9 * ticks->step ? 0.0 : value;
+}
+
+/* Returns its width. */
+static double tick_text(const struct plot *p, double value, bool percent, char text[TICK_BYTES])
+{
+    int n = percent ? snprintf(text, TICK_BYTES, "%.0f %%", 100.0 * value) : snprintf(text, TICK_BYTES, "%.6g", value);
+    return n * CHARACTER * font_of(p);
+}
+
+/* The widest label beside the frame stays within the drawing. */
+static double left_of(const struct plot *p)
+{
+    const struct ticks ticks = ticks_of(p->y_lower, p->y_upper);
+    double widest = 0.0;
+    char text[TICK_BYTES];
+    for (uint32_t i = 0; i < ticks.n; i++)
+        widest = fmax(widest, tick_text(p, tick_at(&ticks, i), p->y_percent, text));
+    return fmax(LEAST_LEFT, widest + BESIDE_TICK);
+}
+
+static const char *odd(uint32_t i)
+{
+    return i % 2 == 1 ? " odd" : "";
+}
+
+static void put_y_ticks(const struct plot *p)
+{
+    const struct ticks ticks = ticks_of(p->y_lower, p->y_upper);
+    char text[TICK_BYTES];
+    for (uint32_t i = 0; i < ticks.n; i++) {
+        double value = tick_at(&ticks, i), y = plot_y(p, value);
+        (void)tick_text(p, value, p->y_percent, text);
+        (void)ebm_buf_printf(p->buf,
+                             "<path class=\"grid\" d=\"M%.1f %.1fH%.1f\"/>"
+                             "<text class=\"tick%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
+                             p->left, y, p->width - RIGHT, odd(i), p->left - BESIDE_TICK, y + 4.0, text);
+    }
+}
+
+/* The last one ends where the drawing does. */
+static void put_x_ticks(const struct plot *p)
+{
+    const struct ticks ticks = ticks_of(p->x_lower, p->x_upper);
+    char text[TICK_BYTES];
+    for (uint32_t i = 0; i < ticks.n; i++) {
+        double value = tick_at(&ticks, i), x = plot_x(p, value), width = tick_text(p, value, p->x_percent, text);
+        bool is_last = x + 0.5 * width > p->width;
+        (void)ebm_buf_printf(p->buf, "<text class=\"tick%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>",
+                             odd(i), is_last ? p->width : x, bottom_of(p) + font_of(p) + 2.0,
+                             is_last ? "end" : "middle", text);
     }
 }
 
@@ -87,9 +150,10 @@ static void put_names(const struct plot *p)
     (void)ebm_buf_text(p->buf, "</text>");
 }
 
-void plot_begin(const struct plot *p)
+void plot_begin(struct plot *p)
 {
     EBM_ASSERT(p->x_upper > p->x_lower && p->y_upper > p->y_lower);
+    p->left = left_of(p);
     (void)ebm_buf_printf(p->buf,
                          "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 %u %u\" "
                          "aria-labelledby=\"%s-title %s-text\">\n<title id=\"%s-title\">",
@@ -98,16 +162,16 @@ void plot_begin(const struct plot *p)
     (void)ebm_buf_printf(p->buf, "</title><desc id=\"%s-text\">", p->id);
     (void)html_text(p->buf, p->describe, 1000);
     (void)ebm_buf_text(p->buf, "</desc>\n");
-    put_ticks(p, false);
-    put_ticks(p, true);
-    (void)ebm_buf_printf(p->buf, "<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>", LEFT, p->height - BOTTOM,
+    put_y_ticks(p);
+    put_x_ticks(p);
+    (void)ebm_buf_printf(p->buf, "<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>", p->left, bottom_of(p),
                          p->width - RIGHT);
     put_names(p);
     (void)ebm_buf_printf(p->buf,
                          "\n<clipPath id=\"%s-clip\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
                          "</clipPath><g clip-path=\"url(#%s-clip)\">\n",
-                         p->id, LEFT - 1.0, TOP - 5.0, p->width - LEFT - RIGHT + 6.0, p->height - TOP - BOTTOM + 6.0,
-                         p->id);
+                         p->id, p->left - 1.0, top_of(p) - 5.0, p->width - p->left - RIGHT + 6.0,
+                         bottom_of(p) - top_of(p) + 6.0, p->id);
 }
 
 void plot_end(const struct plot *p)

@@ -7,7 +7,7 @@
 
 #include "core/buf.h"
 
-#define PLOT_TEXT_BYTES 80u /* of a name in a chart */
+#define PLOT_TEXT_BYTES 64u /* of a name in a chart: as many as a wide one has room for */
 
 struct plot {
     struct ebm_buf *buf;
@@ -17,10 +17,11 @@ struct plot {
     const char *title, *describe; /* what it shows, and what it says, for who does not see it */
     const char *x_name, *y_name;
     bool x_percent, y_percent; /* shares: labels in per cent */
+    double left;               /* of the frame, behind the labels; plot_begin sets it */
 };
 
 /* Opens the drawing: title and description, grid, axes. plot_end closes it. */
-void plot_begin(const struct plot *plot);
+void plot_begin(struct plot *plot);
 void plot_end(const struct plot *plot);
 
 /* Data to drawing. */

@@ -101,6 +101,32 @@ Test(html, charts_escape_and_survive)
     ebm_buf_done(&buf);
 }
 
+/* Of labels and names all begin and end within the drawing, at the largest size of their letters. */
+Test(html, labels_of_a_chart_have_room)
+{
+    struct ebm_buf buf;
+    ebm_buf_init(&buf, 1u << 16);
+    struct plot plot = {.buf = &buf,
+                        .width = 760,
+                        .height = 400,
+                        .x_upper = 1.0,
+                        .y_lower = -125000.0,
+                        .y_upper = -105000.0,
+                        .id = "t",
+                        .title = "t",
+                        .describe = "d",
+                        .x_name = "x",
+                        .y_name = "y",
+                        .x_percent = true};
+    plot_begin(&plot);
+    plot_end(&plot);
+    cr_assert_geq(plot.left, 7 * 0.6 * 20, "seven characters of 20 pixels: %g", plot.left);
+    cr_assert_float_eq(plot_x(&plot, 0.0), plot.left, 1e-9);
+    cr_assert_not_null(strstr(buf.bytes, "x=\"760.0\" y=\"370.0\" text-anchor=\"end\">100 %</text>"), "%s", buf.bytes);
+    cr_assert_not_null(strstr(buf.bytes, "text-anchor=\"middle\">80 %</text>"), "%s", buf.bytes);
+    ebm_buf_done(&buf);
+}
+
 Test(html, ranges_hold_what_they_must)
 {
     static const double cases[][2] = {{0.0, 1.0}, {-3.1, 2.9}, {5.0, 5.0}, {0.0, 0.0}, {1e-9, 3e-9}, {-1e6, 1e6}};
