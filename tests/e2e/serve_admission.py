@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 
-from harness import HOLDABLE, ROW, Hold, Repository, expect_error, run_all, serving
+from harness import HOLDABLE, ROW, SLOW, Hold, Repository, expect_error, run_all, serving
 
 TWO = [0.1, 0.2]  # of smooth_2d
 LONG = {"inputs": [TWO], "estimator": "importance", "num_samples": 65536, "seed": 1}
@@ -78,13 +78,13 @@ def cut_short(server, ask):
 
 def test_an_answer_cut_short_is_that_of_fewer_draws(binary):
     outputs = {"outputs": ["mean", "std", "quantiles", "log_normalizer"], "seed": 5, "estimator": "importance"}
-    with serving(binary, Repository().golden("smooth_2d"), "--workers", 1) as server:
+    with serving(binary, Repository().golden("smooth_2d"), "--workers", 1, "--timeout-ms", 600000) as server:
         row = [0.1, 0.2]
         for fields in ({"num_samples": 65536}, {"num_samples": 65536, "draws": "independent"},
                        {"num_samples": 64, "target_ess": 65000, "max_samples": 65536}):
-            ask = {"inputs": [row] * 40, **outputs, **fields}
+            ask = {"inputs": [row] * (40 // SLOW), **outputs, **fields}
             rows = cut_short(server, ask)
-            for n in {each["diagnostics"]["num_samples"] for each in rows}:
+            for n in sorted({each["diagnostics"]["num_samples"] for each in rows})[:3]:
                 again = {"inputs": ask["inputs"], **outputs, "num_samples": n, "draws": ask.get("draws", "sobol")}
                 expected = server.predict(again)[1]["predictions"]
                 for i, each in enumerate(rows):
