@@ -138,7 +138,7 @@ def draw_weights(asker, colours):
     """One hundred draws, as heavy as they are: a good fit beside an input far from the data."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), sharey=True)
     for axis, x in zip(axes, (80, 150)):
-        answer, = asker.ask("/sample", model="geyser", inputs=[[x]], resample=False, num_proposals=100)
+        answer, = asker.ask("/sample", model="geyser", inputs=[[x]], resample=False, num_proposals=100, draws="independent")
         weights, said = np.exp(answer["log_weights"]), answer["diagnostics"]
         axis.semilogy(np.array(answer["samples"])[:, 0], weights, ".", color=colours["p"], markersize=5)
         axis.axhline(0.01, color=colours["q"], linestyle="--", linewidth=1)
