@@ -7,7 +7,8 @@
  *   score      f at SAMPLES targets, and how much arithmetic a second that is
  *   nce_kl     training steps/s of 32 rows, and their arithmetic
  *   ml_exact   training steps/s of 32 rows, the energy alone
- *   nce_kl_heads, ml_exact_heads   the same while only the heads learn; of these WHAT has to name each
+ *   nce_kl_heads, ml_exact_heads   the same while only the heads learn
+ *   nce_kl_kept, ml_exact_kept     the same by features that were computed before; of these four WHAT has to name each
  *
  * Without WHAT all that applies. Prints the median and the range of five rounds. */
 #include <stdio.h>
@@ -176,13 +177,21 @@ static void bench_score(struct bench *b, struct ebm_plan *plan)
     predictor_free(b, &p);
 }
 
-static void bench_steps(struct bench *b, const char *method, bool heads_alone)
+/* ALL: trunk and heads learn; HEADS: heads alone; KEPT: these, by features that are known. */
+enum learning { ALL, HEADS, KEPT };
+
+static void bench_steps(struct bench *b, const char *method, enum learning learning)
 {
+    static const char *const words[] = {[HEADS] = "heads alone", [KEPT] = "kept"};
     bool draws = strcmp(method, "nce_kl") == 0;
     struct training *t = training_new(b->model, method, draws ? b->samples : 0);
     struct method_phase *phase = &t->method.phases[0];
-    phase->trains[EBM_PART_FEATURE] = !heads_alone;
+    phase->trains[EBM_PART_FEATURE] = learning == ALL;
     double rates[ROUNDS];
+    if (learning == KEPT) {
+        random_numbers(t->reach, (size_t)STEP_ROWS * ebm_model_net(b->model)->trunk.out, 2);
+        t->kept = t->reach;
+    }
     training_step(t, STEP_ROWS, b->x, b->y);
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t start = ebm_clock_ns(), steps = 0;
@@ -191,8 +200,8 @@ static void bench_steps(struct bench *b, const char *method, bool heads_alone)
             training_step(t, STEP_ROWS, b->x, b->y);
         rates[round] = (double)steps / spent;
     }
-    report(heads_alone ? "heads alone" : method, STEP_ROWS, rates);
-    if (draws && !heads_alone)
+    report(learning == ALL ? method : words[learning], STEP_ROWS, rates);
+    if (draws && learning == ALL)
         printf("%20.1f GFLOP/s\n", rates[ROUNDS / 2] * step_flop(ebm_model_net(b->model), b->samples) * 1e-9);
     training_free(t);
 }
@@ -206,6 +215,24 @@ static void bench_answers(struct bench *b, struct ebm_plan *plan)
     bench_estimators(b, plan, STEP_ROWS);
 }
 
+/* A method, and who learns by it. False as of bench_one. */
+static bool bench_method(struct bench *b, const char *what)
+{
+    static const char *const ends[] = {[ALL] = "", [HEADS] = "_heads", [KEPT] = "_kept"};
+    const struct ebm_net_desc *net = ebm_model_net(b->model);
+    const char *method = strncmp(what, "nce_kl", 6) == 0 ? "nce_kl" : "ml_exact", *end = what + strlen(method);
+    if (!net->has_energy || strncmp(what, method, strlen(method)) != 0)
+        return false;
+    if (strcmp(method, "nce_kl") == 0 ? net->K == 0 : net->D != 1)
+        return false;
+    for (enum learning learning = ALL; learning <= KEPT; learning++)
+        if (strcmp(end, ends[learning]) == 0 && (learning != KEPT || net->trunk.n_ops > 0)) {
+            bench_steps(b, method, learning);
+            return true;
+        }
+    return false;
+}
+
 /* False: no such word, or not of this model. */
 static bool bench_one(struct bench *b, struct ebm_plan *plan, const char *what)
 {
@@ -214,16 +241,8 @@ static bool bench_one(struct bench *b, struct ebm_plan *plan, const char *what)
         bench_answers(b, plan);
     else if (strcmp(what, "score") == 0 && net->has_energy && net->K > 0)
         bench_score(b, plan);
-    else if (strcmp(what, "nce_kl") == 0 && net->has_energy && net->K > 0)
-        bench_steps(b, what, false);
-    else if (strcmp(what, "ml_exact") == 0 && net->has_energy && net->D == 1)
-        bench_steps(b, what, false);
-    else if (strcmp(what, "nce_kl_heads") == 0 && net->has_energy && net->K > 0)
-        bench_steps(b, "nce_kl", true);
-    else if (strcmp(what, "ml_exact_heads") == 0 && net->has_energy && net->D == 1)
-        bench_steps(b, "ml_exact", true);
     else
-        return false;
+        return bench_method(b, what);
     return true;
 }
 

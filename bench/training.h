@@ -17,7 +17,8 @@ struct training {
     struct ebm_plan *plan;
     struct pool *pool;
     struct step step;
-    float *reach; /* of images */
+    float *reach;      /* of images */
+    const float *kept; /* what the trunk made of the rows, (B, trunk.out), and the heads alone learn; NULL: x is read */
     struct ebm_row rows[TRAINING_MOST_ROWS];
     double losses[TRAINING_MOST_ROWS];
 };
@@ -75,7 +76,7 @@ static inline struct training *training_new(const struct ebm_model *model, const
 static inline void training_step(struct training *t, uint32_t B, const float *x, const float *y)
 {
     const struct method_phase *phase = method_phase_at(&t->method, 0);
-    struct step_batch batch = {.B = B, .x = x, .y = y, .rows = t->rows, .losses = t->losses};
+    struct step_batch batch = {.B = B, .x = x, .y = y, .reach = t->kept, .rows = t->rows, .losses = t->losses};
     EBM_ASSERT(B <= TRAINING_MOST_ROWS);
     for (uint32_t b = 0; b < B; b++)
         t->rows[b] = (struct ebm_row){.seed = t->rows[b].seed + 1, .row_in_request = b, .samples = phase->loss.samples};

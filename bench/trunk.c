@@ -3,7 +3,8 @@
  *   bench-trunk MODEL.safetensors [SECONDS [TILE ...]]
  *
  * Images a second of whole tiles, all kinds in turn, so that their ratios suffer little from a noisy machine; then a
- * batch of 32 in training, forward and backward. Prints the median and the range of seven rounds. */
+ * batch of 32 in training, forward and backward, and forward by a trunk that does not learn. Prints the median and the
+ * range of seven rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "core/clock.h"
 #include "core/order.h"
 #include "core/trunk.h"
+#include "core/trunk_still.h"
 #include "core/trunk_train.h"
 
 #define ROUNDS 7
@@ -115,6 +117,31 @@ static void bench_training(const struct ebm_model *model, const struct ebm_conv_
     free(scratch), free(params), free(gradient);
 }
 
+static void bench_still(const struct ebm_model *model, const float *x, float *h, double seconds)
+{
+    const struct ebm_net_desc *net = ebm_model_net(model);
+    const struct ebm_kernels *kernels = ebm_kernels_cpu();
+    struct ebm_trunk_still *still = NULL;
+    struct ebm_error error = {0};
+    double rates[ROUNDS];
+    float *params = must_have(ebm_alloc_aligned(net->n_params * sizeof *params));
+    training_must(ebm_trunk_still_new(&net->trunk, kernels, BATCH, &still, &error), &error, "trunk");
+    float *scratch = must_have(ebm_alloc_aligned((ebm_trunk_still_scratch(still) + 1) * sizeof *scratch));
+    const struct ebm_trunk_threads threads = {run_here, scratch};
+    memcpy(params, ebm_model_params(model), net->n_params * sizeof *params);
+    ebm_trunk_still_load(still, params, &threads);
+    for (int round = -1; round < ROUNDS; round++) {
+        uint64_t start = ebm_clock_ns(), n = 0;
+        double spent = 0.0;
+        for (; spent < seconds; n += BATCH, spent = (double)(ebm_clock_ns() - start) * 1e-9)
+            ebm_trunk_still_forward(still, params, &threads, x, BATCH, h);
+        rates[round < 0 ? 0 : round] = (double)n / spent;
+    }
+    report(kernels->name, "forward, still", BATCH, rates);
+    (void)ebm_trunk_still_free(still);
+    free(scratch), free(params);
+}
+
 int main(int argc, char **argv)
 {
     uint32_t tiles[MOST_TILES] = {1, 4, 8};
@@ -143,6 +170,7 @@ int main(int argc, char **argv)
     bench_training(model, ebm_conv_blas(), x, h, seconds);
     if (ebm_conv_onednn() != NULL)
         bench_training(model, ebm_conv_onednn(), x, h, seconds);
+    bench_still(model, x, h, seconds);
     (void)ebm_model_unref(model);
     free(x), free(h);
     return 0;

@@ -262,12 +262,13 @@ struct ebm_device_ops {
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
     /* The trunk in training, a batch at a time on one plan; NULL where a device does not train. prepare: memory for
      * max_rows images, before contexts are prepared. forward: h_out (B, trunk.out) of B images, norms by the batch's
-     * statistics, which move the running ones. run: the same of any number of images by the running ones, as features
-     * computes it. backward: from h_dout (B, trunk.out), the gradient of the losses in what
-     * the last forward gave, that of the trunk's tensors, = into the gradient. The same bytes for any threads. */
+     * statistics, which move the running ones; unless it learns, in half the time, and no backward follows. run: the
+     * same of any number of images by the running ones, as features computes it. backward: from h_dout (B, trunk.out),
+     * the gradient of the losses in what the last forward gave, that of the trunk's tensors, = into the gradient. The
+     * same bytes for any threads. */
     enum ebm_status (*trunk_prepare)(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
     enum ebm_status (*trunk_forward)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
-                                     uint32_t B, float *h_out);
+                                     uint32_t B, bool learns, float *h_out);
     enum ebm_status (*trunk_run)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x, uint32_t B,
                                  float *h_out);
     enum ebm_status (*trunk_backward)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);

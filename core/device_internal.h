@@ -25,6 +25,7 @@
 #include "core/quadrature.h"
 #include "core/quantile.h"
 #include "core/trunk.h"
+#include "core/trunk_still.h"
 #include "core/trunk_train.h"
 #include "core/weighted.h"
 
@@ -43,6 +44,8 @@ struct ebm_plan {
     _Atomic bool trunk_is_stale;  /* it is of older weights: the next features load it anew, under the mutex */
     pthread_mutex_t trunk_mutex;
     struct ebm_trunk_train *trunk_train; /* after trunk_prepare */
+    struct ebm_trunk_still *trunk_still; /* after it, too, but of the reference device */
+    _Atomic bool still_is_stale;         /* it is of older weights */
     struct ebm_support *support;         /* (D) */
     float *params;                       /* (P) */
     uint32_t x_tile;     /* rows in a tile of the x side: EBM_LANES, fewer if a row's bytes depend on its place */
@@ -344,7 +347,7 @@ enum ebm_status ebm_plan_refresh(struct ebm_plan *plan);
 const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan);
 enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
 enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
-                                  uint32_t B, float *h_out);
+                                  uint32_t B, bool learns, float *h_out);
 enum ebm_status ebm_trunk_run_batch(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
                                     uint32_t B, float *h_out);
 enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);

@@ -245,6 +245,7 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
     free(plan->image_ops);
     (void)ebm_trunk_plan_free(plan->trunk);
     (void)ebm_trunk_train_free(plan->trunk_train);
+    (void)ebm_trunk_still_free(plan->trunk_still);
     free(plan->params);
     free(plan->gradient);
     free(plan->adam_m);
@@ -291,6 +292,8 @@ enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *ad
     EBM_ASSERT(plan->n_slots > 0 && range.first + range.count <= plan->net.n_params);
     atomic_store_explicit(&plan->is_stale, true, memory_order_relaxed);
     atomic_store_explicit(&plan->trunk_is_stale, true, memory_order_relaxed);
+    if (adam->step[EBM_PART_FEATURE] > 0)
+        atomic_store_explicit(&plan->still_is_stale, true, memory_order_relaxed);
     for (enum ebm_part part = 0; part < EBM_PARTS; part++) {
         const struct ebm_range *own = &plan->net.part[part];
         size_t first = own->first > range.first ? own->first : range.first;
@@ -333,6 +336,7 @@ enum ebm_status ebm_plan_params_write(struct ebm_plan *plan, enum ebm_train_stat
     if (what == EBM_TRAIN_PARAMS) {
         atomic_store(&plan->is_stale, true);
         atomic_store(&plan->trunk_is_stale, true);
+        atomic_store(&plan->still_is_stale, true);
     }
     return EBM_OK;
 }

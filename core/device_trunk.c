@@ -1,7 +1,8 @@
 /* device_trunk.c - images: the trunk that stands before the x side.
  *
  *   serving    features: images -> ebm_reach -> numbers that the x side reads as it reads vectors
- *   training   trunk_forward of a batch -> backward of chunks of rows, on those numbers -> trunk_backward of the batch
+ *   training   trunk_forward of a batch -> backward of chunks of rows, on those numbers -> trunk_backward of the batch;
+ *              heads alone: another trunk_forward, and nothing behind it (trunk_still.h)
  *
  * The reference device convolves by plain loops, the CPU by the best that is here. A plan in training serves too,
  * between steps (validation): its trunk is loaded anew by the first features after an update. */
@@ -48,6 +49,8 @@ size_t ebm_reach_space(const struct ebm_plan *plan)
         size_t member = ebm_reach_space(plan->members[i]);
         serving = member > serving ? member : serving;
     }
+    size_t still = plan->trunk_still != NULL ? ebm_trunk_still_scratch(plan->trunk_still) : 0;
+    training = still > training ? still : training;
     return serving > training ? serving : training;
 }
 
@@ -82,16 +85,25 @@ enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, cons
 
 /* ---- training ---- */
 
-enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
+static enum ebm_status prepare_learning(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
 {
-    if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_train != NULL)
-        return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
     const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
     struct ebm_error tried = {.status = EBM_OK};
     enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend, max_rows, &plan->trunk_train, &tried);
     if (!may_try_other(plan, backend, status))
         return pass_on(status, &tried, reterr);
     return ebm_trunk_train_new(&plan->net.trunk, ebm_conv_blas(), max_rows, &plan->trunk_train, reterr);
+}
+
+enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
+{
+    if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_train != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
+    enum ebm_status status = prepare_learning(plan, max_rows, reterr);
+    if (status != EBM_OK || is_reference(plan))
+        return status;
+    atomic_store(&plan->still_is_stale, true);
+    return ebm_trunk_still_new(&plan->net.trunk, plan->kernels, max_rows, &plan->trunk_still, reterr);
 }
 
 /* Parts of a trunk's work as tasks of a device's threads: a thread's memory is its context's. */
@@ -114,13 +126,18 @@ static void run_parts(void *who, ebm_trunk_part_fn *fn, void *user, uint32_t n)
 }
 
 enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
-                                  uint32_t B, float *h_out)
+                                  uint32_t B, bool learns, float *h_out)
 {
     const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads};
     if (plan->trunk_train == NULL)
         return EBM_INVALID;
     atomic_store_explicit(&plan->trunk_is_stale, true, memory_order_relaxed); /* running statistics move */
-    return ebm_trunk_train_forward(plan->trunk_train, plan->params, &parts, h_x, B, h_out);
+    if (learns || plan->trunk_still == NULL)
+        return ebm_trunk_train_forward(plan->trunk_train, plan->params, &parts, h_x, B, h_out);
+    if (atomic_exchange(&plan->still_is_stale, false))
+        ebm_trunk_still_load(plan->trunk_still, plan->params, &parts);
+    ebm_trunk_still_forward(plan->trunk_still, plan->params, &parts, h_x, B, h_out);
+    return EBM_OK;
 }
 
 enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout)

@@ -62,6 +62,19 @@ struct ebm_linear {
     uint32_t n_out, n_in;
 };
 
+/* Neighbouring tiles of a convolution of 3 x 3, padded by 1: tile t gives the 2 x 2 places in rows 2 row and 2 row + 1
+ * and columns 2 t and 2 t + 1 of those 4 x 4 that begin at row 2 row - 1 and column 2 t - 1. Of each tile as many
+ * points go through products of their own, number by number (Winograd's F(2 x 2, 3 x 3): Lavin and Gray, arXiv
+ * 1509.09308):
+ *   out = A (G w G' . B d B') A'
+ *   B d = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
+ *   G w = (w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2)
+ *   A m = (m0 + m1 + m2, m1 - m2 - m3) */
+#define EBM_TILE_POINTS 16u
+struct ebm_tiles {
+    uint32_t row, first, n; /* tiles first .. first + n - 1 of a row */
+};
+
 struct ebm_kernels {
     const char *name;
     /* out (n_out, L) = W x + bias; W (n_out, n_in) with row stride ldw; x (n_in, L). bias (n_out), NULL is 0. */
@@ -122,6 +135,22 @@ struct ebm_kernels {
      * u lie EBM_LANES numbers more. */
     void (*spread)(float *sums0, float *sums1, float *active, const float *weight0, const float *weight1,
                    const float *u, const float *hx, uint32_t n, uint32_t L);
+    /* Images in lanes: a value of C channels is (C, height, width, L). The first n_out channels of a convolution
+     * without its bias: out (n_out, op->to), w (n_out, op->from.channels, op->kernel, op->kernel) of in (op->from). */
+    void (*convolve)(float *out, const struct ebm_image_op *op, const float *w, const float *in, uint32_t n_out,
+                     uint32_t L);
+    /* The first n channels of a max pool; what is no number is larger than all. */
+    void (*pool)(float *out, const struct ebm_image_op *op, const float *in, uint32_t n, uint32_t L);
+    /* Tiles (below) of in (shape): v (EBM_TILE_POINTS, channels, tiles->n, L); and from m, as v, the places of out
+     * (shape) that these tiles are. */
+    void (*tiles_in)(float *v, const float *in, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
+                     uint32_t L);
+    void (*tiles_out)(float *out, const float *m, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
+                      uint32_t L);
+    /* sums, squares (L) = sums over places of z (places, L) and of its squares */
+    void (*sum_places)(double *sums, double *squares, const float *z, size_t places, uint32_t L);
+    /* a (n) = act(factor a + offset (+ add (n), unless NULL)), act relu or none; n a multiple of EBM_LANES */
+    void (*affine)(float *a, const float *add, float factor, float offset, bool is_relu, size_t n);
     /* one Adam step on n parameters */
     void (*adam)(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step);
 };
@@ -134,8 +163,24 @@ struct ebm_kernels {
         .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .tail = tail,                    \
-        .pareto_fit = pareto_fit, .knots = knots, .spread = spread, .adam = adam,                                      \
+        .pareto_fit = pareto_fit, .knots = knots, .spread = spread, .convolve = convolve, .pool = pool,                \
+        .tiles_in = tiles_in, .tiles_out = tiles_out, .sum_places = sum_places, .affine = affine, .adam = adam,        \
     }
+
+/* Which numbers of a kernel's line fall on the `size` inputs of a line at output `at`: first .. end - 1, the first of
+ * them on input `in`. */
+struct ebm_taps {
+    uint32_t first, end, in;
+};
+
+static inline struct ebm_taps ebm_taps_of(const struct ebm_image_op *op, uint32_t at, uint32_t size)
+{
+    uint32_t start = at * op->stride, first = start < op->padding ? op->padding - start : 0;
+    uint32_t left = size + op->padding > start ? size + op->padding - start : 0;
+    uint32_t end = left < op->kernel ? left : op->kernel;
+    first = first < end ? first : end;
+    return (struct ebm_taps){first, end, first < end ? start + first - op->padding : 0};
+}
 
 /* How many words make uniform numbers below `share`, as far as a word can count. */
 static inline uint32_t ebm_words_below(double share)

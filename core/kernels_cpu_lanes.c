@@ -8,6 +8,7 @@
  *   draws, mixtures    kernels_cpu_draw.h, kernels_cpu_mixture.h, kernels_cpu_confined.h
  *   tails of weights   kernels_cpu_tail.h
  *   knots              kernels_cpu_knots.h
+ *   images             kernels_cpu_images.h
  *   everything else    plain loops over lanes with vecmath.h, which the compiler turns into SIMD
  *
  * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums
@@ -15,6 +16,7 @@
 #include "core/blas.h"
 #include "core/kernels.h"
 #include "core/kernels_cpu_draw.h"
+#include "core/kernels_cpu_images.h"
 #include "core/kernels_cpu_knots.h"
 #include "core/kernels_cpu_mixture.h"
 #include "core/kernels_cpu_narrow.h"

@@ -372,6 +372,115 @@ static void spread(float *sums0, float *sums1, float *active, const float *weigh
     }
 }
 
+/* ---- images ---- */
+
+/* Where the number of channel c, place (y, x), lane 0 lies. */
+static size_t place_of(const struct ebm_shape *shape, size_t c, size_t y, size_t x, uint32_t L)
+{
+    return ((c * shape->height + y) * shape->width + x) * L;
+}
+
+static double window_sum(const struct ebm_image_op *op, const float *w, const float *in, uint32_t y, uint32_t x,
+                         uint32_t L)
+{
+    double sum = 0.0;
+    for (uint32_t c = 0; c < op->from.channels; c++)
+        for (uint32_t ky = 0; ky < op->kernel; ky++)
+            for (uint32_t kx = 0; kx < op->kernel; kx++, w++) {
+                uint32_t row = y * op->stride + ky - op->padding, column = x * op->stride + kx - op->padding;
+                if (row < op->from.height && column < op->from.width) /* wraps when negative */
+                    sum += (double)*w * (double)in[place_of(&op->from, c, row, column, L)];
+            }
+    return sum;
+}
+
+static void convolve(float *out, const struct ebm_image_op *op, const float *w, const float *in, uint32_t n_out,
+                     uint32_t L)
+{
+    size_t weights = (size_t)op->from.channels * op->kernel * op->kernel;
+    for (uint32_t c = 0; c < n_out; c++)
+        for (uint32_t y = 0; y < op->to.height; y++)
+            for (uint32_t x = 0; x < op->to.width; x++)
+                for (uint32_t l = 0; l < L; l++)
+                    out[place_of(&op->to, c, y, x, L) + l] = (float)window_sum(op, w + c * weights, in + l, y, x, L);
+}
+
+static void pool(float *out, const struct ebm_image_op *op, const float *in, uint32_t n, uint32_t L)
+{
+    for (uint32_t c = 0; c < n; c++)
+        for (uint32_t y = 0; y < op->to.height; y++)
+            for (uint32_t x = 0; x < op->to.width; x++)
+                for (uint32_t l = 0; l < L; l++) {
+                    float largest = -INFINITY;
+                    for (uint32_t k = 0; k < op->kernel * op->kernel; k++) {
+                        uint32_t row = y * op->stride + k / op->kernel - op->padding;
+                        uint32_t column = x * op->stride + k % op->kernel - op->padding;
+                        if (row >= op->from.height || column >= op->from.width)
+                            continue;
+                        float value = in[place_of(&op->from, c, row, column, L) + l];
+                        largest = value > largest || isnan(value) ? value : largest;
+                    }
+                    out[place_of(&op->to, c, y, x, L) + l] = largest;
+                }
+}
+
+static void tiles_in(float *v, const float *in, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
+                     uint32_t L)
+{
+    static const double b[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
+    size_t points = (size_t)shape->channels * tiles->n * L;
+    for (size_t i = 0; i < points; i++) {
+        uint32_t l = (uint32_t)(i % L), t = (uint32_t)(i / L) % tiles->n, c = (uint32_t)(i / L) / tiles->n;
+        for (uint32_t p = 0; p < EBM_TILE_POINTS; p++) {
+            double sum = 0.0;
+            for (uint32_t k = 0; k < EBM_TILE_POINTS; k++) {
+                uint32_t y = 2 * tiles->row + k / 4 - 1, x = 2 * (tiles->first + t) + k % 4 - 1;
+                if (y < shape->height && x < shape->width)
+                    sum += b[p / 4][k / 4] * b[p % 4][k % 4] * (double)in[place_of(shape, c, y, x, L) + l];
+            }
+            v[p * points + i] = (float)sum;
+        }
+    }
+}
+
+static void tiles_out(float *out, const float *m, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
+                      uint32_t L)
+{
+    static const double a[2][4] = {{1, 1, 1, 0}, {0, 1, -1, -1}};
+    size_t points = (size_t)shape->channels * tiles->n * L;
+    for (size_t i = 0; i < points; i++) {
+        uint32_t l = (uint32_t)(i % L), t = (uint32_t)(i / L) % tiles->n, c = (uint32_t)(i / L) / tiles->n;
+        for (uint32_t k = 0; k < 4; k++) {
+            uint32_t y = 2 * tiles->row + k / 2, x = 2 * (tiles->first + t) + k % 2;
+            double sum = 0.0;
+            for (uint32_t p = 0; p < EBM_TILE_POINTS; p++)
+                sum += a[k / 2][p / 4] * a[k % 2][p % 4] * (double)m[p * points + i];
+            if (y < shape->height && x < shape->width)
+                out[place_of(shape, c, y, x, L) + l] = (float)sum;
+        }
+    }
+}
+
+static void sum_places(double *sums, double *squares, const float *z, size_t places, uint32_t L)
+{
+    for (uint32_t l = 0; l < L; l++) {
+        sums[l] = squares[l] = 0.0;
+        for (size_t p = 0; p < places; p++) {
+            double value = (double)z[p * L + l];
+            sums[l] += value;
+            squares[l] += value * value;
+        }
+    }
+}
+
+static void affine(float *a, const float *add, float factor, float offset, bool is_relu, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double value = (double)factor * (double)a[i] + (double)offset + (add != NULL ? (double)add[i] : 0.0);
+        a[i] = is_relu && value < 0.0 ? 0.0f : (float)value;
+    }
+}
+
 static void adam(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step)
 {
     for (size_t i = 0; i < n; i++) {

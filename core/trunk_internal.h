@@ -1,4 +1,4 @@
-/* trunk_internal.h - a batch in training: what its forward and its backward pass share. Private to core. */
+/* trunk_internal.h - a batch in training: what its ways forward and its backward pass share. Private to core. */
 #ifndef EBM_CORE_TRUNK_INTERNAL_H
 #define EBM_CORE_TRUNK_INTERNAL_H
 
@@ -6,6 +6,16 @@
 
 #include "core/trunk.h"
 #include "core/trunk_train.h"
+
+/* A channel's mean and 1 / sigma over a batch. */
+struct ebm_norm_now {
+    double mean, inverse;
+};
+
+/* trunk_train.c. Of the sum of n numbers of channel c, as the norm reads them, and of their squares; the running
+ * statistics among params move. */
+struct ebm_norm_now ebm_norm_settle(float *params, const struct ebm_image_op *op, size_t c, double sum, double squares,
+                                    double n);
 
 struct ebm_train_op {
     struct ebm_image_op op;

@@ -252,17 +252,24 @@ static float toward(float running, double now)
     return (float)((1.0 - EBM_NORM_MOMENTUM) * (double)running + EBM_NORM_MOMENTUM * now);
 }
 
+struct ebm_norm_now ebm_norm_settle(float *params, const struct ebm_image_op *op, size_t c, double sum, double squares,
+                                    double n)
+{
+    double mean = sum / n, variance = fmax(squares / n - mean * mean, 0.0);
+    params[op->mean + c] = toward(params[op->mean + c], mean);
+    params[op->variance + c] = toward(params[op->variance + c], n > 1.0 ? variance * n / (n - 1.0) : variance);
+    return (struct ebm_norm_now){mean, 1.0 / sqrt(variance + EBM_NORM_EPSILON)};
+}
+
 static void settle_norm(struct ebm_trunk_train *t)
 {
     struct ebm_train_op *op = t->at;
     double n = (double)t->B * op->op.to.height * op->op.to.width;
     for (size_t c = 0; c < op->op.to.channels; c++) {
-        double mean = ebm_trunk_total(t, 0, c) / n, variance = fmax(ebm_trunk_total(t, 1, c) / n - mean * mean, 0.0);
-        float *running_mean = t->params + op->op.mean + c, *running_variance = t->params + op->op.variance + c;
-        op->mean[c] = mean;
-        op->inverse[c] = 1.0 / sqrt(variance + EBM_NORM_EPSILON);
-        *running_mean = toward(*running_mean, mean);
-        *running_variance = toward(*running_variance, n > 1.0 ? variance * n / (n - 1.0) : variance);
+        struct ebm_norm_now now = ebm_norm_settle(t->params, &op->op, c, ebm_trunk_total(t, 0, c),
+                                                  ebm_trunk_total(t, 1, c), n);
+        op->mean[c] = now.mean;
+        op->inverse[c] = now.inverse;
     }
 }
 

@@ -355,7 +355,7 @@ static void losses_and_gradient(struct golden *g, const struct ebm_loss_spec *sp
     size_t n = (size_t)g->B * g->net->trunk.out;
     float *reach = must(calloc(2 * n + 1, sizeof *reach));
     if (g->net->trunk.n_ops > 0) {
-        must_ok(g->ops->trunk_forward(g->plan, &threads, g->x, g->B, reach), "trunk");
+        must_ok(g->ops->trunk_forward(g->plan, &threads, g->x, g->B, true, reach), "trunk");
         rows.h_x = reach;
         rows.h_dx = reach + n;
     }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """networks.py - untrained networks of the sizes that are measured (docs/PERFORMANCE.md), as model files. The same bytes
 on every machine: Python's standard library alone. W is V in small, for checks under a slow
-emulation. networks.py T|V|V2|W OUT.safetensors"""
+emulation. C reads images of 3 x 64 x 64: a ResNet-18 and V's heads; C16 is C with a width of 16 instead of 64.
+networks.py T|V|V2|W|C|C16 OUT.safetensors"""
 import array
 import json
 import random
@@ -9,6 +10,7 @@ import struct
 import sys
 
 MIXTURE = 4
+WIDTHS = {"C": 64, "C16": 16}
 
 
 def layers(widths, *, last="identity", residual=()):
@@ -26,16 +28,50 @@ def config(name):
     elif name == "W":
         inputs, width = 16, 128
         target, energy = layers([1, 16, 32], last="relu"), layers([160, 128, 1])
+    elif name in ("C", "C16"):
+        inputs, width = 3, 8 * WIDTHS[name]
+        target, energy = layers([1, 16, 32, 64, 128], last="relu"), layers([width + 128, 512, 1])
     else:
         inputs, width = 16, 512
         target, energy = layers([D, 16, 32, 64, 128], last="relu"), layers([640, 512, 1])
     bounds = {"lower": [-3.0], "upper": [3.0]} if D == 1 else {}  # exp f has no integral over the line
     mixture = {"kind": "gaussian_mixture", "components": MIXTURE, "mean_net": layers([width, width, D * MIXTURE]),
                "log_variance_net": layers([width, width, D * MIXTURE]), "weight_net": layers([width, width, MIXTURE])}
+    reads, features = {"kind": "vector", "shape": [inputs]}, layers([inputs, width, width], last="relu")
+    if name in WIDTHS:
+        reads = {"kind": "image", "shape": [3, 64, 64], "scale": 1 / 255}
+        features = [{"type": "resnet", "depth": 18, "in": 3, "width": WIDTHS[name]}]
     return {"format_version": 1, "name": name, "description": "untrained, for measuring",
-            "input": {"kind": "vector", "shape": [inputs]}, "target": {"dim": D, **bounds},
-            "feature_net": layers([inputs, width, width], last="relu"), "target_net": target, "energy_net": energy,
-            "proposal": mixture}
+            "input": reads, "target": {"dim": D, **bounds}, "feature_net": features, "target_net": target,
+            "energy_net": energy, "proposal": mixture}
+
+
+def norm(name, channels):
+    for kind in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{name}.{kind}", [channels], array.array("f", [float(kind in ("weight", "running_var"))] * channels)
+
+
+def resnet18(name, width, source):
+    """Tensors of a ResNet-18, weights as below, norms as they begin."""
+    def convolution(at, of, to, kernel):
+        most, n = (of * kernel ** 2) ** -0.5, to * of * kernel ** 2
+        numbers = array.array("f", (most * (2 * source.random() - 1) for _ in range(n)))
+        yield f"{name}.{at}.weight", [to, of, kernel, kernel], numbers
+    yield from convolution("conv1", 3, width, 7)
+    yield from norm(f"{name}.bn1", width)
+    of = width
+    for stage in range(4):
+        to = width << stage
+        for block in range(2):
+            at = f"layer{stage + 1}.{block}"
+            yield from convolution(f"{at}.conv1", of, to, 3)
+            yield from norm(f"{name}.{at}.bn1", to)
+            yield from convolution(f"{at}.conv2", to, to, 3)
+            yield from norm(f"{name}.{at}.bn2", to)
+            if of != to:
+                yield from convolution(f"{at}.downsample.0", of, to, 1)
+                yield from norm(f"{name}.{at}.downsample.1", to)
+            of = to
 
 
 def tensors(model):
@@ -45,6 +81,9 @@ def tensors(model):
     source = random.Random(0)
     for net, stack in nets.items():
         for i, layer in enumerate(stack):
+            if layer["type"] == "resnet":
+                yield from resnet18(f"{net}.{i}", layer["width"], source)
+                continue
             most = layer["in"] ** -0.5
             for kind, shape in (("weight", [layer["out"], layer["in"]]), ("bias", [layer["out"]])):
                 n = layer["out"] * (layer["in"] if kind == "weight" else 1)
@@ -73,6 +112,6 @@ def write(name, path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("T", "V", "V2", "W"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("T", "V", "V2", "W", *WIDTHS):
         sys.exit(__doc__)
     write(sys.argv[1], sys.argv[2])

@@ -4,7 +4,7 @@
  *   parameters   P floats: parameters, gradient, two moments, a gradient of each chunk, but for a trunk's; four in the
  *                checkpoint's copy
  *   a trunk      of a batch of images what every operation gives, before its norm, and its gradient; three times its
- *                weights, as convolutions want them
+ *                weights, as convolutions want them; twice these and three values more for epochs of heads alone
  *   a thread     activations of one row's samples and of a chunk's rows, as core/device_train.c keeps them
  *
  * The figures are an estimate: allocators round up, and a CSV's table grows by doubling. Guarantees: takes no memory
@@ -26,6 +26,7 @@
 #define DERIVATIVES 9u       /* arrays of a tile for losses of the energy's derivatives */
 #define LINE_BYTES 140u      /* of training.jsonl */
 #define HEADER_BYTES 4096u   /* of a model file beside its tensors, about */
+#define STILL_VALUES 3u      /* of a trunk that does not learn, at once */
 #define CHECKPOINT_COPIES 4u /* parameters, two moments, the best parameters */
 
 struct ebm_ctx_limits forecast_limits(const struct setup *setup)
@@ -81,15 +82,28 @@ static uint64_t context_bytes(const struct ebm_net_desc *net, const struct ebm_c
     return scalar + sizeof(float) * (rows + samples + tiles + back + curves + noise);
 }
 
-static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows)
+static bool has_still_trunk(const struct setup *setup)
 {
-    uint64_t values = ebm_shape_count(&trunk->in), weights = 0;
+    bool has = false;
+    for (uint32_t i = 0; i < setup->method.n_phases; i++)
+        has = has || !setup->method.phases[i].trains[EBM_PART_FEATURE];
+    return has;
+}
+
+/* Of a batch: what every operation gives, before its norm and as a gradient; and while heads alone learn, a few values
+ * with their weights as tiles. */
+static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows, bool stands_still)
+{
+    uint64_t values = ebm_shape_count(&trunk->in), weights = 0, largest = values;
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
         const struct ebm_image_op *op = &trunk->ops[i];
-        values += ebm_shape_count(&op->to) * (op->kind == EBM_IMAGE_CONV && op->has_norm ? 3 : 2);
+        uint64_t count = ebm_shape_count(&op->to);
+        values += count * (op->kind == EBM_IMAGE_CONV && op->has_norm ? 3 : 2);
+        largest = count > largest ? count : largest;
         weights += (uint64_t)op->to.channels * op->from.channels * op->kernel * op->kernel;
     }
-    return trunk->n_ops > 0 ? sizeof(float) * (values * rows + 3 * weights) : 0;
+    uint64_t still = stands_still ? largest * STILL_VALUES * rows + 2 * weights : 0;
+    return trunk->n_ops > 0 ? sizeof(float) * (values * rows + 3 * weights + still) : 0;
 }
 
 struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_threads)
@@ -105,7 +119,7 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
         .data = data->n_rows * (row_bytes + 3 * sizeof(uint32_t)) + batches * data->X * sizeof(float),
         .parameters = sizeof(float) * (P * (4u + CHECKPOINT_COPIES + (has_space ? 1u : 0u)) +
                                        (P - net->trunk.learned.count) * STEP_CHUNKS) +
-                      trunk_bytes(&net->trunk, setup->options->batch_size),
+                      trunk_bytes(&net->trunk, setup->options->batch_size, has_still_trunk(setup)),
         .threads = n_threads * context_bytes(net, &limits),
     };
 }

@@ -152,7 +152,8 @@ static enum ebm_status run_batch(struct job *job, bool features_learn)
     job->dx = has_trunk && features_learn ? step->reach + job->batch->B * job->reach : NULL;
     EBM_ASSERT(job->batch->reach == NULL || job->dx == NULL);
     if (has_trunk && job->batch->reach == NULL)
-        status = step->ops->trunk_forward(step->plan, &threads, job->batch->x, job->batch->B, step->reach);
+        status = step->ops->trunk_forward(step->plan, &threads, job->batch->x, job->batch->B, features_learn,
+                                          step->reach);
     if (status == EBM_OK)
         pool_run(step->pool, backward_chunk, job, job->n_chunks);
     if (status == EBM_OK && job->dx != NULL)

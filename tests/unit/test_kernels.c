@@ -186,6 +186,92 @@ Test(kernels, a_unit_that_is_no_number_makes_f_none)
     }
 }
 
+/* ---- images in lanes ---- */
+
+static const struct ebm_image_op windows[] = {
+    /* outputs that fill no block, padding on all sides, strides, a kernel larger than the image */
+    {.from = {3, 9, 7}, .to = {8, 9, 7}, .kernel = 3, .stride = 1, .padding = 1},
+    {.from = {2, 10, 11}, .to = {13, 5, 6}, .kernel = 3, .stride = 2, .padding = 1},
+    {.from = {5, 6, 6}, .to = {17, 3, 3}, .kernel = 1, .stride = 2, .padding = 0},
+    {.from = {3, 8, 8}, .to = {9, 4, 4}, .kernel = 7, .stride = 2, .padding = 3},
+    {.from = {4, 2, 2}, .to = {8, 3, 3}, .kernel = 4, .stride = 1, .padding = 2},
+};
+
+Test(kernels, windows_of_images_agree_with_the_reference)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    EACH_SET (set) {
+        for (size_t i = 0; i < EBM_COUNT_OF(windows); i++) {
+            const struct ebm_image_op *op = &windows[i];
+            for (uint32_t L = 16; L <= 48; L += 16) {
+                size_t count = ebm_shape_count(&op->to) * L;
+                float *in = numbers(ebm_shape_count(&op->from) * L, 1);
+                float *w = numbers((size_t)op->to.channels * op->from.channels * op->kernel * op->kernel, 2);
+                float *got = numbers(count, 3), *want = numbers(count, 3);
+                set->convolve(got, op, w, in, op->to.channels, L);
+                ref->convolve(want, op, w, in, op->to.channels, L);
+                ASSERT_CLOSE(got, want, count, 1e-6, set->name);
+                size_t pooled = count / op->to.channels * 2;
+                in[0] = (float)NAN;
+                set->pool(got, op, in, 2, L);
+                ref->pool(want, op, in, 2, L);
+                cr_assert_arr_eq(got + 1, want + 1, (pooled - 1) * sizeof *got, "set %s", set->name);
+                cr_assert(isnan(got[0]) && isnan(want[0]), "set %s", set->name);
+                free(in), free(w), free(got), free(want);
+            }
+        }
+    }
+}
+
+Test(kernels, tiles_of_images_agree_with_the_reference)
+{
+    static const struct ebm_shape images[] = {{3, 4, 6}, {2, 5, 7}, {1, 1, 1}, {2, 2, 3}};
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    EACH_SET (set) {
+        for (size_t i = 0; i < EBM_COUNT_OF(images); i++) {
+            const struct ebm_shape *shape = &images[i];
+            const uint32_t L = i % 2 == 0 ? 32 : 16, across = (shape->width + 1) / 2;
+            size_t count = ebm_shape_count(shape) * L, points = (size_t)EBM_TILE_POINTS * shape->channels * across * L;
+            float *in = numbers(count, 1), *m = numbers(points, 2);
+            float *got = numbers(count + points, 3), *want = numbers(count + points, 3);
+            for (uint32_t row = 0; row < (shape->height + 1) / 2; row++)
+                for (uint32_t first = 0; first < across; first += 2) {
+                    const struct ebm_tiles tiles = {row, first, across - first < 2 ? across - first : 2};
+                    set->tiles_in(got + count, in, shape, &tiles, L);
+                    ref->tiles_in(want + count, in, shape, &tiles, L);
+                    set->tiles_out(got, m, shape, &tiles, L);
+                    ref->tiles_out(want, m, shape, &tiles, L);
+                    ASSERT_CLOSE(got, want, count + points, 1e-6, set->name);
+                }
+            free(in), free(m), free(got), free(want);
+        }
+    }
+}
+
+Test(kernels, sums_over_places_and_what_a_norm_does)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    const uint32_t L = 32, places = 77;
+    EACH_SET (set) {
+        float *z = numbers(2 * places * L, 1), *got = numbers(places * L, 2), *want = numbers(places * L, 2);
+        double sums[2][2][32];
+        set->sum_places(sums[0][0], sums[0][1], z, places, L);
+        ref->sum_places(sums[1][0], sums[1][1], z, places, L);
+        for (uint32_t l = 0; l < L; l++) {
+            cr_assert_float_eq(sums[0][0][l], sums[1][0][l], 1e-12 * places, "set %s", set->name);
+            cr_assert_float_eq(sums[0][1][l], sums[1][1][l], 1e-12 * places, "set %s", set->name);
+        }
+        got[5] = want[5] = (float)NAN;
+        for (int form = 0; form < 4; form++) {
+            set->affine(got, form < 2 ? z : NULL, 0.7f, -0.2f, form % 2 == 0, places * L);
+            ref->affine(want, form < 2 ? z : NULL, 0.7f, -0.2f, form % 2 == 0, places * L);
+            ASSERT_CLOSE(got + 6, want + 6, places * L - 6, 1e-6, set->name);
+            cr_assert(isnan(got[5]) && isnan(want[5]), "set %s: relu of no number", set->name);
+        }
+        free(z), free(got), free(want);
+    }
+}
+
 Test(kernels, activations_and_derivatives)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();

@@ -9,6 +9,7 @@
 
 #include "core/device.h"
 #include "core/trunk.h"
+#include "core/trunk_still.h"
 #include "core/trunk_train.h"
 #include "models/config.h"
 
@@ -349,4 +350,57 @@ Test(trunk, threads_change_no_byte)
     }
     free(params), free(x), free(dh);
     ebm_config_free(config);
+}
+
+/* ---- a trunk that stands still ---- */
+
+/* The second of two batches; its gradient is NULL. */
+static struct result still(const struct ebm_config *config, const float *params, const float *x, uint32_t B,
+                           bool in_threads)
+{
+    const struct ebm_net_desc *net = &config->net;
+    struct ebm_trunk_still *t = NULL;
+    cr_assert_eq(ebm_trunk_still_new(&net->trunk, ebm_kernels_cpu(), B + 2, &t, NULL), EBM_OK);
+    float *scratch[3];
+    for (size_t i = 0; i < 3; i++)
+        scratch[i] = numbers(ebm_trunk_still_scratch(t), 6);
+    const struct ebm_trunk_threads threads = {in_threads ? run_in_threads : run_in_order,
+                                              in_threads ? (void *)scratch : (void *)scratch[0]};
+    struct result r = {.params = numbers(net->n_params, 7), .h = numbers((size_t)B * net->trunk.out, 8)};
+    memcpy(r.params, params, net->n_params * sizeof *params);
+    ebm_trunk_still_load(t, r.params, &threads);
+    for (int again = 0; again < 2; again++)
+        ebm_trunk_still_forward(t, r.params, &threads, x, B, r.h);
+    for (size_t i = 0; i < 3; i++)
+        free(scratch[i]);
+    (void)ebm_trunk_still_free(t);
+    return r;
+}
+
+/* Batches that fill their lanes, and that do not; by windows and by tiles. */
+Test(trunk, standing_still_it_gives_what_it_gives_learning)
+{
+    static const char wide[] =
+        "[{'type': 'conv2d', 'in': 2, 'out': 9, 'kernel': 3, 'padding': 1}, {'type': 'batch_norm2d', 'in': 9},"
+        " {'type': 'conv2d', 'in': 9, 'out': 35, 'kernel': 3, 'padding': 1, 'bias': false}, {'type': 'relu'},"
+        " {'type': 'max_pool2d', 'kernel': 3, 'stride': 2}, {'type': 'global_avg_pool'}]";
+    static const struct {
+        const char *layers;
+        uint32_t features, B;
+    } cases[] = {{mixed, 45, 5}, {mixed, 45, 33}, {resnet, 32, 16}, {resnet, 32, 50}, {wide, 35, 3}, {wide, 35, 32}};
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        const uint32_t B = cases[i].B;
+        struct ebm_config *config = config_of(cases[i].layers, cases[i].features);
+        size_t n = (size_t)B * config->net.trunk.out;
+        float *params = params_of(config), *x = numbers((size_t)B * config->net.X, 14), *dh = numbers(n, 15);
+        struct result expected = train(config, ebm_conv_ref(), params, x, dh, B, false);
+        struct result got = still(config, params, x, B, false), other = still(config, params, x, B, true);
+        assert_close(got.h, expected.h, n, 2e-5, "features");
+        assert_close(got.params, expected.params, config->net.n_params, 1e-5, "running statistics");
+        cr_assert_arr_eq(got.h, other.h, n * sizeof(float), "threads change bytes");
+        cr_assert_arr_eq(got.params, other.params, config->net.n_params * sizeof(float), "threads change bytes");
+        result_done(&expected), result_done(&got), result_done(&other);
+        free(params), free(x), free(dh);
+        ebm_config_free(config);
+    }
 }
