@@ -1,9 +1,10 @@
 /* images.c - how fast a data set of images is read, and its batches are made: `bench-images FOLDER [RUNS]`, where
- * FOLDER is one that `ebm-trainer generate pose --rows 10000 --output FOLDER` made. Medians over RUNS (5); the files
- * are in the system's cache after the first. */
+ * FOLDER is one that `ebm-trainer generate pose --rows 10000 --output FOLDER` made. Medians over RUNS (5), by the clock
+ * and by CPU time, which a busy machine disturbs less; the files are in the system's cache after the first. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/cpu_time.h"
 #include "core/clock.h"
 #include "core/order.h"
 #include "trainer/image_set.h"
@@ -12,38 +13,58 @@
 #define RUNS 64
 #define BATCH 32
 
-static void tell(const char *what, uint32_t n_threads, double *seconds, int n_runs, uint32_t n_images)
+/* Seconds of each run, of this process's threads together in cpu. */
+struct times {
+    double seconds[RUNS], cpu[RUNS];
+    uint64_t begin;
+};
+
+static void begin_run(struct times *t, int run)
 {
-    qsort(seconds, (size_t)n_runs, sizeof *seconds, ebm_order_doubles);
-    double median = seconds[n_runs / 2];
-    (void)printf("%-28s %u thread%s  %9.0f images/s  (%.0f to %.0f)\n", what, n_threads, n_threads == 1 ? " " : "s",
-                 n_images / median, n_images / seconds[n_runs - 1], n_images / seconds[0]);
+    t->begin = ebm_clock_ns();
+    t->cpu[run] = -cpu_seconds();
+}
+
+static void end_run(struct times *t, int run)
+{
+    t->seconds[run] = (double)(ebm_clock_ns() - t->begin) * 1e-9;
+    t->cpu[run] += cpu_seconds();
+}
+
+static void tell(const char *what, uint32_t n_threads, struct times *t, int n_runs, uint32_t n_images)
+{
+    qsort(t->seconds, (size_t)n_runs, sizeof *t->seconds, ebm_order_doubles);
+    qsort(t->cpu, (size_t)n_runs, sizeof *t->cpu, ebm_order_doubles);
+    (void)printf("%-22s %u thread%s  %7.0f images/s (%.0f to %.0f), %7.0f a second of CPU (%.0f to %.0f)\n", what,
+                 n_threads, n_threads == 1 ? " " : "s", n_images / t->seconds[n_runs / 2],
+                 n_images / t->seconds[n_runs - 1], n_images / t->seconds[0], n_images / t->cpu[n_runs / 2],
+                 n_images / t->cpu[n_runs - 1], n_images / t->cpu[0]);
 }
 
 static void read_set(const char *folder, uint32_t n_threads, int n_runs)
 {
-    double seconds[RUNS];
+    struct times times;
     uint32_t n = 0;
     for (int run = 0; run < n_runs; run++) {
         struct image_set set;
         struct ebm_error error;
-        uint64_t begin = ebm_clock_ns();
+        begin_run(&times, run);
         const struct image_set_options options = {.kind = IMAGE_SET_FOLDER, .path = folder, .n_threads = n_threads};
         if (image_set_load(&options, &set, &error) != EBM_OK) {
             (void)fprintf(stderr, "%s: %s\n", error.where, error.text);
             exit(1);
         }
-        seconds[run] = (double)(ebm_clock_ns() - begin) * 1e-9;
+        end_run(&times, run);
         n = set.n_rows;
         image_set_done(&set);
     }
-    tell("files read and decoded", n_threads, seconds, n_runs, n);
+    tell("files read and decoded", n_threads, &times, n_runs, n);
 }
 
 static void make_batches(const struct dataset *data, const struct augment_options *augment, const char *what,
                          uint32_t n_threads, int n_runs)
 {
-    double seconds[RUNS];
+    struct times times;
     struct loader *loader = NULL;
     double *mean = calloc(data->X, sizeof *mean), *std = calloc(data->X, sizeof *std);
     uint32_t *rows = calloc(data->n_rows, sizeof *rows);
@@ -58,13 +79,13 @@ static void make_batches(const struct dataset *data, const struct augment_option
     if (loader_new(&options, &loader, NULL) != EBM_OK)
         exit(1);
     for (int run = 0; run < n_runs; run++) {
-        uint64_t begin = ebm_clock_ns();
+        begin_run(&times, run);
         loader_begin(loader, (uint64_t)run, rows, data->n_rows, 0);
         while (loader_next(loader).B > 0)
             ;
-        seconds[run] = (double)(ebm_clock_ns() - begin) * 1e-9;
+        end_run(&times, run);
     }
-    tell(what, n_threads, seconds, n_runs, data->n_rows);
+    tell(what, n_threads, &times, n_runs, data->n_rows);
     (void)loader_free(loader);
     free(mean);
     free(std);
