@@ -23,7 +23,7 @@
 #include "core/rng.h"
 #include "core/status.h"
 
-#define EBM_DEVICE_ABI 2u
+#define EBM_DEVICE_ABI 3u
 
 struct ebm_plan;
 struct ebm_ctx;
@@ -223,6 +223,7 @@ enum ebm_train_state { EBM_TRAIN_PARAMS, EBM_TRAIN_ADAM_M, EBM_TRAIN_ADAM_V, EBM
 struct ebm_device_ops {
     uint32_t abi, bytes; /* EBM_DEVICE_ABI and sizeof(struct ebm_device_ops): a plug-in that differs is refused */
     const char *name;
+    double slack; /* error of f beside that of float, relative to f's range: of inputs that are rounded; 0 on a CPU */
 
     /* Weights for this device, from params (P); copies what it needs. New: plan_unref. With n_slots > 0 the plan can be
      * trained: it has n_slots gradient buffers and Adam's moments. plan_ref and plan_unref: any thread. */

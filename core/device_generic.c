@@ -164,6 +164,10 @@ static enum ebm_status features_of_net(struct ebm_ctx *ctx, const struct ebm_pla
 {
     const float *reach;
     enum ebm_status status = ebm_reach(ctx, plan, h_x, B, &reach);
+    if (status == EBM_OK && ebm_ctx_accelerator(ctx) != NULL) {
+        ctx->has_mixtures = true;
+        return ctx->accelerator->features(ctx, reach, B) ? EBM_OK : EBM_DEVICE;
+    }
     for (uint32_t first = 0; status == EBM_OK && first < B; first += plan->x_tile)
         features_of_tile(ctx, plan, reach + (size_t)first * ebm_net_reach(&plan->net), base + first,
                          B - first < plan->x_tile ? B - first : plan->x_tile);
@@ -322,16 +326,32 @@ void ebm_row_score_tile(struct ebm_ctx *ctx, size_t at, bool want_grad_y)
     ebm_row_score_lanes(ctx, at, EBM_TILE, want_grad_y);
 }
 
+/* f of all M targets that lie in y. */
+static void score_accelerated(struct ebm_ctx *ctx)
+{
+    size_t at = 0, next = 1;
+    for (; next > 0 && at < ctx->M; at = next)
+        next = ctx->accelerator->score(ctx, EBM_SCHEME_INDEPENDENT, at, true);
+}
+
+static enum ebm_status device_status(const struct ebm_ctx *ctx)
+{
+    return ctx->accelerator != NULL && ctx->accelerator->has_failed ? EBM_DEVICE : EBM_OK;
+}
+
 static enum ebm_status score(struct ebm_ctx *ctx, bool want_grad_y)
 {
     EBM_ASSERT(ctx->M > 0);
     if (!ctx->plan->net.has_energy || ctx->plan->n_members > 0)
         return EBM_INVALID;
-    for (size_t at = 0; at < ctx->M; at += EBM_TILE)
-        ebm_row_score_tile(ctx, at, want_grad_y);
+    if (!want_grad_y && ebm_ctx_accelerator(ctx) != NULL)
+        score_accelerated(ctx);
+    else
+        for (size_t at = 0; at < ctx->M; at += EBM_TILE)
+            ebm_row_score_tile(ctx, at, want_grad_y);
     ctx->is_scored = true;
     ctx->has_gradient = want_grad_y;
-    return EBM_OK;
+    return device_status(ctx);
 }
 
 /* ---- answers ---- */
@@ -476,10 +496,12 @@ static bool score_targets(struct ebm_ctx *ctx, const struct ebm_task *task, uint
     ebm_row_begin(ctx, b, &row);
     for (size_t at = 0; wanted && at < ctx->M; at += EBM_TILE) {
         ebm_row_propose_tile(ctx, &row, task->h_y, at);
-        if (by_energy)
+        if (by_energy && ebm_ctx_accelerator(ctx) == NULL)
             ebm_row_score_tile(ctx, at, false);
         wanted = ebm_task_is_wanted(task);
     }
+    if (wanted && by_energy && ebm_ctx_accelerator(ctx) != NULL)
+        score_accelerated(ctx);
     if (by_energy && ctx->plan->n_members > 0)
         ebm_ensemble_blend(ctx);
     for (uint32_t m = 0; m < task->n_y; m++) {
@@ -553,8 +575,15 @@ static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan,
         if (!can_do(&plan->net, &tasks[b]))
             return EBM_INVALID;
     enum ebm_status status = features(ctx, plan, h_x, B);
-    for (uint32_t b = 0; status == EBM_OK && b < B; b++)
+    struct ebm_accelerator *accelerator = ebm_ctx_accelerator(ctx);
+    if (status == EBM_OK && accelerator != NULL)
+        accelerator->expect(ctx, tasks, B);
+    for (uint32_t b = 0; status == EBM_OK && b < B; b++) {
         predict_row(ctx, &tasks[b], b);
+        status = device_status(ctx);
+    }
+    if (accelerator != NULL)
+        accelerator->expect(ctx, NULL, 0);
     return status;
 }
 

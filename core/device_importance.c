@@ -261,10 +261,28 @@ static uint32_t count_of(enum ebm_draw_scheme scheme, size_t n)
     return scheme == EBM_SCHEME_SOBOL ? count : (uint32_t)n;
 }
 
+/* The same as `draw`, many tiles at a time. */
+static bool draw_accelerated(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t from)
+{
+    bool wanted = ebm_task_is_wanted(task);
+    for (size_t at = ebm_round_up(from, EBM_TILE), next = 0; wanted && at < ctx->M; at = next) {
+        if (at > 0 && is_hurried(task)) {
+            ctx->M = count_of(task->spec->scheme, at);
+            break;
+        }
+        next = ctx->accelerator->score(ctx, task->spec->scheme, at, false);
+        wanted = next > 0 && ebm_task_is_wanted(task);
+    }
+    ctx->is_scored = wanted;
+    return wanted;
+}
+
 /* Draws and scores samples `from` .. M - 1. The tile that holds `from - 1` is whole already. Hurried it lowers M to
  * what is there. False: no longer wanted. */
 static bool draw(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t from)
 {
+    if (ebm_ctx_accelerator(ctx) != NULL)
+        return draw_accelerated(ctx, task, from);
     bool wanted = ebm_task_is_wanted(task);
     for (size_t at = ebm_round_up(from, EBM_TILE); wanted && at < ctx->M; at += EBM_TILE) {
         if (at > 0 && is_hurried(task)) {

@@ -9,6 +9,7 @@
  *   device_refine.c    targets that climb or wander on f
  *   device_trunk.c     images: the trunk before the x side, served and trained (trunk.h, trunk_train.h)
  *   device_train.c     the backward pass of a chunk of rows; its other files: train_internal.h
+ *   cuda/              another device: this one, whose contexts have an accelerator for the hot part
  *
  * Lanes: see kernels.h. The x side runs tiles of EBM_LANES rows, the sample side tiles of EBM_TILE samples of one row.
  */
@@ -33,6 +34,19 @@
 #define EBM_PLAN_KNOTS 8192u    /* of f(x, .): with more of them quadrature answers */
 #define EBM_SEGMENT_LANES 1024u /* of ml_exact by segments; a table with more goes node by node */
 #define EBM_TILE 128u           /* 512 x 128 floats of a wide layer stay in L2 */
+
+/* Hardware beside the CPU that does the hot part of a context's work; all else, and whatever it does not do, is done
+ * here. NULL on a CPU. The functions are called on the context's thread. */
+struct ebm_accelerator {
+    /* The x side of rows of reach (B, X or trunk.out) into h, hx and, with K > 0, the mixtures. False: it failed. */
+    bool (*features)(struct ebm_ctx *ctx, const float *reach, uint32_t B);
+    /* These rows come next, in this order: work may begin. The tasks stay until the next call, or one with B = 0. */
+    void (*expect)(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B);
+    /* Targets, log q and f of the row begun from sample `at` on, a multiple of EBM_TILE: draws, or with is_given f
+     * alone of what lies in y. Up to where they are done, at most M rounded up to whole tiles; 0: it failed. */
+    size_t (*score)(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given);
+    bool has_failed; /* for good: the device's calls return EBM_DEVICE */
+};
 
 struct ebm_plan {
     _Atomic uint32_t references;
@@ -61,6 +75,8 @@ struct ebm_plan {
     uint32_t n_members;            /* of an ensemble; 0: a single network */
     struct ebm_plan **members;     /* (n_members): plans of one network each. The ensemble has no params of its own,
                                       and net.K counts the components of all members */
+    void *accelerated;             /* the weights where an accelerator wants them; NULL: the CPU computes */
+    void (*free_accelerated)(void *accelerated);
 };
 
 /* Gradients that chunks leave in slot `slot`: numbers (P), of which those of the trunk's learned tensors, the first,
@@ -151,6 +167,7 @@ struct ebm_ctx {
     struct ebm_sobol sobol;
     uint32_t words[EBM_SOBOL_DIMS * EBM_TILE]; /* (D + 1, EBM_TILE) */
 
+    struct ebm_accelerator *accelerator; /* borrow: of whoever made the context; NULL: none */
     struct ebm_train_space train;
 };
 
@@ -284,6 +301,11 @@ const float *ebm_row_run_lanes(struct ebm_ctx *ctx, uint32_t lanes, struct ebm_t
                                const float **ret_g);
 /* Mixes a wide Gaussian into the proposal of the row begun, for its draws and their log q. False: no finite density. */
 bool ebm_row_defend(struct ebm_ctx *ctx, double share);
+/* The accelerator that computes this plan's rows on this context; NULL: the CPU does. */
+static inline struct ebm_accelerator *ebm_ctx_accelerator(const struct ebm_ctx *ctx)
+{
+    return ctx->plan->accelerated != NULL ? ctx->accelerator : NULL;
+}
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);
 /* What an estimate is before its estimator fills it: nothing drawn, no error. */

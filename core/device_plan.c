@@ -239,6 +239,8 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
     (void)ebm_exact_table_free(plan->exact);
     for (uint32_t i = 0; i < plan->n_members; i++)
         (void)ebm_plan_unref(plan->members[i]);
+    if (plan->accelerated != NULL)
+        plan->free_accelerated(plan->accelerated);
     free(plan->members);
     free(plan->layers);
     free(plan->support);

@@ -315,9 +315,10 @@ static enum ebm_status compare(const struct ebm_parity *parity, const struct par
 static enum ebm_status check_part(const struct ebm_parity *parity, const struct part *part, struct ebm_error *reterr)
 {
     enum ebm_status status = EBM_OK;
+    double looser = 1.0 + part->ops->slack / TOLERANCE;
     if (parity->f)
         status = compare(parity, part, parity->has_energy ? EBM_FETCH_F : EBM_FETCH_LOG_Q, f_name, parity->f,
-                         parity->f_off, reterr);
+                         parity->f_off * looser, reterr);
     if (status == EBM_OK && parity->log_q)
         status = compare(parity, part, EBM_FETCH_LOG_Q, log_q_name, parity->log_q, parity->log_q_off, reterr);
     return status;

@@ -32,8 +32,9 @@ enum ebm_status ebm_parity_compute(const struct ebm_net_desc *net, const float *
 /* The values as tensors of a file, which borrow from `parity`; returns how many there are. */
 size_t ebm_parity_tensors(const struct ebm_parity *parity, struct ebm_tensor ret_tensors[EBM_PARITY_TENSORS]);
 
-/* OK when `ctx`, of `ops`, which takes max_samples targets and is prepared for `plan`, computes all values to 1e-4 of
- * the largest magnitude of their tensor; else DAMAGED, or the device's failure. The ctx's thread. */
+/* OK when `ctx`, of `ops`, which takes max_samples targets and is prepared for `plan`, computes all values to 1e-4, and
+ * the slack of ops, of the largest magnitude of their tensor; else DAMAGED, or the device's failure. The ctx's thread.
+ */
 enum ebm_status ebm_parity_check(const struct ebm_parity *parity, const struct ebm_device_ops *ops, struct ebm_ctx *ctx,
                                  const struct ebm_plan *plan, uint32_t max_samples, struct ebm_error *reterr)
     EBM_MUST_USE;

@@ -2,14 +2,15 @@
  *
  *   batch -> rows that somebody wants -> ebm_engine_predict -> last row of a job -> JSON -> DONE -> done()
  *
- * Guarantees: a device that fails costs the jobs of that batch only. Does not know: where batches come from, or where
- * jobs go. */
+ * Guarantees: a CPU that fails costs the jobs of that batch only. A GPU that fails does so for good, which is told.
+ * Does not know: where batches come from, or where jobs go. */
 #include "server/compute.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 
 struct compute {
     struct compute_config config; /* fixed */
@@ -164,6 +165,14 @@ static void finish_parts(const struct compute *compute, const struct batcher_bat
     }
 }
 
+/* What CUDA says after an error is about the error, whatever is asked of it. */
+static void note_failure(const struct compute *compute)
+{
+    if (compute->config.ops != ebm_device_cpu() && !atomic_exchange(compute->config.is_broken, true))
+        ebm_log_error("the device failed: device=%s; nothing that needs it is answered until a restart",
+                      compute->config.ops->name);
+}
+
 /* Under the mutex. */
 static void run(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
 {
@@ -173,6 +182,8 @@ static void run(struct compute *compute, const struct batcher_batch *batch, comp
     uint32_t n = stage(compute, batch);
     enum ebm_status status = n > 0 ? predict(compute, entry, n, began_ns) : EBM_OK;
     uint64_t computed_ns = ebm_clock_ns();
+    if (status == EBM_DEVICE)
+        note_failure(compute);
     if (compute->config.batcher)
         batcher_done(compute->config.batcher, batch->lane);
     finish_parts(compute, batch, status, done, user);

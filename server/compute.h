@@ -13,6 +13,7 @@ struct compute_config {
     const struct operation_service *service; /* borrow, as all below */
     struct batcher *batcher;                 /* whose batches these are, told when one is computed; NULL: nobody's */
     struct metrics *metrics;
+    _Atomic bool *is_broken; /* set when a device beside the CPU fails: it stays so until the process ends */
 };
 
 /* New: compute_free. Not ready for any model yet. */

@@ -12,6 +12,7 @@
 #include "server/api_keys.h"
 #include "server/log_json.h"
 #include "server/log_output.h"
+#include "server/selftest.h"
 #include "server/server.h"
 
 #define HELP_BYTES 65536u
@@ -121,6 +122,25 @@ static int make_key(int argc, char **argv)
     return 0;
 }
 
+/* --gpu-selftest [DEVICE [PRECISION [PLUGIN]]] */
+static int gpu_selftest(int argc, char **argv)
+{
+    struct ebm_device_choice choice;
+    struct ebm_error error;
+    const char *device = argc > 2 ? argv[2] : "cuda", *precision = argc > 3 ? argv[3] : "tf32";
+    enum ebm_status status = ebm_device_choose(device, precision, &choice, &error);
+    if (status == EBM_OK && (argc > 5 || !choice.by_plugin))
+        status = ebm_error_set(&error, EBM_INVALID, "--gpu-selftest",
+                               "expected [cuda|cuda:N [tf32|fp32 [FILE of the plug-in]]] after it");
+    choice.file = argc > 4 ? argv[4] : NULL;
+    if (status == EBM_OK)
+        status = selftest_run(&choice, &error);
+    if (status == EBM_OK)
+        return 0;
+    (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
+    return status == EBM_INVALID ? 2 : 1;
+}
+
 static bool reads_values(enum options_action action)
 {
     return action != OPTIONS_SHOW_HELP && action != OPTIONS_SHOW_MARKDOWN && action != OPTIONS_SHOW_VERSION;
@@ -135,6 +155,8 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* a client that left must not end us */
     if (argc > 1 && strcmp(argv[1], "--make-key") == 0)
         return make_key(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--gpu-selftest") == 0)
+        return gpu_selftest(argc, argv);
     if (options_parse(argc, argv, (const char *const *)environ, &options, &action, &error) != EBM_OK) {
         (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);
         return 2;

@@ -202,7 +202,7 @@ void oip_show_model_ready(struct routes *routes, struct http_exchange *exchange,
                           const struct segments *segments)
 {
     (void)route;
-    if (atomic_load(&routes->state->ready))
+    if (routes_state_is_ready(routes->state))
         show(routes, exchange, segments, write_ready);
     else
         routes_refuse_not_ready(exchange);

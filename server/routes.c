@@ -360,7 +360,7 @@ static void show_live(struct routes *routes, struct http_exchange *exchange, con
 /* Serving, and there is a model to ask. */
 static bool is_ready(const struct routes *routes)
 {
-    if (!atomic_load(&routes->state->ready))
+    if (!routes_state_is_ready(routes->state))
         return false;
     struct model_list *models = model_store_list(routes->store);
     bool has_any = models->n_available > 0;
@@ -460,7 +460,7 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         .models = models,
         .batcher = routes->batcher,
         .model_events = models ? events : NULL,
-        .ready = atomic_load(&routes->state->ready),
+        .ready = routes_state_is_ready(routes->state),
         .triton = routes->triton_metrics,
     };
     struct ebm_buf body;

@@ -12,7 +12,13 @@
 struct routes_state {
     _Atomic bool ready; /* /readyz answers 200; every loop has the models then */
     _Atomic bool stopping;
+    _Atomic bool device_is_broken; /* /readyz answers 503 */
 };
+
+static inline bool routes_state_is_ready(const struct routes_state *state)
+{
+    return atomic_load(&state->ready) && !atomic_load(&state->device_is_broken);
+}
 
 /* One for each loop; borrows all that it points to. */
 struct routes {

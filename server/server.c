@@ -35,6 +35,7 @@ enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
 
 struct server {
     const struct options *options;
+    const struct ebm_device_ops *ops; /* where it computes */
     enum phase phase;
     uint32_t n_running; /* loops, the first among them */
     struct loop *loops[LIMIT_IO_THREADS];
@@ -252,10 +253,11 @@ static void on_signal(uv_signal_t *signal, int number)
 static struct compute_config compute_config(struct server *server, uint32_t loop, uint32_t max_rows)
 {
     return (struct compute_config){
-        .ops = ebm_device_cpu(),
+        .ops = server->ops,
         .limits = {.max_rows = max_rows, .max_samples = (uint32_t)server->options->max_samples},
         .service = &server->shared.service,
         .metrics = &server->shared.metrics[loop],
+        .is_broken = &server->shared.state.device_is_broken,
     };
 }
 
@@ -309,8 +311,8 @@ static enum ebm_status start_workers(struct server *server, struct ebm_error *re
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
     struct loop_shared *shared = &server->shared;
-    enum ebm_status status = server_parts_new_store(server->options, &shared->service.limits, &server->stop_requested,
-                                                    &server->store, &server->loader, reterr);
+    enum ebm_status status = server_parts_new_store(server->options, server->ops, &shared->service.limits,
+                                                    &server->stop_requested, &server->store, &server->loader, reterr);
     if (status != EBM_OK)
         return status;
     shared->service.store = server->store;
@@ -512,6 +514,8 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
         return status;
     server_parts_raise_file_limit(options->max_connections, server.shared.n_loops);
     status = server_parts_filters_calls(options) ? sandbox_can_filter(reterr) : EBM_OK;
+    if (status == EBM_OK)
+        status = server_parts_device(options, &server.ops, reterr);
     if (status == EBM_OK)
         status = build(&server, reterr);
     if (status == EBM_OK)

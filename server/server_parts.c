@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "core/cores.h"
+#include "core/device_plugin.h"
 #include "core/log.h"
 #include "server/lingering.h"
 #include "server/listen.h"
@@ -41,9 +42,44 @@ bool server_parts_filters_calls(const struct options *options)
     return strcmp(options->seccomp, "on") == 0;
 }
 
-enum ebm_status server_parts_new_store(const struct options *options, const struct request_limits *limits,
-                                       const _Atomic bool *stop, struct model_store **ret_store,
-                                       struct model_loader **ret_loader, struct ebm_error *reterr)
+static enum ebm_status choose_device(const struct options *options, struct ebm_device_choice *ret_choice,
+                                     struct ebm_error *reterr)
+{
+    enum ebm_status status = ebm_device_choose(options->device, options->precision, ret_choice, reterr);
+    ret_choice->file = options->device_plugin;
+    if (status == EBM_OK && ret_choice->by_plugin && server_parts_filters_calls(options))
+        status = ebm_error_set(reterr, EBM_INVALID, "--seccomp",
+                               "a GPU's driver needs calls that it refuses: --device "
+                               "cpu, or leave it off");
+    return status;
+}
+
+enum ebm_status server_parts_device(const struct options *options, const struct ebm_device_ops **ret_ops,
+                                    struct ebm_error *reterr)
+{
+    struct ebm_device_choice choice;
+    struct ebm_error why;
+    char name[EBM_DEVICE_NAME_BYTES];
+    *ret_ops = ebm_device_cpu();
+    enum ebm_status status = choose_device(options, &choice, reterr);
+    if (status != EBM_OK || !choice.by_plugin)
+        return status;
+    status = ebm_device_open(&choice, EBM_CUDA_DRIVER, ret_ops, name, &why);
+    if (status == EBM_OK) {
+        ebm_log_info("device: %s: %s precision=%s", (*ret_ops)->name, name, options->precision);
+        return EBM_OK;
+    }
+    *ret_ops = ebm_device_cpu();
+    if (!choice.may_fail)
+        return ebm_error_set(reterr, status, "--device", "%s", why.text);
+    ebm_log_warning("no GPU, computing on the CPU: %s", why.text);
+    return EBM_OK;
+}
+
+enum ebm_status server_parts_new_store(const struct options *options, const struct ebm_device_ops *ops,
+                                       const struct request_limits *limits, const _Atomic bool *stop,
+                                       struct model_store **ret_store, struct model_loader **ret_loader,
+                                       struct ebm_error *reterr)
 {
     struct batcher_lane_limits lane = {
         .max_rows = (uint32_t)options->max_batch_size,
@@ -53,7 +89,7 @@ enum ebm_status server_parts_new_store(const struct options *options, const stru
     struct model_store *store = model_store_new();
     struct model_loader_config config = {
         .folder = options->model_repository,
-        .ops = ebm_device_cpu(),
+        .ops = ops,
         .standard = standard,
         .limits = limits,
         .stop = stop,
@@ -128,6 +164,7 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
     const struct request_limits limits = server_parts_limits(options);
     struct model_store *store = NULL;
     struct model_loader *loader = NULL;
+    struct ebm_device_choice choice;
     enum ebm_status status = listen_check(options->host, reterr);
     if (status == EBM_OK)
         status = sandbox_drop_rights(reterr); /* it can read what a server that runs can */
@@ -136,7 +173,9 @@ enum ebm_status server_check(const struct options *options, struct ebm_error *re
     if (status == EBM_OK && server_parts_filters_calls(options))
         status = sandbox_can_filter(reterr);
     if (status == EBM_OK)
-        status = server_parts_new_store(options, &limits, &stop, &store, &loader, reterr);
+        status = choose_device(options, &choice, reterr);
+    if (status == EBM_OK)
+        status = server_parts_new_store(options, ebm_device_cpu(), &limits, &stop, &store, &loader, reterr);
     if (status != EBM_OK)
         return status;
     status = model_loader_start(loader, reterr);

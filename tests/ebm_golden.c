@@ -1,6 +1,6 @@
 /* ebm_golden.c - recomputes everything in golden folders and compares.
  *
- *   ebm-golden [--device cpu|reference] DIR [DIR ...]
+ *   ebm-golden [--device cpu|reference | --plugin FILE] DIR [DIR ...]
  *
  * A folder holds model.safetensors and expected.safetensors, made by an independent implementation. For each expected
  * tensor one line: name, largest error, what was allowed. A tensor passes when its largest absolute error is at most
@@ -17,6 +17,7 @@
 
 #include "core/device.h"
 #include "core/device_internal.h"
+#include "core/device_plugin.h"
 #include "core/kernels.h"
 #include "core/safetensors.h"
 #include "models/model.h"
@@ -233,7 +234,7 @@ static void forward_snis(struct golden *g)
 static void forward_noise(struct golden *g, const float *targets, uint32_t M, const char *name)
 {
     uint32_t D = g->net->D, K = g->n_sigmas, lanes = (uint32_t)ebm_round_up(M, EBM_LANES);
-    const struct ebm_kernels *kernels = g->ops == ebm_device_cpu() ? ebm_kernels_cpu() : ebm_kernels_ref();
+    const struct ebm_kernels *kernels = g->ops == ebm_device_reference() ? ebm_kernels_ref() : ebm_kernels_cpu();
     float *space = must(calloc(ebm_mixture_count(D, K), sizeof *space));
     float *mean = must(calloc((size_t)D * K, sizeof *mean)), *log_variance = must(calloc((size_t)D * K, sizeof *mean));
     float *log_weight = must(calloc(K, sizeof *mean)), *lane_y = must(calloc((size_t)D * lanes, sizeof *mean));
@@ -546,6 +547,21 @@ static void golden_folder(const char *folder, const struct ebm_device_ops *ops)
     free(g.label_noise), free(g.label_sigma), free(g.dsm_sigma);
 }
 
+/* A plug-in's device, in float. Without hardware for it there is nothing to compare: exit status 77. */
+static const struct ebm_device_ops *plugin_ops(const char *file)
+{
+    const struct ebm_device_choice choice = {.by_plugin = true, .precision = EBM_PRECISION_FP32, .file = file};
+    const struct ebm_device_ops *ops = NULL;
+    char name[EBM_DEVICE_NAME_BYTES];
+    struct ebm_error error;
+    enum ebm_status status = ebm_device_open_unchecked(&choice, NULL, &ops, name, &error);
+    if (status != EBM_OK) {
+        fprintf(stderr, "ebm-golden: %s: %s\n", error.where, error.text);
+        exit(status == EBM_DEVICE ? 77 : 2);
+    }
+    return ops;
+}
+
 int main(int argc, char **argv)
 {
     const struct ebm_device_ops *ops = ebm_device_cpu();
@@ -553,9 +569,12 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "--device") == 0) {
         ops = strcmp(argv[2], "reference") == 0 ? ebm_device_reference() : ebm_device_cpu();
         first = 3;
+    } else if (argc > 2 && strcmp(argv[1], "--plugin") == 0) {
+        ops = plugin_ops(argv[2]);
+        first = 3;
     }
     if (first >= argc) {
-        fprintf(stderr, "usage: ebm-golden [--device cpu|reference] DIR [DIR ...]\n");
+        fprintf(stderr, "usage: ebm-golden [--device cpu|reference | --plugin FILE] DIR [DIR ...]\n");
         return 2;
     }
     for (int i = first; i < argc; i++)

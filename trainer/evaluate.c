@@ -13,6 +13,7 @@
 
 #include "models/target.h"
 #include "trainer/columns.h"
+#include "trainer/device_args.h"
 #include "trainer/files.h"
 #include "trainer/model_file.h"
 #include "trainer/options.h"
@@ -89,7 +90,6 @@ static enum ebm_status open_model(struct subject *s, uint32_t max_samples, bool 
     enum ebm_status status = model_file_load(s->path, &s->model, reterr);
     if (status != EBM_OK)
         return status;
-    s->spec.ops = ebm_device_cpu();
     s->spec.config = ebm_model_config(s->model);
     s->spec.jitter = &s->jitter;
     if (normalises)
@@ -378,6 +378,8 @@ enum ebm_status evaluate_command(const struct args *args, struct ebm_error *rete
     if (status == EBM_OK)
         status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
     s.n_threads = (uint32_t)n_threads;
+    if (status == EBM_OK)
+        status = device_from_args(args, &s.spec.ops, reterr);
     if (status == EBM_OK)
         status = run(&s, args, &json, reterr);
     if (status == EBM_OK && output != NULL)

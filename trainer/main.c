@@ -9,6 +9,7 @@
 #include "core/names.h"
 #include "core/version.h"
 #include "trainer/args.h"
+#include "trainer/device_args.h"
 #include "trainer/ensemble.h"
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
@@ -82,6 +83,7 @@ static const struct args_option evaluate_options[] = {
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "missing", .value = "drop|error", .help = "rows with missing values (default: error)"},
     {.name = "threads", .value = "N", .help = "default: the cores, at most 8"},
+    DEVICE_ARGS,
     {.name = "split-file", .value = "FILE", .help = "only the rows listed there: a line a split, 0-based row numbers"},
     {.name = "split-index", .value = "N", .help = "which line of it, from 0 (default: 0)"},
     {.name = "row-nll", .value = "FILE", .help = "writes the NLL of every row there as CSV"},
@@ -104,6 +106,7 @@ static const struct args_option predict_options[] = {
     {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
     {.name = "output", .value = "FILE", .help = "writes the predictions there as CSV"},
+    DEVICE_ARGS,
 };
 
 static const struct args_option refine_options[] = {

@@ -17,6 +17,7 @@
 #include "models/estimate.h"
 #include "models/target.h"
 #include "trainer/columns.h"
+#include "trainer/device_args.h"
 #include "trainer/draw.h"
 #include "trainer/model_file.h"
 
@@ -35,6 +36,7 @@ _Static_assert(EBM_COUNT_OF(told_quantiles) == QUANTILES, "a name for each quant
 struct oracle {
     struct ebm_model *model;
     const struct ebm_config *config; /* the model's */
+    const struct ebm_device_ops *ops;
     struct ebm_plan *plan;
     struct ebm_engine *engine;
     struct ebm_arena arena;
@@ -50,7 +52,7 @@ static void oracle_done(struct oracle *o)
 {
     (void)ebm_engine_free(o->engine);
     if (o->plan != NULL)
-        (void)ebm_device_cpu()->plan_unref(o->plan);
+        (void)o->ops->plan_unref(o->plan);
     (void)ebm_model_unref(o->model);
     (void)dataset_free(o->data);
     free(o->numbers);
@@ -316,7 +318,6 @@ static enum ebm_status predict_all(struct oracle *o, struct ebm_error *reterr)
 
 static enum ebm_status open_engine(struct oracle *o, const char *path, struct ebm_error *reterr)
 {
-    const struct ebm_device_ops *ops = ebm_device_cpu();
     enum { LEAST = 1024 }; /* the grid of a picture must fit */
     struct ebm_ctx_limits limits = {.max_rows = PREDICT_ROWS,
                                     .max_samples = o->query.num_samples > LEAST ? o->query.num_samples : LEAST};
@@ -325,9 +326,9 @@ static enum ebm_status open_engine(struct oracle *o, const char *path, struct eb
     if (status != EBM_OK)
         return status;
     o->config = ebm_model_config(o->model);
-    status = ops->plan_new(ebm_model_net(o->model), ebm_model_params(o->model), 0, &o->plan, reterr);
+    status = o->ops->plan_new(ebm_model_net(o->model), ebm_model_params(o->model), 0, &o->plan, reterr);
     if (status == EBM_OK)
-        status = ebm_engine_new(ops, &limits, &o->engine, reterr);
+        status = ebm_engine_new(o->ops, &limits, &o->engine, reterr);
     if (status == EBM_OK)
         status = ebm_engine_prepare(o->engine, o->model, o->plan, reterr);
     if (status == EBM_OK)
@@ -371,6 +372,8 @@ enum ebm_status predict_command(const struct args *args, struct ebm_error *reter
                                  .seed = seed,
                                  .n_quantiles = QUANTILES,
                                  .quantiles = told_quantiles};
+    if (status == EBM_OK)
+        status = device_from_args(args, &o.ops, reterr);
     if (status == EBM_OK)
         status = open_engine(&o, model, reterr);
     if (status == EBM_OK)

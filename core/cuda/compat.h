@@ -2,9 +2,10 @@
  *
  *   KERNEL      a function that LAUNCH starts;  DEVICE a function that kernels call
  *   LAUNCH      (kernel, grid, block, bytes of dynamic shared memory, stream, arguments...), grid and block as dim3
- *   DYN_SHARED  names the dynamic shared memory of a kernel as an array of T
+ *   SHARED      (T, name, dims): an array in shared memory
+ *   DYN_SHARED  (T, name): names the dynamic shared memory of a kernel as an array of T
  *
- * Files that include this keep to what both builds have: no <<<>>>, no extern __shared__, no inline PTX, no cooperative
+ * Files that include this keep to what both builds have: no <<<>>>, no __shared__, no inline PTX, no cooperative
  * groups, no CUB, C++17. */
 #ifndef EBM_CORE_CUDA_COMPAT_H
 #define EBM_CORE_CUDA_COMPAT_H
@@ -13,12 +14,12 @@
 #include "tests/gpu_sim/cuda_sim.h"
 #else
 #include <cublasLt.h>
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #define KERNEL static __global__
 #define DEVICE static __device__ __forceinline__
 #define LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<(grid), (block), (bytes), (stream)>>>(__VA_ARGS__)
+#define SHARED(T, name, dims) __shared__ T name dims
 #define DYN_SHARED(T, name)                                                                                            \
     extern __shared__ __align__(16) unsigned char name##_bytes[];                                                      \
     T *name = reinterpret_cast<T *>(name##_bytes)

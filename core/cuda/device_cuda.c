@@ -1,0 +1,422 @@
+/* device_cuda.c - the coarse table with CUDA: the CPU's device, whose contexts have an accelerator.
+ *
+ *   on the device   the x side; draws on the line, their log q; f at draws and at given targets
+ *   on the CPU      trunks of images; Sobol points, bounded and periodic draws; ensembles; gradients in y (ascents,
+ *                   chains); exact answers and quadrature; and what is made of f and log q: weights, moments,
+ *                   quantiles, regions, errors, by the code of every other device
+ *
+ * A batch's rows are known when it begins. Their tiles are put into two slots in turn, as many rows as fit, and come
+ * back in the same order: while the CPU answers the rows of one slot, the device computes the other. A third slot is
+ * for what was not expected: more draws of one row, given targets. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cuda/engine.h"
+#include "core/device_internal.h"
+#include "core/device_plugin.h"
+
+#define TF32_SLACK 5e-3 /* ten times what rounding an input to 11 bits does to a number */
+#define IN_TURN 2u      /* slots that expected rows go through; the next one is for the rest */
+
+_Static_assert(EBM_GPU_TILE == EBM_TILE, "tiles of both sides");
+_Static_assert(EBM_GPU_SLOTS == IN_TURN + 1, "one slot more");
+_Static_assert((int)EBM_GPU_FP32 == (int)EBM_PRECISION_FP32 && (int)EBM_GPU_TF32 == (int)EBM_PRECISION_TF32, "words");
+
+/* Tiles of expected rows on their way. */
+struct sent {
+    uint32_t n, read; /* tiles in the slot, and those that somebody has read or passed over */
+    bool is_there;    /* waited for */
+    struct {
+        uint32_t b;
+        size_t at; /* the row's sample */
+    } tiles[EBM_GPU_TILES];
+};
+
+struct accelerator {
+    struct ebm_accelerator base;
+    struct ebm_gpu_space *space;
+    const struct ebm_task *tasks; /* expected */
+    uint32_t B, b;                /* rows, and the first whose tiles are not all sent */
+    size_t at;                    /* its first sample that is not */
+    struct sent sent[IN_TURN];
+    uint32_t oldest;
+    struct ebm_slab mixture_space, wide; /* of row b, while it is sent */
+    struct ebm_mixture mixture;
+    struct ebm_sobol sobol;
+    uint32_t words[EBM_SOBOL_DIMS * EBM_TILE];
+};
+
+static struct accelerator *of(struct ebm_ctx *ctx)
+{
+    return (struct accelerator *)(void *)ctx->accelerator;
+}
+
+/* ---- the x side ---- */
+
+static bool features(struct ebm_ctx *ctx, const float *reach, uint32_t B)
+{
+    const struct ebm_net_desc *net = &ctx->plan->net;
+    struct accelerator *own = of(ctx);
+    const struct ebm_gpu_x_side out = {ctx->h.p, ctx->hx.p, ctx->mean.p, ctx->log_variance.p, ctx->log_weight.p};
+    if (!ebm_gpu_features(own->space, ctx->plan->accelerated, reach, B, &out))
+        own->base.has_failed = true;
+    for (uint32_t b = 0; net->K > 0 && b < B; b++)
+        ebm_log_softmax(ctx->log_weight.p + (size_t)b * net->K, ctx->log_weight.p + (size_t)b * net->K, 1, net->K);
+    return !own->base.has_failed;
+}
+
+/* ---- tiles ---- */
+
+/* Where a row's targets come from. */
+struct source {
+    const struct ebm_mixture *q;
+    const struct ebm_sobol *sobol; /* NULL: independent draws */
+    const struct ebm_row *row;
+    uint32_t b;
+};
+
+static bool draws_there(const struct source *source)
+{
+    return source->sobol == NULL && source->q->confined == NULL;
+}
+
+static void put_mixture(float *to, const struct ebm_mixture *q)
+{
+    size_t DK = (size_t)q->D * q->K;
+    const struct {
+        const void *from;
+        size_t count;
+    } parts[] = {{q->mean, DK}, {q->std, DK}, {q->inv_std, DK}, {q->log_const, q->K}, {q->below, q->K}};
+    memcpy(to, &q->K, sizeof q->K);
+    to += 4;
+    for (size_t i = 0; i < EBM_COUNT_OF(parts); i++) {
+        memcpy(to, parts[i].from, parts[i].count * sizeof *to);
+        to += parts[i].count;
+    }
+}
+
+/* Targets and log q of one tile, drawn here. */
+static void draw_here(struct ebm_ctx *ctx, const struct source *source, uint32_t first, float *y, float *log_q)
+{
+    struct accelerator *own = of(ctx);
+    const struct ebm_kernels *kernels = ctx->kernels;
+    if (source->sobol != NULL) {
+        kernels->sobol_words(own->words, EBM_TILE, source->sobol, first, EBM_TILE);
+        kernels->place(y, EBM_TILE, source->q, own->words, EBM_TILE, EBM_TILE);
+    } else {
+        kernels->draw(y, EBM_TILE, source->q, source->row->seed, source->row->row_in_request, first, EBM_TILE);
+    }
+    kernels->mixture_log_density(log_q, source->q, y, EBM_TILE, EBM_TILE);
+}
+
+/* Tile i of a slot: samples from `at` on of the source's row. */
+static void put_tile(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, uint32_t i, uint32_t mixture,
+                     const struct source *source, size_t at)
+{
+    uint32_t first = source->row->first_sample + (uint32_t)at;
+    bool is_given = !draws_there(source);
+    slot->tiles[i] = (struct ebm_gpu_tile){source->row->seed, source->b, mixture, source->row->row_in_request, first,
+                                           is_given,          0};
+    if (is_given)
+        draw_here(ctx, source, first, slot->y + (size_t)i * ctx->plan->net.D * EBM_TILE,
+                  slot->log_q + (size_t)i * EBM_TILE);
+}
+
+/* Out of a slot into the row begun. */
+static void take_tile(struct ebm_ctx *ctx, const struct ebm_gpu_slot *slot, uint32_t i, size_t at, bool f_alone)
+{
+    uint32_t D = ctx->plan->net.D;
+    memcpy(ctx->f.p + at, slot->f + (size_t)i * EBM_TILE, EBM_TILE * sizeof(float));
+    if (f_alone)
+        return;
+    memcpy(ctx->log_q.p + at, slot->log_q + (size_t)i * EBM_TILE, EBM_TILE * sizeof(float));
+    for (uint32_t d = 0; d < D; d++)
+        memcpy(ctx->y.p + d * ctx->stride + at, slot->y + ((size_t)i * D + d) * EBM_TILE, EBM_TILE * sizeof(float));
+}
+
+static float *mixture_of(const struct ebm_ctx *ctx, const struct ebm_gpu_slot *slot, uint32_t number)
+{
+    return slot->mixtures + (size_t)number * ebm_gpu_mixture_floats(ctx->plan->net.D, ctx->plan->net.K + 1);
+}
+
+static bool check(struct accelerator *own, bool is_fine)
+{
+    own->base.has_failed = own->base.has_failed || !is_fine;
+    return is_fine;
+}
+
+/* ---- rows that are expected ---- */
+
+static uint32_t samples_of(const struct ebm_task *task)
+{
+    uint32_t samples = task->row.samples;
+    return task->spec->scheme == EBM_SCHEME_SOBOL ? ebm_sobol_count(samples) : samples;
+}
+
+static bool is_expected(const struct ebm_task *task)
+{
+    return task->ascent == NULL && task->spec->estimator == EBM_ESTIMATE_IMPORTANCE;
+}
+
+/* The proposal of expected row b. False: it has no finite density. */
+static bool bind(struct ebm_ctx *ctx, uint32_t b)
+{
+    struct accelerator *own = of(ctx);
+    const struct ebm_net_desc *net = &ctx->plan->net;
+    const struct ebm_task *task = &own->tasks[b];
+    struct ebm_row_mixture row = ebm_row_mixture(ctx, b);
+    if (task->spec->scheme == EBM_SCHEME_SOBOL)
+        ebm_sobol_bind(&own->sobol, task->row.seed, task->row.row_in_request, net->D + 1);
+    if (!ebm_mixture_bind(&own->mixture, own->mixture_space.p, row.mean, row.log_variance, row.log_weight, net->support,
+                          net->D, net->K))
+        return false;
+    return task->spec->defensive <= 0.0 ||
+           ebm_mixture_defend(&own->mixture, own->mixture_space.p, own->wide.p, row.mean, row.log_variance,
+                              row.log_weight, net->support, net->D, net->K, task->spec->defensive);
+}
+
+/* As many tiles of row own->b as fit behind the n that the slot has; the number then. */
+static uint32_t put_row(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, struct sent *sent, uint32_t most, uint32_t n,
+                        uint32_t mixture)
+{
+    struct accelerator *own = of(ctx);
+    const struct ebm_task *task = &own->tasks[own->b];
+    struct source source = {&own->mixture, task->spec->scheme == EBM_SCHEME_SOBOL ? &own->sobol : NULL, &task->row,
+                            own->b};
+    size_t samples = samples_of(task);
+    put_mixture(mixture_of(ctx, slot, mixture), &own->mixture);
+    for (; n < most && own->at < samples; n++, own->at += EBM_TILE) {
+        put_tile(ctx, slot, n, mixture, &source, own->at);
+        sent->tiles[n].b = own->b;
+        sent->tiles[n].at = own->at;
+    }
+    return n;
+}
+
+/* The next tiles into slot number `turn`, which is free. */
+static void send(struct ebm_ctx *ctx, uint32_t turn)
+{
+    struct accelerator *own = of(ctx);
+    const struct ebm_gpu_net *net = ctx->plan->accelerated;
+    struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, turn);
+    struct sent *sent = &own->sent[turn];
+    uint32_t n = 0, n_mixtures = 0, most = ebm_gpu_tiles(own->space, net);
+    bool any_given = false;
+    sent->n = sent->read = 0;
+    sent->is_there = false;
+    while (n < most && own->b < own->B) {
+        const struct ebm_task *task = &own->tasks[own->b];
+        if (is_expected(task) && bind(ctx, own->b)) {
+            n = put_row(ctx, slot, sent, most, n, n_mixtures++);
+            any_given = any_given || task->spec->scheme == EBM_SCHEME_SOBOL || own->mixture.confined != NULL;
+            if (own->at < samples_of(task))
+                break;
+        }
+        own->b++;
+        own->at = 0;
+    }
+    if (n > 0 && check(own, ebm_gpu_submit(own->space, net, turn, n, n_mixtures, any_given)))
+        sent->n = n;
+}
+
+static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B)
+{
+    struct accelerator *own = of(ctx);
+    for (uint32_t i = 0; i < IN_TURN; i++) { /* what nobody came for */
+        if (own->sent[i].n > 0 && !own->sent[i].is_there)
+            (void)check(own, ebm_gpu_wait(own->space, ctx->plan->accelerated, i));
+        own->sent[i].n = own->sent[i].read = 0;
+    }
+    own->tasks = tasks;
+    own->B = B;
+    own->b = 0;
+    own->at = 0;
+    own->oldest = 0;
+    for (uint32_t i = 0; B > 0 && i < IN_TURN; i++)
+        send(ctx, i);
+}
+
+/* The next expected tile in order, passing over rows before the one begun; NULL when there is none. */
+static struct sent *next_sent(struct ebm_ctx *ctx)
+{
+    struct accelerator *own = of(ctx);
+    for (;;) {
+        struct sent *sent = &own->sent[own->oldest];
+        if (sent->n == 0 || own->base.has_failed)
+            return NULL;
+        if (!sent->is_there && !check(own, ebm_gpu_wait(own->space, ctx->plan->accelerated, own->oldest)))
+            return NULL;
+        sent->is_there = true;
+        while (sent->read < sent->n && sent->tiles[sent->read].b < ctx->b)
+            sent->read++;
+        if (sent->read < sent->n)
+            return sent;
+        send(ctx, own->oldest);
+        own->oldest = (own->oldest + 1) % IN_TURN;
+    }
+}
+
+/* The row's tiles from `at` on out of the oldest slot; 0: they are not what is expected. */
+static size_t take_expected(struct ebm_ctx *ctx, size_t at)
+{
+    struct accelerator *own = of(ctx);
+    if (own->tasks == NULL || ctx->task != &own->tasks[ctx->b] || !is_expected(ctx->task))
+        return 0;
+    struct sent *sent = next_sent(ctx);
+    const struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, ctx->plan->accelerated, own->oldest);
+    size_t end = at;
+    while (sent != NULL && sent->read < sent->n && sent->tiles[sent->read].b == ctx->b &&
+           sent->tiles[sent->read].at == end) {
+        take_tile(ctx, slot, sent->read++, end, false);
+        end += EBM_TILE;
+    }
+    return end > at ? end : 0;
+}
+
+/* ---- what was not ---- */
+
+/* Given targets, as they lie in the context. */
+static void put_given(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, uint32_t i, size_t at)
+{
+    uint32_t D = ctx->plan->net.D;
+    slot->tiles[i] = (struct ebm_gpu_tile){.row = ctx->b, .is_given = 1};
+    for (uint32_t d = 0; d < D; d++)
+        memcpy(slot->y + ((size_t)i * D + d) * EBM_TILE, ctx->y.p + d * ctx->stride + at, EBM_TILE * sizeof(float));
+}
+
+static size_t compute_now(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given)
+{
+    struct accelerator *own = of(ctx);
+    const struct ebm_gpu_net *net = ctx->plan->accelerated;
+    struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, IN_TURN);
+    size_t left = (ctx->M - at + EBM_TILE - 1) / EBM_TILE;
+    uint32_t most = ebm_gpu_tiles(own->space, net), n = left < most ? (uint32_t)left : most;
+    struct source source = {&ctx->mixture, scheme == EBM_SCHEME_SOBOL ? &ctx->sobol : NULL, &ctx->row, ctx->b};
+    bool is_drawn_there = !is_given && draws_there(&source);
+    if (is_drawn_there)
+        put_mixture(slot->mixtures, &ctx->mixture);
+    for (uint32_t i = 0; i < n; i++)
+        if (is_given)
+            put_given(ctx, slot, i, at + (size_t)i * EBM_TILE);
+        else
+            put_tile(ctx, slot, i, 0, &source, at + (size_t)i * EBM_TILE);
+    if (!check(own, ebm_gpu_submit(own->space, net, IN_TURN, n, is_drawn_there, !is_drawn_there)) ||
+        !check(own, ebm_gpu_wait(own->space, net, IN_TURN)))
+        return 0;
+    for (uint32_t i = 0; i < n; i++)
+        take_tile(ctx, slot, i, at + (size_t)i * EBM_TILE, is_given);
+    return at + (size_t)n * EBM_TILE;
+}
+
+static size_t score(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given)
+{
+    size_t end = is_given ? 0 : take_expected(ctx, at);
+    if (end > 0 || of(ctx)->base.has_failed)
+        return end;
+    return compute_now(ctx, scheme, at, is_given);
+}
+
+/* ---- the table ---- */
+
+static void net_free(void *accelerated)
+{
+    (void)ebm_gpu_net_free(accelerated);
+}
+
+/* A plan in training, and the plan of an ensemble, are the CPU's. */
+static enum ebm_status plan_new(const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
+                                struct ebm_plan **ret_plan, struct ebm_error *reterr)
+{
+    struct ebm_plan *plan = NULL;
+    struct ebm_gpu_net *there = NULL;
+    enum ebm_status status = ebm_device_cpu()->plan_new(net, h_params, n_slots, &plan, reterr);
+    if (status == EBM_OK && n_slots == 0 && net->members <= 1)
+        status = ebm_gpu_net_new(net, h_params, &there, reterr);
+    if (status != EBM_OK) {
+        (void)ebm_plan_unref(plan);
+        return status;
+    }
+    plan->accelerated = there;
+    plan->free_accelerated = net_free;
+    *ret_plan = plan;
+    return EBM_OK;
+}
+
+static void accelerator_free(struct accelerator *own)
+{
+    if (own == NULL)
+        return;
+    (void)ebm_gpu_space_free(own->space);
+    free(own->mixture_space.p);
+    free(own->wide.p);
+    free(own);
+}
+
+static struct ebm_ctx *ctx_free(struct ebm_ctx *ctx)
+{
+    if (ctx != NULL)
+        accelerator_free(of(ctx));
+    return ebm_device_cpu()->ctx_free(ctx);
+}
+
+static enum ebm_status ctx_new(const struct ebm_ctx_limits *limits, struct ebm_ctx **ret_ctx, struct ebm_error *reterr)
+{
+    struct ebm_ctx *ctx = NULL;
+    enum ebm_status status = ebm_device_cpu()->ctx_new(limits, &ctx, reterr);
+    if (status != EBM_OK)
+        return status;
+    struct accelerator *own = calloc(1, sizeof *own);
+    if (own == NULL)
+        status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
+    if (status == EBM_OK) {
+        own->base = (struct ebm_accelerator){.features = features, .expect = expect, .score = score};
+        ctx->accelerator = &own->base;
+        status = ebm_gpu_space_new(limits->max_rows, limits->max_rows * (ctx->stride / EBM_TILE), &own->space, reterr);
+    }
+    if (status != EBM_OK) {
+        (void)ctx_free(ctx);
+        return status;
+    }
+    *ret_ctx = ctx;
+    return EBM_OK;
+}
+
+static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan, struct ebm_error *reterr)
+{
+    const struct ebm_net_desc *net = &plan->net;
+    enum ebm_status status = ebm_device_cpu()->ctx_prepare(ctx, plan, reterr);
+    if (status != EBM_OK || plan->accelerated == NULL)
+        return status;
+    if (!ebm_slab_reserve(&of(ctx)->mixture_space, ebm_mixture_count(net->D, net->K + 1)) ||
+        !ebm_slab_reserve(&of(ctx)->wide, ((size_t)2 * net->D + 1) * (net->K + 1)))
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
+    return ebm_gpu_space_prepare(of(ctx)->space, plan->accelerated, reterr);
+}
+
+static struct ebm_device_ops ops; /* made by `open`, once */
+
+static enum ebm_status open_device(uint32_t index, enum ebm_precision precision, const struct ebm_device_ops **ret_ops,
+                                   char ret_name[EBM_DEVICE_NAME_BYTES], struct ebm_error *reterr)
+{
+    enum ebm_gpu_precision there = precision == EBM_PRECISION_TF32 ? EBM_GPU_TF32 : EBM_GPU_FP32;
+    enum ebm_status status = ebm_gpu_open((int)index, there, ret_name, EBM_DEVICE_NAME_BYTES, reterr);
+    if (status != EBM_OK)
+        return status;
+    ops = *ebm_device_cpu();
+    ops.name = "cuda";
+    ops.slack = precision == EBM_PRECISION_TF32 ? TF32_SLACK : 0.0;
+    ops.plan_new = plan_new;
+    ops.ctx_new = ctx_new;
+    ops.ctx_prepare = ctx_prepare;
+    ops.ctx_free = ctx_free;
+    *ret_ops = &ops;
+    return EBM_OK;
+}
+
+__attribute__((visibility("default"))) const struct ebm_device_plugin *ebm_device_plugin(void);
+
+const struct ebm_device_plugin *ebm_device_plugin(void)
+{
+    static const struct ebm_device_plugin plugin = {EBM_DEVICE_ABI, sizeof(struct ebm_device_ops), open_device};
+    return &plugin;
+}

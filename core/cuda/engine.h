@@ -1,0 +1,101 @@
+/* engine.h - what CUDA does for a context, as plain C: engine.cu on one side, device_cuda.c on the other.
+ *
+ *   net     weights of one network on the device; immutable, any thread
+ *   space   one thread's memory, streams and graphs for any number of nets
+ *
+ * Rows of the x side are computed all at once and stay on the device. Samples go in tiles of EBM_GPU_TILE, all of one
+ * row: a slot holds up to ebm_gpu_tiles of any rows, and is submitted, then waited for. While one slot computes,
+ * the others can be filled and read. A tile's numbers depend on nothing but the tile.
+ *
+ * What fails sets a space's failure for good: an error of CUDA may come from anything before it. */
+#ifndef EBM_CORE_CUDA_ENGINE_H
+#define EBM_CORE_CUDA_ENGINE_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "core/net_desc.h"
+#include "core/rng.h"
+#include "core/status.h"
+
+#define EBM_GPU_TILE 128u
+#define EBM_GPU_TILES 128u /* most of a slot */
+#define EBM_GPU_SLOTS 3u
+
+/* Of products on the sample side; sums, and all that is exponentiated, are float anyway. */
+enum ebm_gpu_precision { EBM_GPU_FP32, EBM_GPU_TF32 };
+
+struct ebm_gpu_net;
+struct ebm_gpu_space;
+
+/* One tile: samples first_sample .. + EBM_GPU_TILE - 1 of a row. */
+struct ebm_gpu_tile {
+    uint64_t seed;
+    uint32_t row;     /* of the last ebm_gpu_features */
+    uint32_t mixture; /* the slot's mixture of which it draws */
+    uint32_t row_in_request, first_sample;
+    uint32_t is_given; /* y and log q are there; else they are drawn of the mixture */
+    uint32_t unused;
+};
+
+/* A slot's host memory, pinned. Mixture i lies at mixtures + i * ebm_gpu_mixture_floats(D, K): K as a word, then mean,
+ * std, inv_std (D, K each), log_const (K) and below (K words), as struct ebm_mixture has them. */
+struct ebm_gpu_slot {
+    struct ebm_gpu_tile *tiles; /* (ebm_gpu_tiles) */
+    float *mixtures;            /* as many */
+    float *y;                   /* (ebm_gpu_tiles, D, EBM_GPU_TILE) */
+    float *log_q, *f;           /* (ebm_gpu_tiles, EBM_GPU_TILE) */
+};
+
+/* K: the most components, with one more than the net's for a wide one. */
+static inline uint32_t ebm_gpu_mixture_floats(uint32_t D, uint32_t K)
+{
+    return (3 * D + 2) * K + 4;
+}
+
+/* Where the x side's numbers go: rows of the net's sizes, host memory. Logits are not normalised. */
+struct ebm_gpu_x_side {
+    float *h, *hx;              /* (B, H), (B, outputs of the first energy layer) */
+    float *mean, *log_variance; /* (B, D, K) */
+    float *logits;              /* (B, K) */
+};
+
+/* Once, before all else: device number `index`. DEVICE with the reason when there is no driver, no such device, or it
+ * is too old. ret_name: what it is called. */
+enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision precision, char *ret_name, size_t bytes,
+                             struct ebm_error *reterr) EBM_MUST_USE;
+
+/* From params (P) of a single network. New: free. Any thread. */
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *net, const float *h_params, struct ebm_gpu_net **ret_net,
+                                struct ebm_error *reterr) EBM_MUST_USE;
+struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net); /* NULL is fine; returns NULL */
+
+/* For at most max_rows rows of the x side and max_tiles tiles of all of them. New: free. */
+enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct ebm_gpu_space **ret_space,
+                                  struct ebm_error *reterr) EBM_MUST_USE;
+/* All memory and graphs that this net will need; those of nets that are gone are dropped. */
+enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct ebm_gpu_net *net,
+                                      struct ebm_error *reterr) EBM_MUST_USE;
+struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space); /* NULL is fine; returns NULL */
+
+/* The x side of x (B, numbers that reach the feature net); waits. False: it failed. */
+bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, const float *h_x, uint32_t B,
+                      const struct ebm_gpu_x_side *out);
+
+/* Of a net that space is prepared for: the tiles that one slot takes, and a slot. Borrow. */
+uint32_t ebm_gpu_tiles(const struct ebm_gpu_space *space, const struct ebm_gpu_net *net);
+struct ebm_gpu_slot *ebm_gpu_slot(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
+/* Draws where tiles are not given, and f of all; returns at once. The slot is the device's until the wait. */
+bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot, uint32_t n_tiles,
+                    uint32_t n_mixtures, bool any_given);
+bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
+
+/* Why it failed. Borrow. */
+const char *ebm_gpu_failure(const struct ebm_gpu_space *space);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,299 @@
+/* kernels.h - the kernels of the sample side and what they share; a part of engine.cu, included there and nowhere else.
+ *
+ *   draw_k     tiles that are not given: targets of the row's mixture, and their log q
+ *   layers_k   a net whose layers are narrow, y -> its last layer, activations in shared memory; with the energy net
+ *              behind it, y -> f
+ *   add_k      the first energy layer of a wide net: act(z + hx of the tile's row), z by a matrix product
+ *   act_k      activation, and what a residual layer adds
+ *   dot_k      the last energy layer, one output, straight from a wide layer's z or output: a warp a sample
+ *
+ * y lies (tile, D, EBM_GPU_TILE); activations (sample, features), rows `ld` apart. Words of Philox are those of
+ * core/rng.h, bit by bit; normal numbers are of the same fit as the CPU's. */
+#ifndef EBM_CORE_CUDA_KERNELS_H
+#define EBM_CORE_CUDA_KERNELS_H
+
+#include "core/cuda/compat.h"
+#include "core/cuda/engine.h"
+
+#define SAMPLES 32u     /* of a block of layers_k: a quarter of a tile */
+#define LANES_APART 36u /* between features in shared memory: float4 of 8 threads fall on 32 banks */
+#define TOGETHER 8u     /* samples of a thread of layers_k */
+#define LAYERS_THREADS 128u
+#define DOT_THREADS 256u
+#define FULL_WARP 0xffffffffu
+
+/* A layer on the device. */
+struct gpu_layer {
+    const float *weight;   /* (out, in), rows `ld` apart: for matrix products; NULL where layers_k runs it */
+    const float *weight_t; /* (in, out): for layers_k; NULL where it does not */
+    const float *bias;     /* (out) */
+    uint32_t in, out, ld;
+    int activation; /* enum ebm_activation */
+    bool residual;
+};
+
+/* What layers_k runs: `target` layers of the target net, then `energy` layers of the energy net. */
+struct gpu_narrow {
+    const struct gpu_layer *layers; /* device memory, the target net's first */
+    uint32_t target, energy, D, G, H, energy_out, widest;
+};
+
+DEVICE float activate(int kind, float z)
+{
+    switch (kind) {
+    case EBM_ACT_RELU:
+        return z < 0.0f ? 0.0f : z; /* a NaN stays */
+    case EBM_ACT_TANH:
+        return tanhf(z);
+    case EBM_ACT_SILU:
+        return z / (1.0f + expf(-z));
+    case EBM_ACT_SOFTPLUS:
+        return (z > 0.0f ? z : 0.0f) + log1pf(expf(-fabsf(z)));
+    default:
+        return z;
+    }
+}
+
+/* ---- draws ---- */
+
+struct gpu_words {
+    uint32_t of[4];
+};
+
+/* Philox 4x32-10: the words of ebm_philox. */
+DEVICE struct gpu_words philox(uint64_t seed, uint32_t row, uint32_t sample, uint32_t block)
+{
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+    uint32_t w0 = sample, w1 = row, w2 = EBM_STREAM_DRAWS, w3 = block;
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)w0 * 0xD2511F53u, p1 = (uint64_t)w2 * 0xCD9E8D57u;
+        w0 = (uint32_t)(p1 >> 32) ^ w1 ^ key0;
+        w1 = (uint32_t)p1;
+        w2 = (uint32_t)(p0 >> 32) ^ w3 ^ key1;
+        w3 = (uint32_t)p0;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return {{w0, w1, w2, w3}};
+}
+
+/* ebm_normal by the float fits of Wichura's AS 241 (PPND7): the top bit is the sign, the others a tail probability. */
+DEVICE float normal_of(uint32_t word)
+{
+    float p = ((float)(int32_t)(word & 0x7fffffffu) + 0.5f) * 0x1p-32f;
+    float q = 0.5f - p, magnitude;
+    if (q <= 0.425f) {
+        float r = 0.180625f - q * q;
+        float above = ((59.109374720f * r + 159.29113202f) * r + 50.434271938f) * r + 3.3871327179f;
+        float below = ((67.187563600f * r + 78.757757664f) * r + 17.895169469f) * r + 1.0f;
+        magnitude = q * above / below;
+    } else {
+        float t = sqrtf(-logf(p)) - 1.6f;
+        float above = ((0.17023821103f * t + 1.3067284816f) * t + 2.7568153900f) * t + 1.4234372777f;
+        magnitude = above / ((0.12021132975f * t + 0.73700164250f) * t + 1.0f);
+    }
+    return word & 0x80000000u ? magnitude : -magnitude;
+}
+
+/* One slot's mixture, as it was uploaded. */
+struct gpu_mixture {
+    uint32_t K;
+    const float *mean, *std, *inv_std, *log_const;
+    const uint32_t *below;
+};
+
+DEVICE struct gpu_mixture mixture_at(const float *from, uint32_t D)
+{
+    struct gpu_mixture q;
+    q.K = *reinterpret_cast<const uint32_t *>(from);
+    q.mean = from + 4;
+    q.std = q.mean + D * q.K;
+    q.inv_std = q.std + D * q.K;
+    q.log_const = q.inv_std + D * q.K;
+    q.below = reinterpret_cast<const uint32_t *>(q.log_const + q.K);
+    return q;
+}
+
+DEVICE void draw_targets(float *y, const struct gpu_mixture *q, const struct ebm_gpu_tile *tile, uint32_t sample,
+                         uint32_t D)
+{
+    struct gpu_words words = philox(tile->seed, tile->row_in_request, sample, 0);
+    uint32_t k = 0;
+    while (k + 1 < q->K && words.of[0] >= q->below[k])
+        k++;
+    for (uint32_t d = 0; d < D; d++) {
+        uint32_t at = d + 1;
+        if (at % 4 == 0)
+            words = philox(tile->seed, tile->row_in_request, sample, at / 4);
+        y[d * EBM_GPU_TILE] = q->mean[d * q->K + k] + q->std[d * q->K + k] * normal_of(words.of[at % 4]);
+    }
+}
+
+/* log of the sum of the components' densities in one pass; a NaN in any of them shows in the sum. */
+DEVICE float log_density(const float *y, const struct gpu_mixture *q, uint32_t D)
+{
+    float max = -INFINITY, sum = 0.0f;
+    for (uint32_t k = 0; k < q->K; k++) {
+        float squares = 0.0f;
+        for (uint32_t d = 0; d < D; d++) {
+            float z = (y[d * EBM_GPU_TILE] - q->mean[d * q->K + k]) * q->inv_std[d * q->K + k];
+            squares += z * z;
+        }
+        float part = q->log_const[k] - 0.5f * squares;
+        if (part > max) {
+            sum = sum * expf(max - part) + 1.0f;
+            max = part;
+        } else if (part != -INFINITY) {
+            sum += expf(part - max);
+        }
+    }
+    return max + logf(sum);
+}
+
+/* A block a tile, a thread a sample. */
+KERNEL void __launch_bounds__(EBM_GPU_TILE) draw_k(const struct ebm_gpu_tile *tiles, const float *mixtures,
+                                                   uint32_t mixture_floats, uint32_t D, float *y, float *log_q)
+{
+    const struct ebm_gpu_tile *tile = tiles + blockIdx.x;
+    if (tile->is_given)
+        return;
+    struct gpu_mixture q = mixture_at(mixtures + (size_t)tile->mixture * mixture_floats, D);
+    float *own = y + (size_t)blockIdx.x * D * EBM_GPU_TILE + threadIdx.x;
+    draw_targets(own, &q, tile, tile->first_sample + threadIdx.x, D);
+    log_q[(size_t)blockIdx.x * EBM_GPU_TILE + threadIdx.x] = log_density(own, &q, D);
+}
+
+/* ---- narrow layers ---- */
+
+/* TOGETHER samples of output o: z = bias + W in, `in` features LANES_APART apart. */
+DEVICE void multiply(float z[TOGETHER], const struct gpu_layer *layer, float bias, uint32_t o, const float *in)
+{
+    for (uint32_t s = 0; s < TOGETHER; s++)
+        z[s] = bias;
+    for (uint32_t i = 0; i < layer->in; i++) {
+        float w = layer->weight_t[(size_t)i * layer->out + o];
+        const float4 *x = reinterpret_cast<const float4 *>(in + i * LANES_APART);
+        float4 low = x[0], high = x[1];
+        z[0] += w * low.x;
+        z[1] += w * low.y;
+        z[2] += w * low.z;
+        z[3] += w * low.w;
+        z[4] += w * high.x;
+        z[5] += w * high.y;
+        z[6] += w * high.z;
+        z[7] += w * high.w;
+    }
+}
+
+/* One layer of a block's samples. hx and h: of the row, for the first energy layer; NULL elsewhere. A residual first
+ * energy layer adds [h, g]. */
+DEVICE void narrow_layer(const struct gpu_layer *layer, const float *hx, const float *h, uint32_t H, const float *in,
+                         float *out)
+{
+    for (uint32_t item = threadIdx.x; item < layer->out * (SAMPLES / TOGETHER); item += blockDim.x) {
+        uint32_t o = item % layer->out, first = item / layer->out * TOGETHER;
+        float z[TOGETHER];
+        multiply(z, layer, hx != NULL ? hx[o] : layer->bias[o], o, in + first);
+        uint32_t same = o - (h != NULL ? H : 0); /* the input that a residual layer adds, unless it is of h */
+        bool is_of_h = h != NULL && o < H;
+        for (uint32_t s = 0; s < TOGETHER; s++) {
+            float a = activate(layer->activation, z[s]);
+            if (layer->residual)
+                a += is_of_h ? h[o] : in[same * LANES_APART + first + s];
+            out[o * LANES_APART + first + s] = a;
+        }
+    }
+}
+
+/* Four blocks a tile. Gives g (sample, ld_g), or f where the energy net is run too. */
+KERNEL void __launch_bounds__(LAYERS_THREADS)
+    layers_k(struct gpu_narrow net, const struct ebm_gpu_tile *tiles, const float *y, const float *hx, const float *h,
+             float *g, uint32_t ld_g, float *f)
+{
+    DYN_SHARED(float, space);
+    const uint32_t parts = EBM_GPU_TILE / SAMPLES, row = tiles[blockIdx.x / parts].row;
+    const float *from = y + (size_t)(blockIdx.x / parts) * net.D * EBM_GPU_TILE + blockIdx.x % parts * SAMPLES;
+    float *in = space, *out = space + (size_t)net.widest * LANES_APART;
+    for (uint32_t i = threadIdx.x; i < net.D * SAMPLES; i += blockDim.x)
+        in[i / SAMPLES * LANES_APART + i % SAMPLES] = from[i / SAMPLES * EBM_GPU_TILE + i % SAMPLES];
+    __syncthreads();
+    for (uint32_t i = 0; i < net.target + net.energy; i++) {
+        bool joins = i == net.target;
+        narrow_layer(net.layers + i, joins ? hx + (size_t)row * net.energy_out : NULL,
+                     joins ? h + (size_t)row * net.H : NULL, net.H, in, out);
+        __syncthreads();
+        float *done = in;
+        in = out;
+        out = done;
+    }
+    size_t first = (size_t)blockIdx.x * SAMPLES;
+    if (net.energy > 0) {
+        if (threadIdx.x < SAMPLES)
+            f[first + threadIdx.x] = in[threadIdx.x];
+        return;
+    }
+    for (uint32_t i = threadIdx.x; i < net.G * SAMPLES; i += blockDim.x)
+        g[(first + i / net.G) * ld_g + i % net.G] = in[i % net.G * LANES_APART + i / net.G];
+}
+
+/* ---- wide layers ---- */
+
+/* What stands between the product and the activation, and what is added behind it. */
+struct gpu_join {
+    const struct ebm_gpu_tile *tiles;
+    const float *hx, *h, *g; /* rows of the batch, energy_out and H apart; g (sample, ld_g) */
+    uint32_t H, ld_g;
+};
+
+/* a (sample, ld_a) = act(z + hx) and, of a residual layer, + [h, g]. A thread a number; a may be z. */
+KERNEL void add_k(struct gpu_join join, int activation, bool residual, const float *z, uint32_t ld_z, float *a,
+                  uint32_t ld_a, uint32_t n, size_t samples)
+{
+    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= samples * n)
+        return;
+    size_t sample = at / n, row = join.tiles[sample / EBM_GPU_TILE].row;
+    uint32_t i = (uint32_t)(at % n);
+    float value = activate(activation, z[sample * ld_z + i] + join.hx[row * n + i]);
+    if (residual)
+        value += i < join.H ? join.h[row * join.H + i] : join.g[sample * join.ld_g + i - join.H];
+    a[sample * ld_a + i] = value;
+}
+
+/* a (sample, ld) = act(a), and plus in (sample, ld_in) unless it is NULL. */
+KERNEL void act_k(int activation, float *a, uint32_t ld, const float *in, uint32_t ld_in, uint32_t n, size_t samples)
+{
+    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= samples * n)
+        return;
+    size_t sample = at / n;
+    uint32_t i = (uint32_t)(at % n);
+    float value = activate(activation, a[sample * ld + i]);
+    a[sample * ld + i] = in != NULL ? value + in[sample * ld_in + i] : value;
+}
+
+/* f (sample) = act(w a + bias) with a (sample, ld), or with a = before(a + hx) where tiles are given. */
+KERNEL void __launch_bounds__(DOT_THREADS)
+    dot_k(const struct gpu_layer *layers, uint32_t last, const struct ebm_gpu_tile *tiles, const float *hx,
+          const float *a, uint32_t ld, float *f)
+{
+    const struct gpu_layer *layer = layers + last;
+    size_t sample = (size_t)blockIdx.x * (DOT_THREADS / 32) + threadIdx.x / 32;
+    uint32_t lane = threadIdx.x % 32, n = layer->in;
+    const float *own = a + sample * ld, *row = hx;
+    float sum = 0.0f;
+    if (tiles != NULL) {
+        row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;
+        for (uint32_t i = lane; i < n; i += 32)
+            sum += layer->weight[i] * activate(layers[last - 1].activation, own[i] + row[i]);
+    } else {
+        for (uint32_t i = lane; i < n; i += 32)
+            sum += layer->weight[i] * own[i];
+    }
+    for (uint32_t apart = 16; apart > 0; apart /= 2)
+        sum += __shfl_xor_sync(FULL_WARP, sum, apart);
+    if (lane == 0)
+        f[sample] = activate(layer->activation, sum + layer->bias[0]) + (layer->residual ? own[0] : 0.0f);
+}
+
+#endif

@@ -1,0 +1,358 @@
+/* device_check.c - networks made of Philox's words, run on a device and on the CPU side by side.
+ *
+ * Draws are functions of their seed, so that both devices give the same ones but for rounding, and all that is made of
+ * them can be compared number by number. Rows ask for numbers of draws that fill no whole tile, and for more of them
+ * than others, so that rows of different lengths share what a device does at once.
+ *
+ * Seconds are of networks whose f has no finite integral: the answers are noise, which takes as long as others do. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/device_check.h"
+
+#define ROWS 5u
+#define SAMPLES 700u /* most of a row */
+#define TIMED_SAMPLES 1024u
+#define MOST_LAYERS 4u
+#define X_SIDE_ERROR 1e-4
+#define DRAW_ERROR 1e-5
+#define WEIGHT_ERROR 1e-4 /* of a device that multiplies floats; others add their slack */
+
+struct shape {
+    const char *name;
+    uint32_t X, D, K, feature[MOST_LAYERS], target[MOST_LAYERS], energy[MOST_LAYERS];
+    enum ebm_activation activation;
+    uint32_t head; /* width of a hidden layer before each of the mixture's nets; 0: none */
+};
+
+/* Layers whose outputs are as many as their inputs are residual. */
+static const struct shape shapes[EBM_DEVICE_CHECKS] = {
+    {"narrow, smooth", 3, 3, 4, {12, 12}, {10, 10}, {22, 10, 1}, EBM_ACT_SILU},
+    {"wide energy net", 5, 1, 3, {64}, {16, 40}, {320, 1}, EBM_ACT_RELU},
+    {"wide throughout", 4, 2, 5, {60, 60}, {200}, {260, 200, 200, 1}, EBM_ACT_RELU},
+};
+
+/* Heads of the timed ones' mixtures have a hidden layer each, as the papers' have. */
+static const struct shape timed[EBM_DEVICE_TIMED_NETS] = {
+    [EBM_DEVICE_TIMED_T] = {"T", 1, 1, 4, {10, 10}, {10, 10}, {10, 10, 1}, EBM_ACT_RELU, .head = 10},
+    [EBM_DEVICE_TIMED_V] = {"V", 16, 1, 4, {512, 512}, {16, 32, 64, 128}, {512, 1}, EBM_ACT_RELU, .head = 512},
+};
+
+struct network {
+    struct ebm_net_desc desc;
+    struct ebm_layer layers[7 * MOST_LAYERS];
+    uint32_t n_layers;
+    float *params;
+};
+
+static uint32_t add_layer(struct network *n, struct ebm_net *net, uint32_t in, uint32_t out, enum ebm_activation kind)
+{
+    struct ebm_layer *layer = &n->layers[n->n_layers++];
+    *layer = (struct ebm_layer){.in = in, .out = out, .activation = kind, .weight = n->desc.n_params};
+    layer->residual = in == out;
+    layer->bias = layer->weight + ebm_round_up((size_t)in * out, 16);
+    n->desc.n_params = layer->bias + ebm_round_up(out, 16);
+    if (net->n_layers++ == 0)
+        net->layers = layer;
+    return out;
+}
+
+static uint32_t add_layers(struct network *n, struct ebm_net *net, uint32_t in, const uint32_t outs[MOST_LAYERS],
+                           enum ebm_activation kind)
+{
+    for (uint32_t i = 0; i < MOST_LAYERS && outs[i] > 0; i++)
+        in = add_layer(n, net, in, outs[i], outs[i] == 1 ? EBM_ACT_IDENTITY : kind);
+    return in;
+}
+
+static bool fill(struct network *n)
+{
+    n->params = ebm_alloc_aligned((n->desc.n_params + 1) * sizeof *n->params);
+    for (uint32_t i = 0; n->params != NULL && i < n->n_layers; i++) {
+        const struct ebm_layer *layer = &n->layers[i];
+        for (size_t at = layer->weight; at < layer->bias + layer->out; at++) {
+            uint32_t words[4];
+            ebm_philox(11, i, (uint32_t)at, EBM_STREAM_INIT, 0, words);
+            n->params[at] = (float)((2.0 * ebm_uniform(words[0]) - 1.0) * sqrt(3.0 / layer->in));
+        }
+    }
+    return n->params != NULL;
+}
+
+static void add_head(struct network *n, struct ebm_net *net, const struct shape *s, uint32_t out)
+{
+    uint32_t in = s->head > 0 ? add_layer(n, net, n->desc.H, s->head, s->activation) : n->desc.H;
+    (void)add_layer(n, net, in, out, EBM_ACT_IDENTITY);
+}
+
+static bool make(struct network *n, const struct shape *s)
+{
+    struct ebm_net_desc *net = &n->desc;
+    *n = (struct network){.desc = {.X = s->X, .D = s->D, .K = s->K, .has_energy = true}};
+    net->H = add_layers(n, &net->feature, s->X, s->feature, s->activation);
+    net->G = add_layers(n, &net->target, s->D, s->target, s->activation);
+    (void)add_layers(n, &net->energy, net->H + net->G, s->energy, s->activation);
+    add_head(n, &net->mean, s, s->D * s->K);
+    add_head(n, &net->log_variance, s, s->D * s->K);
+    add_head(n, &net->weight, s, s->K);
+    return fill(n);
+}
+
+/* ---- one device ---- */
+
+/* What it says of the rows. */
+struct answers {
+    size_t n_x, n_draws, n_weights; /* numbers of a row */
+    float *x, *draws, *weights;
+    double log_z[ROWS];
+};
+
+static void answers_done(struct answers *a)
+{
+    free(a->x), free(a->draws), free(a->weights);
+}
+
+static bool answers_init(struct answers *a, const struct ebm_net_desc *net)
+{
+    *a = (struct answers){
+        .n_x = net->H + (size_t)net->K * (2 * net->D + 1), .n_draws = (size_t)SAMPLES * net->D, .n_weights = SAMPLES};
+    a->x = calloc(ROWS * a->n_x, sizeof(float));
+    a->draws = calloc(ROWS * a->n_draws, sizeof(float));
+    a->weights = calloc(ROWS * a->n_weights, sizeof(float));
+    return a->x && a->draws && a->weights;
+}
+
+static enum ebm_status fetch_x(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_net_desc *net,
+                               struct answers *a)
+{
+    size_t DK = (size_t)net->D * net->K;
+    enum ebm_status status = EBM_OK;
+    for (uint32_t b = 0; status == EBM_OK && b < ROWS; b++) {
+        float *to = a->x + b * a->n_x;
+        status = ops->fetch(ctx, EBM_FETCH_FEATURES, b, to);
+        if (status == EBM_OK)
+            status = ops->fetch(ctx, EBM_FETCH_MIXTURE_MEAN, b, to + net->H);
+        if (status == EBM_OK)
+            status = ops->fetch(ctx, EBM_FETCH_MIXTURE_LOG_VARIANCE, b, to + net->H + DK);
+        if (status == EBM_OK)
+            status = ops->fetch(ctx, EBM_FETCH_MIXTURE_LOG_WEIGHT, b, to + net->H + 2 * DK);
+    }
+    return status;
+}
+
+static enum ebm_status predict(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_plan *plan,
+                               const struct ebm_net_desc *net, struct answers *a)
+{
+    struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE, .draws = EBM_DRAWS_WEIGHTED};
+    struct ebm_estimate out[ROWS];
+    struct ebm_task tasks[ROWS];
+    float x[ROWS * 8];
+    for (uint32_t i = 0; i < ROWS * net->X; i++) {
+        uint32_t words[4];
+        ebm_philox(12, i, 0, EBM_STREAM_INIT, 0, words);
+        x[i] = (float)ebm_normal(words[0]);
+    }
+    for (uint32_t b = 0; b < ROWS; b++) {
+        out[b] = (struct ebm_estimate){.draws = a->draws + b * a->n_draws,
+                                       .log_weights = a->weights + b * a->n_weights};
+        tasks[b] = (struct ebm_task){.row = {.seed = 100 + b, .row_in_request = b, .samples = b % 2 ? SAMPLES : 90},
+                                     .spec = &spec,
+                                     .out = &out[b]};
+    }
+    enum ebm_status status = ops->predict(ctx, plan, x, tasks, ROWS);
+    for (uint32_t b = 0; b < ROWS; b++)
+        a->log_z[b] = out[b].log_z;
+    return status == EBM_OK ? ops->sync(ctx) : status;
+}
+
+static enum ebm_status ask(const struct ebm_device_ops *ops, const struct network *n, struct answers *a,
+                           struct ebm_error *reterr)
+{
+    struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES};
+    struct ebm_plan *plan = NULL;
+    struct ebm_ctx *ctx = NULL;
+    enum ebm_status status = ops->plan_new(&n->desc, n->params, 0, &plan, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_new(&limits, &ctx, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_prepare(ctx, plan, reterr);
+    if (status == EBM_OK) {
+        status = predict(ops, ctx, plan, &n->desc, a);
+        if (status == EBM_OK)
+            status = fetch_x(ops, ctx, &n->desc, a);
+        if (status != EBM_OK)
+            (void)ebm_error_set(reterr, status, "device", "%s refuses to predict: %s", ops->name,
+                                ebm_status_text(status));
+    }
+    (void)ops->ctx_free(ctx);
+    (void)ops->plan_unref(plan);
+    return status;
+}
+
+/* ---- both ---- */
+
+/* And at least 1. */
+static double largest(const float *numbers, size_t n)
+{
+    double most = 1.0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs((double)numbers[i]));
+    return most;
+}
+
+/* Over the largest number that is expected; infinite where one is not finite. */
+static double largest_error(const float *got, const float *expected, size_t n)
+{
+    double error = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double off = fabs((double)got[i] - (double)expected[i]);
+        error = isfinite(off) ? fmax(error, off) : (double)INFINITY;
+    }
+    return error / largest(expected, n);
+}
+
+static void compare(const struct answers *got, const struct answers *expected, struct ebm_device_errors *errors)
+{
+    errors->x_side = largest_error(got->x, expected->x, ROWS * got->n_x);
+    errors->draws = largest_error(got->draws, expected->draws, ROWS * got->n_draws);
+    errors->log_weights = largest_error(got->weights, expected->weights, ROWS * got->n_weights);
+    errors->log_z = 0.0;
+    for (uint32_t b = 0; b < ROWS; b++) {
+        double off = fabs(got->log_z[b] - expected->log_z[b]) / largest(expected->weights, ROWS * expected->n_weights);
+        errors->log_z = isfinite(off) ? fmax(errors->log_z, off) : (double)INFINITY;
+    }
+}
+
+static enum ebm_status judge(const struct ebm_device_errors *e, struct ebm_error *reterr)
+{
+    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z};
+    static const char *const what[] = {"the x side", "draws", "log weights", "log Z"};
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
+        if (!(errors[i] <= e->allowed[i]))
+            return ebm_error_set(reterr, EBM_DEVICE, "device",
+                                 "self-test, %s: %s differ by %.2g, expected at most %.2g", e->name, what[i], errors[i],
+                                 e->allowed[i]);
+    return EBM_OK;
+}
+
+static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct shape *shape,
+                                 struct ebm_device_errors *ret_errors, struct ebm_error *reterr)
+{
+    struct network n;
+    struct answers got = {0}, expected = {0};
+    double weights = WEIGHT_ERROR + ops->slack;
+    enum ebm_status status = EBM_OK;
+    *ret_errors = (struct ebm_device_errors){.name = shape->name,
+                                             .allowed = {X_SIDE_ERROR, DRAW_ERROR, weights, weights}};
+    if (!make(&n, shape) || !answers_init(&got, &n.desc) || !answers_init(&expected, &n.desc))
+        status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
+    if (status == EBM_OK)
+        status = ask(ebm_device_cpu(), &n, &expected, reterr);
+    if (status == EBM_OK)
+        status = ask(ops, &n, &got, reterr);
+    if (status == EBM_OK) {
+        compare(&got, &expected, ret_errors);
+        status = judge(ret_errors, reterr);
+    }
+    free(n.params);
+    answers_done(&got);
+    answers_done(&expected);
+    return status;
+}
+
+enum ebm_status ebm_device_check(const struct ebm_device_ops *ops, struct ebm_device_errors *ret_errors,
+                                 struct ebm_error *reterr)
+{
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 0; status == EBM_OK && i < EBM_DEVICE_CHECKS; i++) {
+        struct ebm_device_errors errors;
+        status = check_one(ops, &shapes[i], &errors, reterr);
+        if (ret_errors != NULL)
+            ret_errors[i] = errors;
+    }
+    return status;
+}
+
+/* ---- speed ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct timing {
+    uint32_t B, repeats;
+    float *x;
+    struct ebm_task *tasks;
+    struct ebm_estimate *out;
+    double *numbers, *seconds;
+};
+
+static bool timing_init(struct timing *t, const struct ebm_net_desc *net, const struct ebm_estimate_spec *spec)
+{
+    t->x = calloc((size_t)t->B * net->X, sizeof *t->x);
+    t->tasks = calloc(t->B, sizeof *t->tasks);
+    t->out = calloc(t->B, sizeof *t->out);
+    t->numbers = calloc((size_t)t->B * 2 * net->D, sizeof *t->numbers);
+    t->seconds = calloc(t->repeats, sizeof *t->seconds);
+    if (!t->x || !t->tasks || !t->out || !t->numbers || !t->seconds)
+        return false;
+    for (uint32_t b = 0; b < t->B; b++) {
+        t->out[b].mean = t->numbers + (size_t)b * 2 * net->D;
+        t->out[b].variance = t->out[b].mean + net->D;
+        t->tasks[b] = (struct ebm_task){.row = {.seed = b, .samples = TIMED_SAMPLES}, .spec = spec, .out = &t->out[b]};
+    }
+    return true;
+}
+
+static void timing_done(struct timing *t)
+{
+    free(t->x), free(t->tasks), free(t->out), free(t->numbers), free(t->seconds);
+}
+
+static enum ebm_status run_timed(const struct ebm_device_ops *ops, const struct network *n, struct timing *t,
+                                 struct ebm_error *reterr)
+{
+    struct ebm_ctx_limits limits = {.max_rows = t->B, .max_samples = TIMED_SAMPLES};
+    struct ebm_plan *plan = NULL;
+    struct ebm_ctx *ctx = NULL;
+    enum ebm_status status = ops->plan_new(&n->desc, n->params, 0, &plan, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_new(&limits, &ctx, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_prepare(ctx, plan, reterr);
+    for (uint32_t i = 0; status == EBM_OK && i < t->repeats + 1; i++) {
+        uint64_t began_ns = ebm_clock_ns();
+        status = ops->predict(ctx, plan, t->x, t->tasks, t->B);
+        if (i > 0)
+            t->seconds[i - 1] = (double)(ebm_clock_ns() - began_ns) * 1e-9;
+        if (status != EBM_OK)
+            (void)ebm_error_set(reterr, status, "device", "%s refuses to predict", ops->name);
+    }
+    (void)ops->ctx_free(ctx);
+    (void)ops->plan_unref(plan);
+    return status;
+}
+
+enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                uint32_t repeats, double *ret_seconds, struct ebm_error *reterr)
+{
+    const struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE};
+    struct timing t = {.B = B, .repeats = repeats};
+    struct network n;
+    enum ebm_status status = EBM_OK;
+    if (!make(&n, &timed[net]) || !timing_init(&t, &n.desc, &spec))
+        status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to measure");
+    if (status == EBM_OK)
+        status = run_timed(ops, &n, &t, reterr);
+    if (status == EBM_OK) {
+        qsort(t.seconds, repeats, sizeof *t.seconds, ascending);
+        *ret_seconds = t.seconds[repeats / 2];
+    }
+    timing_done(&t);
+    free(n.params);
+    return status;
+}

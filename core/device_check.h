@@ -1,0 +1,38 @@
+/* device_check.h - does a device compute what the CPU computes? Three small networks of random numbers, between them
+ * every way that the sample side of an accelerator can go, a few rows each: draws, log q, f and log Z. */
+#ifndef EBM_CORE_DEVICE_CHECK_H
+#define EBM_CORE_DEVICE_CHECK_H
+
+#include "core/device.h"
+
+#define EBM_DEVICE_CHECKS 3u
+
+/* Largest errors of one network's rows: of h and mixtures, relative to their largest number; of draws, relative to
+ * theirs; of normalised log weights and of log Z, relative to the range of the log weights. */
+struct ebm_device_errors {
+    const char *name;
+    double x_side, draws, log_weights, log_z;
+    double allowed[4]; /* of each */
+};
+
+/* DEVICE, with the first number that is too far off, or the device's own failure. ret_errors (EBM_DEVICE_CHECKS):
+ * NULL when not wanted; those after a failure are not filled. */
+enum ebm_status ebm_device_check(const struct ebm_device_ops *ops, struct ebm_device_errors *ret_errors,
+                                 struct ebm_error *reterr) EBM_MUST_USE;
+
+/* Networks whose speed is measured, of random numbers: T, widths of 10, and V, widths of 512 (docs/GPU.md). */
+#define EBM_DEVICE_TIMED_MAP(X) X(T) X(V)
+
+enum ebm_device_timed {
+#define X(name) EBM_DEVICE_TIMED_##name,
+    EBM_DEVICE_TIMED_MAP(X)
+#undef X
+        EBM_DEVICE_TIMED_NETS
+};
+
+/* Median seconds of a prediction of B rows, 1024 draws each, out of `repeats` after one that does not count. Mean,
+ * variance and log Z are asked for. */
+enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                uint32_t repeats, double *ret_seconds, struct ebm_error *reterr) EBM_MUST_USE;
+
+#endif

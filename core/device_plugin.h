@@ -1,0 +1,57 @@
+/* device_plugin.h - devices that come as a file of their own, opened when somebody asks for them.
+ *
+ * A plug-in is a shared library with one exported symbol, EBM_DEVICE_PLUGIN_SYMBOL, a function that gives a struct
+ * ebm_device_plugin. It is refused when it was built for another table. The programs link nothing of what it needs.
+ *
+ * Each step can fail, and says why in one line: no plug-in file, no driver, a file that is none or of another version,
+ * no such device or one that is too old, numbers that differ from the CPU's. What then happens is the program's
+ * decision. */
+#ifndef EBM_CORE_DEVICE_PLUGIN_H
+#define EBM_CORE_DEVICE_PLUGIN_H
+
+#include "core/device.h"
+
+#define EBM_DEVICE_PLUGIN_SYMBOL "ebm_device_plugin"
+#define EBM_DEVICE_NAME_BYTES 160u
+
+/* What products on the sample side are made of. Sums, and all that is exponentiated, are float anyway. */
+#define EBM_PRECISION_MAP(X) X(FP32, "fp32") X(TF32, "tf32")
+
+enum ebm_precision {
+#define X(name, word) EBM_PRECISION_##name,
+    EBM_PRECISION_MAP(X)
+#undef X
+};
+
+struct ebm_device_plugin {
+    uint32_t abi, bytes; /* EBM_DEVICE_ABI and sizeof(struct ebm_device_ops) */
+    /* Device number `index`; once, before its table is used. ret_name: what it is called. */
+    enum ebm_status (*open)(uint32_t index, enum ebm_precision precision, const struct ebm_device_ops **ret_ops,
+                            char ret_name[EBM_DEVICE_NAME_BYTES], struct ebm_error *reterr);
+};
+typedef const struct ebm_device_plugin *ebm_device_plugin_fn(void);
+
+/* What a user asked for. */
+struct ebm_device_choice {
+    bool by_plugin; /* else the CPU */
+    bool may_fail;  /* "auto": then the CPU */
+    uint32_t index;
+    enum ebm_precision precision;
+    const char *file; /* of the plug-in; NULL or "": where it is installed beside the program */
+};
+
+/* "cpu", "auto", "cuda", "cuda:N"; "fp32", "tf32". INVALID with what was expected. */
+enum ebm_status ebm_device_choose(const char *device, const char *precision, struct ebm_device_choice *ret_choice,
+                                  struct ebm_error *reterr) EBM_MUST_USE;
+
+/* Opens the plug-in and its device, and compares it with the CPU, unless unchecked. `driver`: a library that must be
+ * there before the plug-in is touched, or NULL. Stays open until the process ends. */
+#define EBM_CUDA_DRIVER "libcuda.so.1"
+enum ebm_status ebm_device_open(const struct ebm_device_choice *choice, const char *driver,
+                                const struct ebm_device_ops **ret_ops, char ret_name[EBM_DEVICE_NAME_BYTES],
+                                struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status ebm_device_open_unchecked(const struct ebm_device_choice *choice, const char *driver,
+                                          const struct ebm_device_ops **ret_ops, char ret_name[EBM_DEVICE_NAME_BYTES],
+                                          struct ebm_error *reterr) EBM_MUST_USE;
+
+#endif

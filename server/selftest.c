@@ -1,0 +1,57 @@
+/* selftest.c - the comparison that every start with a GPU makes, with its numbers shown, and times. */
+#include "server/selftest.h"
+
+#include <stdio.h>
+
+#include "core/device_check.h"
+
+#define REPEATS 21u
+
+static void show_errors(const struct ebm_device_errors *e)
+{
+    (void)printf("%-16s  x side %.1e of %.1e, draws %.1e of %.1e, log weights %.1e of %.1e, log Z %.1e of %.1e\n",
+                 e->name, e->x_side, e->allowed[0], e->draws, e->allowed[1], e->log_weights, e->allowed[2], e->log_z,
+                 e->allowed[3]);
+}
+
+static enum ebm_status show_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, const char *name,
+                                 uint32_t B, struct ebm_error *reterr)
+{
+    double there, here;
+    enum ebm_status status = ebm_device_time(ops, net, B, REPEATS, &there, reterr);
+    if (status == EBM_OK)
+        status = ebm_device_time(ebm_device_cpu(), net, B, 3, &here, reterr);
+    if (status == EBM_OK)
+        (void)printf("%s  B %3u  %10.1f us  %10.0f rows/s  (one CPU thread: %10.0f rows/s)\n", name, B, there * 1e6,
+                     B / there, B / here);
+    return status;
+}
+
+static enum ebm_status show_times(const struct ebm_device_ops *ops, struct ebm_error *reterr)
+{
+    static const uint32_t batches[] = {1, 8, 64, 256};
+#define X(name) #name,
+    static const char *const names[] = {EBM_DEVICE_TIMED_MAP(X)};
+#undef X
+    enum ebm_status status = EBM_OK;
+    (void)printf("a prediction with 1024 draws a row, median of %u\n", REPEATS);
+    for (size_t net = 0; net < EBM_COUNT_OF(names); net++)
+        for (size_t i = 0; status == EBM_OK && i < EBM_COUNT_OF(batches); i++)
+            status = show_time(ops, (enum ebm_device_timed)net, names[net], batches[i], reterr);
+    return status;
+}
+
+enum ebm_status selftest_run(const struct ebm_device_choice *choice, struct ebm_error *reterr)
+{
+    struct ebm_device_errors errors[EBM_DEVICE_CHECKS] = {{0}};
+    const struct ebm_device_ops *ops = NULL;
+    char name[EBM_DEVICE_NAME_BYTES];
+    enum ebm_status status = ebm_device_open_unchecked(choice, EBM_CUDA_DRIVER, &ops, name, reterr);
+    if (status != EBM_OK)
+        return status;
+    (void)printf("%s: %s\n", ops->name, name);
+    status = ebm_device_check(ops, errors, reterr);
+    for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
+        show_errors(&errors[i]);
+    return status == EBM_OK ? show_times(ops, reterr) : status;
+}

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""--device: every step on which a GPU can be missing is told in one line; asked for by name it ends the start, by auto
+the CPU serves. A plug-in that works is used, one whose device fails later makes the server unready.
+serve_device.py SERVER PRETEND_PLUGIN"""
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from harness import Repository, Server, run_all
+
+PRETEND = sys.argv[2]
+ROW = [0.1, 0.2, 0.3]  # of relu_1d
+
+
+def has_driver():
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def environment(how=None, driver=True):
+    """With a library that passes for the driver, or without one."""
+    folder = tempfile.mkdtemp(prefix="ebm-e2e-")
+    before = dict(os.environ)
+    if how:
+        os.environ["EBM_PRETEND"] = how
+    if driver:
+        shutil.copy(PRETEND, os.path.join(folder, "libcuda.so.1"))
+        os.environ["LD_LIBRARY_PATH"] = folder + os.pathsep + before.get("LD_LIBRARY_PATH", "")
+    try:
+        yield folder
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def server_of(binary, *options):
+    repository = Repository().golden("relu_1d")
+    server = Server(binary, repository, *options)
+    try:
+        yield server
+    finally:
+        server.stop()
+        repository.remove()
+
+
+def answer(server, seed=1):
+    return server.predict({"model": "relu_1d", "inputs": [ROW], "estimator": "importance", "num_samples": 64, "seed": seed})
+
+
+def refused(binary, *options):
+    """What a server that does not start says."""
+    repository = Repository().golden("relu_1d")
+    done = subprocess.run([binary, "--model-repository", repository.path, "--port", "0", *options], capture_output=True, text=True,
+                          timeout=120)
+    repository.remove()
+    assert done.returncode == 1, (done.returncode, done.stderr)
+    return done.stderr
+
+
+def check_ladder(binary, reason, *options):
+    """By name the start fails for that reason; by auto it is logged, once, and the CPU serves."""
+    text = refused(binary, "--device", "cuda", *options)
+    assert "cannot serve: --device: " in text and reason in text, text
+    with server_of(binary, "--device", "auto", *options) as server:
+        assert answer(server)[0] == 200
+        lines = [line for line in server.lines if "no GPU, computing on the CPU: " in line]
+        assert len(lines) == 1 and reason in lines[0], server.lines
+
+
+def test_without_a_plugin(binary):
+    check_ladder(binary, "no plug-in /nonexistent/plugin.so: ", "--device-plugin", "/nonexistent/plugin.so")
+
+
+def test_without_a_driver(binary):
+    if not has_driver():
+        check_ladder(binary, "no driver: ", "--device-plugin", PRETEND)
+
+
+def test_with_a_file_that_is_no_plugin(binary):
+    with environment() as folder:
+        path = os.path.join(folder, "garbage.so")
+        with open(path, "wb") as file:
+            file.write(b"\x7fELF" + os.urandom(4096))
+        check_ladder(binary, "the plug-in does not open: ", "--device-plugin", path)
+
+
+def test_with_a_library_of_somebody_else(binary):
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        path = next(line.split()[-1] for line in maps if "/libc.so" in line)
+    with environment():
+        check_ladder(binary, "is no plug-in of ours", "--device-plugin", path)
+
+
+def test_with_another_table(binary):
+    with environment("old"):
+        check_ladder(binary, "is of another version: table ", "--device-plugin", PRETEND)
+
+
+def test_without_a_device(binary):
+    with environment("none"):
+        check_ladder(binary, "there is no device 0", "--device-plugin", PRETEND)
+    with environment():
+        assert "there is no device 3" in refused(binary, "--device", "cuda:3", "--device-plugin", PRETEND)
+
+
+def test_with_other_numbers(binary):
+    with environment("wrong"):
+        check_ladder(binary, "self-test, ", "--device-plugin", PRETEND)
+
+
+def test_words(binary):
+    assert "expected cpu, auto, cuda or cuda:N, got 'tpu'" in refused(binary, "--device", "tpu")
+    assert "expected cuda:N with N from 0 to 255, got 'cuda:1x'" in refused(binary, "--device", "cuda:1x")
+    assert "--device cpu" in refused(binary, "--device", "cuda", "--seccomp", "on")
+
+
+def test_a_device_that_works_and_then_breaks(binary):
+    with server_of(binary) as server:
+        expected = answer(server)
+    with environment("breaks"), server_of(binary, "--device", "cuda:0", "--device-plugin", PRETEND) as server:
+        assert any("device: pretend: no hardware at all precision=tf32" in line for line in server.lines), server.lines
+        assert answer(server)[0] == 200 and answer(server)[1]["predictions"] == expected[1]["predictions"]
+        assert server.ask("GET", "/readyz")[0] == 200
+        assert answer(server, seed=666)[0] == 500
+        assert server.ask("GET", "/readyz")[0] == 503 and server.ask("GET", "/livez")[0] == 200
+        assert answer(server, seed=666)[0] == 500
+    assert sum("the device failed: device=pretend" in line for line in server.lines) == 1, server.lines
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(globals(), sys.argv[1]))

@@ -1,0 +1,31 @@
+/* device_args.c - opens the device that a command line names. */
+#include "trainer/device_args.h"
+
+#include <stdio.h>
+
+#include "core/device_plugin.h"
+
+enum ebm_status device_from_args(const struct args *args, const struct ebm_device_ops **ret_ops,
+                                 struct ebm_error *reterr)
+{
+    const char *device = args_get(args, "device"), *precision = args_get(args, "precision");
+    struct ebm_device_choice choice;
+    struct ebm_error why;
+    char name[EBM_DEVICE_NAME_BYTES];
+    *ret_ops = ebm_device_cpu();
+    enum ebm_status status = ebm_device_choose(device != NULL ? device : "cpu", precision != NULL ? precision : "fp32",
+                                               &choice, reterr);
+    choice.file = args_get(args, "device-plugin");
+    if (status != EBM_OK || !choice.by_plugin)
+        return status;
+    status = ebm_device_open(&choice, EBM_CUDA_DRIVER, ret_ops, name, &why);
+    if (status == EBM_OK) {
+        (void)fprintf(stderr, "device: %s: %s\n", (*ret_ops)->name, name);
+        return EBM_OK;
+    }
+    *ret_ops = ebm_device_cpu();
+    if (!choice.may_fail)
+        return ebm_error_set(reterr, status, "--device", "%s", why.text);
+    (void)fprintf(stderr, "no GPU, computing on the CPU: %s\n", why.text);
+    return EBM_OK;
+}
