@@ -231,6 +231,9 @@ struct ebm_device_ops {
                                 struct ebm_plan **ret_plan, struct ebm_error *reterr);
     struct ebm_plan *(*plan_ref)(struct ebm_plan *plan);
     struct ebm_plan *(*plan_unref)(struct ebm_plan *plan); /* NULL is fine; returns NULL */
+    /* Rows that take little longer together than half as many by themselves: what a batch is best a multiple of. 1: any
+     * number does. Answers do not depend on it. */
+    uint32_t (*plan_group)(const struct ebm_plan *plan);
 
     enum ebm_status (*ctx_new)(const struct ebm_ctx_limits *limits, struct ebm_ctx **ret_ctx, struct ebm_error *reterr);
     /* Allocates all that this plan will need on this ctx. Once per plan, before its first use; keeps nothing of it. */

@@ -360,6 +360,7 @@ enum ebm_status ebm_plan_new_with(const struct ebm_kernels *kernels, const struc
                                   struct ebm_plan **ret_plan, struct ebm_error *reterr);
 struct ebm_plan *ebm_plan_ref(struct ebm_plan *plan);
 struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan);
+uint32_t ebm_plan_group(const struct ebm_plan *plan);
 /* Does f fall far out, as far as the weights alone say? */
 bool ebm_plan_falls(const struct ebm_plan *plan);
 /* Has the first target dimension a side without an end? */

@@ -41,6 +41,14 @@ enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, str
     return ebm_trunk_plan_new(&plan->net.trunk, h_params, ebm_conv_blas(), 1, &plan->trunk, reterr);
 }
 
+/* Members of an ensemble have trunks alike. */
+uint32_t ebm_plan_group(const struct ebm_plan *plan)
+{
+    if (plan->n_members > 0)
+        return ebm_plan_group(plan->members[0]);
+    return plan->trunk != NULL ? ebm_trunk_plan_tile(plan->trunk) : 1;
+}
+
 size_t ebm_reach_space(const struct ebm_plan *plan)
 {
     size_t serving = plan->trunk != NULL ? ebm_trunk_plan_space(plan->trunk) : 0;

@@ -12,7 +12,8 @@
  * A lane is due at once unless its max_delay_us is set, its rows do not fill a batch, and its oldest ticket has not
  * waited that long; and never while max_batches of it are out. When other workers are idle, a worker leaves them their
  * share of the lane by its cost, but takes at least rows that cost as much as a batch does beside its rows; and never
- * more than ENOUGH_BATCHES times that, since the first rows' answers would wait for those of the last.
+ * more than ENOUGH_BATCHES times that, since the first rows' answers would wait for those of the last. Where rows are
+ * computed in groups, more than half of one becomes as many whole ones as are nearest: rows left over wait for company.
  *
  * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of priority,
  * then of submission; no batch exceeds its lane's max_rows or mixes lanes; a lane that gets work waits for at most one
@@ -75,7 +76,7 @@ struct batcher *batcher_free(struct batcher *batcher)
 
 void batcher_lane_init(struct batcher_lane *lane, const struct batcher_lane_limits *limits)
 {
-    *lane = (struct batcher_lane){.limits = *limits, .batch_ns = BATCH_NS};
+    *lane = (struct batcher_lane){.limits = *limits, .group = 1, .batch_ns = BATCH_NS};
     ebm_list_init(&lane->link);
     for (uint32_t i = 0; i < LIMIT_PRIORITIES; i++)
         ebm_list_init(&lane->waiting[i]);
@@ -322,6 +323,14 @@ static uint32_t rows_that_fit(const struct batcher_ticket *ticket, uint32_t left
     return (uint32_t)(n < by_cost ? n : by_cost);
 }
 
+/* Rows of a batch that may cost so much, when a row costs what those that wait do on the average. */
+static uint32_t whole_groups(const struct batcher_lane *lane, uint64_t share_ns)
+{
+    uint64_t group = lane->group, row_ns = lane->rows_ns / lane->rows + 1;
+    uint64_t n = smaller(share_ns / row_ns + 1, lane->limits.max_rows);
+    return (uint32_t)(n <= group / 2 ? n : n < group ? group : (n + (group - 1) / 2) / group * group);
+}
+
 /* A batch of the lane leaves, whose rows cost so much. */
 static void charge(struct batcher *batcher, struct batcher_lane *lane, uint64_t taken_ns)
 {
@@ -339,6 +348,10 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
     uint32_t left_rows = lane->limits.max_rows, level = 0;
     uint64_t left_ns = share_of(batcher, lane), taken_ns = 0;
     batch->lane = lane;
+    if (lane->group > 1 && left_ns < UINT64_MAX) {
+        left_rows = (uint32_t)smaller(left_rows, whole_groups(lane, left_ns));
+        left_ns = UINT64_MAX;
+    }
     while (left_rows > 0 && left_ns > taken_ns && level < count_priorities(lane)) {
         if (ebm_list_is_empty(&lane->waiting[level])) {
             level++;

@@ -114,6 +114,7 @@ void model_store_entry_share(struct model_store_entry *entry, const struct model
 void model_store_entry_size_batches(struct model_store_entry *entry)
 {
     entry->lane.batch_ns += (uint64_t)entry->cost.batch_ns;
+    entry->lane.group = entry->ops->plan_group(entry->plan);
 }
 
 void model_store_entry_refuse(struct model_store_entry *entry)

@@ -141,6 +141,31 @@ static void test_a_batch_has_what_pays_and_no_more(void)
     tear_down();
 }
 
+/* Half a group by itself is done as soon by its rows one by one; more than that is best with a whole one. */
+static void test_rows_leave_in_whole_groups(void)
+{
+    enum { ROW_NS = 1000 };
+    static const struct {
+        uint32_t wait, enough, want; /* rows: that are there, that pay, that leave */
+    } cases[] = {{1, 20, 1},   {4, 20, 4},    {5, 20, 5},    {7, 20, 7},    {8, 20, 8},  {11, 20, 8}, {12, 20, 8},
+                 {13, 20, 13}, {100, 20, 16}, {100, 21, 24}, {100, 64, 64}, {100, 4, 4}, {100, 5, 8}};
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct batcher_ticket tickets[100];
+        set_up(1000, 0);
+        lanes[0].group = 8;
+        lanes[0].batch_ns = cases[i].enough * ROW_NS / 40;
+        for (uint32_t row = 0; row < cases[i].wait; row++)
+            CHECK_EQ(submit_weighed(&lanes[0], &tickets[row], 1, 1, ROW_NS), EBM_OK);
+        CHECK(batcher_take(batcher, &batch));
+        CHECK_EQ(batch.n_rows, cases[i].want);
+        for (uint32_t row = 0; row < cases[i].wait; row++)
+            (void)batcher_withdraw(batcher, &tickets[row]);
+        tear_down();
+    }
+}
+
 /* Of lanes whose batches cost the same each has its turn. */
 static void test_lanes_take_turns(void)
 {
@@ -533,6 +558,7 @@ int main(void)
     test_a_request_spans_batches_in_order();
     test_withdrawn_in_the_middle();
     test_a_batch_has_what_pays_and_no_more();
+    test_rows_leave_in_whole_groups();
     test_lanes_take_turns();
     test_lanes_are_served_by_what_they_cost();
     test_a_lane_saves_up_no_turns();

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/trunk.h"
 #include "models/config.h"
 #include "trainer/initial.h"
 #include "trainer/kept.h"
@@ -244,4 +245,21 @@ Test(step_image, what_is_kept_is_what_features_computes)
     kept_done(&kept[0]), kept_done(&kept[1]);
     free(params);
     ebm_config_free(config);
+}
+
+Test(step_image, a_batch_is_best_of_whole_tiles_where_there_are_tiles)
+{
+    struct ebm_config *config = config_new();
+    const struct ebm_device_ops *const devices[] = {ebm_device_reference(), ebm_device_cpu()};
+    float *params = calloc(config->net.n_params, sizeof *params);
+    initial_parameters(&config->net, 9, 1.0, params);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct ebm_plan *plan = NULL;
+        cr_assert_eq(devices[i]->plan_new(&config->net, params, 0, &plan, NULL), EBM_OK);
+        uint32_t group = devices[i]->plan_group(plan);
+        cr_expect(group == 1 || (i == 1 && group == EBM_TRUNK_TILE), "%s: %u", devices[i]->name, group);
+        (void)devices[i]->plan_unref(plan);
+    }
+    ebm_config_free(config);
+    free(params);
 }
