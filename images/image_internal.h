@@ -21,6 +21,10 @@ enum ebm_status jpeg_read_header(const uint8_t *bytes, size_t size, struct image
 /* All pixels of an image whose header was read and is within limits. May return more channels than wanted. */
 enum ebm_status png_decode(const uint8_t *bytes, size_t size, const struct image_header *header,
                            struct pixels *ret_pixels, struct ebm_error *reterr) EBM_MUST_USE;
+/* Likewise, of the usual kind of PNG alone. INVALID: another kind, or something in it is wrong, and nobody says what.
+ */
+enum ebm_status png_decode_plain(const uint8_t *bytes, size_t size, const struct image_header *header,
+                                 struct pixels *ret_pixels) EBM_MUST_USE;
 enum ebm_status jpeg_decode(const uint8_t *bytes, size_t size, const struct image_header *header,
                             uint32_t wanted_channels, struct pixels *ret_pixels, struct ebm_error *reterr) EBM_MUST_USE;
 

@@ -1,5 +1,6 @@
-/* png.c - PNG by libspng, both ways. Grey of up to 8 bits stays grey; everything else comes out as RGB of 8 bits,
- * palettes resolved and alpha left out. Chunks beside the pixels (texts, profiles) may take CHUNK_BYTES each. */
+/* png.c - PNG by libspng, both ways; the usual kind is read by png_plain.c. Grey of up to 8 bits stays grey; everything
+ * else comes out as RGB of 8 bits, palettes resolved and alpha left out. Chunks beside the pixels (texts, profiles) may
+ * take CHUNK_BYTES each. */
 #include <spng.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,8 +75,8 @@ enum ebm_status png_read_header(const uint8_t *bytes, size_t size, struct image_
     return EBM_OK;
 }
 
-enum ebm_status png_decode(const uint8_t *bytes, size_t size, const struct image_header *header,
-                           struct pixels *ret_pixels, struct ebm_error *reterr)
+static enum ebm_status decode_any(const uint8_t *bytes, size_t size, const struct image_header *header,
+                                  struct pixels *ret_pixels, struct ebm_error *reterr)
 {
     EBM_AUTO(spng_freep) spng_ctx *png = NULL;
     struct spng_ihdr ihdr;
@@ -93,6 +94,15 @@ enum ebm_status png_decode(const uint8_t *bytes, size_t size, const struct image
     *ret_pixels = (struct pixels){
         .at = EBM_TAKE_PTR(at), .channels = channels, .height = header->height, .width = header->width};
     return EBM_OK;
+}
+
+enum ebm_status png_decode(const uint8_t *bytes, size_t size, const struct image_header *header,
+                           struct pixels *ret_pixels, struct ebm_error *reterr)
+{
+    enum ebm_status status = png_decode_plain(bytes, size, header, ret_pixels);
+    if (status == EBM_INVALID)
+        return decode_any(bytes, size, header, ret_pixels, reterr);
+    return status == EBM_OK ? EBM_OK : image_no_memory(reterr);
 }
 
 /* ---- writing ---- */
