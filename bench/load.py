@@ -97,22 +97,22 @@ class Service:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
 
-    def ask(self, method, route, body=None):
+    def ask(self, method, route, body=None, headers=None):
         """-> (status, body)"""
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            link.request(method, route, body, {"Content-Type": "application/json"} if body else {})
+            link.request(method, route, body, headers or ({"Content-Type": "application/json"} if body else {}))
             answer = link.getresponse()
             return answer.status, answer.read()
         finally:
             link.close()
 
-    def wait(self, method, route, body=None, seconds=90, pause=0.05):
+    def wait(self, method, route, body=None, seconds=90, pause=0.05, headers=None):
         """Until it answers with 200 -> seconds since its start"""
         why, end = "no answer", time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                status, text = self.ask(method, route, body)
+                status, text = self.ask(method, route, body, headers)
                 if status == 200:
                     return time.monotonic() - self.begin
                 why = f"{status} {text[:200]}"
@@ -135,16 +135,17 @@ class Service:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
             return int(re.search(what + r":\s+(\d+)", file.read()).group(1)) / 1024
 
-    def load(self, route, body_file, connections, seconds):
-        """wrk -> {"rps", "p50_ms", ..., "server_us", "foreign"}, or {"void": why}"""
+    def load(self, route, body_file, connections, seconds, more=None):
+        """wrk, with `more` in the environment of post.lua -> {"rps", "p50_ms", ..., "server_us", "foreign"}, or
+        {"void": why}"""
         others, before = Others(lambda: self.cpu() + own_cpu()), self.cpu()
         command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{seconds}s",
                    "--timeout", "20s", "-s", os.path.join(HERE, "post.lua"), f"http://127.0.0.1:{self.port}"]
-        ran = subprocess.run(command, env=dict(os.environ, BODY=body_file, ROUTE=route), capture_output=True, text=True,
-                             timeout=seconds + 60, check=False)
+        ran = subprocess.run(command, env=dict(os.environ, BODY=body_file, ROUTE=route, **more or {}),
+                             capture_output=True, text=True, timeout=seconds + 60, check=False)
         foreign, spent = others.foreign(), self.cpu() - before
         result = re.search(r"RESULT (\{.*\})", ran.stdout)
         measured = json.loads(result.group(1)) if result else {"requests": 0}
         if not measured["requests"] or measured["bad"]:
-            return {"void": f"{measured or ran.stderr}", "foreign": foreign}
+            return {"void": f"{measured} {ran.stderr.strip()}", "foreign": foreign}
         return measured | {"server_us": 1e6 * spent / measured["requests"], "foreign": foreign}

@@ -1,10 +1,13 @@
 /* trunk.c - what an image trunk reaches by each backend of convolutions, on one thread, at several tiles:
  *
  *   bench-trunk MODEL.safetensors [SECONDS [TILE ...]]
+ *   bench-trunk MODEL.safetensors together THREADS SECONDS
  *
  * Images a second of whole tiles, all kinds in turn, so that their ratios suffer little from a noisy machine; then a
  * batch of 32 in training, forward and backward, and forward by a trunk that does not learn. Prints the median and the
- * range of seven rounds. */
+ * range of seven rounds. `together`: whole tiles as they are served, on so many threads at once, one number: what is
+ * left for a server to lose. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +84,50 @@ static void bench_serving(const struct ebm_model *model, const float *x, float *
     }
 }
 
+struct together {
+    const struct way *way;
+    const float *x;
+    size_t width;
+    double seconds, rate;
+};
+
+static void *run_together(void *user)
+{
+    struct together *mine = user;
+    struct way way = *mine->way;
+    float *h = must_have(ebm_alloc_aligned(mine->way->tile * mine->width * sizeof *h));
+    ebm_device_thread_init();
+    way.space = must_have(ebm_alloc_aligned(ebm_trunk_plan_space(way.plan) * sizeof(float)));
+    mine->rate = rate_of(&way, mine->x, h, mine->seconds);
+    free(way.space), free(h);
+    return NULL;
+}
+
+static void bench_together(const struct ebm_model *model, const float *x, uint32_t n_threads, double seconds)
+{
+    struct way way = {.backend = ebm_conv_onednn() != NULL ? ebm_conv_onednn() : ebm_conv_blas()};
+    struct together *threads = must_have(calloc(n_threads, sizeof *threads));
+    pthread_t *ids = must_have(calloc(n_threads, sizeof *ids));
+    struct ebm_error error = {0};
+    double rate = 0.0;
+    training_must(ebm_trunk_plan_new(&ebm_model_net(model)->trunk, ebm_model_params(model), way.backend, EBM_TRUNK_TILE,
+                                     &way.plan, &error),
+                  &error, "trunk");
+    way.tile = ebm_trunk_plan_tile(way.plan);
+    for (uint32_t i = 0; i < n_threads; i++) {
+        threads[i] = (struct together){&way, x, ebm_model_net(model)->trunk.out, seconds, 0.0};
+        if (pthread_create(&ids[i], NULL, run_together, &threads[i]) != 0)
+            exit(1);
+    }
+    for (uint32_t i = 0; i < n_threads; i++) {
+        (void)pthread_join(ids[i], NULL);
+        rate += threads[i].rate;
+    }
+    printf("%-10s together, tile %u, %u threads   %8.1f images/s\n", way.backend->name, way.tile, n_threads, rate);
+    (void)ebm_trunk_plan_free(way.plan);
+    free(threads), free(ids);
+}
+
 static void run_here(void *who, ebm_trunk_part_fn *fn, void *user, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -149,7 +196,7 @@ int main(int argc, char **argv)
     struct ebm_error error = {0};
     struct ebm_model *model = NULL;
     if (argc < 2) {
-        fprintf(stderr, "usage: bench-trunk MODEL.safetensors [SECONDS [TILE ...]]\n");
+        fprintf(stderr, "usage: bench-trunk MODEL.safetensors [SECONDS [TILE ...]] | together THREADS SECONDS\n");
         return 2;
     }
     training_must(ebm_model_load(argv[1], LIMIT_FILE_BYTES, &model, &error), &error, argv[1]);
@@ -158,6 +205,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench-trunk: %s reads vectors\n", argv[1]);
         return 2;
     }
+    bool together = argc == 5 && strcmp(argv[2], "together") == 0;
     n_tiles = argc > 3 ? 0 : n_tiles;
     for (int i = 3; i < argc && n_tiles < MOST_TILES; i++)
         tiles[n_tiles++] = (uint32_t)strtoul(argv[i], NULL, 10);
@@ -166,11 +214,15 @@ int main(int argc, char **argv)
     float *h = must_have(ebm_alloc_aligned((size_t)BATCH * net->trunk.out * sizeof *h));
     ebm_device_thread_init();
     random_numbers(x, (size_t)BATCH * net->X, 0);
-    bench_serving(model, x, h, seconds, tiles, n_tiles);
-    bench_training(model, ebm_conv_blas(), x, h, seconds);
-    if (ebm_conv_onednn() != NULL)
-        bench_training(model, ebm_conv_onednn(), x, h, seconds);
-    bench_still(model, x, h, seconds);
+    if (together) {
+        bench_together(model, x, (uint32_t)strtoul(argv[3], NULL, 10), strtod(argv[4], NULL));
+    } else {
+        bench_serving(model, x, h, seconds, tiles, n_tiles);
+        bench_training(model, ebm_conv_blas(), x, h, seconds);
+        if (ebm_conv_onednn() != NULL)
+            bench_training(model, ebm_conv_onednn(), x, h, seconds);
+        bench_still(model, x, h, seconds);
+    }
     (void)ebm_model_unref(model);
     free(x), free(h);
     return 0;
