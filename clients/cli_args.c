@@ -55,7 +55,7 @@ static size_t find_option(enum cli_command command, const char *name, size_t len
 static enum ebm_client_status keep(struct cli_args *args, size_t option, const char *value,
                                    struct ebm_client_error *reterr)
 {
-    if (option == CLI_OPTION_INPUT)
+    if (option == CLI_OPTION_INPUT || option == CLI_OPTION_IMAGE)
         args->inputs[args->n_inputs++] = value;
     else if (option == CLI_OPTION_TARGETS || option == CLI_OPTION_INITIAL)
         args->targets[args->n_targets++] = value;

@@ -34,6 +34,7 @@ enum cli_command {
 /* X(id, name, value or NULL for a flag, commands that have it, its words or "FILE" for the completion, help) */
 #define CLI_OPTION_MAP(X)                                                                                              \
     X(INPUT, "input", "X1,X2,...", CLI_ROWS, NULL, "one input, its numbers in the model's order; may repeat")          \
+    X(IMAGE, "image", "FILE", CLI_ROWS, "FILE", "one input of a model that reads images: PNG or JPEG; may repeat")     \
     X(DATA, "data", "FILE", CLI_ROWS, "FILE",                                                                          \
       "inputs from a CSV with a header line, by the model's names; - is stdin")                                        \
     X(BLOCK_ROWS, "block-rows", "N", CLI_ROWS, NULL, "rows in one request (default 256); block k has seed + k")        \
@@ -87,7 +88,7 @@ struct cli_args {
     enum cli_command command;
     bool wants_help;
     const char *values[CLI_OPTIONS]; /* the last one given; NULL: none; a flag: "" */
-    const char **inputs, **targets;  /* every --input, and every --targets or --initial */
+    const char **inputs, **targets;  /* every --input or --image, and every --targets or --initial */
     size_t n_inputs, n_targets;
 };
 

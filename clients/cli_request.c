@@ -194,7 +194,7 @@ static enum ebm_client_status read_target_lists(const struct cli_args *args, str
     request->n_target_lists = args->n_targets;
     if (args->n_targets > 1 && args->n_targets != args->n_inputs)
         return client_fail(reterr, EBM_CLIENT_INVALID, targets_name(request),
-                           "expected --%s once for all rows, or once for every --input: %zu, got %zu",
+                           "expected --%s once for all rows, or once for every --input or --image: %zu, got %zu",
                            targets_name(request), args->n_inputs, args->n_targets);
     for (size_t i = 0; i < args->n_targets && status == EBM_CLIENT_OK; i++)
         status = read_target_list(request, args->targets[i], i, reterr);

@@ -1,6 +1,6 @@
 /* cli_rows.c - a block of rows after the other:
  *
- *   --input ...  or  CSV -> block -> request -> answer -> printed -> next block
+ *   --input ...  or  --image ...  or  CSV -> block -> request -> answer -> printed -> next block
  *
  * Only one block and its answer are in memory. A row's draws depend on the seed and on its number in its request, so
  * block k is asked with the first one's seed + k: no two rows share draws, and the first answer's seed and the size of
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "clients/cli_csv.h"
+#include "clients/cli_images.h"
 #include "clients/cli_output.h"
 #include "clients/cli_plot.h"
 #include "clients/cli_request.h"
@@ -29,8 +30,9 @@ struct run {
     const struct cli_args *args;
     struct cli_request request;
     struct cli_output output;
-    struct cli_csv *csv; /* NULL: rows are those of --input */
-    double *block;       /* (block_rows, n_inputs) */
+    struct cli_csv *csv;       /* NULL: rows are those of --input or --image */
+    double *block;             /* (block_rows, n_inputs) */
+    struct cli_images *images; /* of the block; NULL: rows are numbers */
     uint64_t block_rows;
     size_t n_inputs, n_blocks;
 };
@@ -106,14 +108,29 @@ static enum ebm_client_status read_input(struct run *run, size_t at, size_t to, 
 
 static enum ebm_client_status open_rows(struct run *run, struct ebm_client_error *reterr)
 {
-    bool has_data = run->args->values[CLI_OPTION_DATA] != NULL, has_input = run->args->n_inputs > 0;
-    if (has_data == has_input)
+    const char *const *values = run->args->values;
+    bool has_data = values[CLI_OPTION_DATA] != NULL, has_image = values[CLI_OPTION_IMAGE] != NULL;
+    int kinds = has_data + has_image + (values[CLI_OPTION_INPUT] != NULL);
+    if (kinds != 1)
         return client_fail(reterr, EBM_CLIENT_INVALID, "input", "expected %s",
-                           has_data ? "--input or --data, not both" : "rows: --input X1,X2,... or --data FILE");
+                           kinds > 1 ? "--input, --image or --data, not both"
+                                     : "rows: --input X1,X2,..., --image FILE or --data FILE");
     if (!has_data)
         return EBM_CLIENT_OK;
     enum ebm_client_status status = open_data(run, reterr);
     return status == EBM_CLIENT_OK ? take_block_memory(run, reterr) : status;
+}
+
+/* The next files; *ret_n = 0 behind the last one. */
+static enum ebm_client_status next_images(struct run *run, size_t *ret_n, struct ebm_client_error *reterr)
+{
+    size_t first = run->output.n_rows, left = run->args->n_inputs - first;
+    size_t n = left < run->block_rows ? left : run->block_rows;
+    run->images = cli_images_free(run->images);
+    enum ebm_client_status status = n > 0 ? cli_images_read(run->args->inputs + first, n, &run->images, reterr)
+                                          : EBM_CLIENT_OK;
+    *ret_n = n;
+    return status;
 }
 
 /* The next rows into the block; *ret_n = 0 behind the last one. */
@@ -123,6 +140,8 @@ static enum ebm_client_status next_block(struct run *run, size_t *ret_n, struct 
     enum ebm_client_status status = EBM_CLIENT_OK;
     if (run->csv)
         return cli_csv_read(run->csv, run->block_rows, run->block, ret_n, reterr);
+    if (run->args->values[CLI_OPTION_IMAGE])
+        return next_images(run, ret_n, reterr);
     for (; n < run->block_rows && first + n < run->args->n_inputs && status == EBM_CLIENT_OK; n++)
         status = read_input(run, first + n, n, reterr);
     *ret_n = n;
@@ -179,6 +198,7 @@ static enum ebm_client_status run_block(struct run *run, size_t n_rows, struct e
     rows->inputs = run->block;
     rows->n_rows = n_rows;
     rows->n_inputs = run->n_inputs;
+    rows->images = run->images ? run->images->images : NULL;
     enum ebm_client_status status = run->n_blocks == 0 ? choose_grid(run, reterr) : EBM_CLIENT_OK;
     if (status == EBM_CLIENT_OK)
         status = cli_request_send(run->client, &run->request, run->output.n_rows, &answer, reterr);
@@ -222,6 +242,7 @@ enum ebm_client_status cli_rows_run(struct ebm_client *client, const struct cli_
         cli_output_end(&run.output);
     cli_request_done(&run.request);
     (void)cli_csv_free(run.csv);
+    (void)cli_images_free(run.images);
     free(run.block);
     return status;
 }

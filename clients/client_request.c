@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* A body while it is made. */
 struct draft {
@@ -108,16 +109,55 @@ static void set_words(struct draft *draft, const char *name, const char *const *
     set(draft, name, list);
 }
 
+/* Base64 of RFC 4648, section 4, with a NUL at the end. New: free(). NULL: no memory. */
+static char *base64_of(const unsigned char *bytes, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *text = calloc(n / 3 + 1, 4 + 1), *to = text;
+    for (size_t i = 0; text && i < n; i += 3) {
+        uint32_t left = n - i < 3 ? (uint32_t)(n - i) : 3, word = 0;
+        for (uint32_t j = 0; j < 3; j++)
+            word = word << 8 | (j < left ? bytes[i + j] : 0);
+        for (uint32_t j = 0; j < 4; j++)
+            *to++ = j <= left ? digits[word >> (18 - 6 * j) & 63] : '=';
+    }
+    return text;
+}
+
+/* [n] {"b64": "..."} */
+static json_t *image_rows(struct draft *draft, const struct ebm_client_image *images, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n && !draft->failed; i++) {
+        char *text = base64_of(images[i].bytes, images[i].n_bytes);
+        json_t *row = text ? json_pack("{s:s}", "b64", text) : NULL;
+        free(text);
+        draft->failed = json_array_append_new(list, row) != 0;
+    }
+    return list;
+}
+
+static void set_inputs(struct draft *draft, const struct ebm_client_rows *rows)
+{
+    if (rows->n_rows == 0 || (!rows->images && (!rows->inputs || rows->n_inputs == 0)))
+        draft->status = client_fail(draft->error, EBM_CLIENT_INVALID, "inputs",
+                                    "expected at least one row of one number");
+    else if (rows->images && rows->inputs)
+        draft->status = client_fail(draft->error, EBM_CLIENT_INVALID, "images", "expected inputs or images, not both");
+    else if (rows->images)
+        set(draft, "inputs", image_rows(draft, rows->images, rows->n_rows));
+    else
+        set(draft, "inputs", vectors(draft, "inputs", rows->inputs, rows->n_rows, rows->n_inputs, 0));
+}
+
 static struct draft begin_rows(const struct ebm_client_rows *rows, struct ebm_client_error *reterr)
 {
     struct draft draft = begin(reterr);
-    if (!rows->inputs || rows->n_rows == 0 || rows->n_inputs == 0) {
-        draft.status = client_fail(reterr, EBM_CLIENT_INVALID, "inputs", "expected at least one row of one number");
+    set_inputs(&draft, rows);
+    if (draft.status != EBM_CLIENT_OK)
         return draft;
-    }
     set_text(&draft, "model", rows->model);
     set_whole(&draft, "version", rows->version);
-    set(&draft, "inputs", vectors(&draft, "inputs", rows->inputs, rows->n_rows, rows->n_inputs, 0));
     set_text(&draft, "estimator", rows->estimator);
     set_text(&draft, "draws", rows->draws);
     set_text(&draft, "weights", rows->weights);

@@ -95,10 +95,17 @@ struct ebm_client *ebm_client_free(struct ebm_client *client); /* NULL is fine; 
 /* ---- requests ----
  * A member that is 0 or NULL is not sent, and the server's default holds. Words are the server's own (docs/API.md). */
 
+/* A PNG or JPEG file, whole. */
+struct ebm_client_image {
+    const void *bytes;
+    size_t n_bytes;
+};
+
 struct ebm_client_rows {
     const double *inputs; /* (n_rows, n_inputs) finite, in the model's units */
     size_t n_rows, n_inputs;
-    const char *model; /* NULL: the only one of the server */
+    const struct ebm_client_image *images; /* (n_rows), instead of inputs: of a model that reads images */
+    const char *model;                     /* NULL: the only one of the server */
     uint64_t version;
     const char *estimator, *draws, *weights, *id;
     bool has_seed;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """client_terminal.py EBM-CLIENT - the command line against the fake server: exit codes, texts, repetitions, time, size.
 Standard library alone."""
+import base64
 import json
 import os
 import subprocess
@@ -86,6 +87,31 @@ def test_every_field_is_sent(binary):
         assert sent[5] == {**climb, "starts": 3, "num_samples": 99}, sent[5]
         client(binary, "density", "--server", f"{server.url}/refused", "--input", "1", "--grid", "-1:2.5:4", expect=2)
         assert json.loads(server.requests("refused")[0]["body"])["grid"] == {"lower": -1, "upper": 2.5, "points": 4}
+
+
+def test_images_are_sent_whole(binary):
+    with serving() as server, tempfile.TemporaryDirectory() as folder:
+        paths, base = [], ("--server", f"{server.url}/ok", "--block-rows", 3)
+        for n in (1, 2, 3, 5000):  # what base64 fills up, and what is read in pieces
+            paths.append(os.path.join(folder, f"{n}.png"))
+            with open(paths[-1], "wb") as file:
+                file.write(bytes(i * 37 % 256 for i in range(n)))
+        images = [word for path in paths for word in ("--image", path)]
+        client(binary, "predict", *base, *images)
+        client(binary, "density", *base, *images[:4], "--targets", "1", "--targets", "2")
+        sent = [json.loads(entry["body"]) for entry in server.requests("ok")]
+        rows = []
+        for path in paths:
+            with open(path, "rb") as file:
+                rows.append({"b64": base64.b64encode(file.read()).decode()})
+        assert [body["inputs"] for body in sent] == [rows[:3], rows[3:], rows[:2]], [str(body)[:80] for body in sent]
+        with open(paths[0], "wb"):
+            pass
+        for words, fragment in ((images[:2], "1.png: empty"), (["--image", folder], "directory"), (["--image", "none"], "No such"),
+                                ([*images[2:4], "--input", "1"], "not both"), ([*images[2:4], "--data", "-"], "not both")):
+            _, err = client(binary, "predict", *base, *words, expect=1)
+            assert fragment in err, f"{words}: no '{fragment}' in {err}"
+        assert len(server.requests("ok")) == 3, "something was asked"
 
 
 def test_a_large_csv_goes_in_blocks(binary):

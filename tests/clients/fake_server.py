@@ -76,7 +76,8 @@ WRONG = [
 
 def predictions(body):
     request = json.loads(body)
-    rows = [row if isinstance(row, list) else [row] for row in request["inputs"]]
+    rows = [len(row["b64"]) if isinstance(row, dict) else row for row in request["inputs"]]
+    rows = [row if isinstance(row, list) else [row] for row in rows]
     answer = {"model": request.get("model", "m"), "version": 3, "seed": request.get("seed", 7)}
     if "id" in request:
         answer["id"] = request["id"]

@@ -8,7 +8,10 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from harness import Repository, run_all, serving  # noqa: E402
+from model_files import publish_bytes, reader_of_images  # noqa: E402
 from serve_access import guarded  # noqa: E402
+
+IMAGES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "images")
 
 CLIENT, EXAMPLE = sys.argv[2], sys.argv[3]
 X = {"relu_1d": 3, "smooth_2d": 2, "mixture_only": 4}
@@ -64,6 +67,20 @@ def test_answers_equal_those_of_http(binary):
         same(server, "refine", "smooth_2d", ("--initial", "0,1;2,3", "--step-length", "0.1,0.2"),
              {"initial": [[[0, 1], [2, 3]]] * 3, "step_length": [0.1, 0.2]})
         same(server, "sample", "smooth_2d", ("--steps", 4, "--num-samples", 8), {"num_samples": 8, "refine": {"steps": 4}})
+
+
+def test_images(binary):
+    repository = Repository()
+    publish_bytes(repository, "images", reader_of_images())
+    with serving(binary, repository) as server:
+        path = os.path.join(IMAGES, "rgb.png")
+        with open(path, "rb") as file:
+            status, _, data = server.ask("POST", "/predict?seed=3&outputs=mean,mode", file.read(), {"Content-Type": "image/png"})
+        assert status == 200, data
+        out = run(server, "predict", "--image", path, "--seed", 3, "--outputs", "mean,mode", "--format", "json")
+        assert out == data.decode(), (out, data)
+        assert "row 0, highest p(y)" in run(server, "density", "--image", path, "--plot")
+        run(server, "predict", "--image", __file__, expect=2)
 
 
 def test_keys(binary):

@@ -231,6 +231,8 @@ static const char climbed[] =
 
 static enum ebm_client_status one_by_one(int which)
 {
+    const struct ebm_client_image image = {.bytes = "file", .n_bytes = 4};
+    const struct ebm_client_sample_request sample = {.rows = {.images = &image, .n_rows = 1}, .steps = 1};
     const double numbers[] = {1.0, 2.0};
     const char *const words[] = {"mean"};
     const struct ebm_client_rows rows = {.inputs = numbers, .n_rows = 2, .n_inputs = 1, .model = "m", .seed = 1};
@@ -262,6 +264,7 @@ static enum ebm_client_status one_by_one(int which)
                                     : which == 4 ? client_write_density(&density, &body, NULL)
                                     : which == 6 ? client_read_answer(&bytes, 1, true, &answer, NULL)
                                     : which == 7 ? client_write_refine(&refine, &body, NULL)
+                                    : which == 8 ? client_write_sample(&sample, &body, NULL)
                                                  : ebm_client_new(&options, &client, NULL);
     free(body);
     ebm_client_answer_done(&answer);
@@ -274,7 +277,7 @@ static enum ebm_client_status one_by_one(int which)
 static void check_no_memory(void)
 {
     json_set_alloc_funcs(failing_malloc, free);
-    for (int which = 0; which < 8; which++) {
+    for (int which = 0; which < 9; which++) {
         enum ebm_client_status status = EBM_CLIENT_NO_MEMORY;
         uint32_t n = 0;
         for (fails_at = 1; status != EBM_CLIENT_OK && fails_at < 1000; fails_at++, n++) {

@@ -94,6 +94,7 @@ def test_every_field_is_sent(server: Any, ask: Ask) -> None:
     ask(url, "density", np.array(ROWS), **shared, outputs=["log_prob"], targets=[[[1], [2]]])
     ask(url, "refine", ROWS, initial=[[[1, 2]]], steps=4, step_length=np.array([0.5, 2]), decay=0.75, trajectory=True)
     ask(url, "sample", ROWS, refine={"steps": np.int64(5)})
+    ask(url, "density", [b"\x89PNG", bytearray(b"\xff\xd8")], targets=[1])
     with pytest.raises(ebmserve.BadRequest):
         ask(f"{server.url}/refused", "density", [1], grid=(-1, 2.5, 4), outputs=None)
     sent = [json.loads(entry["body"]) for entry in server.log]
@@ -104,12 +105,14 @@ def test_every_field_is_sent(server: Any, ask: Ask) -> None:
     assert sent[2] == {**shared, "outputs": ["log_prob"], "targets": [[[1], [2]]]}
     assert sent[3] == {"inputs": ROWS, "initial": [[[1, 2]]], "steps": 4, "step_length": [0.5, 2], "decay": 0.75, "trajectory": True}
     assert sent[4] == {"inputs": ROWS, "refine": {"steps": 5}}
-    assert sent[5] == {"inputs": [[1]], "grid": {"lower": -1, "upper": 2.5, "points": 4}}
+    assert sent[5] == {"inputs": [{"b64": "iVBORw=="}, {"b64": "/9g="}], "targets": [[[1]], [[1]]]}
+    assert sent[6] == {"inputs": [[1]], "grid": {"lower": -1, "upper": 2.5, "points": 4}}
 
 
 @pytest.mark.parametrize(("method", "inputs", "options", "words"), [
     ("predict", [], {}, "inputs"), ("predict", [[1, 2], [3]], {}, "one length"), ("predict", [[1, float("nan")]], {}, r"inputs\[0, 1\]"),
     ("predict", [[[1]]], {}, "3 dimensions"), ("predict", 5, {}, "0 dimensions"), ("predict", [["a"]], {}, "expected numbers"),
+    ("predict", b"one", {}, "a list of them"), ("predict", [b"one", 2], {}, "expected numbers"),
     ("predict", ROWS, {"quantiles": [float("inf")]}, "request"), ("predict", ROWS, {"id": object()}, "no place"),
     ("density", ROWS, {"targets": [[1], [2]]}, r"\(1, T, D\)"), ("density", ROWS, {"grid": (1, 2)}, "lower, upper, points"),
     ("density", ROWS, {"grid": 7}, "lower, upper, points")])

@@ -17,7 +17,7 @@ from . import _answers, _requests
 from ._answers import Density, ModelEntry, ModelInfo, Prediction, Refinement, Samples
 from ._errors import AnswerTooLarge, BadAnswer, CallTimeout, ConnectionFailed, EbmError, InvalidRequest, NotReady
 from ._exchange import Attempt, Reply, Settings, call, default_key, default_server
-from ._requests import DensityOptions, PredictOptions, RefineOptions, SampleOptions
+from ._requests import DensityOptions, Inputs, PredictOptions, RefineOptions, SampleOptions
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 
@@ -105,19 +105,20 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def predict(self, inputs: npt.ArrayLike, **options: Unpack[PredictOptions]) -> Prediction:
-        """Mean, spread and quantiles for rows (B, X), or (B) for one input."""
+    def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Prediction:
+        """Mean, spread and quantiles for rows (B, X), or (B) for one input; for images (B, channels, height, width), or a
+        list of whole PNG and JPEG files as bytes."""
         return _answers.prediction(self._call("/predict", _requests.body(inputs, options)), np.shape(inputs)[0])
 
-    def sample(self, inputs: npt.ArrayLike, **options: Unpack[SampleOptions]) -> Samples:
+    def sample(self, inputs: Inputs, **options: Unpack[SampleOptions]) -> Samples:
         """Samples (B, num_samples, D); with resample=False all proposals and their log weights."""
         return _answers.samples(self._call("/sample", _requests.body(inputs, options)), np.shape(inputs)[0])
 
-    def density(self, inputs: npt.ArrayLike, **options: Unpack[DensityOptions]) -> Density:
+    def density(self, inputs: Inputs, **options: Unpack[DensityOptions]) -> Density:
         """The density at targets, or on a grid (lower, upper, points)."""
         return _answers.density(self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
 
-    def refine(self, inputs: npt.ArrayLike, **options: Unpack[RefineOptions]) -> Refinement:
+    def refine(self, inputs: Inputs, **options: Unpack[RefineOptions]) -> Refinement:
         """The most likely target near `initial` (B, S, D), or near the best draws of the proposal."""
         return _answers.refinement(self._call("/refine", _requests.body(inputs, options)), np.shape(inputs)[0])
 
@@ -179,16 +180,16 @@ class AsyncClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def predict(self, inputs: npt.ArrayLike, **options: Unpack[PredictOptions]) -> Prediction:
+    async def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Prediction:
         return _answers.prediction(await self._call("/predict", _requests.body(inputs, options)), np.shape(inputs)[0])
 
-    async def sample(self, inputs: npt.ArrayLike, **options: Unpack[SampleOptions]) -> Samples:
+    async def sample(self, inputs: Inputs, **options: Unpack[SampleOptions]) -> Samples:
         return _answers.samples(await self._call("/sample", _requests.body(inputs, options)), np.shape(inputs)[0])
 
-    async def density(self, inputs: npt.ArrayLike, **options: Unpack[DensityOptions]) -> Density:
+    async def density(self, inputs: Inputs, **options: Unpack[DensityOptions]) -> Density:
         return _answers.density(await self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
 
-    async def refine(self, inputs: npt.ArrayLike, **options: Unpack[RefineOptions]) -> Refinement:
+    async def refine(self, inputs: Inputs, **options: Unpack[RefineOptions]) -> Refinement:
         return _answers.refinement(await self._call("/refine", _requests.body(inputs, options)), np.shape(inputs)[0])
 
     async def models(self) -> list[ModelEntry]:

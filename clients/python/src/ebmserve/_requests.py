@@ -3,14 +3,18 @@
 What a field may be is the server's to say; here only what JSON cannot say is refused."""
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ._errors import InvalidRequest
+
+
+Inputs: TypeAlias = npt.ArrayLike | Sequence[bytes]  # rows of numbers, or whole PNG and JPEG files
 
 
 class RowOptions(TypedDict, total=False):
@@ -84,12 +88,17 @@ def _numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return array
 
 
-def _rows(inputs: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    array = _numbers("inputs", inputs)
+def _rows(inputs: Inputs) -> list[Any]:
+    """As JSON has them."""
+    if isinstance(inputs, (bytes, bytearray)):
+        raise InvalidRequest("inputs: one image, expected a list of them")
+    if isinstance(inputs, Sequence) and len(inputs) > 0 and all(isinstance(row, (bytes, bytearray)) for row in inputs):
+        return [{"b64": base64.b64encode(cast(bytes, row)).decode()} for row in inputs]
+    array = _numbers("inputs", cast(npt.ArrayLike, inputs))
     if array.ndim not in (1, 2, 4):
         raise InvalidRequest("inputs: expected rows (B, X), (B) for one input, or images (B, channels, height, width), "
                              f"got {array.ndim} dimensions")
-    return array.reshape(len(array), -1)
+    return cast(list[Any], array.reshape(len(array), -1).tolist())
 
 
 def _targets(name: str, values: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.float64]:
@@ -120,11 +129,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in a request")
 
 
-def body(inputs: npt.ArrayLike, options: Mapping[str, Any]) -> bytes:
+def body(inputs: Inputs, options: Mapping[str, Any]) -> bytes:
     """The body of a request. Unknown options are refused by the server, by name."""
     rows = _rows(inputs)
     given = {name: value for name, value in options.items() if value is not None}
-    fields: dict[str, Any] = {"inputs": rows.tolist()}
+    fields: dict[str, Any] = {"inputs": rows}
     interval = {word: given.pop(f"interval_{word}") for word in ("kind", "level") if f"interval_{word}" in given}
     if interval:
         fields["interval"] = interval
