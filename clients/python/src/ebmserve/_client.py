@@ -10,8 +10,6 @@ from urllib.parse import quote
 
 import anyio
 import httpx
-import numpy as np
-import numpy.typing as npt
 
 from . import _answers, _requests
 from ._answers import Density, ModelEntry, ModelInfo, Prediction, Refinement, Samples
@@ -108,19 +106,19 @@ class Client:
     def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Prediction:
         """Mean, spread and quantiles for rows (B, X), or (B) for one input; for images (B, channels, height, width), or a
         list of whole PNG and JPEG files as bytes."""
-        return _answers.prediction(self._call("/predict", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.prediction(self._call("/predict", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     def sample(self, inputs: Inputs, **options: Unpack[SampleOptions]) -> Samples:
         """Samples (B, num_samples, D); with resample=False all proposals and their log weights."""
-        return _answers.samples(self._call("/sample", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.samples(self._call("/sample", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     def density(self, inputs: Inputs, **options: Unpack[DensityOptions]) -> Density:
         """The density at targets, or on a grid (lower, upper, points)."""
-        return _answers.density(self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.density(self._call("/density", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     def refine(self, inputs: Inputs, **options: Unpack[RefineOptions]) -> Refinement:
         """The most likely target near `initial` (B, S, D), or near the best draws of the proposal."""
-        return _answers.refinement(self._call("/refine", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.refinement(self._call("/refine", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     def models(self) -> list[ModelEntry]:
         return _answers.models(self._call("/"))
@@ -181,16 +179,16 @@ class AsyncClient:
         await self._http.aclose()
 
     async def predict(self, inputs: Inputs, **options: Unpack[PredictOptions]) -> Prediction:
-        return _answers.prediction(await self._call("/predict", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.prediction(await self._call("/predict", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     async def sample(self, inputs: Inputs, **options: Unpack[SampleOptions]) -> Samples:
-        return _answers.samples(await self._call("/sample", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.samples(await self._call("/sample", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     async def density(self, inputs: Inputs, **options: Unpack[DensityOptions]) -> Density:
-        return _answers.density(await self._call("/density", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.density(await self._call("/density", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     async def refine(self, inputs: Inputs, **options: Unpack[RefineOptions]) -> Refinement:
-        return _answers.refinement(await self._call("/refine", _requests.body(inputs, options)), np.shape(inputs)[0])
+        return _answers.refinement(await self._call("/refine", _requests.body(inputs, options)), _requests.n_rows(inputs))
 
     async def models(self) -> list[ModelEntry]:
         return _answers.models(await self._call("/"))

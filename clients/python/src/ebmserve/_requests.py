@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, TypeAlias, TypedDict, cast
 
 import numpy as np
@@ -99,6 +99,11 @@ def _rows(inputs: Inputs) -> list[Any]:
         raise InvalidRequest("inputs: expected rows (B, X), (B) for one input, or images (B, channels, height, width), "
                              f"got {array.ndim} dimensions")
     return cast(list[Any], array.reshape(len(array), -1).tolist())
+
+
+def n_rows(inputs: Inputs) -> int:
+    """Of inputs that body() took."""
+    return len(cast(Sized, inputs))
 
 
 def _targets(name: str, values: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.float64]:
