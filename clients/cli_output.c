@@ -16,6 +16,7 @@
 
 #define NAME_BYTES 64
 #define CELL_COLUMNS 11
+#define LONGEST_NAMELESS 16 /* columns without names that have a line each */
 
 /* value = at[row * row_stride + item * item_stride] */
 struct column {
@@ -301,9 +302,14 @@ void cli_output_models(const struct ebm_client_models *models, enum cli_format f
         (void)printf("]}\n");
 }
 
-/* One line a column: which side it is on, its number and its name. */
+/* One line a column: which side it is on, its number and its name. In a table many that have no names, as pixels, are
+ * one line. */
 static void model_side(const char *side, const char *const *names, size_t n, enum cli_format format)
 {
+    if (format == CLI_TABLE && !names && n > LONGEST_NAMELESS) {
+        (void)printf("%-8s 0..%zu\n", side, n - 1);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const char *name = names ? names[i] : "";
         if (format == CLI_TABLE) {

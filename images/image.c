@@ -31,9 +31,12 @@ static enum ebm_status fail_format(const uint8_t *bytes, size_t size, struct ebm
         const char *name;
         size_t at, n;
         const char *mark; /* (n), from `at` on */
-    } formats[] = {{"a GIF", 0, 4, "GIF8"},    {"WebP", 8, 4, "WEBP"},          {"a BMP", 0, 2, "BM"},
-                   {"a TIFF", 0, 4, "II*\0"},  {"a TIFF", 0, 4, "MM\0*"},       {"AVIF", 4, 8, "ftypavif"},
-                   {"HEIC", 4, 8, "ftypheic"}, {"base64", 0, 10, "iVBORw0KGg"}, {"base64", 0, 4, "/9j/"}};
+    } formats[] = {
+        {"a GIF", 0, 4, "GIF8"},    {"WebP", 8, 4, "WEBP"},
+        {"a BMP", 0, 2, "BM"},      {"a TIFF", 0, 4, "II*\0"},
+        {"a TIFF", 0, 4, "MM\0*"},  {"AVIF", 4, 8, "ftypavif"},
+        {"HEIC", 4, 8, "ftypheic"}, {"base64", 0, 10, "iVBORw0KGg"},
+        {"base64", 0, 4, "/9j/"},   {"a PNG that lost bytes as a text (curl: --data-binary, not -d)", 0, 4, "\x89PNG"}};
     for (size_t i = 0; i < EBM_COUNT_OF(formats); i++)
         if (size >= formats[i].at + formats[i].n && memcmp(bytes + formats[i].at, formats[i].mark, formats[i].n) == 0)
             return ebm_error_set(reterr, EBM_INVALID, "image", "%s, expected a PNG or a JPEG", formats[i].name);

@@ -540,6 +540,10 @@ static enum ebm_status read_member(struct object *object, const char *name, stru
     object->seen |= 1u << (field - object->fields);
     if (field->kind == FIELD_LATER)
         return ebm_error_set(object->reterr, EBM_INVALID, where, LATER);
+    if (field->kind == FIELD_OBJECT && json_read_is_text(value))
+        return ebm_error_set(object->reterr, EBM_INVALID, where,
+                             "expected an object, got a text; in a query each member stands by itself, as %s.%s=...",
+                             field->name, field->members[0].name);
     if (field->kind == FIELD_OBJECT)
         return read_inner(object, field, where, value);
     struct reader reader = {object->lists, object->limits, object->arena, field, where, object->message + field->at,

@@ -54,11 +54,28 @@ enum ebm_status json_read_scan(const char *bytes, size_t size, const struct json
     return EBM_OK;
 }
 
+/* What the bytes begin like; NULL: nothing that is known. */
+static const char *other_type(const char *bytes, size_t size)
+{
+    static const struct {
+        const char *mark, *type;
+    } types[] = {{"\x89PNG", "image/png"}, {"\xff\xd8\xff", "image/jpeg"}, {"\x93NUMPY", "application/x-npy"}};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        size_t n = strlen(types[i].mark);
+        if (size >= n && memcmp(bytes, types[i].mark, n) == 0)
+            return types[i].type;
+    }
+    return NULL;
+}
+
 enum ebm_status json_read_parse(const char *bytes, size_t size, const struct json_read_limits *limits,
                                 struct json_t **ret_root, struct ebm_error *reterr)
 {
     if (size == 0)
         return ebm_error_set(reterr, EBM_INVALID, "body", "empty, expected a JSON object");
+    const char *type = other_type(bytes, size);
+    if (type != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "body", "no JSON, send it with Content-Type: %s", type);
     size_t n_values;
     enum ebm_status status = json_read_scan(bytes, size, limits, &n_values, reterr);
     if (status != EBM_OK)
@@ -125,6 +142,11 @@ bool json_read_is_list(const struct json_t *value)
 bool json_read_is_object(const struct json_t *value)
 {
     return json_is_object(value);
+}
+
+bool json_read_is_text(const struct json_t *value)
+{
+    return json_is_string(value);
 }
 
 double json_read_double(const struct json_t *number)

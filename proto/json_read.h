@@ -30,6 +30,7 @@ const char *json_read_kind(const struct json_t *value);
 bool json_read_is_number(const struct json_t *value);
 bool json_read_is_list(const struct json_t *value);
 bool json_read_is_object(const struct json_t *value);
+bool json_read_is_text(const struct json_t *value);
 double json_read_double(const struct json_t *number); /* of a number */
 
 /* A list's length and values; an object's members one after the other, NULL at the end. Borrow: as long as the root. */

@@ -82,7 +82,8 @@ static void draw_ticks(const struct draw_picture *p, struct ebm_buf *text)
     (void)ebm_buf_text(text, MARGIN);
     for (uint32_t i = 0; i < DRAW_COLUMNS; i++)
         (void)ebm_buf_text(text, is_tick[i] ? "┬" : "─");
-    (void)ebm_buf_printf(text, "\n" MARGIN "%.*s %s\n", (int)DRAW_COLUMNS, labels, p->name);
+    int end = free_from > (int)DRAW_COLUMNS ? free_from - 1 : (int)DRAW_COLUMNS; /* the last label may stick out */
+    (void)ebm_buf_printf(text, "\n" MARGIN "%.*s %s\n", end, labels, p->name);
 }
 
 static void draw_marks(const struct draw_picture *p, struct ebm_buf *text)

@@ -210,7 +210,7 @@ def test_what_is_no_picture_is_told(binary):
         cases = ((b"", "neither a PNG nor a JPEG"), (b"hello", "neither"), (b"GIF89a" + bytes(20), "a GIF, expected a PNG or a JPEG"),
                  (base64.b64encode(whole), "base64, expected a PNG"), (whole[:-30], "not a whole PNG: it is cut off"),
                  (whole[:20], "cut off"), (jpeg[:-20], "not a whole JPEG"), (file("cmyk.jpg"), "CMYK, the inks of a printer"),
-                 (animated, "an animated PNG"), (whole[:50] + b"\xff\xff\xff" + whole[53:], "not a whole PNG"))
+                 (whole.translate(None, b"\r\n\0"), "lost bytes as a text"), (animated, "an animated PNG"), (whole[:50] + b"\xff\xff\xff" + whole[53:], "not a whole PNG"))
         for data, fragment in cases:
             expect_error(server.ask("POST", "/predict", data, PNG), 400, "invalid", "body: ", fragment)
             expect_error(server.ask("POST", "/predict", {"inputs": [b64(whole), b64(data)]}), 400, "invalid", "inputs[1]: ", fragment)

@@ -69,3 +69,21 @@ Test(draw, a_flat_zero_density_draws_nothing_and_does_not_fail)
     cr_assert_null(strstr(text.bytes, "█"));
     ebm_buf_done(&text);
 }
+
+Test(draw, a_label_at_the_end_is_whole)
+{
+    double density[DRAW_COLUMNS] = {1.0};
+    struct ebm_buf text;
+    const struct draw_picture picture = {.name = "count",
+                                         .lower = 50.0,
+                                         .upper = 140.0,
+                                         .density = density,
+                                         .mean = 60.0,
+                                         .low = 55.0,
+                                         .median = 60.0,
+                                         .high = 70.0};
+    ebm_buf_init(&text, 65536);
+    cr_assert_eq(draw_density(&picture, &text), EBM_OK);
+    cr_assert_not_null(strstr(text.bytes, "120           140 count\n"), "%s", text.bytes);
+    ebm_buf_done(&text);
+}

@@ -19,6 +19,10 @@ Test(json_read, refuses_with_a_place_and_a_reason)
         const char *text, *where, *fragment;
     } cases[] = {
         {"", "body", "empty"},
+        {"\x89PNG\r\n", "body", "Content-Type: image/png"},
+        {"\xff\xd8\xff\xe0", "body", "Content-Type: image/jpeg"},
+        {"\x93NUMPY", "body", "Content-Type: application/x-npy"},
+        {"\x89PN", "byte", "not valid JSON"},
         {"{", "byte 1", "not valid JSON"},
         {"{\"a\":1,\"a\":2}", "byte", "duplicate"},
         {"[1] 2", "byte 5", "not valid JSON"},

@@ -340,6 +340,8 @@ Test(request, bad_samples_and_densities_are_refused)
         {REQUEST_DENSITY, "\"targets\":[[1,null]]", "targets[0][1]", "expected a list of numbers, got null"},
         {REQUEST_DENSITY, "\"targets\":[[[1,true]]]", "targets[0][0][1]", "got true or false"},
         {REQUEST_DENSITY, "\"targets\":[1]", "targets[0]", "expected a list"},
+        {REQUEST_DENSITY, "\"grid\":\"0,1,5\"", "grid",
+         "got a text; in a query each member stands by itself, as grid.lower="},
         {REQUEST_DENSITY, "\"grid\":{\"lower\":0,\"upper\":1}", "grid.points", "missing"},
         {REQUEST_DENSITY, "\"grid\":{\"lower\":\"0\",\"upper\":1,\"points\":2}", "grid.lower", "got a text"},
         {REQUEST_DENSITY, "\"grid\":{\"lower\":0,\"upper\":1,\"points\":65537}", "grid.points", "from 1 to 65536"},
