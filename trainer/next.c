@@ -115,9 +115,9 @@ void next_after_training(const char *model, const char *name, bool was_published
     ebm_buf_init(&buf, COMMAND_BYTES);
     if (place == NULL)
         return;
-    (void)ebm_buf_printf(&buf, "next:\n  %s evaluate --data TEST.csv --report report.html --model", words.trainer);
+    (void)ebm_buf_printf(&buf, "next:\n  %s evaluate --data TEST --report report.html --model", words.trainer);
     next_put_word(&buf, model);
-    (void)ebm_buf_text(&buf, "   # TEST.csv: rows that training has not seen\n");
+    (void)ebm_buf_text(&buf, "   # TEST: rows that training has not seen\n");
     if (!was_published) {
         (void)ebm_buf_printf(&buf, "  %s publish", words.trainer);
         next_put_word(&buf, model);

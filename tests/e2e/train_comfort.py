@@ -93,8 +93,8 @@ def next_commands():
     check("then evaluate, publish, serve", [line.split()[1] for line in commands] == ["evaluate", "publish", "--model-repository"],
           commands)
     for command in commands[:2]:
-        done = subprocess.run(["sh", "-c", command.replace("TEST.csv", "toy1.csv")], capture_output=True, text=True, cwd=trainer.folder,
-                              timeout=60)
+        done = subprocess.run(["sh", "-c", command.replace("--data TEST", "--data toy1.csv")], capture_output=True, text=True,
+                              cwd=trainer.folder, timeout=60)
         check("which work as printed", done.returncode == 0, done.stderr or command.strip())
     check("and a version is there", os.path.exists(path("repository/toy1/1/model.safetensors")))
     shutil.rmtree(path("repository"))

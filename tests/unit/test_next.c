@@ -111,8 +111,8 @@ Test(next, commands_after_a_training, .init = cr_redirect_stdout)
 {
     next_init("ebm-trainer");
     next_after_training("my runs/model.safetensors", "geyser", false);
-    expect_printed("next:\n  ebm-trainer evaluate --data TEST.csv --report report.html "
-                   "--model 'my runs/model.safetensors'   # TEST.csv: rows that "
+    expect_printed("next:\n  ebm-trainer evaluate --data TEST --report report.html "
+                   "--model 'my runs/model.safetensors'   # TEST: rows that "
                    "training has not seen\n  ebm-trainer publish 'my runs/model.safetensors' repository/geyser\n"
                    "  ebm-server --model-repository repository\n");
 }
