@@ -6,6 +6,7 @@
 #include "proto/request.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -300,7 +301,7 @@ static enum ebm_status finish_predict(struct request *request, field_seen seen, 
     return status;
 }
 
-/* As numpy.linspace, and without overflow between far ends. */
+/* As numpy.linspace, and without overflow between far ends. Whole steps between whole ends are whole. */
 static enum ebm_status lay_grid(struct request *request, struct ebm_arena *arena, struct ebm_error *reterr)
 {
     uint32_t n = (uint32_t)request->grid_points;
@@ -309,7 +310,9 @@ static enum ebm_status lay_grid(struct request *request, struct ebm_arena *arena
         return ebm_error_set(reterr, EBM_NO_MEMORY, "grid.points", "no memory for %" PRIu32 " targets", n);
     for (uint32_t i = 0; i < n; i++) {
         double part = n > 1 ? i / (n - 1.0) : 0.0;
-        targets[i] = request->grid_lower * (1.0 - part) + request->grid_upper * part;
+        double way = (request->grid_upper - request->grid_lower) * i;
+        targets[i] = isfinite(way) && part < 1.0 ? request->grid_lower + way / fmax(n - 1.0, 1.0)
+                                                 : request->grid_lower * (1.0 - part) + request->grid_upper * part;
     }
     request->targets = (struct field_targets){1, n, 1, targets};
     return EBM_OK;

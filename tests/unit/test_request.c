@@ -275,6 +275,10 @@ Test(request, densities_at_targets_and_on_a_grid)
     for (uint32_t row = 0; row < 2; row++)
         for (int i = 0; i < 5; i++)
             cr_assert_float_eq(request_targets(&request, row)[i], -1.0 + 0.5 * i, 1e-15);
+    body = "{\"inputs\":[1],\"grid\":{\"lower\":60,\"upper\":110,\"points\":51}}";
+    cr_assert_eq(read_as(REQUEST_DENSITY, body, &request, &error), EBM_OK, "%s", error.text);
+    for (int i = 0; i < 51; i++)
+        cr_assert_eq(request_targets(&request, 0)[i], 60.0 + i, "%d of whole numbers", i);
     body = "{\"inputs\":[1],\"grid\":{\"lower\":-1.7e308,\"upper\":1.7e308,\"points\":3}}";
     cr_assert_eq(read_as(REQUEST_DENSITY, body, &request, &error), EBM_OK, "%s", error.text);
     cr_assert_eq(request_targets(&request, 0)[1], 0.0, "far ends overflow");
