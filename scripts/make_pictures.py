@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Draws docs/pictures/: trains the geyser and toy 1 with ebm-trainer, serves both, asks /density, /sample and /predict.
+"""Draws docs/pictures/: trains the examples with ebm-trainer, serves them, asks /density, /sample and /predict.
 
-  scripts/make_pictures.py [BUILD]      build; scripts/make_site.sh --pictures calls it with all it needs
+  scripts/make_pictures.py [BUILD [NAME ...]]      build, all; scripts/make_site.sh --pictures calls it with all it needs
 
 Every picture is an SVG in two forms, NAME.light.svg and NAME.dark.svg. Everything drawn by chance has a seed, so the same
 programs on the same kind of CPU draw the same pictures. Needs matplotlib."""
+import base64
 import csv
 import json
 import os
@@ -22,6 +23,7 @@ PICTURES = os.path.join(ROOT, "docs", "pictures")
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 from harness import Repository, Server  # noqa: E402
 
+IMAGES = {"cells": 2000, "pose": 2000}  # of the training, as in the examples
 PALETTES = {  # text and axes, p, q, a marker, a density from the page's own colour upwards
     "light": {"ink": "#37474f", "p": "#00796b", "q": "#8e6bbf", "mark": "#d84315",
               "map": ["#ffffff", "#80cbc4", "#00796b", "#00251f"]},
@@ -44,9 +46,18 @@ class Asker:
 
     def train(self, name, *options):
         output = os.path.join(self.folder, name)
-        subprocess.run([os.path.join(self.build, "trainer", "ebm-trainer"), "train", "--output", output, *options], check=True,
-                       capture_output=True, text=True)
+        config = os.path.join(ROOT, "examples", name, "config.json")
+        self._trainer("train", "--config", config, "--output", output, *options)
         self.repository.publish(name, os.path.join(output, "model.safetensors"))
+
+    def generate(self, name, rows, seed, output):
+        """-> where it lies"""
+        path = os.path.join(self.folder, output)
+        self._trainer("generate", name, "--rows", str(rows), "--seed", str(seed), "--output", path)
+        return path
+
+    def _trainer(self, *words):
+        subprocess.run([os.path.join(self.build, "trainer", "ebm-trainer"), *words], check=True, capture_output=True, text=True)
 
     def ask(self, route, **fields):
         body = {"seed": 1, **fields}
@@ -150,26 +161,110 @@ def draw_weights(asker, colours):
     return figure
 
 
+class Shown:
+    """Labelled images of a folder that `generate` wrote and no training has seen."""
+
+    def __init__(self, folder):
+        with open(os.path.join(folder, "labels.csv"), newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))[1:]
+        self.paths = [os.path.join(folder, row[0]) for row in rows]
+        self.targets = np.array([[float(v) for v in row[1:]] for row in rows])
+
+    def inputs(self, chosen):
+        """As a request has them."""
+        encoded = []
+        for i in chosen:
+            with open(self.paths[i], "rb") as file:
+                encoded.append({"b64": base64.b64encode(file.read()).decode()})
+        return encoded
+
+    def show(self, axis, i):
+        axis.imshow(plt.imread(self.paths[i]), cmap="gray", vmin=0, vmax=1, interpolation="none")
+        axis.set_axis_off()
+
+
+def bar(axis, lower, upper, top, colours):
+    """The interval that holds nine of ten, below a density that reaches up to `top`."""
+    axis.plot([lower, upper], [-0.08 * top] * 2, color=colours["ink"], linewidth=3, solid_capstyle="butt")
+
+
+def draw_cells(asker, colours):
+    """Of every fifth of the counts the first test image, and what the model says of it."""
+    shown = Shown(os.path.join(asker.folder, "cells-test"))
+    chosen = [int(np.argmax((shown.targets[:, 0] > least) & (shown.targets[:, 0] <= least + 40))) for least in range(0, 200, 40)]
+    inputs = shown.inputs(chosen)
+    y = np.linspace(0.5, 200.5, 401)
+    densities = asker.ask("/density", model="cells", inputs=inputs, grid={"lower": 0.5, "upper": 200.5, "points": len(y)})
+    intervals = asker.ask("/predict", model="cells", inputs=inputs, outputs=["interval"])
+    figure, axes = plt.subplots(2, len(chosen), figsize=(8.4, 3.6), height_ratios=(1.5, 1))
+    for i, image, axis, at, answer in zip(chosen, *axes, densities, intervals):
+        shown.show(image, i)
+        p, holds, truth = np.exp(np.array(at["log_prob"])), answer["interval"]["intervals"][0], shown.targets[i, 0]
+        near = abs(y - truth) <= 45
+        axis.fill_between(y[near], p[near], color=colours["p"], alpha=0.35, linewidth=0)
+        axis.plot(y[near], p[near], color=colours["p"])
+        axis.axvline(truth, color=colours["mark"], linestyle="--", linewidth=1)
+        bar(axis, holds["lower"][0], holds["upper"][0], p.max(), colours)
+        image.set_title(f"{truth:.0f} cells", color=colours["mark"], fontsize=10)
+        axis.set(xlim=(max(0, truth - 45), min(205, truth + 45)), yticks=[])
+        axis.spines["left"].set_visible(False)
+    axes[1, len(chosen) // 2].set_xlabel("count: p(count | picture), dashed the truth; the bar holds it nine times out of ten")
+    return figure
+
+
+def draw_pose(asker, colours):
+    """The first three test images, and of 200 the one with the widest density: each angle by itself."""
+    shown, names = Shown(os.path.join(asker.folder, "pose-test")), ("yaw", "pitch", "roll")
+    stds = asker.ask("/predict", model="pose", inputs=shown.inputs(range(200)), outputs=["std"])
+    chosen = [0, 1, 2, int(np.argmax([np.prod(one["std"]) for one in stds]))]
+    draws = asker.ask("/sample", model="pose", inputs=shown.inputs(chosen), num_samples=16384, num_proposals=65536)
+    intervals = asker.ask("/predict", model="pose", inputs=shown.inputs(chosen), outputs=["interval"], num_samples=65536)
+    figure, axes = plt.subplots(4, len(chosen), figsize=(8.4, 6.6), height_ratios=(1.6, 1, 1, 1), sharex="row")
+    for i, column, drawn, answer in zip(chosen, axes.T, draws, intervals):
+        shown.show(column[0], i)
+        samples, holds = np.array(drawn["samples"]), answer["interval"]["intervals"][0]
+        for j, axis in enumerate(column[1:]):
+            counts, edges = np.histogram(samples[:, j], bins=100, range=(-100, 100), density=True)
+            axis.stairs(counts, edges, fill=True, color=colours["p"], alpha=0.6)
+            axis.axvline(shown.targets[i, j], color=colours["mark"], linestyle="--", linewidth=1)
+            bar(axis, holds["lower"][j], holds["upper"][j], counts.max(), colours)
+            axis.set(xlim=(-100, 100), xticks=(-60, 0, 60), yticks=[])
+            axis.spines["left"].set_visible(False)
+    for name, axis in zip(names, axes[1:, 0]):
+        axis.set_ylabel(name)
+    figure.supxlabel("degrees: p(angle | picture), dashed the truth; the bar holds it nine times out of ten", fontsize=11)
+    return figure
+
+
 PICTURES_TO_DRAW = {"answer": draw_answer, "two-inputs": draw_two_inputs, "energy": draw_energy, "toy1": draw_toy,
-                    "weights": draw_weights}
+                    "weights": draw_weights, "cells": draw_cells, "pose": draw_pose}
+MODEL_OF = {"toy1": "toy1", "cells": "cells", "pose": "pose"}  # of the others: the geyser
+
+
+def prepare(asker, models):
+    """As the examples' READMEs do it."""
+    if "geyser" in models:
+        asker.train("geyser")
+    if "toy1" in models:
+        asker.train("toy1", "--data", asker.generate("toy1", 2000, 0, "toy1.csv"))
+    for name in {"cells", "pose"} & models:
+        asker.generate(name, 500, 2, name + "-test")
+        asker.train(name, "--data", asker.generate(name, IMAGES[name], 1, name + "-train"))
 
 
 def main():
     build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build"))
+    names = sys.argv[2:] or list(PICTURES_TO_DRAW)
     os.makedirs(PICTURES, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         asker = Asker(build, folder)
         try:
-            toy1 = os.path.join(folder, "toy1.csv")
-            subprocess.run([os.path.join(build, "trainer", "ebm-trainer"), "generate", "toy1", "--rows", "2000", "--output", toy1],
-                           check=True, capture_output=True)
-            asker.train("geyser", "--config", os.path.join(ROOT, "examples", "geyser", "config.json"))
-            asker.train("toy1", "--config", os.path.join(ROOT, "examples", "toy1", "config.json"), "--data", toy1)
+            prepare(asker, {MODEL_OF.get(name, "geyser") for name in names})
             asker.server = Server(os.path.join(build, "server", "ebm-server"), asker.repository)
             for form, colours in PALETTES.items():
                 tint(colours)
-                for name, draw in PICTURES_TO_DRAW.items():
-                    figure = draw(asker, colours)
+                for name in names:
+                    figure = PICTURES_TO_DRAW[name](asker, colours)
                     figure.savefig(os.path.join(PICTURES, f"{name}.{form}.svg"), metadata={"Date": None})
                     plt.close(figure)
         finally:

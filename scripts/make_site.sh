@@ -3,7 +3,7 @@
 # the run, and so does a page that reads anything from another server.
 #
 #   scripts/make_site.sh [--pictures] [BUILD [FOLDER]]     build, build-test/site
-#   --pictures      first draws docs/pictures/ anew: trains two models, asks a server (half a minute)
+#   --pictures      first draws docs/pictures/ anew: trains four models, asks a server (some minutes)
 #
 # MkDocs and its theme come from PyPI, at the versions of site_requirements.txt, into FOLDER/venv: once. To read the site:
 # open FOLDER/html/index.html, or, so that searching works, python3 -m http.server --bind 127.0.0.1 -d FOLDER/html
