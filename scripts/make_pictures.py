@@ -146,17 +146,17 @@ def draw_toy(asker, colours):
 
 
 def draw_weights(asker, colours):
-    """One hundred draws, as heavy as they are: a good fit beside an input far from the data."""
+    """128 draws, as heavy as they are: a good fit beside an input far from the data."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), sharey=True)
-    for axis, x in zip(axes, (80, 150)):
-        answer, = asker.ask("/sample", model="geyser", inputs=[[x]], resample=False, num_proposals=100, draws="independent")
+    for axis, x in zip(axes, (80, 160)):
+        answer, = asker.ask("/sample", model="geyser", inputs=[[x]], resample=False, num_proposals=128)
         weights, said = np.exp(answer["log_weights"]), answer["diagnostics"]
         axis.semilogy(np.array(answer["samples"])[:, 0], weights, ".", color=colours["p"], markersize=5)
-        axis.axhline(0.01, color=colours["q"], linestyle="--", linewidth=1)
+        axis.axhline(1 / 128, color=colours["q"], linestyle="--", linewidth=1)
         axis.axhline(0.1, color=colours["mark"], linestyle=":", linewidth=1.5)
-        axis.set(title=f"x = {x}: ess {said['ess']:.1f} of 100", xlabel="duration, minutes", xlim=(1, 5.5), ylim=(1e-5, 3))
+        axis.set(title=f"x = {x}: ess {said['ess']:.1f} of 128", xlabel="duration, minutes", xlim=(0, 5.5), ylim=(1e-5, 3))
     axes[1].text(5.45, 0.14, "above: dominant_weight", color=colours["mark"], fontsize=9, ha="right", va="bottom")
-    axes[1].text(5.45, 0.007, "1/100: all equal", color=colours["q"], fontsize=9, ha="right", va="top")
+    axes[1].text(5.45, 0.0055, "1/128: all equal", color=colours["q"], fontsize=9, ha="right", va="top")
     axes[0].set_ylabel("normalised weight of a draw")
     return figure
 
