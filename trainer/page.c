@@ -310,7 +310,8 @@ static void put_model(const struct evaluation *e, struct ebm_buf *html)
     if (config->net.K > 0)
         (void)ebm_buf_printf(html, "%s%u Gaussians", config->net.has_energy ? ", its proposal a mixture of " : " of ",
                              config->net.K);
-    (void)ebm_buf_printf(html, "; %llu parameters", (unsigned long long)config->net.n_params);
+    (void)ebm_buf_printf(html, "; %llu parameters",
+                         (unsigned long long)(ebm_config_learned(config) / config->net.members));
     if (config->net.members > 1)
         (void)ebm_buf_printf(html, ", %u members of so many", config->net.members);
     (void)ebm_buf_printf(html, "</dd>\n<dt>Answers by</dt><dd>%s", evaluation_estimator(e));

@@ -64,7 +64,11 @@ def asked(words, folder, server):
         elif word not in ("-s", "-sS"):
             url = word
     if body is not None and body.startswith("@"):
-        with open(os.path.join(folder, body[1:]), "rb") as file:
+        path = os.path.join(folder, body[1:])
+        if not os.path.exists(path):
+            check(f"{body[1:]} is there to be sent", False)
+            return
+        with open(path, "rb") as file:
             body = file.read()
     route = "/" + url.split("/", 3)[3]
     status, _, answer = server.ask("POST" if body is not None else "GET", route, body, headers or None)
