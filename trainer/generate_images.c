@@ -68,10 +68,12 @@ static void *make_rows(void *user)
     EBM_AUTO(ebm_buf_done) struct ebm_buf png;
     EBM_AUTO(ebm_freep) float *space = calloc(m->kind->space + 1, sizeof *space);
     ebm_buf_init(&png, PNG_BYTES);
-    if (space == NULL)
+    if (space == NULL) {
         (void)ebm_error_set(&maker->error, EBM_NO_MEMORY, "generate", "no memory");
-    for (uint32_t row = 0; space != NULL && !atomic_load(&m->failed);) {
-        row = atomic_fetch_add(&m->next, 1);
+        atomic_store(&m->failed, true);
+    }
+    while (!atomic_load(&m->failed)) {
+        uint32_t row = atomic_fetch_add(&m->next, 1);
         if (row >= m->n_rows)
             break;
         if (make_row(m, row, space, &png, &maker->error) != EBM_OK)
