@@ -20,20 +20,13 @@ VECTOR = re.compile(r"\b(ld|st)\.[\w.:]*v4\.")
 
 def short(mangled):
     """The kernel's own name, with its template arguments as they are mangled."""
-    at = 0
-    found = mangled
-    for match in re.finditer(r"\d+", mangled):
-        if match.start() < at:
-            continue
-        length = int(match[0])
-        name = mangled[match.end():match.end() + length]
-        if name.endswith("_k") and len(name) == length:
-            rest = mangled[match.end() + length:]
-            arguments = re.match(r"I\w*?EE", rest)
-            found = name + (arguments[0] if arguments else "")
-        if len(name) == length and re.match(r"[A-Za-z_]", name):
-            at = match.end() + length
-    return found
+    at = re.match(r"_ZN?L?", mangled).end()
+    name = ""
+    while number := re.match(r"L?(\d+)", mangled[at:]):
+        at += number.end()
+        name, at = mangled[at:at + int(number[1])], at + int(number[1])
+    arguments = re.match(r"I\w*?E(?=E|v)", mangled[at:])
+    return name + (arguments[0] if arguments else "")
 
 
 def nvcc(options, *arguments):

@@ -50,8 +50,8 @@ BUGS = [
      "s->B * sizeof(double), cudaMemcpyDeviceToHost, r->stream));\n    TRY(cudaMemcpyAsync(s->ess", PLAIN),
     ("a bias that is not by batch", SAMPLE, "int64_t bias_stride = s->out;", "int64_t bias_stride = 0;", PLAIN),
     ("an error that is not looked at", SAMPLE, "    TRY(cudaGraphLaunch(r->exec, r->stream));",
-     "    cudaGraphLaunch(r->exec, r->stream);", PLAIN),
-    ("an event that is left behind", SAMPLE, "    if (r->uploaded)\n        cudaEventDestroy(r->uploaded);\n", "", PLAIN),
+     "    cudaGraphLaunch(r->exec, r->stream);", ("fwd",)),
+    ("an event that is left behind", SAMPLE, "    if (r->uploaded)\n        cudaEventDestroy(r->uploaded);\n", "", ("fwd",)),
     ("allocation in a capture", SAMPLE, "    int error = enqueue(r), end",
      "    float *more;\n    TRY(cudaMalloc(&more, 4));\n    int error = enqueue(r), end", PLAIN),
 ]
@@ -87,7 +87,7 @@ def run(options, which, plugin):
     order = {"asan": "fwd", "tsan": "random"}.get(which, which)
     environment = dict(os.environ, GPU_SIM_ORDER=order, ASAN_OPTIONS="detect_leaks=0:exitcode=66",
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
-    arguments = [] if flavour == "plain" else ["--numbers"]
+    arguments = [] if which == "fwd" else ["--numbers"]
     done = subprocess.run([os.path.join(options.build, "test_sample_" + flavour), plugin, *arguments], env=environment,
                           capture_output=True, text=True, errors="replace", timeout=300, check=False)
     return ending(done.returncode, done.stdout + done.stderr)

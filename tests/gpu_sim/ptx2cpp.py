@@ -19,6 +19,7 @@ SPECIAL = {"tid": "gpu_sim::self->index", "ctaid": "gpu_sim::block_index", "ntid
 COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">",
            "hs": ">="}
 OPERATOR = {"add": "+", "sub": "-", "mul": "*", "div": "/", "rem": "%", "and": "&", "or": "|", "xor": "^"}
+DIRECTED = {"rz": "FE_TOWARDZERO", "rm": "FE_DOWNWARD", "rp": "FE_UPWARD"}
 SPACES = {"global", "shared", "const", "local", "param"}
 
 
@@ -272,8 +273,12 @@ class Kernel:
                 return self.put(a[0], f"ptx::from_bfloat16({self.get(a[1], 'u16')})")
             raise Unknown("cvt." + ".".join(modifiers))
         value = self.get(a[1], source)
-        if "sat" in rest or ({"rz", "rm", "rp"} & set(rest)):
+        if {"rz", "rm", "rp"} & set(rest):
             raise Unknown("cvt." + ".".join(modifiers))
+        if "sat" in rest:
+            if (target, source) != ("f32", "f32"):
+                raise Unknown("cvt." + ".".join(modifiers))
+            value = f"ptx::saturate({value})"
         rounding = next((m for m in rest if m.endswith("i")), None)
         if rounding:
             value = f"ptx::round_{rounding}({value})"
@@ -293,6 +298,10 @@ class Kernel:
         rest = modifiers[:-1]
         x = [self.get(v, kind) for v in a[1:]]
         if kind[0] == "f":
+            mode = next((DIRECTED[m] for m in rest if m in DIRECTED), None)
+            if mode and op in ("add", "sub") and kind == "f32":
+                only(rest, "ftz", *DIRECTED)
+                return self.put(a[0], self.flush(rest, f"ptx::directed({mode}, {x[0]}, 1.0f, {'-' * (op == 'sub')}{x[1]})"))
             only(rest, "rn", "ftz", *(("approx", "full") if op == "div" else ()))
             if op in ("and", "or", "xor", "rem"):
                 raise Unknown(op + "." + kind)
@@ -319,8 +328,9 @@ class Kernel:
     def multiply_add(self, op, modifiers, a):
         kind, rest = modifiers[-1], modifiers[:-1]
         if kind[0] == "f":
-            only(rest, "rn", "ftz")
-            value = f"ptx::fused({', '.join(self.get(v, kind) for v in a[1:4])})"
+            mode = next((DIRECTED[m] for m in rest if m in DIRECTED), None)
+            only(rest, "rn", "ftz", *DIRECTED)
+            value = f"ptx::{'directed' if mode else 'fused'}({', '.join([mode] * bool(mode) + [self.get(v, kind) for v in a[1:4]])})"
             return self.put(a[0], self.flush(rest, value))
         if op == "fma":
             raise Unknown("fma." + kind)
@@ -360,7 +370,7 @@ class Kernel:
 
     def bits(self, op, modifiers, a):
         kind = modifiers[-1]
-        x = [self.get(v, kind) for v in a[1:]]
+        x = [self.get(v, kind) for v in a[1:4]]
         if op in ("shl", "shr"):
             only(modifiers[:-1])
             return self.put(a[0], f"ptx::{'left' if op == 'shl' else 'right'}({x[0]}, {self.get(a[2], 'u32')})")
@@ -377,6 +387,8 @@ class Kernel:
             return self.put(a[0], f"ptx::permute({', '.join(x)})")
         if op == "bfe":
             return self.put(a[0], f"ptx::extract({x[0]}, {self.get(a[2], 'u32')}, {self.get(a[3], 'u32')})")
+        if op == "bfi":
+            return self.put(a[0], f"ptx::insert({x[0]}, {x[1]}, {self.get(a[3], 'u32')}, {self.get(a[4], 'u32')})")
         if op == "lop3":
             return self.put(a[0], f"ptx::logic({', '.join(x[:3])}, {self.get(a[4], 'u32')})")
         raise Unknown(op)
@@ -426,7 +438,7 @@ class Kernel:
             return self.put(a[0], f"ptx::copy_sign({self.get(a[1], kind)}, {self.get(a[2], kind)})")
         if op in ("ex2", "lg2", "sin", "cos", "sqrt", "rsqrt", "rcp", "tanh", "neg", "abs"):
             return self.function(op, modifiers, a)
-        if op in ("shl", "shr", "shf", "not", "popc", "clz", "brev", "prmt", "bfe", "lop3"):
+        if op in ("shl", "shr", "shf", "not", "popc", "clz", "brev", "prmt", "bfe", "bfi", "lop3"):
             return self.bits(op, modifiers, a)
         if op == "trap":
             return f'gpu_sim::fail("line {line} of the PTX: trap");'
@@ -461,7 +473,7 @@ class Kernel:
     def line(self, text, number):
         if text.startswith(".reg"):
             return self.declare(text)
-        if text.startswith((".loc", ".pragma", ".shared", ".file")) or re.fullmatch(r"[\w$]+:\s*\.branchtargets.*", text):
+        if text.startswith((".loc\t", ".loc ", ".pragma", ".shared", ".file")) or re.fullmatch(r"[\w$]+:\s*\.branchtargets.*", text):
             return None
         match = re.fullmatch(r"\.local\s+\.align\s+(\d+)\s+\.b8\s+([\w$]+)\[(\d+)\];", text)
         if match:

@@ -7,6 +7,7 @@
 
 #include "tests/gpu_sim/sim.h"
 
+#include <fenv.h>
 #include <map>
 #include <math.h>
 #include <string>
@@ -177,6 +178,12 @@ template <class T> T flush(T value)
         return value;
 }
 
+/* Into [0, 1]; a NaN becomes 0. */
+inline float saturate(float value)
+{
+    return value > 0.0f ? fminf(value, 1.0f) : 0.0f;
+}
+
 inline float fused(float a, float b, float c)
 {
     return fmaf(a, b, c);
@@ -185,6 +192,16 @@ inline float fused(float a, float b, float c)
 inline double fused(double a, double b, double c)
 {
     return fma(a, b, c);
+}
+
+/* a * b + c, rounded by `mode`; volatile, so that it is computed between the changes of the mode. */
+inline float directed(int mode, float a, float b, float c)
+{
+    int before = fegetround();
+    fesetround(mode);
+    volatile float x = a, result = fmaf(x, b, c);
+    fesetround(before);
+    return result;
 }
 
 template <class T> T root(T value)
@@ -359,6 +376,18 @@ template <class T> T extract(T value, uint32_t position, uint32_t length)
     plain_type mask = plain_type((plain_type(1) << length) - 1);
     bool negative = std::is_signed<T>::value && (field >> (length - 1) & 1);
     return T(negative ? plain_type(field | ~mask) : plain_type(field & mask));
+}
+
+/* The low bits of a into b. */
+template <class T> T insert(T a, T b, uint32_t position, uint32_t length)
+{
+    const unsigned bits = 8 * sizeof(T);
+    position &= 255;
+    length &= 255;
+    if (!length || position >= bits)
+        return b;
+    T mask = T(left(length >= bits ? T(~T(0)) : T((T(1) << length) - 1), position));
+    return T((b & ~mask) | (left(a, position) & mask));
 }
 
 inline uint32_t logic(uint32_t a, uint32_t b, uint32_t c, uint32_t table)

@@ -129,7 +129,7 @@ struct run {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
     float *x, *weight, *bias, *v, *mean, *deviation, *h, *f, *y, *lse, *ess;
-    double *total;
+    double *total, h_total;
     char *workspace;
     blas b;
 };
@@ -248,7 +248,7 @@ int fetch(run *r)
     TRY(cudaMemcpyAsync(s->y, r->y, rows * sizeof(float), cudaMemcpyDeviceToHost, r->stream));
     TRY(cudaMemcpyAsync(s->lse, r->lse, s->B * sizeof(float), cudaMemcpyDeviceToHost, r->stream));
     TRY(cudaMemcpyAsync(s->ess, r->ess, s->B * sizeof(float), cudaMemcpyDeviceToHost, r->stream));
-    TRY(cudaMemcpyAsync(s->total, r->total, sizeof(double), cudaMemcpyDeviceToHost, r->stream));
+    TRY(cudaMemcpyAsync(&r->h_total, r->total, sizeof(double), cudaMemcpyDeviceToHost, r->stream));
     return int(cudaStreamSynchronize(r->stream));
 }
 
@@ -299,6 +299,7 @@ extern "C" __attribute__((visibility("default"))) int sample_run(const struct sa
     TRY(cudaGetDeviceCount(&devices));
     r.s = s;
     int error = all(&r);
+    *s->total = r.h_total;
     clean(&r);
     cudaGetLastError();
     return error;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { B = 3, M = 150, IN = 5, OUT = 12 };
+enum { B = 3, M = 150, IN = 5, OUT = 132 };
 
 static float x[B * M * IN], weight[OUT * IN], bias[B * OUT], v[OUT], mean[B], deviation[B];
 static float h[B * M * OUT], f[B * M], y[B * M], lse[B], ess[B];
