@@ -247,7 +247,7 @@ def prepare(asker, models):
         asker.train("geyser")
     if "toy1" in models:
         asker.train("toy1", "--data", asker.generate("toy1", 2000, 0, "toy1.csv"))
-    for name in {"cells", "pose"} & models:
+    for name in sorted({"cells", "pose"} & models):
         asker.generate(name, 500, 2, name + "-test")
         asker.train(name, "--data", asker.generate(name, IMAGES[name], 1, name + "-train"))
 
