@@ -23,6 +23,7 @@ static void release(struct ebm_exact_space *s)
     for (size_t i = 0; i < EBM_COUNT_OF(floats); i++)
         free(floats[i]);
     free(s->doubles);
+    free(s->signs);
     free(s->kinks);
     exact_segments_release(&s->segments);
     *s = (struct ebm_exact_space){.max_knots = 0};
@@ -56,13 +57,15 @@ static bool take(struct ebm_exact_space *s)
     }
     s->slope = ebm_alloc_aligned(s->widest * sizeof *s->slope);
     s->kinks = calloc(s->widest, sizeof *s->kinks);
-    s->doubles = calloc(ebm_pieces_count(s->max_knots) + 2 * (size_t)s->max_knots, sizeof *s->doubles);
+    s->signs = calloc(s->max_floats / EBM_EXACT_LANES + 1, sizeof *s->signs);
+    s->doubles = calloc(ebm_pieces_count(s->max_knots) + 3 * (size_t)s->max_knots, sizeof *s->doubles);
     ok = exact_segments_reserve(&s->segments, s->max_knots, s->widest) && ok;
-    if (!ok || s->slope == NULL || s->kinks == NULL || s->doubles == NULL)
+    if (!ok || s->slope == NULL || s->signs == NULL || s->kinks == NULL || s->doubles == NULL)
         return false;
     ebm_pieces_init(&s->pieces, s->max_knots, s->doubles);
     s->rows[0].y = s->doubles + ebm_pieces_count(s->max_knots);
     s->rows[1].y = s->rows[0].y + s->max_knots;
+    s->f = s->rows[1].y + s->max_knots;
     return true;
 }
 
@@ -125,34 +128,6 @@ static bool first_layer(const struct ebm_exact_table *t, const float *hx, const 
 
 /* ---- the last layer ---- */
 
-/* Four floats, wherever they lie, and two doubles. */
-typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef uint32_t words __attribute__((vector_size(16)));
-typedef float two __attribute__((vector_size(8)));
-typedef double doubles __attribute__((vector_size(16)));
-
-/* w . (act(z) (+ v)) at row p, without bias; w is padded with zeros. The relu is (z + |z|) / 2: no branch, and NaN
- * stays. Outputs and products are floats, as in the networks; sums are not. */
-static double output_of(const struct exact_layer *layer, const struct exact_rows *rows, const float *w, uint32_t p)
-{
-    size_t at = (size_t)p * layer->out_stride;
-    const float *z = rows->z + at, *v = rows->v + at;
-    const four half = {0.5f, 0.5f, 0.5f, 0.5f};
-    doubles low = {0.0, 0.0}, high = {0.0, 0.0};
-    for (uint32_t j = 0; j < layer->out; j += 4) {
-        four a = *(const four *)(const void *)(z + j), weight = *(const four *)(const void *)(w + j);
-        if (layer->is_relu)
-            a = half * (a + (four)((words)a & 0x7fffffffu));
-        if (layer->is_residual)
-            a += *(const four *)(const void *)(v + j);
-        a *= weight;
-        low += __builtin_convertvector((two){a[0], a[1]}, doubles);
-        high += __builtin_convertvector((two){a[2], a[3]}, doubles);
-    }
-    low += high;
-    return low[0] + low[1];
-}
-
 void exact_walk(struct ebm_pieces *pieces, const double *y, uint32_t p, enum exact_segment segment, double f_p,
                 double f_q, const struct exact_kink *kinks, uint32_t n, const struct exact_layer *last)
 {
@@ -172,13 +147,21 @@ void exact_walk(struct ebm_pieces *pieces, const double *y, uint32_t p, enum exa
     pieces->n += n;
 }
 
-/* f of a row, or the slope of f along a direction row. */
-static double f_of(const struct ebm_exact_table *t, const struct exact_rows *rows, const float *w, uint32_t p)
+/* f of all rows, and the slope of f along direction rows. */
+static void f_of_rows(const struct ebm_exact_table *t, const struct exact_rows *rows, struct ebm_exact_space *s)
 {
-    const struct exact_layer *last = &t->layers[t->n_layers - 1];
-    if (exact_is_direction(t, p, rows->n))
-        return p == 0 ? -t->tails.slope[EBM_LEFT] : t->tails.slope[EBM_RIGHT];
-    return output_of(&t->layers[t->n_layers - 2], rows, w, p) + (double)last->bias[0];
+    const struct exact_layer *layer = &t->layers[t->n_layers - 2], *last = &t->layers[t->n_layers - 1];
+    float *w = s->slope;
+    for (uint32_t j = 0; j < layer->out_stride; j++)
+        w[j] = j < layer->out ? last->weight[(size_t)j * last->out_stride] : 0.0f;
+    t->kernels->rows_output(s->f, w, rows->z, layer->is_residual ? rows->v : NULL, layer->is_relu, rows->n,
+                            layer->out_stride);
+    for (uint32_t p = 0; p < rows->n; p++)
+        s->f[p] += (double)last->bias[0];
+    if (t->is_open[EBM_LEFT])
+        s->f[0] = -t->tails.slope[EBM_LEFT];
+    if (t->is_open[EBM_RIGHT])
+        s->f[rows->n - 1] = t->tails.slope[EBM_RIGHT];
 }
 
 /* Rows of the last hidden layer -> knots of f. False: too many. */
@@ -186,26 +169,22 @@ static bool last_layer(const struct ebm_exact_table *t, const struct exact_rows 
 {
     const struct exact_layer *layer = &t->layers[t->n_layers - 2], *last = &t->layers[t->n_layers - 1];
     struct ebm_pieces *pieces = &s->pieces;
-    float *w = s->slope;
-    for (uint32_t j = 0; j < layer->out_stride; j++)
-        w[j] = j < layer->out ? last->weight[(size_t)j * last->out_stride] : 0.0f;
-    double f = f_of(t, rows, w, 0), next = 0.0;
+    f_of_rows(t, rows, s);
+    exact_rows_signs(t, rows, layer->out_stride, s);
     pieces->n = 0;
-    for (uint32_t p = 0; p < rows->n; p++, f = next) {
+    for (uint32_t p = 0; p < rows->n; p++) {
         enum exact_segment segment = exact_segment_of(t, p, rows->n);
         uint32_t k = 0;
-        if (p + 1 < rows->n) {
-            next = f_of(t, rows, w, p + 1);
-            if (layer->is_relu)
-                k = exact_rows_kinks(rows, p, segment, layer->out, layer->out_stride, s->kinks);
-        }
+        if (p + 1 < rows->n && layer->is_relu)
+            k = exact_rows_kinks(rows, p, segment, layer->out_stride, s->signs, s->kinks);
         if (pieces->n + k + 1 > t->max_knots)
             return false;
         if (!exact_is_direction(t, p, rows->n)) {
             pieces->y[pieces->n] = rows->y[p];
-            pieces->f[pieces->n++] = f;
+            pieces->f[pieces->n++] = s->f[p];
         }
-        exact_walk(pieces, rows->y, p, segment, f, next, s->kinks, k, last);
+        if (p + 1 < rows->n)
+            exact_walk(pieces, rows->y, p, segment, s->f[p], s->f[p + 1], s->kinks, k, last);
     }
     return true;
 }

@@ -114,6 +114,8 @@ struct ebm_exact_space {
     double *doubles;           /* the block behind pieces and y */
     struct exact_rows rows[2]; /* in turn */
     float *a, *product;        /* a layer's outputs; the next layer's z at the same rows */
+    uint16_t *signs;           /* (max_floats / EBM_EXACT_LANES), where the units of a layer change theirs */
+    double *f;                 /* (max_knots) of rows */
     float *slope;              /* (widest) */
     struct exact_kink *kinks;
     uint32_t widest;
@@ -122,9 +124,12 @@ struct ebm_exact_space {
 /* rows[0] holds z (and v) of the first energy layer: takes them through all hidden layers. Returns the rows of the last
  * hidden layer, NULL: there are too many. */
 const struct exact_rows *exact_rows_run(const struct ebm_exact_table *table, struct ebm_exact_space *space);
-/* Kinks of a relu layer with n units along the segment after row p of z, sorted. */
-uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t n,
-                          uint32_t stride, struct exact_kink *kinks);
+/* Into space->signs, for exact_rows_kinks: which units have another sign in the next row. */
+void exact_rows_signs(const struct ebm_exact_table *table, const struct exact_rows *rows, uint32_t stride,
+                      struct ebm_exact_space *space);
+/* Kinks of a relu layer along the segment after row p of z, sorted. */
+uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t stride,
+                          const uint16_t *signs, struct exact_kink *kinks);
 
 /* Knots of f at the kinks of the segment after row p, f_p and f_q being f (or, of a direction row, its slope) at both
  * ends; y (rows) holds the knots of finite rows. exact.c */

@@ -15,66 +15,30 @@
 
 #define SMALL_PRODUCT 4096u /* weights; fewer than this are not worth a call of BLAS */
 
-/* Four floats, and the bits of four, wherever they lie. */
-typedef float floats __attribute__((vector_size(16), aligned(4), may_alias));
-typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef uint64_t halves __attribute__((vector_size(16)));
-
-/* Has any of these `fours` of lanes another sign? */
-static inline bool differs(const float *a, const float *b, uint32_t fours)
+void exact_rows_signs(const struct ebm_exact_table *table, const struct exact_rows *rows, uint32_t stride,
+                      struct ebm_exact_space *space)
 {
-    const four *x = (const void *)a, *y = (const void *)b;
-    four bits = x[0] ^ y[0];
-    for (uint32_t i = 1; i < fours; i++)
-        bits |= x[i] ^ y[i];
-    halves signs = (halves)bits & 0x8000000080000000u;
-    return (signs[0] | signs[1]) != 0;
+    if (rows->n > 1)
+        table->kernels->rows_signs(space->signs, rows->z, rows->n, stride);
 }
 
-/* The first unit from j on that may have another sign. Most have not, and are passed over together. */
-static inline uint32_t next_crossing(const float *a, const float *b, uint32_t j, uint32_t n)
-{
-    while (j % 4 == 0 && j < n) {
-        if (j % EBM_EXACT_LANES == 0 && !differs(a + j, b + j, EBM_EXACT_LANES / 4))
-            j += EBM_EXACT_LANES;
-        else if (!differs(a + j, b + j, 1))
-            j += 4;
-        else
-            break;
-    }
-    return j;
-}
-
-uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t n,
-                          uint32_t stride, struct exact_kink *kinks)
+uint32_t exact_rows_kinks(const struct exact_rows *rows, uint32_t p, enum exact_segment segment, uint32_t stride,
+                          const uint16_t *signs, struct exact_kink *kinks)
 {
     const float *z = rows->z + (size_t)p * stride;
     const float *anchor = segment == EXACT_LEFT_RAY ? z + stride : z, *end = segment == EXACT_LEFT_RAY ? z : z + stride;
     uint32_t count = 0;
-    for (uint32_t j = next_crossing(anchor, end, 0, n); j < n; j = next_crossing(anchor, end, j + 1, n)) {
-        if (!((anchor[j] < 0.0f && end[j] > 0.0f) || (anchor[j] > 0.0f && end[j] < 0.0f)))
-            continue;
-        double delta = (double)end[j] - (segment == EXACT_BETWEEN ? (double)anchor[j] : 0.0);
-        kinks[count++] = (struct exact_kink){.t = -(double)anchor[j] / delta, .delta = fabs(delta), .unit = j};
-    }
+    signs += (size_t)p * (stride / EBM_EXACT_LANES);
+    for (uint32_t first = 0; first < stride; first += EBM_EXACT_LANES)
+        for (uint32_t bits = *signs++; bits != 0; bits &= bits - 1) {
+            uint32_t j = first + (uint32_t)__builtin_ctz(bits);
+            if (!((anchor[j] < 0.0f && end[j] > 0.0f) || (anchor[j] > 0.0f && end[j] < 0.0f)))
+                continue;
+            double delta = (double)end[j] - (segment == EXACT_BETWEEN ? (double)anchor[j] : 0.0);
+            kinks[count++] = (struct exact_kink){.t = -(double)anchor[j] / delta, .delta = fabs(delta), .unit = j};
+        }
     exact_kinks_sort(kinks, count);
     return count;
-}
-
-/* out += a W^T, the sums of EBM_EXACT_LANES outputs side by side in registers */
-static void small_product(float *restrict out, const float *restrict a, const struct exact_layer *layer)
-{
-    uint32_t O = layer->out_stride;
-    for (uint32_t o = 0; o < O; o += EBM_EXACT_LANES) {
-        floats sums[EBM_EXACT_LANES / 4];
-        memcpy(sums, out + o, sizeof sums);
-        for (uint32_t i = 0; i < layer->in; i++) {
-            const floats *w = (const void *)(layer->weight + (size_t)i * O + o);
-            for (uint32_t k = 0; k < EBM_EXACT_LANES / 4; k++)
-                sums[k] += a[i] * w[k];
-        }
-        memcpy(out + o, sums, sizeof sums);
-    }
 }
 
 /* product (n, out_stride) = a (n, in_stride) W^T + bias, no bias for direction rows */
@@ -87,10 +51,11 @@ static void product(const struct ebm_exact_table *table, struct ebm_exact_space 
             memset(out, 0, layer->out_stride * sizeof *out);
         else
             memcpy(out, layer->bias, layer->out_stride * sizeof *out);
-        if (layer->in * layer->out_stride < SMALL_PRODUCT)
-            small_product(out, space->a + (size_t)p * in_stride, layer);
     }
-    if (layer->in * layer->out_stride >= SMALL_PRODUCT)
+    if (layer->in * layer->out_stride < SMALL_PRODUCT)
+        table->kernels->rows_product(space->product, layer->weight, space->a, in_stride, n, layer->in,
+                                     layer->out_stride);
+    else
         ebm_blas_nn(space->product, layer->out_stride, space->a, in_stride, layer->weight, layer->out_stride, n,
                     layer->out_stride, layer->in, 1.0f);
 }
@@ -189,6 +154,7 @@ static bool advance(const struct ebm_exact_table *table, struct ebm_exact_space 
         return false;
     activate(in, layer, space->a);
     product(table, space, next, in->n, layer->out_stride);
+    exact_rows_signs(table, in, layer->out_stride, space);
     out->n = 0;
     for (uint32_t p = 0; p < in->n; p++) {
         const float *here = space->product + (size_t)p * O;
@@ -196,7 +162,7 @@ static bool advance(const struct ebm_exact_table *table, struct ebm_exact_space 
         w.segment = exact_segment_of(table, p, in->n);
         w.n_kinks = 0;
         if (layer->is_relu && p + 1 < in->n)
-            w.n_kinks = exact_rows_kinks(in, p, w.segment, layer->out, layer->out_stride, space->kinks);
+            w.n_kinks = exact_rows_kinks(in, p, w.segment, layer->out_stride, space->signs, space->kinks);
         if (!has_room(space, table, (size_t)out->n + w.n_kinks + 1, O))
             return false;
         memcpy(out->z + (size_t)out->n * O, here, O * sizeof *here);

@@ -135,6 +135,14 @@ struct ebm_kernels {
      * u lie EBM_LANES numbers more. */
     void (*spread)(float *sums0, float *sums1, float *active, const float *weight0, const float *weight1,
                    const float *u, const float *hx, uint32_t n, uint32_t L);
+    /* Rows of O numbers one behind the other, O a multiple of EBM_LANES. out (n, O) += a (n, n_in; stride lda) w (n_in,
+     * O) */
+    void (*rows_product)(float *out, const float *w, const float *a, size_t lda, uint32_t n, uint32_t n_in, uint32_t O);
+    /* signs (n - 1, O / EBM_LANES): bit l of a word is set where z (n, O) has another sign in this row and the next */
+    void (*rows_signs)(uint16_t *signs, const float *z, uint32_t n, uint32_t O);
+    /* f (n) = w (O) . (act(z) (+ v, unless NULL)) of z, v (n, O), act relu or none; products are floats, sums double */
+    void (*rows_output)(double *f, const float *w, const float *z, const float *v, bool is_relu, uint32_t n,
+                        uint32_t O);
     /* Images in lanes: a value of C channels is (C, height, width, L). The first n_out channels of a convolution
      * without its bias: out (n_out, op->to), w (n_out, op->from.channels, op->kernel, op->kernel) of in (op->from). */
     void (*convolve)(float *out, const struct ebm_image_op *op, const float *w, const float *in, uint32_t n_out,
@@ -163,7 +171,8 @@ struct ebm_kernels {
         .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
         .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .tail = tail,                    \
-        .pareto_fit = pareto_fit, .knots = knots, .spread = spread, .convolve = convolve, .pool = pool,                \
+        .pareto_fit = pareto_fit, .knots = knots, .spread = spread, .rows_product = rows_product,                      \
+        .rows_signs = rows_signs, .rows_output = rows_output, .convolve = convolve, .pool = pool,                      \
         .tiles_in = tiles_in, .tiles_out = tiles_out, .sum_places = sum_places, .affine = affine, .adam = adam,        \
     }
 

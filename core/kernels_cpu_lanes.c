@@ -8,6 +8,7 @@
  *   draws, mixtures    kernels_cpu_draw.h, kernels_cpu_mixture.h, kernels_cpu_confined.h
  *   tails of weights   kernels_cpu_tail.h
  *   knots              kernels_cpu_knots.h
+ *   rows               kernels_cpu_rows.h
  *   images             kernels_cpu_images.h
  *   everything else    plain loops over lanes with vecmath.h, which the compiler turns into SIMD
  *
@@ -21,6 +22,7 @@
 #include "core/kernels_cpu_mixture.h"
 #include "core/kernels_cpu_narrow.h"
 #include "core/kernels_cpu_outer.h"
+#include "core/kernels_cpu_rows.h"
 #include "core/kernels_cpu_tail.h"
 #include "core/lanes.h"
 #if WIDTH > 8

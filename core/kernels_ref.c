@@ -372,6 +372,35 @@ static void spread(float *sums0, float *sums1, float *active, const float *weigh
     }
 }
 
+static void rows_product(float *out, const float *w, const float *a, size_t lda, uint32_t n, uint32_t n_in, uint32_t O)
+{
+    for (uint32_t p = 0; p < n; p++)
+        for (uint32_t o = 0; o < O; o++) {
+            double sum = (double)out[(size_t)p * O + o];
+            for (uint32_t i = 0; i < n_in; i++)
+                sum += (double)a[p * lda + i] * (double)w[(size_t)i * O + o];
+            out[(size_t)p * O + o] = (float)sum;
+        }
+}
+
+static void rows_signs(uint16_t *signs, const float *z, uint32_t n, uint32_t O)
+{
+    memset(signs, 0, (n - 1) * (O / EBM_LANES) * sizeof *signs);
+    for (size_t i = 0; i < (size_t)(n - 1) * O; i++)
+        if (signbit(z[i]) != signbit(z[i + O]))
+            signs[i / EBM_LANES] |= (uint16_t)(1u << i % EBM_LANES);
+}
+
+static void rows_output(double *f, const float *w, const float *z, const float *v, bool is_relu, uint32_t n, uint32_t O)
+{
+    for (uint32_t p = 0; p < n; p++) {
+        f[p] = 0.0;
+        for (size_t i = (size_t)p * O; i < (size_t)(p + 1) * O; i++)
+            f[p] += (double)w[i % O] *
+                    ((is_relu && z[i] < 0.0f ? 0.0 : (double)z[i]) + (v != NULL ? (double)v[i] : 0.0));
+    }
+}
+
 /* ---- images ---- */
 
 /* Where the number of channel c, place (y, x), lane 0 lies. */

@@ -186,6 +186,39 @@ Test(kernels, a_unit_that_is_no_number_makes_f_none)
     }
 }
 
+Test(kernels, rows_of_units_agree_with_the_reference)
+{
+    static const uint32_t sizes[][3] = {{1, 3, 16}, {2, 10, 16}, {7, 10, 32}, {21, 40, 48}}; /* rows, inputs, numbers */
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    EACH_SET (set) {
+        for (size_t s = 0; s < EBM_COUNT_OF(sizes); s++) {
+            const uint32_t n = sizes[s][0], n_in = sizes[s][1], O = sizes[s][2], lda = n_in + 3;
+            size_t count = (size_t)n * O, words = count / EBM_LANES;
+            float *a = numbers((size_t)n * lda, 1), *w = numbers((size_t)n_in * O, 2), *v = numbers(count, 3);
+            float *got = numbers(count, 4), *want = numbers(count, 4);
+            double *f = calloc(2 * n, sizeof *f);
+            uint16_t *signs = calloc(2 * words, sizeof *signs);
+            set->rows_product(got, w, a, lda, n, n_in, O);
+            ref->rows_product(want, w, a, lda, n, n_in, O);
+            ASSERT_CLOSE(got, want, count, 1e-6, set->name);
+            want[0] = -0.0f;
+            set->rows_signs(signs, want, n, O);
+            ref->rows_signs(signs + words, want, n, O);
+            cr_assert_arr_eq(signs, signs + words, words * sizeof *signs, "set %s", set->name);
+            for (int form = 0; form < 4; form++) {
+                set->rows_output(f, w, want, form < 2 ? v : NULL, form % 2 == 0, n, O);
+                ref->rows_output(f + n, w, want, form < 2 ? v : NULL, form % 2 == 0, n, O);
+                for (uint32_t p = 0; p < n; p++)
+                    cr_assert_float_eq(f[p], f[n + p], 1e-5, "set %s: %g, not %g", set->name, f[p], f[n + p]);
+            }
+            want[1] = (float)NAN;
+            set->rows_output(f, w, want, NULL, true, 1, O);
+            cr_assert(isnan(f[0]), "set %s: relu of no number", set->name);
+            free(a), free(w), free(v), free(got), free(want), free(f), free(signs);
+        }
+    }
+}
+
 /* ---- images in lanes ---- */
 
 static const struct ebm_image_op windows[] = {
