@@ -266,7 +266,7 @@ struct ebm_device_ops {
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
     /* The trunk in training, a batch at a time on one plan; NULL where a device does not train. prepare: memory for
      * max_rows images, before contexts are prepared. forward: h_out (B, trunk.out) of B images, norms by the batch's
-     * statistics, which move the running ones; unless it learns, in half the time, and no backward follows. run: the
+     * statistics, which move the running ones; faster unless it learns, but then no backward follows. run: the
      * same of any number of images by the running ones, as features computes it. backward: from h_dout (B, trunk.out),
      * the gradient of the losses in what the last forward gave, that of the trunk's tensors, = into the gradient. The
      * same bytes for any threads. */

@@ -1,7 +1,7 @@
 /* trunk_still.h - a trunk in training that does not learn itself: a batch forward, norms by the batch's statistics.
  * Private to core.
  *
- * The same numbers as ebm_trunk_train_forward gives, but for rounding, in half the time: nothing is kept for a backward
+ * The same numbers as ebm_trunk_train_forward gives, but for rounding, and faster: nothing is kept for a backward
  * pass, weights are made ready once, and images lie in lanes. Any number of threads gives the same bytes. */
 #ifndef EBM_CORE_TRUNK_STILL_H
 #define EBM_CORE_TRUNK_STILL_H
