@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Measures a server of images, ResNet-18 on 3 x 64 x 64 (the peers' network C), beside PyTorch's and beside what the trunk alone
-does on as many cores. bench/images.sh builds and calls this.
+"""Measures a server of images, ResNet-18 on 3 x 64 x 64 (the peers' network C), beside PyTorch's and beside what the
+trunk alone does on as many cores. bench/images.sh builds and calls this.
 
-  images.py --build DIR --peers DIR --output FILE [--rounds 9] [--seconds 2] [--minutes N] [--more]
+  images.py --build DIR --peers DIR --output FILE [--rounds 9] [--seconds 2] [--minutes N] [--more] [--busy]
 
-A round is the trunk alone, ours and PyTorch's on one thread and ours on all cores at once, our server asked in each way by
-each number of connections, the forms of PyTorch's server: in the first round all, then the best. One image a request,
-64 different ones in turns. A measurement in which others took more than a tenth of a
-core is void and made again, three tries at the most. Before anything is timed, all ways to ask about one picture
-must have the same answer. Writes all measurements as JSON and prints a table."""
+A round is the trunk alone, ours and PyTorch's on one thread and ours on all cores at once, our server asked in each way
+by each number of connections, the forms of PyTorch's server: in the first round all, then the best. One image a
+request, 64 different ones in turns. A measurement in which others took more than a tenth of a core is void and made
+again, three tries at the most. Before anything is timed, pixels must have the same answer as bytes and as a PNG. Writes
+all measurements as JSON and prints a table."""
 import argparse
 import collections
 import json
@@ -29,7 +29,6 @@ import load
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHAPE = (3, 64, 64)
 PICTURES = 64
-CONNECTIONS = (16, 64)
 KINDS = ("cells", "pose", "noise")
 FORMS = {  # of PyTorch's server
     "2 processes of 1 thread": ["--processes", "2"],
@@ -52,9 +51,11 @@ def chunk(kind, data):
 
 def png(pixels):
     """Of bytes (3, 64, 64), without a filter."""
-    rows = b"".join(b"\0" + bytes(pixels[c * 4096 + y * 64 + x] for x in range(64) for c in range(3)) for y in range(64))
+    rows = b"".join(b"\0" + bytes(pixels[c * 4096 + y * 64 + x] for x in range(64) for c in range(3))
+                    for y in range(64))
     header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 6)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join((chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 6)),
+                                            chunk(b"IEND", b"")))
 
 
 class Bench:
@@ -134,7 +135,7 @@ class Bench:
     def keep(self, key, measure):
         """The quietest of three tries, the first that is clean."""
         best = None
-        for _ in range(3):
+        for _ in range(1 if self.options.busy else 3):
             sample = measure()
             if best is None or ("void" in best, best["foreign"]) > ("void" in sample, sample["foreign"]):
                 best = sample
@@ -142,6 +143,7 @@ class Bench:
                 break
             load.wait_for_quiet(4)
         self.samples[key].append(best)
+        self.save()
 
     def is_late(self):
         return self.options.minutes and time.monotonic() - self.begin > 60 * self.options.minutes
@@ -156,7 +158,8 @@ class Bench:
 
     def rate(self, command):
         text, sample = load.run_alone(command)
-        return sample | {"rps": float(re.search(r"([\d.]+) images/s", text).group(1))}
+        found = re.search(r"([\d.]+) images/s, (\d+) us of CPU", text)
+        return sample | {"rps": float(found.group(1)), "server_us": float(found.group(2))}
 
     def load_by(self, service, key, route, bodies, headers):
         with open(self.bodies[bodies][0], "rb") as file:
@@ -167,14 +170,16 @@ class Bench:
         others = [f"{name}:{value}" for name, value in headers.items() if name != "Content-Type"]
         more |= {"HEADER": others[0]} if others else {}
         files = ":".join(self.bodies[bodies])
-        service.load(route, files, CONNECTIONS[-1], 1, more)
-        for c in CONNECTIONS:
+        service.load(route, files, self.options.connections[-1], 1, more)
+        for c in self.options.connections:
             self.keep(f"{key}|{c}", lambda: service.load(route, files, c, self.options.seconds, more))
 
     def best_form(self, heads):
         """By what was measured so far; None: nothing was."""
-        rates = {form: max(figures(self.samples[f"PyTorch {heads}, {form}|{c}"], "rps")[0] for c in CONNECTIONS)
-                 for form in FORMS}
+        def rate(form):
+            return max(figures(self.samples.get(f"PyTorch {heads}, {form}|{c}", []), "rps")[0]
+                       for c in self.options.connections)
+        rates = {form: rate(form) for form in FORMS}
         form = max(rates, key=rates.get)
         return form if rates[form] else None
 
@@ -204,7 +209,6 @@ class Bench:
             self.round()
             print(f"round {number + 1} of {self.options.rounds}, {(time.monotonic() - self.begin) / 60:.1f} minutes",
                   file=sys.stderr, flush=True)
-            self.save()
         self.tell()
 
     def save(self):
@@ -214,17 +218,21 @@ class Bench:
     # ---- the table ----
 
     def tell(self):
-        limit = figures(self.samples[f"trunk, {os.cpu_count()} threads|0"], "rps")[0]
-        print("| asked | connections | images/s | of the trunk alone | p50 ms | p99 ms | server CPU us | clean rounds |")
-        print("|" + " --- |" * 8)
+        trunk = self.samples[f"trunk, {os.cpu_count()} threads|0"]
+        limit, least_us = (figures(trunk, field)[0] for field in ("rps", "server_us"))
+        print("| asked | connections | images/s | of the trunk alone | CPU us an image | the trunk's of it | p50 ms "
+              "| p99 ms | clean rounds |")
+        print("|" + " --- |" * 9)
         for key, samples in self.samples.items():
             if not samples:
                 continue
             name, connections = key.split("|")
             rate, text, clean = figures(samples, "rps")
-            shown = [figures(samples, field)[1] for field in ("p50_ms", "p99_ms", "server_us")]
-            share = f"{rate / limit:.2f}" if rate else ""
-            print(f"| {name} | {connections} | {text} | {share} | {' | '.join(shown)} | {clean}/{len(samples)} |")
+            cpu_us, cpu_text, _ = figures(samples, "server_us")
+            shares = [f"{rate / limit:.2f}", f"{least_us / cpu_us:.2f}"] if rate else ["", ""]
+            shown = [text, shares[0], cpu_text, shares[1]]
+            shown += [figures(samples, field)[1] for field in ("p50_ms", "p99_ms")]
+            print(f"| {name} | {connections} | {' | '.join(shown)} | {clean}/{len(samples)} |")
 
 
 def figures(samples, field):
@@ -247,6 +255,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="after which no further round begins")
+    parser.add_argument("--busy", action="store_true", help="one try each: others use the machine, CPU counts")
+    parser.add_argument("--connections", type=int, nargs="*", default=[16, 64])
     parser.add_argument("--more", action="store_true", help="go on with what the output has")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

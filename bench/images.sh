@@ -1,7 +1,7 @@
 #!/bin/bash
-# images.sh --peers DIR [more for bench/images.py] - builds, and measures a server of images, ResNet-18 on 3 x 64 x 64, beside
-# PyTorch's server of the same weights and beside the trunk alone. Prints a table, writes out/images.json. A quarter of an hour
-# of a quiet machine.
+# images.sh --peers DIR [more for bench/images.py] - builds, and measures a server of images, ResNet-18 on 3 x 64 x 64,
+# beside PyTorch's server of the same weights and beside the trunk alone. Prints a table, writes out/images.json. A
+# quarter of an hour of a quiet machine.
 #
 # --peers DIR: the folder with torch_models.py and torch_export.py, as for run.sh.
 # Needs wrk; the peers need python3-torch, python3-uvicorn, python3-uvloop, python3-httptools.

@@ -45,13 +45,14 @@ static void *must_have(void *memory)
     return memory;
 }
 
-static double rate_of(const struct way *way, const float *x, float *h, double seconds)
+static double rate_of(const struct way *way, const float *x, float *h, double seconds, double *ret_cpu_us)
 {
-    uint64_t start = ebm_clock_ns(), n = 0;
+    uint64_t start = ebm_clock_ns(), cpu = ebm_clock_thread_ns(), n = 0;
     double spent = 0.0;
     for (; spent < seconds; n += way->tile, spent = (double)(ebm_clock_ns() - start) * 1e-9)
         if (ebm_trunk_run(way->plan, x, way->tile, h, way->space) != EBM_OK)
             exit(1);
+    *ret_cpu_us = (double)(ebm_clock_thread_ns() - cpu) * 1e-3 / (double)n;
     return (double)n / spent;
 }
 
@@ -60,6 +61,7 @@ static void bench_serving(const struct ebm_model *model, const float *x, float *
 {
     const struct ebm_conv_backend *backends[] = {ebm_conv_blas(), ebm_conv_onednn()};
     struct way ways[2 * MOST_TILES];
+    double cpu_us;
     size_t n = 0;
     for (size_t i = 0; i < 2 * n_tiles; i++) {
         struct way *way = &ways[n];
@@ -76,7 +78,7 @@ static void bench_serving(const struct ebm_model *model, const float *x, float *
     }
     for (int round = -1; round < ROUNDS; round++) /* the first only warms up */
         for (size_t i = 0; i < n; i++)
-            ways[i].rates[round < 0 ? 0 : round] = rate_of(&ways[i], x, h, seconds);
+            ways[i].rates[round < 0 ? 0 : round] = rate_of(&ways[i], x, h, seconds, &cpu_us);
     for (size_t i = 0; i < n; i++) {
         report(ways[i].backend->name, "served, tile", ways[i].tile, ways[i].rates);
         (void)ebm_trunk_plan_free(ways[i].plan);
@@ -88,7 +90,7 @@ struct together {
     const struct way *way;
     const float *x;
     size_t width;
-    double seconds, rate;
+    double seconds, rate, cpu_us; /* of an image */
 };
 
 static void *run_together(void *user)
@@ -98,7 +100,7 @@ static void *run_together(void *user)
     float *h = must_have(ebm_alloc_aligned(mine->way->tile * mine->width * sizeof *h));
     ebm_device_thread_init();
     way.space = must_have(ebm_alloc_aligned(ebm_trunk_plan_space(way.plan) * sizeof(float)));
-    mine->rate = rate_of(&way, mine->x, h, mine->seconds);
+    mine->rate = rate_of(&way, mine->x, h, mine->seconds, &mine->cpu_us);
     free(way.space), free(h);
     return NULL;
 }
@@ -109,21 +111,24 @@ static void bench_together(const struct ebm_model *model, const float *x, uint32
     struct together *threads = must_have(calloc(n_threads, sizeof *threads));
     pthread_t *ids = must_have(calloc(n_threads, sizeof *ids));
     struct ebm_error error = {0};
-    double rate = 0.0;
+    double rate = 0.0, cpu_us = 0.0;
     training_must(ebm_trunk_plan_new(&ebm_model_net(model)->trunk, ebm_model_params(model), way.backend, EBM_TRUNK_TILE,
                                      &way.plan, &error),
                   &error, "trunk");
     way.tile = ebm_trunk_plan_tile(way.plan);
     for (uint32_t i = 0; i < n_threads; i++) {
-        threads[i] = (struct together){&way, x, ebm_model_net(model)->trunk.out, seconds, 0.0};
+        threads[i] = (struct together){
+            .way = &way, .x = x, .width = ebm_model_net(model)->trunk.out, .seconds = seconds};
         if (pthread_create(&ids[i], NULL, run_together, &threads[i]) != 0)
             exit(1);
     }
     for (uint32_t i = 0; i < n_threads; i++) {
         (void)pthread_join(ids[i], NULL);
         rate += threads[i].rate;
+        cpu_us += threads[i].cpu_us / n_threads;
     }
-    printf("%-10s together, tile %u, %u threads   %8.1f images/s\n", way.backend->name, way.tile, n_threads, rate);
+    printf("%-10s together, tile %u, %u threads   %8.1f images/s, %.0f us of CPU an image\n", way.backend->name,
+           way.tile, n_threads, rate, cpu_us);
     (void)ebm_trunk_plan_free(way.plan);
     free(threads), free(ids);
 }
