@@ -58,9 +58,9 @@ static inline double row_total(const vec_doubles sums[2])
     double total[WIDTH / 2];
     vec_doubles both = sums[0] + sums[1];
     memcpy(total, &both, sizeof total);
-    for (uint32_t half = WIDTH / 4; half > 0; half /= 2)
-        for (uint32_t i = 0; i < half; i++)
-            total[i] += total[i + half];
+    for (uint32_t part = WIDTH / 4; part > 0; part /= 2)
+        for (uint32_t i = 0; i < part; i++)
+            total[i] += total[i + part];
     return total[0];
 }
 
