@@ -201,7 +201,8 @@ def evaluate(lab, task, table, row, folder):
     if table.get("regions"):
         with open(lab.splits(table)) as file:
             numbers = [int(word) for word in file.readlines()[task["repeat"]].split()]
-        found["regions"] = regions.by_digit(lab.server, os.path.join(folder, "model.safetensors"), task["file"], numbers)
+        found["regions"] = regions.by_digit(lab.server, os.path.join(folder, "model.safetensors"), task["file"], numbers,
+                                            os.path.join(HERE, "..", "..", "examples", "digits", "digits_images.npy"))
     return found
 
 

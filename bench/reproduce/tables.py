@@ -155,20 +155,19 @@ def image_lines(rows, table):
 
 def region_lines(rows, table):
     """By digit, over all runs: how many sets have several intervals."""
-    lines = ["| method | |" + "".join(f" {digit} |" for digit in range(10)) + " all |", "| --- |" + " --- |" * 12]
+    groups = ["ambiguous", "others"] + [str(digit) for digit in range(10)]
+    lines = ["| method | | " + " | ".join(groups) + " |", "| --- | --- |" + " --- |" * len(groups)]
     for row in table["rows"]:
         counts = collections.defaultdict(collections.Counter)
         for run in rows.get(row["name"], {}).values():
-            for digit, found in ((run.get("figures") or {}).get("regions") or {}).items():
-                counts[digit].update(found)
-                counts["all"].update(found)
+            for group, found in ((run.get("figures") or {}).get("regions") or {}).items():
+                counts[group].update(found)
         if not counts:
             continue
-        each = [counts[str(digit)] for digit in range(10)] + [counts["all"]]
-        lines.append("| | test rows | " + " | ".join(str(c["rows"]) for c in each) + " |")
+        lines.append("| | test rows | " + " | ".join(str(counts[group]["rows"]) for group in groups) + " |")
         for name, what in (("two intervals or more", "several"), ("hold the angle", "inside")):
-            cells = " | ".join(f"{100 * c[what] / c['rows']:.0f} %" if c["rows"] else "-" for c in each)
-            lines.append(f"| `{row['name']}` | {name} | {cells} |")
+            shares = [100 * counts[group][what] / max(1, counts[group]["rows"]) for group in groups]
+            lines.append(f"| `{row['name']}` | {name} | " + " | ".join(f"{share:.0f} %" for share in shares) + " |")
     return lines
 
 
