@@ -45,6 +45,10 @@ struct ebm_accelerator {
     /* Targets, log q and f of the row begun from sample `at` on, a multiple of EBM_TILE: draws, or with is_given f
      * alone of what lies in y. Up to where they are done, at most M rounded up to whole tiles; 0: it failed. */
     size_t (*score)(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given);
+    /* Of plans in training: f of the first n targets in y, of row b of hx; then the gradient of the sum of df f, += in
+     * dhx (energy_out) and grads. False: it failed. */
+    bool (*train_forward)(struct ebm_ctx *ctx, uint32_t b, uint32_t n);
+    bool (*train_backward)(struct ebm_ctx *ctx, const float *df, float *dhx, float *grads);
     bool has_failed; /* for good: the device's calls return EBM_DEVICE */
 };
 
@@ -75,7 +79,8 @@ struct ebm_plan {
     uint32_t n_members;            /* of an ensemble; 0: a single network */
     struct ebm_plan **members;     /* (n_members): plans of one network each. The ensemble has no params of its own,
                                       and net.K counts the components of all members */
-    void *accelerated;             /* the weights where an accelerator wants them; NULL: the CPU computes */
+    void *accelerated;             /* the weights where an accelerator wants them, of a plan in training those of the
+                                      sample side; NULL: the CPU computes */
     void (*free_accelerated)(void *accelerated);
 };
 
@@ -304,7 +309,12 @@ bool ebm_row_defend(struct ebm_ctx *ctx, double share);
 /* The accelerator that computes this plan's rows on this context; NULL: the CPU does. */
 static inline struct ebm_accelerator *ebm_ctx_accelerator(const struct ebm_ctx *ctx)
 {
-    return ctx->plan->accelerated != NULL ? ctx->accelerator : NULL;
+    return ctx->plan->accelerated != NULL && ctx->plan->n_slots == 0 ? ctx->accelerator : NULL;
+}
+/* The one that runs the sample side of this plan's rows in training. */
+static inline struct ebm_accelerator *ebm_ctx_trainer(const struct ebm_ctx *ctx)
+{
+    return ctx->plan->accelerated != NULL && ctx->plan->n_slots > 0 ? ctx->accelerator : NULL;
 }
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);

@@ -11,6 +11,7 @@
 
 #include "core/device_check.h"
 #include "core/device_plugin.h"
+#include "core/names.h"
 
 #define PATH_BYTES 4096
 
@@ -38,12 +39,11 @@ static enum ebm_status read_precision(const char *word, struct ebm_device_choice
 #define X(name, text) text,
     static const char *const words[] = {EBM_PRECISION_MAP(X)};
 #undef X
-    for (size_t i = 0; i < EBM_COUNT_OF(words); i++)
-        if (strcmp(word, words[i]) == 0) {
-            choice->precision = (enum ebm_precision)i;
-            return EBM_OK;
-        }
-    return ebm_error_set(reterr, EBM_INVALID, "precision", "expected one of fp32|tf32, got '%.40s'", word);
+    size_t at = ebm_names_find(word, words, EBM_COUNT_OF(words));
+    if (at == EBM_COUNT_OF(words))
+        return ebm_error_set(reterr, EBM_INVALID, "precision", "expected one of fp32|tf32, got '%.40s'", word);
+    choice->precision = (enum ebm_precision)at;
+    return EBM_OK;
 }
 
 enum ebm_status ebm_device_choose(const char *device, const char *precision, struct ebm_device_choice *ret_choice,

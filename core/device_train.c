@@ -329,5 +329,5 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
     x_backward(&c);
     if (constant != NULL)
         *constant = before;
-    return EBM_OK;
+    return ctx->accelerator != NULL && ctx->accelerator->has_failed ? EBM_DEVICE : EBM_OK;
 }

@@ -157,16 +157,20 @@ static void candidates_tile(struct ebm_y_tile *t, const struct ebm_chunk *c, uin
     ebm_y_tile_lay(t, c, at, c->n - at < lanes ? c->n - at : lanes);
 }
 
-static void y_forward(struct ebm_chunk *c, uint32_t b)
+/* False: the device failed. */
+static bool y_forward(struct ebm_chunk *c, uint32_t b)
 {
     struct ebm_ctx *ctx = c->ctx;
     struct ebm_y_tile t;
+    if (ebm_ctx_trainer(ctx) != NULL)
+        return ebm_ctx_trainer(ctx)->train_forward(ctx, b, c->n);
     for (uint32_t at = 0, lanes = lanes_of_tile(c); at < c->n; at += lanes) {
         candidates_tile(&t, c, at, lanes);
         for (uint32_t d = 0; d < c->plan->net.D; d++)
             memcpy(t.y + (size_t)d * t.lanes, ctx->y.p + d * ctx->stride + at, t.lanes * sizeof(float));
         memcpy(ctx->f.p + at, ebm_y_tile_run(c, b, &t), t.lanes * sizeof(float));
     }
+    return true;
 }
 
 struct ebm_row_gradient ebm_row_gradient_begin(const struct ebm_chunk *c)
@@ -194,7 +198,12 @@ static void y_backward(struct ebm_chunk *c, uint32_t b)
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     struct ebm_row_gradient row = ebm_row_gradient_begin(c);
     struct ebm_y_tile t;
-    for (uint32_t at = 0, lanes = lanes_of_tile(c); at < c->n; at += lanes) {
+    uint32_t n = c->n;
+    if (ebm_ctx_trainer(c->ctx) != NULL) { /* all of it, in one go; what fails is seen at the end of the chunk */
+        (void)ebm_ctx_trainer(c->ctx)->train_backward(c->ctx, train->df.p, row.dhx, c->grads);
+        n = 0;
+    }
+    for (uint32_t at = 0, lanes = lanes_of_tile(c); at < n; at += lanes) {
         candidates_tile(&t, c, at, lanes);
         memcpy(space.da, train->df.p + at, t.lanes * sizeof(float));
         ebm_energy_backward(c->plan, ebm_y_tile_g(c, &t), t.lanes, &t.energy, c->grads, row.dhx, row.dh, &space);
@@ -230,8 +239,8 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b)
         return (double)NAN;
     if (c->loss == EBM_LOSS_ML_MCMC && c->rows->h_samples == NULL)
         ebm_langevin_run(c, b);
-    if (ebm_loss_uses_energy(c->loss))
-        y_forward(c, b);
+    if (ebm_loss_uses_energy(c->loss) && !y_forward(c, b))
+        return (double)NAN;
     struct ebm_loss_row row = {.M = c->M,
                                .f = ctx->f.p,
                                .log_q = ctx->log_q.p,

@@ -28,7 +28,7 @@
 #include "trainer/pool.h"
 
 #define LOG_FILE "train.log"
-#define CHILD_WORDS (2 * ARGS_REPEATS + 26u)
+#define CHILD_WORDS (2 * ARGS_REPEATS + 32u)
 
 /* ---- one child ---- */
 
@@ -47,6 +47,10 @@ static void add_words(struct words *words, const char *option, const char *value
         words->at[words->n++] = value;
 }
 
+/* As they were given, where they were. */
+static const char *const passed_on[] = {"--data",   "--targets",       "--max-bad-files",
+                                        "--device", "--device-plugin", "--precision"};
+
 static void make_words(const struct children *s, const struct child *run, struct words *words)
 {
     const struct args *args = s->args;
@@ -56,12 +60,9 @@ static void make_words(const struct children *s, const struct child *run, struct
     (void)snprintf(words->threads, sizeof words->threads, "%u", s->n_threads);
     add_words(words, next_called(), "train");
     add_words(words, "--config", args_get(args, "config"));
-    if (args_get(args, "data") != NULL)
-        add_words(words, "--data", args_get(args, "data"));
-    if (args_get(args, "targets") != NULL)
-        add_words(words, "--targets", args_get(args, "targets"));
-    if (args_get(args, "max-bad-files") != NULL)
-        add_words(words, "--max-bad-files", args_get(args, "max-bad-files"));
+    for (size_t i = 0; i < EBM_COUNT_OF(passed_on); i++)
+        if (args_get(args, passed_on[i] + 2) != NULL)
+            add_words(words, passed_on[i], args_get(args, passed_on[i] + 2));
     if (args_get(args, "overwrite") != NULL)
         add_words(words, "--overwrite", NULL);
     for (uint32_t i = 0; i < args->n_repeats; i++)

@@ -1,4 +1,4 @@
-/* device_args.h - where a command computes that asks a model and does not train it. */
+/* device_args.h - where a command computes. */
 #ifndef EBM_TRAINER_DEVICE_ARGS_H
 #define EBM_TRAINER_DEVICE_ARGS_H
 

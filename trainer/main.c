@@ -36,6 +36,7 @@ static const struct args_option train_options[] = {
      .repeats = true},
     {.name = "output", .value = "DIR", .help = "where model.safetensors and training.jsonl go (default: trained)"},
     {.name = "threads", .value = "N", .help = "default: the cores, at most 8; the result is the same for any number"},
+    DEVICE_ARGS,
     {.name = "resume", .value = "DIR", .help = "goes on with the unfinished run in DIR"},
     {.name = "publish",
      .value = "REPO/NAME",

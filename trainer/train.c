@@ -17,6 +17,7 @@
 #include "core/log.h"
 #include "models/model.h"
 #include "trainer/data_args.h"
+#include "trainer/device_args.h"
 #include "trainer/ensemble.h"
 #include "trainer/files.h"
 #include "trainer/forecast.h"
@@ -95,10 +96,12 @@ static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_e
     return status;
 }
 
-static enum ebm_status make_device(struct training *t, uint32_t n_threads, struct ebm_error *reterr)
+static enum ebm_status make_device(struct training *t, const struct args *args, uint32_t n_threads,
+                                   struct ebm_error *reterr)
 {
-    t->ops = ebm_device_cpu();
-    enum ebm_status status = t->ops->plan_new(setup_net(&t->setup), t->state.params, STEP_CHUNKS, &t->plan, reterr);
+    enum ebm_status status = device_from_args(args, &t->ops, reterr);
+    if (status == EBM_OK)
+        status = t->ops->plan_new(setup_net(&t->setup), t->state.params, STEP_CHUNKS, &t->plan, reterr);
     if (status != EBM_OK)
         return status;
     if (t->ops->params_write(t->plan, EBM_TRAIN_ADAM_M, t->state.adam_m) != EBM_OK ||
@@ -186,7 +189,7 @@ static enum ebm_status run(struct training *t, const struct args *args, uint32_t
     if (status == EBM_OK)
         status = make_state(t, resumes, reterr);
     if (status == EBM_OK)
-        status = make_device(t, n_threads, reterr);
+        status = make_device(t, args, n_threads, reterr);
     if (status != EBM_OK)
         return status;
     struct loop loop = {.options = t->setup.options,

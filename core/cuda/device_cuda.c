@@ -1,6 +1,7 @@
 /* device_cuda.c - the coarse table with CUDA: the CPU's device, whose contexts have an accelerator.
  *
  *   on the device   the x side; draws on the line, their log q; f at draws and at given targets
+ *                   in training, the sample side of each row forward and backward
  *   on the CPU      trunks of images; Sobol points, bounded and periodic draws; ensembles; gradients in y (ascents,
  *                   chains); exact answers and quadrature; and what is made of f and log q: weights, moments,
  *                   quantiles, regions, errors, by the code of every other device
@@ -44,6 +45,17 @@ struct accelerator {
     struct ebm_mixture mixture;
     struct ebm_sobol sobol;
     uint32_t words[EBM_SOBOL_DIMS * EBM_TILE];
+    struct ebm_gpu_training
+        *training; /* of the plan `trained`, for at most training_samples candidates; NULL: none yet */
+    const struct trained *trained;
+    uint32_t training_samples;
+};
+
+/* The weights of a plan in training. */
+struct trained {
+    struct ebm_gpu_net *net;
+    pthread_mutex_t mutex;
+    _Atomic bool is_stale; /* they are older than the plan's: the next row loads them, under the mutex */
 };
 
 static struct accelerator *of(struct ebm_ctx *ctx)
@@ -316,36 +328,137 @@ static size_t score(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at,
     return compute_now(ctx, scheme, at, is_given);
 }
 
-/* ---- the table ---- */
+/* ---- training ---- */
+
+/* The sample side, but for energy nets whose first or last layer is residual. */
+static bool can_train(const struct ebm_net_desc *net)
+{
+    const struct ebm_net *energy = &net->energy;
+    return net->has_energy && !energy->layers[0].residual && !energy->layers[energy->n_layers - 1].residual;
+}
+
+/* Nobody updates the plan meanwhile. */
+static bool load_trained(const struct ebm_plan *plan)
+{
+    struct trained *trained = plan->accelerated;
+    bool is_fine = true;
+    (void)pthread_mutex_lock(&trained->mutex);
+    if (atomic_load(&trained->is_stale))
+        is_fine = ebm_gpu_net_load(trained->net, &plan->net, plan->params);
+    atomic_store(&trained->is_stale, !is_fine);
+    (void)pthread_mutex_unlock(&trained->mutex);
+    return is_fine;
+}
+
+/* Memory for n candidates of a row: made when so many first come, since contexts have room for validation's draws too,
+ * of which there are many more. */
+static bool reserve_training(struct accelerator *own, const struct trained *trained, uint32_t n)
+{
+    if (own->training != NULL && own->trained == trained && own->training_samples >= n)
+        return true;
+    own->training = ebm_gpu_training_free(own->training);
+    own->trained = trained;
+    own->training_samples = n;
+    return ebm_gpu_training_new(own->space, trained->net, n, &own->training, NULL) == EBM_OK;
+}
+
+static bool train_forward(struct ebm_ctx *ctx, uint32_t b, uint32_t n)
+{
+    struct accelerator *own = of(ctx);
+    struct trained *trained = ctx->plan->accelerated;
+    if (!check(own, reserve_training(own, trained, n)))
+        return false;
+    if (atomic_load(&trained->is_stale) && !check(own, load_trained(ctx->plan)))
+        return false;
+    return check(own, ebm_gpu_training_forward(own->training, ctx->y.p, ctx->stride,
+                                               ctx->hx.p + (size_t)b * ctx->plan->energy_out, n, ctx->f.p));
+}
+
+static bool train_backward(struct ebm_ctx *ctx, const float *df, float *dhx, float *grads)
+{
+    struct accelerator *own = of(ctx);
+    return check(own, ebm_gpu_training_backward(own->training, &ctx->plan->net, df, dhx, grads));
+}
+
+static void now_stale(struct ebm_plan *plan)
+{
+    struct trained *trained = plan->n_slots > 0 ? plan->accelerated : NULL;
+    if (trained != NULL)
+        atomic_store(&trained->is_stale, true);
+}
+
+static enum ebm_status update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
+{
+    now_stale(plan);
+    return ebm_device_cpu()->update(plan, adam, range);
+}
+
+static enum ebm_status params_write(struct ebm_plan *plan, enum ebm_train_state what, const float *h_src)
+{
+    now_stale(plan);
+    return ebm_device_cpu()->params_write(plan, what, h_src);
+}
+
+static void trained_free(void *accelerated)
+{
+    struct trained *trained = accelerated;
+    (void)ebm_gpu_net_free(trained->net);
+    (void)pthread_mutex_destroy(&trained->mutex);
+    free(trained);
+}
+
+/* ---- plans ---- */
 
 static void net_free(void *accelerated)
 {
     (void)ebm_gpu_net_free(accelerated);
 }
 
-/* A plan in training, and the plan of an ensemble, are the CPU's. */
+static enum ebm_status accelerate_serving(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
+{
+    struct ebm_gpu_net *there = NULL;
+    enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, false, &there, reterr);
+    plan->accelerated = there;
+    plan->free_accelerated = net_free;
+    return status;
+}
+
+static enum ebm_status accelerate_training(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
+{
+    struct trained *trained = calloc(1, sizeof *trained);
+    if (trained == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to train");
+    (void)pthread_mutex_init(&trained->mutex, NULL);
+    plan->accelerated = trained;
+    plan->free_accelerated = trained_free;
+    return ebm_gpu_net_new(&plan->net, h_params, true, &trained->net, reterr);
+}
+
+/* The plan of an ensemble is the CPU's. */
 static enum ebm_status plan_new(const struct ebm_net_desc *net, const float *h_params, uint32_t n_slots,
                                 struct ebm_plan **ret_plan, struct ebm_error *reterr)
 {
     struct ebm_plan *plan = NULL;
-    struct ebm_gpu_net *there = NULL;
     enum ebm_status status = ebm_device_cpu()->plan_new(net, h_params, n_slots, &plan, reterr);
     if (status == EBM_OK && n_slots == 0 && net->members <= 1)
-        status = ebm_gpu_net_new(net, h_params, &there, reterr);
+        status = accelerate_serving(plan, h_params, reterr);
+    else if (status == EBM_OK && n_slots > 0 && can_train(net))
+        status = accelerate_training(plan, h_params, reterr);
     if (status != EBM_OK) {
         (void)ebm_plan_unref(plan);
         return status;
     }
-    plan->accelerated = there;
-    plan->free_accelerated = net_free;
     *ret_plan = plan;
     return EBM_OK;
 }
+
+/* ---- contexts ---- */
 
 static void accelerator_free(struct accelerator *own)
 {
     if (own == NULL)
         return;
+    (void)ebm_gpu_training_free(own->training);
     (void)ebm_gpu_space_free(own->space);
     free(own->mixture_space.p);
     free(own->wide.p);
@@ -369,7 +482,11 @@ static enum ebm_status ctx_new(const struct ebm_ctx_limits *limits, struct ebm_c
     if (own == NULL)
         status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
     if (status == EBM_OK) {
-        own->base = (struct ebm_accelerator){.features = features, .expect = expect, .score = score};
+        own->base = (struct ebm_accelerator){.features = features,
+                                             .expect = expect,
+                                             .score = score,
+                                             .train_forward = train_forward,
+                                             .train_backward = train_backward};
         ctx->accelerator = &own->base;
         status = ebm_gpu_space_new(limits->max_rows, limits->max_rows * (ctx->stride / EBM_TILE), &own->space, reterr);
     }
@@ -385,13 +502,15 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
 {
     const struct ebm_net_desc *net = &plan->net;
     enum ebm_status status = ebm_device_cpu()->ctx_prepare(ctx, plan, reterr);
-    if (status != EBM_OK || plan->accelerated == NULL)
+    if (status != EBM_OK || plan->accelerated == NULL || plan->n_slots > 0)
         return status;
     if (!ebm_slab_reserve(&of(ctx)->mixture_space, ebm_mixture_count(net->D, net->K + 1)) ||
         !ebm_slab_reserve(&of(ctx)->wide, ((size_t)2 * net->D + 1) * (net->K + 1)))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
     return ebm_gpu_space_prepare(of(ctx)->space, plan->accelerated, reterr);
 }
+
+/* ---- the table ---- */
 
 static struct ebm_device_ops ops; /* made by `open`, once */
 
@@ -409,6 +528,8 @@ static enum ebm_status open_device(uint32_t index, enum ebm_precision precision,
     ops.ctx_new = ctx_new;
     ops.ctx_prepare = ctx_prepare;
     ops.ctx_free = ctx_free;
+    ops.update = update;
+    ops.params_write = params_write;
     *ret_ops = &ops;
     return EBM_OK;
 }

@@ -20,29 +20,21 @@
 #include <atomic>
 #include <mutex>
 #include <new>
-#include <vector>
 
-#include "core/cuda/compat.h"
-#include "core/cuda/engine.h"
+#include "core/cuda/engine_internal.h"
 #include "core/cuda/kernels.h"
 
 #define NARROWEST_SPACE (48u << 10) /* bytes of shared memory that a block of layers_k may take anywhere */
 #define WORKSPACE (32u << 20)       /* bytes, of cublasLt */
 #define ACTIVATIONS (32u << 20)     /* bytes, of one of the sample side's two buffers: one tile of the widest layer */
 #define ALIGNED 64u                 /* floats, of every tensor */
-#define THREADS 256u
-#define X_ROWS 64u /* for which the x side's products are chosen */
+#define X_ROWS 64u                  /* for which the x side's products are chosen */
 
 namespace
 {
 
 int device_index;
 enum ebm_gpu_precision precision;
-
-uint32_t round_up(uint32_t n, uint32_t multiple)
-{
-    return (n + multiple - 1) / multiple * multiple;
-}
 
 uint32_t next_power(uint32_t n)
 {
@@ -86,47 +78,6 @@ enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret
 }
 
 /* ---- weights ---- */
-
-struct ebm_gpu_net {
-    uint64_t number; /* of all nets ever made: what graphs are kept by */
-    uint32_t X, D, H, G, K, own_H, energy_out;
-    uint32_t n_feature, n_target, n_energy, n_own, n_head[3]; /* layers: mean, log variance, weight */
-    uint32_t x_widest, widest_ld; /* of the x side; of what the sample side writes to global memory, padded */
-    uint32_t narrow_widest;       /* of the layers that layers_k runs, and of y */
-    bool target_is_narrow, energy_is_narrow;
-    uint32_t max_tiles;            /* that the sample side's two buffers have room for, EBM_GPU_TILES at most */
-    std::vector<gpu_layer> layers; /* feature, W_h of the energy net, own, heads, target, energy; pointers: device */
-    gpu_layer *d_layers;
-    float *block; /* device memory of all tensors */
-
-    const gpu_layer *feature() const
-    {
-        return layers.data();
-    }
-    const gpu_layer *of_h() const
-    {
-        return feature() + n_feature;
-    }
-    const gpu_layer *own() const
-    {
-        return of_h() + (n_energy > 0);
-    }
-    const gpu_layer *head(uint32_t i) const
-    {
-        const gpu_layer *at = own() + n_own;
-        for (uint32_t before = 0; before < i; before++)
-            at += n_head[before];
-        return at;
-    }
-    const gpu_layer *target() const
-    {
-        return head(3);
-    }
-    const gpu_layer *energy() const
-    {
-        return target() + n_target;
-    }
-};
 
 namespace
 {
@@ -181,7 +132,7 @@ gpu_layer pack(packing *all, const struct ebm_layer *layer, uint32_t first, uint
     gpu_layer packed = {};
     packed.in = count;
     packed.out = layer->out;
-    packed.ld = round_up(count, 4);
+    packed.ld = gpu_round_up(count, 4);
     packed.activation = layer->activation;
     packed.residual = layer->residual;
     if (is_narrow)
@@ -198,7 +149,7 @@ void pack_net(ebm_gpu_net *to, packing *all, const struct ebm_net *net, bool is_
         to->layers.push_back(pack(all, &net->layers[i], 0, net->layers[i].in, is_narrow));
 }
 
-void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
+void pack_x_side(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
 {
     pack_net(to, all, &net->feature, false);
     if (net->has_energy) {
@@ -211,6 +162,13 @@ void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
     pack_net(to, all, &net->mean, false);
     pack_net(to, all, &net->log_variance, false);
     pack_net(to, all, &net->weight, false);
+}
+
+/* Of a net in training the sample side alone, for products. */
+void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
+{
+    if (!to->is_trained)
+        pack_x_side(to, all, net);
     pack_net(to, all, &net->target, to->target_is_narrow);
     for (uint32_t i = 0; i < net->energy.n_layers; i++)
         to->layers.push_back(pack(all, &net->energy.layers[i], i == 0 ? net->H : 0,
@@ -230,7 +188,7 @@ bool fits_shared(uint32_t widest)
 }
 
 /* What runs where, and how large it gets. */
-void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
+void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net, bool is_trained)
 {
     const struct ebm_net *heads[] = {&net->mean, &net->log_variance, &net->weight};
     to->X = ebm_net_reach(net);
@@ -245,10 +203,13 @@ void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
         to->x_widest = widest_of(heads[i], to->x_widest);
     }
     uint32_t target = widest_of(&net->target, net->D), energy = widest_of(&net->energy, target);
-    to->target_is_narrow = fits_shared(target);
-    to->energy_is_narrow = net->has_energy && fits_shared(energy);
+    to->is_trained = is_trained;
+    if (is_trained)
+        to->n_feature = to->n_own = to->n_head[0] = to->n_head[1] = to->n_head[2] = 0;
+    to->target_is_narrow = !is_trained && fits_shared(target);
+    to->energy_is_narrow = !is_trained && net->has_energy && fits_shared(energy);
     to->narrow_widest = to->energy_is_narrow ? energy : to->target_is_narrow ? target : net->D;
-    to->widest_ld = round_up(energy > net->G ? energy : net->G, 4);
+    to->widest_ld = gpu_round_up(energy > net->G ? energy : net->G, 4);
     uint32_t most = (uint32_t)(ACTIVATIONS / ((size_t)to->widest_ld * EBM_GPU_TILE * sizeof(float)));
     to->max_tiles = 1;
     while (to->max_tiles < EBM_GPU_TILES && 2 * to->max_tiles <= most)
@@ -281,8 +242,8 @@ cudaError_t upload(ebm_gpu_net *net, const packing *all)
 
 } // namespace
 
-enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, struct ebm_gpu_net **ret_net,
-                                struct ebm_error *reterr)
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, bool is_trained,
+                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr)
 {
     ebm_gpu_net *net = new (std::nothrow) ebm_gpu_net();
     if (net == NULL)
@@ -290,7 +251,7 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
     packing all = {{}, h_params};
     cudaError_t error;
     try {
-        shape_of(net, desc);
+        shape_of(net, desc, is_trained);
         pack_all(net, &all, desc);
         net->number = ++nets_made;
         std::lock_guard<std::mutex> lock(live_mutex);
@@ -306,6 +267,23 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
     }
     *ret_net = net;
     return EBM_OK;
+}
+
+bool ebm_gpu_net_load(struct ebm_gpu_net *net, const struct ebm_net_desc *desc, const float *h_params)
+{
+    packing all = {{}, h_params};
+    ebm_gpu_net packed = {};
+    packed.is_trained = net->is_trained;
+    packed.target_is_narrow = net->target_is_narrow;
+    packed.energy_is_narrow = net->energy_is_narrow;
+    try {
+        pack_all(&packed, &all, desc);
+    } catch (const std::bad_alloc &) {
+        return false;
+    }
+    return cudaSetDevice(device_index) == cudaSuccess &&
+           cudaMemcpy(net->block, all.numbers.data(), all.numbers.size() * sizeof(float), cudaMemcpyHostToDevice) ==
+               cudaSuccess;
 }
 
 struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
@@ -327,9 +305,6 @@ struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
 
 /* ---- a thread's memory ---- */
 
-namespace
-{
-
 #define POWERS 11u /* of two, 1 .. LIMIT_BATCH_ROWS */
 
 struct device_slot {
@@ -349,32 +324,15 @@ struct x_buffers {
 };
 
 /* What one net has on one space. */
-struct program {
+struct gpu_program {
     uint64_t net;
     uint32_t x_rows; /* most rows of the x side: a power of two */
     struct x_buffers x;
     struct device_slot slots[EBM_GPU_SLOTS];
-    std::vector<void *> device, pinned;
+    gpu_memory memory;
 };
 
-} // namespace
-
-struct ebm_gpu_space {
-    uint32_t max_rows;
-    size_t max_tiles;
-    bool failed;
-    char failure[256];
-    cublasLtHandle_t lt;
-    cudaStream_t compute;
-    void *workspace;
-    float *a, *b; /* activations of the sample side, ACTIVATIONS bytes each; NULL until a wide net is there */
-    std::vector<program *> programs;
-};
-
-namespace
-{
-
-bool fail(ebm_gpu_space *space, const char *what, const char *why)
+bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
 {
     if (!space->failed)
         (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
@@ -382,149 +340,187 @@ bool fail(ebm_gpu_space *space, const char *what, const char *why)
     return false;
 }
 
-bool fine(ebm_gpu_space *space, cudaError_t error, const char *what)
+bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what)
 {
-    return error == cudaSuccess || fail(space, what, cudaGetErrorString(error));
+    return error == cudaSuccess || gpu_fail(space, what, cudaGetErrorString(error));
 }
 
-bool fine(ebm_gpu_space *space, cublasStatus_t status, const char *what)
+bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what)
 {
-    return status == CUBLAS_STATUS_SUCCESS || fail(space, what, cublasLtGetStatusString(status));
+    return status == CUBLAS_STATUS_SUCCESS || gpu_fail(space, what, cublasLtGetStatusString(status));
+}
+
+bool gpu_enter(ebm_gpu_space *space)
+{
+    return gpu_fine(space, cudaSetDevice(device_index), "the device");
+}
+
+/* ---- memory ---- */
+
+bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count)
+{
+    size_t bytes = (count + 4) * sizeof(float);
+    void *p = NULL;
+    if (!gpu_fine(space, cudaMalloc(&p, bytes), "memory of the device"))
+        return false;
+    memory->device.push_back(p);
+    *ret = static_cast<float *>(p);
+    return gpu_fine(space, cudaMemsetAsync(p, 0, bytes, space->compute), "memory of the device");
+}
+
+bool gpu_pinned_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count)
+{
+    void *p = NULL;
+    if (!gpu_fine(space, cudaHostAlloc(&p, (count + 4) * sizeof(float), cudaHostAllocDefault), "pinned memory"))
+        return false;
+    memory->pinned.push_back(p);
+    memset(p, 0, (count + 4) * sizeof(float));
+    *ret = static_cast<float *>(p);
+    return true;
+}
+
+void gpu_memory_free(gpu_memory *memory)
+{
+    for (void *p : memory->device)
+        (void)cudaFree(p);
+    for (void *p : memory->pinned)
+        (void)cudaFreeHost(p);
+}
+
+bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+{
+    return bytes == 0 || gpu_fine(space, cudaMemcpyAsync(to, from, bytes, kind, stream), "a copy");
 }
 
 /* ---- products ---- */
 
-struct product {
-    const gpu_layer *layer;
-    const float *bias; /* NULL: none */
-    const float *x;    /* (rows, layer->in), ld_x apart */
-    float *z;          /* (rows, layer->out), ld_z apart */
-    uint32_t ld_x, ld_z, rows, most_rows;
-    bool is_exact; /* float, whatever the precision */
-};
+namespace
+{
 
 struct product_handles {
     cublasLtMatmulDesc_t what;
-    cublasLtMatrixLayout_t w, x, z, most_x, most_z;
+    cublasLtMatrixLayout_t a, b, d, most_b, most_d;
     cublasLtMatmulPreference_t wish;
 };
+
+bool set(ebm_gpu_space *space, product_handles *h, cublasLtMatmulDescAttributes_t name, const void *value, size_t bytes)
+{
+    return gpu_fine(space, cublasLtMatmulDescSetAttribute(h->what, name, value, bytes), "a product");
+}
+
+bool lay_out(ebm_gpu_space *space, cublasLtMatrixLayout_t *ret, uint32_t rows, uint32_t columns, uint32_t ld)
+{
+    return gpu_fine(space, cublasLtMatrixLayoutCreate(ret, CUDA_R_32F, rows, columns, ld), "a matrix");
+}
+
+bool describe(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
+{
+    bool is_float = p->is_exact || precision == EBM_GPU_FP32;
+    cublasComputeType_t type = is_float ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32;
+    cublasOperation_t a = p->a.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N, b = p->b.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    uint32_t rows = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
+    uint32_t most = p->most > 0 ? p->most : columns;
+    return gpu_fine(space, cublasLtMatmulDescCreate(&h->what, type, CUDA_R_32F), "a product") &&
+           lay_out(space, &h->a, p->a.rows, p->a.columns, p->a.ld) &&
+           lay_out(space, &h->b, p->b.rows, p->b.columns, p->b.ld) && lay_out(space, &h->d, rows, columns, p->ld_d) &&
+           lay_out(space, &h->most_b, p->b.rows, p->b.is_turned ? p->b.columns : most, p->b.ld) &&
+           lay_out(space, &h->most_d, rows, most, p->ld_d) &&
+           set(space, h, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a) &&
+           set(space, h, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b) &&
+           (p->bias == NULL || (set(space, h, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
+                                set(space, h, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)));
+}
 
 uint32_t alignment_of(const void *p, uint32_t ld)
 {
     return reinterpret_cast<uintptr_t>(p) % 16 == 0 && ld % 4 == 0 ? 16 : 4;
 }
 
-/* Row-major (rows, n) is column-major (n, rows). */
-bool describe(ebm_gpu_space *space, const product *p, product_handles *h)
-{
-    bool is_float = p->is_exact || precision == EBM_GPU_FP32;
-    cublasComputeType_t type = is_float ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32;
-    cublasOperation_t turned = CUBLAS_OP_T;
-    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-    const gpu_layer *l = p->layer;
-    bool ok = fine(space, cublasLtMatmulDescCreate(&h->what, type, CUDA_R_32F), "a product") &&
-              fine(space, cublasLtMatrixLayoutCreate(&h->w, CUDA_R_32F, l->in, l->out, l->ld), "a matrix") &&
-              fine(space, cublasLtMatrixLayoutCreate(&h->x, CUDA_R_32F, l->in, p->rows, p->ld_x), "a matrix") &&
-              fine(space, cublasLtMatrixLayoutCreate(&h->z, CUDA_R_32F, l->out, p->rows, p->ld_z), "a matrix") &&
-              fine(space, cublasLtMatrixLayoutCreate(&h->most_x, CUDA_R_32F, l->in, p->most_rows, p->ld_x),
-                   "a matrix") &&
-              fine(space, cublasLtMatrixLayoutCreate(&h->most_z, CUDA_R_32F, l->out, p->most_rows, p->ld_z),
-                   "a matrix") &&
-              fine(space, cublasLtMatmulDescSetAttribute(h->what, CUBLASLT_MATMUL_DESC_TRANSA, &turned, sizeof turned),
-                   "a product");
-    if (ok && p->bias != NULL)
-        ok = fine(space,
-                  cublasLtMatmulDescSetAttribute(h->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue),
-                  "a product's bias") &&
-             fine(space,
-                  cublasLtMatmulDescSetAttribute(h->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias),
-                  "a product's bias");
-    return ok;
-}
-
 /* Bounds of the workspace and of alignments, and no split sums. */
-bool state_wishes(ebm_gpu_space *space, const product *p, product_handles *h)
+bool state_wishes(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
 {
     uint64_t workspace = WORKSPACE;
-    uint32_t unsplit = CUBLASLT_REDUCTION_SCHEME_NONE, x = alignment_of(p->x, p->ld_x), z = alignment_of(p->z, p->ld_z);
-    uint32_t w = alignment_of(p->layer->weight, p->layer->ld);
+    uint32_t unsplit = CUBLASLT_REDUCTION_SCHEME_NONE, a = alignment_of(p->a.p, p->a.ld);
+    uint32_t b = alignment_of(p->b.p, p->b.ld), d = alignment_of(p->d, p->ld_d);
     const struct {
         cublasLtMatmulPreferenceAttributes_t name;
         const void *value;
         size_t bytes;
     } wishes[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
                   {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &unsplit, sizeof unsplit},
-                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &w, sizeof w},
-                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &x, sizeof x},
-                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &z, sizeof z},
-                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &z, sizeof z}};
-    bool ok = fine(space, cublasLtMatmulPreferenceCreate(&h->wish), "a product's wishes");
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &a, sizeof a},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &b, sizeof b},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &d, sizeof d},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &d, sizeof d}};
+    bool ok = gpu_fine(space, cublasLtMatmulPreferenceCreate(&h->wish), "a product's wishes");
     for (const auto &wish : wishes)
-        ok = ok && fine(space, cublasLtMatmulPreferenceSetAttribute(h->wish, wish.name, wish.value, wish.bytes),
-                        "a product's wishes");
+        ok = ok && gpu_fine(space, cublasLtMatmulPreferenceSetAttribute(h->wish, wish.name, wish.value, wish.bytes),
+                            "a product's wishes");
     return ok;
 }
 
-/* The algorithm of the most rows, where it does fewer too; else that of so many. */
+/* The algorithm of the most columns, where it does fewer too; else that of so many. */
 bool choose(ebm_gpu_space *space, const product_handles *h, cublasLtMatmulAlgo_t *ret)
 {
     cublasLtMatmulHeuristicResult_t found = {};
     int n = 0;
-    bool ok = fine(space,
-                   cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->w, h->most_x, h->most_z, h->most_z, h->wish, 1,
-                                                  &found, &n),
-                   "the choice of a product");
+    bool ok = gpu_fine(space,
+                       cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->most_b, h->most_d, h->most_d,
+                                                      h->wish, 1, &found, &n),
+                       "the choice of a product");
     if (ok && n == 1) {
         *ret = found.algo;
-        if (cublasLtMatmulAlgoCheck(space->lt, h->what, h->w, h->x, h->z, h->z, ret, &found) == CUBLAS_STATUS_SUCCESS)
+        if (cublasLtMatmulAlgoCheck(space->lt, h->what, h->a, h->b, h->d, h->d, ret, &found) == CUBLAS_STATUS_SUCCESS)
             return true;
     }
     ok = ok &&
-         fine(space, cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->w, h->x, h->z, h->z, h->wish, 1, &found, &n),
-              "the choice of a product");
+         gpu_fine(space,
+                  cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->b, h->d, h->d, h->wish, 1, &found, &n),
+                  "the choice of a product");
     *ret = found.algo;
-    return ok && (n == 1 || fail(space, "the choice of a product", "cuBLASLt has none"));
+    return ok && (n == 1 || gpu_fail(space, "the choice of a product", "cuBLASLt has none"));
 }
 
 void drop(product_handles *h)
 {
     if (h->what != NULL)
         (void)cublasLtMatmulDescDestroy(h->what);
-    for (cublasLtMatrixLayout_t layout : {h->w, h->x, h->z, h->most_x, h->most_z})
+    for (cublasLtMatrixLayout_t layout : {h->a, h->b, h->d, h->most_b, h->most_d})
         if (layout != NULL)
             (void)cublasLtMatrixLayoutDestroy(layout);
     if (h->wish != NULL)
         (void)cublasLtMatmulPreferenceDestroy(h->wish);
 }
 
-bool multiply_rows(ebm_gpu_space *space, const product *p)
+} // namespace
+
+bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p)
 {
-    const float one = 1.0f, zero = 0.0f;
+    const float one = 1.0f, before = p->adds ? 1.0f : 0.0f;
     product_handles h = {};
     cublasLtMatmulAlgo_t algorithm;
     bool ok = describe(space, p, &h) && state_wishes(space, p, &h) && choose(space, &h, &algorithm);
-    ok = ok && fine(space,
-                    cublasLtMatmul(space->lt, h.what, &one, p->layer->weight, h.w, p->x, h.x, &zero, p->z, h.z, p->z,
-                                   h.z, &algorithm, space->workspace, WORKSPACE, space->compute),
-                    "a product");
+    ok = ok && gpu_fine(space,
+                        cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
+                                       &algorithm, space->workspace, WORKSPACE, space->compute),
+                        "a product");
     drop(&h);
     return ok;
 }
 
-/* ---- layers by products ---- */
-
-dim3 threads_for(size_t n)
+namespace
 {
-    return dim3((unsigned)((n + THREADS - 1) / THREADS));
-}
+
+/* ---- layers by products ---- */
 
 void activate_rows(ebm_gpu_space *space, const gpu_layer *l, float *a, uint32_t ld, const float *in, uint32_t ld_in,
                    size_t rows)
 {
     const float *added = l->residual ? in : NULL;
     if (l->activation != EBM_ACT_IDENTITY || added != NULL)
-        LAUNCH(act_k, threads_for(rows * l->out), dim3(THREADS), 0, space->compute, l->activation, a, ld, added, ld_in,
-               l->out, rows);
+        LAUNCH(act_k, gpu_blocks(rows * l->out), dim3(GPU_THREADS), 0, space->compute, l->activation, a, ld, added,
+               ld_in, l->out, rows);
 }
 
 /* Rows of numbers, `ld` apart. */
@@ -532,6 +528,21 @@ struct rows_of {
     float *p;
     uint32_t ld;
 };
+
+/* z (rows, l->out) = x W^T + bias. */
+bool multiply_layer(ebm_gpu_space *space, const gpu_layer *l, const float *bias, rows_of x, rows_of z, uint32_t rows,
+                    uint32_t most_rows, bool is_exact)
+{
+    gpu_product p = {};
+    p.a = {l->weight, l->in, l->out, l->ld, true};
+    p.b = {x.p, l->in, rows, x.ld, false};
+    p.d = z.p;
+    p.ld_d = z.ld;
+    p.bias = bias;
+    p.most = most_rows;
+    p.is_exact = is_exact;
+    return gpu_multiply(space, &p);
+}
 
 /* Layers one after the other, in `a` and `b` in turn; the last one's output goes to `to` unless it is NULL. Where it
  * lies. */
@@ -541,9 +552,8 @@ bool run_layers(ebm_gpu_space *space, const gpu_layer *layers, uint32_t n, rows_
     for (uint32_t i = 0; i < n; i++) {
         const gpu_layer *l = &layers[i];
         bool is_last = i + 1 == n && to != NULL;
-        rows_of out = {is_last ? to : i % 2 == 0 ? a : b, is_last && is_exact ? l->out : round_up(l->out, 4)};
-        product p = {l, l->bias, in.p, out.p, in.ld, out.ld, rows, most_rows, is_exact};
-        if (!multiply_rows(space, &p))
+        rows_of out = {is_last ? to : i % 2 == 0 ? a : b, is_last && is_exact ? l->out : gpu_round_up(l->out, 4)};
+        if (!multiply_layer(space, l, l->bias, in, out, rows, most_rows, is_exact))
             return false;
         activate_rows(space, l, out.p, out.ld, in.p, in.ld, rows);
         in = out;
@@ -554,7 +564,7 @@ bool run_layers(ebm_gpu_space *space, const gpu_layer *layers, uint32_t n, rows_
 
 /* ---- the x side ---- */
 
-bool enqueue_x(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, uint32_t rows)
+bool enqueue_x(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, uint32_t rows)
 {
     struct x_buffers *x = &own->x;
     rows_of reach = {x->x, net->X}, h = reach, reads, done;
@@ -570,7 +580,7 @@ bool enqueue_x(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, uint3
         ok = run_layers(space, net->own(), net->n_own, reach, rows, most, true, x->a, x->b, x->own, &reads);
     for (uint32_t i = 0; i < 3 && ok && net->K > 0; i++)
         ok = run_layers(space, net->head(i), net->n_head[i], reads, rows, most, true, x->a, x->b, outs[i], &done);
-    return ok && fine(space, cudaGetLastError(), "the x side");
+    return ok && gpu_fine(space, cudaGetLastError(), "the x side");
 }
 
 /* ---- the sample side ---- */
@@ -587,7 +597,7 @@ struct gpu_narrow narrow_of(const ebm_gpu_net *net)
     return narrow;
 }
 
-void enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, device_slot *slot, uint32_t tiles,
+void enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, device_slot *slot, uint32_t tiles,
                     rows_of g)
 {
     struct gpu_narrow narrow = narrow_of(net);
@@ -598,7 +608,7 @@ void enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, 
 }
 
 /* g in one of the two buffers -> f: layers of the energy net from the first one's product on. */
-bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, device_slot *slot, uint32_t tiles,
+bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, device_slot *slot, uint32_t tiles,
                     rows_of g)
 {
     const gpu_layer *first = net->energy();
@@ -607,15 +617,14 @@ bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, 
     const float *h = net->n_feature > 0 ? own->x.h : own->x.x;
     struct gpu_join join = {slot->tiles, own->x.hx, h, g.p, net->H, g.ld};
     float *other = g.p == space->a ? space->b : space->a;
-    rows_of z = {other, round_up(first->out, 4)}, done = z;
-    product p = {first, NULL, g.p, z.p, g.ld, z.ld, samples, most, false};
-    if (!multiply_rows(space, &p))
+    rows_of z = {other, gpu_round_up(first->out, 4)}, done = z;
+    if (!multiply_layer(space, first, NULL, g, z, samples, most, false))
         return false;
     bool is_fused = last == 1 && !first->residual && !first[1].residual;
     if (last == 0)
         done = {slot->f, 1};
     if (!is_fused)
-        LAUNCH(add_k, threads_for((size_t)samples * first->out), dim3(THREADS), 0, space->compute, join,
+        LAUNCH(add_k, gpu_blocks((size_t)samples * first->out), dim3(GPU_THREADS), 0, space->compute, join,
                first->activation, first->residual, z.p, z.ld, done.p, done.ld, first->out, (size_t)samples);
     if (last > 1 && !run_layers(space, first + 1, last - 1, done, samples, most, false, g.p, other, NULL, &done))
         return false;
@@ -625,85 +634,49 @@ bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, 
     return true;
 }
 
-bool enqueue_samples(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, device_slot *slot, uint32_t tiles)
+bool enqueue_samples(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, device_slot *slot, uint32_t tiles)
 {
     if (net->K > 0)
         LAUNCH(draw_k, dim3(tiles), dim3(EBM_GPU_TILE), 0, space->compute, slot->tiles, slot->mixtures,
                ebm_gpu_mixture_floats(net->D, net->K + 1), net->D, slot->y, slot->log_q);
-    rows_of g = {space->a, round_up(net->target_is_narrow ? net->G : net->D, 4)};
+    rows_of g = {space->a, gpu_round_up(net->target_is_narrow ? net->G : net->D, 4)};
     if (net->n_energy > 0)
         enqueue_narrow(space, net, own, slot, tiles, g);
     if (net->n_energy == 0 || net->energy_is_narrow)
-        return fine(space, cudaGetLastError(), "the sample side");
+        return gpu_fine(space, cudaGetLastError(), "the sample side");
     uint32_t samples = tiles * EBM_GPU_TILE, most = net->max_tiles * EBM_GPU_TILE;
     bool ok = net->target_is_narrow ||
               run_layers(space, net->target(), net->n_target, g, samples, most, false, space->b, space->a, NULL, &g);
-    return ok && enqueue_energy(space, net, own, slot, tiles, g) && fine(space, cudaGetLastError(), "the sample side");
+    return ok && enqueue_energy(space, net, own, slot, tiles, g) &&
+           gpu_fine(space, cudaGetLastError(), "the sample side");
 }
 
 /* ---- graphs ---- */
 
-/* What `enqueue` enqueues. */
-template <class Enqueue> bool record(ebm_gpu_space *space, cudaGraphExec_t *ret, Enqueue enqueue)
-{
-    cudaGraph_t graph = NULL;
-    if (!fine(space, cudaStreamBeginCapture(space->compute, cudaStreamCaptureModeThreadLocal), "a graph"))
-        return false;
-    bool ok = enqueue();
-    ok = fine(space, cudaStreamEndCapture(space->compute, &graph), "a graph") && ok;
-    ok = ok && fine(space, cudaGraphInstantiate(ret, graph, 0), "a graph");
-    if (graph != NULL)
-        (void)cudaGraphDestroy(graph);
-    return ok;
-}
-
 /* Everything is run once before, so that nothing is loaded for the first time while it is recorded. */
-bool record_all(ebm_gpu_space *space, const ebm_gpu_net *net, program *own)
+bool record_all(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
 {
     uint32_t tiles = ebm_gpu_tiles(space, net);
     bool ok = enqueue_x(space, net, own, 1) && enqueue_samples(space, net, own, &own->slots[0], 1) &&
-              fine(space, cudaStreamSynchronize(space->compute), "the first run");
+              gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
     for (uint32_t i = 0; ok && 1u << i <= own->x_rows; i++)
-        ok = record(space, &own->x.graphs[i], [&] { return enqueue_x(space, net, own, 1u << i); });
+        ok = gpu_record(space, &own->x.graphs[i], [&] { return enqueue_x(space, net, own, 1u << i); });
     for (device_slot &slot : own->slots)
         for (uint32_t i = 0; ok && 1u << i <= tiles; i++)
-            ok = record(space, &slot.graphs[i], [&] { return enqueue_samples(space, net, own, &slot, 1u << i); });
+            ok = gpu_record(space, &slot.graphs[i], [&] { return enqueue_samples(space, net, own, &slot, 1u << i); });
     return ok;
 }
 
 /* ---- memory ---- */
-
-/* `count` zeroed floats of the device's, at a multiple of 256 bytes. */
-bool device_floats(ebm_gpu_space *space, program *own, float **ret, size_t count)
-{
-    size_t bytes = (count + 4) * sizeof(float);
-    void *p = NULL;
-    if (!fine(space, cudaMalloc(&p, bytes), "memory of the device"))
-        return false;
-    own->device.push_back(p);
-    *ret = static_cast<float *>(p);
-    return fine(space, cudaMemsetAsync(p, 0, bytes, space->compute), "memory of the device");
-}
-
-bool pinned_floats(ebm_gpu_space *space, program *own, float **ret, size_t count)
-{
-    void *p = NULL;
-    if (!fine(space, cudaHostAlloc(&p, (count + 4) * sizeof(float), cudaHostAllocDefault), "pinned memory"))
-        return false;
-    own->pinned.push_back(p);
-    memset(p, 0, (count + 4) * sizeof(float));
-    *ret = static_cast<float *>(p);
-    return true;
-}
 
 size_t x_out_floats(const ebm_gpu_net *net)
 {
     return net->H + net->energy_out + (2 * (size_t)net->D + 1) * net->K;
 }
 
-bool make_x(ebm_gpu_space *space, const ebm_gpu_net *net, program *own)
+bool make_x(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
 {
-    size_t rows = own->x_rows, DK = (size_t)net->D * net->K, widest = round_up(net->x_widest, 4);
+    size_t rows = own->x_rows, DK = (size_t)net->D * net->K, widest = gpu_round_up(net->x_widest, 4);
     struct x_buffers *x = &own->x;
     const struct {
         float **to;
@@ -713,31 +686,32 @@ bool make_x(ebm_gpu_space *space, const ebm_gpu_net *net, program *own)
                  {&x->logits, net->K},      {&x->a, widest}, {&x->b, widest}};
     bool ok = true;
     for (const auto &want : wants)
-        ok = ok && device_floats(space, own, want.to, rows * want.count);
-    return ok && pinned_floats(space, own, &x->host_x, rows * net->X) &&
-           pinned_floats(space, own, &x->host_out, rows * x_out_floats(net));
+        ok = ok && gpu_device_floats(space, &own->memory, want.to, rows * want.count);
+    return ok && gpu_pinned_floats(space, &own->memory, &x->host_x, rows * net->X) &&
+           gpu_pinned_floats(space, &own->memory, &x->host_out, rows * x_out_floats(net));
 }
 
-bool make_slot(ebm_gpu_space *space, const ebm_gpu_net *net, program *own, device_slot *slot)
+bool make_slot(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, device_slot *slot)
 {
     size_t tiles = ebm_gpu_tiles(space, net), samples = tiles * EBM_GPU_TILE,
            words = sizeof(ebm_gpu_tile) / sizeof(float);
     size_t mixtures = tiles * ebm_gpu_mixture_floats(net->D, net->K + 1);
     float *d_tiles = NULL, *h_tiles = NULL;
     const unsigned quiet = cudaEventDisableTiming;
-    bool ok = device_floats(space, own, &d_tiles, tiles * words) &&
-              pinned_floats(space, own, &h_tiles, tiles * words) &&
-              device_floats(space, own, &slot->mixtures, mixtures) &&
-              pinned_floats(space, own, &slot->host.mixtures, mixtures) &&
-              device_floats(space, own, &slot->y, samples * net->D) &&
-              pinned_floats(space, own, &slot->host.y, samples * net->D) &&
-              device_floats(space, own, &slot->log_q, samples) &&
-              pinned_floats(space, own, &slot->host.log_q, samples) && device_floats(space, own, &slot->f, samples) &&
-              pinned_floats(space, own, &slot->host.f, samples) &&
-              fine(space, cudaStreamCreateWithFlags(&slot->copies, cudaStreamNonBlocking), "a stream") &&
-              fine(space, cudaEventCreateWithFlags(&slot->uploaded, quiet), "an event") &&
-              fine(space, cudaEventCreateWithFlags(&slot->computed, quiet), "an event") &&
-              fine(space, cudaEventCreateWithFlags(&slot->done, quiet), "an event");
+    bool ok = gpu_device_floats(space, &own->memory, &d_tiles, tiles * words) &&
+              gpu_pinned_floats(space, &own->memory, &h_tiles, tiles * words) &&
+              gpu_device_floats(space, &own->memory, &slot->mixtures, mixtures) &&
+              gpu_pinned_floats(space, &own->memory, &slot->host.mixtures, mixtures) &&
+              gpu_device_floats(space, &own->memory, &slot->y, samples * net->D) &&
+              gpu_pinned_floats(space, &own->memory, &slot->host.y, samples * net->D) &&
+              gpu_device_floats(space, &own->memory, &slot->log_q, samples) &&
+              gpu_pinned_floats(space, &own->memory, &slot->host.log_q, samples) &&
+              gpu_device_floats(space, &own->memory, &slot->f, samples) &&
+              gpu_pinned_floats(space, &own->memory, &slot->host.f, samples) &&
+              gpu_fine(space, cudaStreamCreateWithFlags(&slot->copies, cudaStreamNonBlocking), "a stream") &&
+              gpu_fine(space, cudaEventCreateWithFlags(&slot->uploaded, quiet), "an event") &&
+              gpu_fine(space, cudaEventCreateWithFlags(&slot->computed, quiet), "an event") &&
+              gpu_fine(space, cudaEventCreateWithFlags(&slot->done, quiet), "an event");
     slot->tiles = reinterpret_cast<struct ebm_gpu_tile *>(d_tiles);
     slot->host.tiles = reinterpret_cast<struct ebm_gpu_tile *>(h_tiles);
     return ok;
@@ -755,37 +729,34 @@ void free_slot(device_slot *slot)
         (void)cudaStreamDestroy(slot->copies);
 }
 
-void free_program(program *own)
+void free_program(gpu_program *own)
 {
     for (cudaGraphExec_t graph : own->x.graphs)
         if (graph != NULL)
             (void)cudaGraphExecDestroy(graph);
     for (device_slot &slot : own->slots)
         free_slot(&slot);
-    for (void *p : own->device)
-        (void)cudaFree(p);
-    for (void *p : own->pinned)
-        (void)cudaFreeHost(p);
+    gpu_memory_free(&own->memory);
     delete own;
 }
 
-bool make_program(ebm_gpu_space *space, const ebm_gpu_net *net, program *own)
+bool make_program(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
 {
     bool is_wide = net->n_energy > 0 && !net->energy_is_narrow, ok = true;
     own->net = net->number;
     own->x_rows = next_power(space->max_rows);
     for (float **buffer : {&space->a, &space->b})
         if (is_wide && *buffer == NULL)
-            ok = ok && fine(space, cudaMalloc((void **)buffer, ACTIVATIONS), "memory of the device");
+            ok = ok && gpu_fine(space, cudaMalloc((void **)buffer, ACTIVATIONS), "memory of the device");
     ok = ok && make_x(space, net, own);
     for (device_slot &slot : own->slots)
         ok = ok && make_slot(space, net, own, &slot);
     return ok && record_all(space, net, own);
 }
 
-program *program_of(const ebm_gpu_space *space, const ebm_gpu_net *net)
+gpu_program *program_of(const ebm_gpu_space *space, const ebm_gpu_net *net)
 {
-    for (program *own : space->programs)
+    for (gpu_program *own : space->programs)
         if (own->net == net->number)
             return own;
     return NULL;
@@ -810,10 +781,10 @@ enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct eb
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a context");
     space->max_rows = max_rows;
     space->max_tiles = max_tiles;
-    bool ok = fine(space, cudaSetDevice(device_index), "the device") &&
-              fine(space, cudaStreamCreateWithFlags(&space->compute, cudaStreamNonBlocking), "a stream") &&
-              fine(space, cublasLtCreate(&space->lt), "cuBLASLt") &&
-              fine(space, cudaMalloc(&space->workspace, WORKSPACE), "memory of the device");
+    bool ok = gpu_enter(space) &&
+              gpu_fine(space, cudaStreamCreateWithFlags(&space->compute, cudaStreamNonBlocking), "a stream") &&
+              gpu_fine(space, cublasLtCreate(&space->lt), "cuBLASLt") &&
+              gpu_fine(space, cudaMalloc(&space->workspace, WORKSPACE), "memory of the device");
     if (!ok) {
         (void)ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
         (void)ebm_gpu_space_free(space);
@@ -832,7 +803,7 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
     drop_dead(space);
     if (program_of(space, net) != NULL)
         return EBM_OK;
-    program *own = new (std::nothrow) program();
+    gpu_program *own = new (std::nothrow) gpu_program();
     if (own == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a context");
     bool ok;
@@ -840,7 +811,7 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
         ok = make_program(space, net, own);
         space->programs.push_back(own);
     } catch (const std::bad_alloc &) {
-        ok = fail(space, "a context", "no memory");
+        ok = gpu_fail(space, "a context", "no memory");
         free_program(own);
     }
     return ok ? EBM_OK : ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
@@ -853,7 +824,7 @@ struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space)
     (void)cudaSetDevice(device_index);
     if (space->compute != NULL)
         (void)cudaStreamSynchronize(space->compute);
-    for (program *own : space->programs)
+    for (gpu_program *own : space->programs)
         free_program(own);
     (void)cudaFree(space->a);
     (void)cudaFree(space->b);
@@ -889,11 +860,6 @@ uint32_t power_of(uint32_t n)
     return i;
 }
 
-bool copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
-{
-    return bytes == 0 || fine(space, cudaMemcpyAsync(to, from, bytes, kind, stream), "a copy");
-}
-
 /* Rows of one array: out of the device into pinned memory, and from there, after a wait, to where they are wanted. */
 struct way_out {
     const float *from;
@@ -906,10 +872,10 @@ struct way_out {
 bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, const float *h_x, uint32_t B,
                       const struct ebm_gpu_x_side *out)
 {
-    program *own = program_of(space, net);
+    gpu_program *own = program_of(space, net);
     size_t DK = (size_t)net->D * net->K;
     if (space->failed || own == NULL || B > own->x_rows)
-        return fail(space, "the x side", "the context is not prepared for it");
+        return gpu_fail(space, "the x side", "the context is not prepared for it");
     struct x_buffers *x = &own->x;
     const way_out ways[] = {{net->n_feature > 0 ? x->h : x->x, out->h, net->H},
                             {x->hx, out->hx, net->energy_out},
@@ -917,16 +883,16 @@ bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net
                             {x->log_variance, out->log_variance, DK},
                             {x->logits, out->logits, net->K}};
     memcpy(x->host_x, h_x, (size_t)B * net->X * sizeof(float));
-    bool ok = fine(space, cudaSetDevice(device_index), "the device") &&
-              copy(space, space->compute, x->x, x->host_x, (size_t)B * net->X * sizeof(float),
-                   cudaMemcpyHostToDevice) &&
-              fine(space, cudaGraphLaunch(x->graphs[power_of(B)], space->compute), "the x side");
+    bool ok = gpu_enter(space) &&
+              gpu_copy(space, space->compute, x->x, x->host_x, (size_t)B * net->X * sizeof(float),
+                       cudaMemcpyHostToDevice) &&
+              gpu_fine(space, cudaGraphLaunch(x->graphs[power_of(B)], space->compute), "the x side");
     float *pinned = x->host_out;
     for (const way_out &way : ways) {
-        ok = ok && copy(space, space->compute, pinned, way.from, B * way.n * sizeof(float), cudaMemcpyDeviceToHost);
+        ok = ok && gpu_copy(space, space->compute, pinned, way.from, B * way.n * sizeof(float), cudaMemcpyDeviceToHost);
         pinned += B * way.n;
     }
-    ok = ok && fine(space, cudaStreamSynchronize(space->compute), "the x side");
+    ok = ok && gpu_fine(space, cudaStreamSynchronize(space->compute), "the x side");
     pinned = x->host_out;
     for (const way_out &way : ways) {
         if (ok && way.n > 0)
@@ -938,7 +904,7 @@ bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net
 
 struct ebm_gpu_slot *ebm_gpu_slot(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot)
 {
-    program *own = program_of(space, net);
+    gpu_program *own = program_of(space, net);
     return own != NULL ? &own->slots[slot].host : NULL;
 }
 
@@ -954,32 +920,33 @@ static void fill_up(struct ebm_gpu_slot *host, uint32_t n_tiles)
 bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t number, uint32_t n_tiles,
                     uint32_t n_mixtures, bool any_given)
 {
-    program *own = program_of(space, net);
+    gpu_program *own = program_of(space, net);
     if (space->failed || own == NULL || n_tiles > ebm_gpu_tiles(space, net))
-        return fail(space, "the sample side", "the context is not prepared for it");
+        return gpu_fail(space, "the sample side", "the context is not prepared for it");
     device_slot *s = &own->slots[number];
     size_t samples = (size_t)n_tiles * EBM_GPU_TILE * sizeof(float);
     size_t mixtures = (size_t)n_mixtures * ebm_gpu_mixture_floats(net->D, net->K + 1) * sizeof(float);
     const cudaMemcpyKind in = cudaMemcpyHostToDevice, out = cudaMemcpyDeviceToHost;
     fill_up(&s->host, n_tiles);
-    return fine(space, cudaSetDevice(device_index), "the device") &&
-           copy(space, s->copies, s->tiles, s->host.tiles, next_power(n_tiles) * sizeof *s->tiles, in) &&
-           copy(space, s->copies, s->mixtures, s->host.mixtures, mixtures, in) &&
-           copy(space, s->copies, s->y, s->host.y, any_given ? samples * net->D : 0, in) &&
-           copy(space, s->copies, s->log_q, s->host.log_q, any_given ? samples : 0, in) &&
-           fine(space, cudaEventRecord(s->uploaded, s->copies), "an event") &&
-           fine(space, cudaStreamWaitEvent(space->compute, s->uploaded, 0), "an event") &&
-           fine(space, cudaGraphLaunch(s->graphs[power_of(n_tiles)], space->compute), "the sample side") &&
-           fine(space, cudaEventRecord(s->computed, space->compute), "an event") &&
-           fine(space, cudaStreamWaitEvent(s->copies, s->computed, 0), "an event") &&
-           copy(space, s->copies, s->host.y, s->y, samples * net->D, out) &&
-           copy(space, s->copies, s->host.log_q, s->log_q, samples, out) &&
-           copy(space, s->copies, s->host.f, s->f, samples, out) &&
-           fine(space, cudaEventRecord(s->done, s->copies), "an event");
+    return gpu_enter(space) &&
+           gpu_copy(space, s->copies, s->tiles, s->host.tiles, next_power(n_tiles) * sizeof *s->tiles, in) &&
+           gpu_copy(space, s->copies, s->mixtures, s->host.mixtures, mixtures, in) &&
+           gpu_copy(space, s->copies, s->y, s->host.y, any_given ? samples * net->D : 0, in) &&
+           gpu_copy(space, s->copies, s->log_q, s->host.log_q, any_given ? samples : 0, in) &&
+           gpu_fine(space, cudaEventRecord(s->uploaded, s->copies), "an event") &&
+           gpu_fine(space, cudaStreamWaitEvent(space->compute, s->uploaded, 0), "an event") &&
+           gpu_fine(space, cudaGraphLaunch(s->graphs[power_of(n_tiles)], space->compute), "the sample side") &&
+           gpu_fine(space, cudaEventRecord(s->computed, space->compute), "an event") &&
+           gpu_fine(space, cudaStreamWaitEvent(s->copies, s->computed, 0), "an event") &&
+           gpu_copy(space, s->copies, s->host.y, s->y, samples * net->D, out) &&
+           gpu_copy(space, s->copies, s->host.log_q, s->log_q, samples, out) &&
+           gpu_copy(space, s->copies, s->host.f, s->f, samples, out) &&
+           gpu_fine(space, cudaEventRecord(s->done, s->copies), "an event");
 }
 
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot)
 {
-    program *own = program_of(space, net);
-    return own != NULL && !space->failed && fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side");
+    gpu_program *own = program_of(space, net);
+    return own != NULL && !space->failed &&
+           gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side");
 }

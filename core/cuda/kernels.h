@@ -12,8 +12,7 @@
 #ifndef EBM_CORE_CUDA_KERNELS_H
 #define EBM_CORE_CUDA_KERNELS_H
 
-#include "core/cuda/compat.h"
-#include "core/cuda/engine.h"
+#include "core/cuda/engine_internal.h"
 
 #define SAMPLES 32u     /* of a block of layers_k: a quarter of a tile */
 #define LANES_APART 36u /* between features in shared memory: float4 of 8 threads fall on 32 banks */
@@ -22,43 +21,24 @@
 #define DOT_THREADS 256u
 #define FULL_WARP 0xffffffffu
 
-/* A layer on the device. */
-struct gpu_layer {
-    const float *weight;   /* (out, in), rows `ld` apart: for matrix products; NULL where layers_k runs it */
-    const float *weight_t; /* (in, out): for layers_k; NULL where it does not */
-    const float *bias;     /* (out) */
-    uint32_t in, out, ld;
-    int activation; /* enum ebm_activation */
-    bool residual;
-};
-
 /* What layers_k runs: `target` layers of the target net, then `energy` layers of the energy net. */
 struct gpu_narrow {
     const struct gpu_layer *layers; /* device memory, the target net's first */
     uint32_t target, energy, D, G, H, energy_out, widest;
 };
 
-DEVICE float activate(int kind, float z)
-{
-    switch (kind) {
-    case EBM_ACT_RELU:
-        return z < 0.0f ? 0.0f : z; /* a NaN stays */
-    case EBM_ACT_TANH:
-        return tanhf(z);
-    case EBM_ACT_SILU:
-        return z / (1.0f + expf(-z));
-    case EBM_ACT_SOFTPLUS:
-        return (z > 0.0f ? z : 0.0f) + log1pf(expf(-fabsf(z)));
-    default:
-        return z;
-    }
-}
-
 /* ---- draws ---- */
 
 struct gpu_words {
-    uint32_t of[4];
+    uint32_t w0, w1, w2, w3;
 };
+
+/* Word i of four. Not by an index: that would put them into memory. */
+DEVICE uint32_t word_of(const struct gpu_words &words, uint32_t i)
+{
+    uint32_t low = i % 2 == 0 ? words.w0 : words.w1, high = i % 2 == 0 ? words.w2 : words.w3;
+    return i < 2 ? low : high;
+}
 
 /* Philox 4x32-10: the words of ebm_philox. */
 DEVICE struct gpu_words philox(uint64_t seed, uint32_t row, uint32_t sample, uint32_t block)
@@ -74,7 +54,7 @@ DEVICE struct gpu_words philox(uint64_t seed, uint32_t row, uint32_t sample, uin
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    return {{w0, w1, w2, w3}};
+    return {w0, w1, w2, w3};
 }
 
 /* ebm_normal by the float fits of Wichura's AS 241 (PPND7): the top bit is the sign, the others a tail probability. */
@@ -119,13 +99,13 @@ DEVICE void draw_targets(float *y, const struct gpu_mixture *q, const struct ebm
 {
     struct gpu_words words = philox(tile->seed, tile->row_in_request, sample, 0);
     uint32_t k = 0;
-    while (k + 1 < q->K && words.of[0] >= q->below[k])
+    while (k + 1 < q->K && words.w0 >= q->below[k])
         k++;
     for (uint32_t d = 0; d < D; d++) {
         uint32_t at = d + 1;
         if (at % 4 == 0)
             words = philox(tile->seed, tile->row_in_request, sample, at / 4);
-        y[d * EBM_GPU_TILE] = q->mean[d * q->K + k] + q->std[d * q->K + k] * normal_of(words.of[at % 4]);
+        y[d * EBM_GPU_TILE] = q->mean[d * q->K + k] + q->std[d * q->K + k] * normal_of(word_of(words, at % 4));
     }
 }
 

@@ -117,6 +117,20 @@ def test_with_other_numbers(binary):
         check_ladder(binary, "self-test, ", "--device-plugin", PRETEND)
 
 
+def selftest(binary, *words):
+    done = subprocess.run([binary, "--gpu-selftest", *words], capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_selftest(binary):
+    with environment("wrong"):
+        status, shown, told = selftest(binary, "cuda", "fp32", PRETEND)
+        assert status == 1 and shown.startswith("pretend: no hardware at all\nnarrow, smooth") and "log Z differ by" in told, (shown, told)
+    with environment("none"):
+        assert selftest(binary, "cuda", "fp32", PRETEND)[0] == 1
+    assert selftest(binary, "cpu")[0] == 2 and selftest(binary, "cuda", "bf16")[0] == 2
+
+
 def test_words(binary):
     assert "expected cpu, auto, cuda or cuda:N, got 'tpu'" in refused(binary, "--device", "tpu")
     assert "expected cuda:N with N from 0 to 255, got 'cuda:1x'" in refused(binary, "--device", "cuda:1x")

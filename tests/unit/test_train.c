@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "models/model.h"
+#include "trainer/device_args.h"
 #include "trainer/train.h"
 
 static char root[64], config[128], output[128];
@@ -69,6 +70,7 @@ TestSuite(train, .init = set_up, .fini = tear_down);
 static enum ebm_status train(const char *const *words, int n_words, struct ebm_error *ret_error)
 {
     static const struct args_option options[] = {
+        DEVICE_ARGS,
         {.name = "max-bad-files", .value = "N"},
         {"config", "FILE", "", false},
         {"set", "KEY=VALUE", "", true},

@@ -1,0 +1,157 @@
+/* engine_internal.h - what the .cu files share: layers and nets on the device, a space's handles, errors, products. */
+#ifndef EBM_CORE_CUDA_ENGINE_INTERNAL_H
+#define EBM_CORE_CUDA_ENGINE_INTERNAL_H
+
+#include <vector>
+
+#include "core/cuda/compat.h"
+#include "core/cuda/engine.h"
+
+/* A layer on the device. */
+struct gpu_layer {
+    const float *weight;   /* (out, in), rows `ld` apart: for matrix products; NULL where layers_k runs it */
+    const float *weight_t; /* (in, out): for layers_k; NULL where it does not */
+    const float *bias;     /* (out) */
+    uint32_t in, out, ld;
+    int activation; /* enum ebm_activation */
+    bool residual;
+};
+
+DEVICE float activate(int kind, float z)
+{
+    switch (kind) {
+    case EBM_ACT_RELU:
+        return z < 0.0f ? 0.0f : z; /* a NaN stays */
+    case EBM_ACT_TANH:
+        return tanhf(z);
+    case EBM_ACT_SILU:
+        return z / (1.0f + expf(-z));
+    case EBM_ACT_SOFTPLUS:
+        return (z > 0.0f ? z : 0.0f) + log1pf(expf(-fabsf(z)));
+    default:
+        return z;
+    }
+}
+
+struct ebm_gpu_net {
+    uint64_t number; /* of all nets ever made: what graphs are kept by */
+    uint32_t X, D, H, G, K, own_H, energy_out;
+    uint32_t n_feature, n_target, n_energy, n_own, n_head[3]; /* layers: mean, log variance, weight */
+    uint32_t x_widest, widest_ld; /* of the x side; of what the sample side writes to global memory, padded */
+    uint32_t narrow_widest;       /* of the layers that layers_k runs, and of y */
+    bool target_is_narrow, energy_is_narrow;
+    bool is_trained;               /* then it has the layers of target and energy net alone, for products */
+    uint32_t max_tiles;            /* that the sample side's two buffers have room for, EBM_GPU_TILES at most */
+    std::vector<gpu_layer> layers; /* feature, W_h of the energy net, own, heads, target, energy; pointers: device */
+    gpu_layer *d_layers;
+    float *block; /* device memory of all tensors */
+
+    const gpu_layer *feature() const
+    {
+        return layers.data();
+    }
+    const gpu_layer *of_h() const
+    {
+        return feature() + n_feature;
+    }
+    const gpu_layer *own() const
+    {
+        return of_h() + (n_energy > 0 && !is_trained);
+    }
+    const gpu_layer *head(uint32_t i) const
+    {
+        const gpu_layer *at = own() + n_own;
+        for (uint32_t before = 0; before < i; before++)
+            at += n_head[before];
+        return at;
+    }
+    const gpu_layer *target() const
+    {
+        return head(3);
+    }
+    const gpu_layer *energy() const
+    {
+        return target() + n_target;
+    }
+};
+
+struct gpu_program;
+
+struct ebm_gpu_space {
+    uint32_t max_rows;
+    size_t max_tiles;
+    bool failed;
+    char failure[256];
+    cublasLtHandle_t lt;
+    cudaStream_t compute;
+    void *workspace;
+    float *a, *b; /* activations of the sample side; NULL until a wide net is there */
+    std::vector<gpu_program *> programs;
+};
+
+/* Memory that is given back together: the device's, and pinned. */
+struct gpu_memory {
+    std::vector<void *> device, pinned;
+};
+
+/* Sets the space's failure, unless there is one. Returns false. */
+bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why);
+bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what);
+bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what);
+/* The thread's device. */
+bool gpu_enter(ebm_gpu_space *space);
+
+/* `count` zeroed floats, at a multiple of 256 bytes. */
+bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count);
+bool gpu_pinned_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count);
+void gpu_memory_free(gpu_memory *memory);
+bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
+
+/* A matrix in columns of `rows` numbers, `ld` apart; turned: its transpose is meant. What lies row-major (n, length) is
+ * one of n columns. */
+struct gpu_matrix {
+    const float *p;
+    uint32_t rows, columns, ld;
+    bool is_turned;
+};
+
+/* d = a b, plus bias (of a column's length) to each column unless NULL, plus d itself where it adds. */
+struct gpu_product {
+    gpu_matrix a, b;
+    float *d;
+    uint32_t ld_d;
+    const float *bias;
+    bool adds;
+    uint32_t most; /* columns of b for which the algorithm is chosen, at least as many as there are; b is not turned.
+                    * 0: those that there are */
+    bool is_exact; /* float, whatever the precision */
+};
+bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p);
+
+/* What `enqueue` enqueues, as a graph. */
+template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *ret, Enqueue enqueue)
+{
+    cudaGraph_t graph = NULL;
+    if (!gpu_fine(space, cudaStreamBeginCapture(space->compute, cudaStreamCaptureModeThreadLocal), "a graph"))
+        return false;
+    bool ok = enqueue();
+    ok = gpu_fine(space, cudaStreamEndCapture(space->compute, &graph), "a graph") && ok;
+    ok = ok && gpu_fine(space, cudaGraphInstantiate(ret, graph, 0), "a graph");
+    if (graph != NULL)
+        (void)cudaGraphDestroy(graph);
+    return ok;
+}
+
+inline uint32_t gpu_round_up(uint32_t n, uint32_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+#define GPU_THREADS 256u
+
+inline dim3 gpu_blocks(size_t n)
+{
+    return dim3((unsigned)((n + GPU_THREADS - 1) / GPU_THREADS));
+}
+
+#endif
