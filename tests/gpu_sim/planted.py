@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Bugs planted into kernels and their host code, one at a time: each must be caught by the runs that promise it.
 
-  planted.py --cxx C++ --root ROOT --build FOLDER [--only WORD]
+  planted.py --cxx C++ --cc C --root ROOT --build FOLDER [--only WORD] sample|cuda
 
-FOLDER has the simulator's libraries and the test programs, as meson built them. A checker that never fails proves
+FOLDER is the build's root, with the simulator's libraries and the test programs as meson built them. A checker that never fails proves
 nothing: whoever changes a kernel changes the text that a bug replaces, and a text that is not found is a failure too.
 Prints a table: how each run ended. `-` was not run."""
 import argparse
@@ -19,8 +19,17 @@ FLAGS = {"plain": [], "asan": ["-fsanitize=address,undefined"], "tsan": ["-fsani
 SAMPLE = "tests/gpu_sim/sample.cu"
 PLAIN = ("fwd", "rev", "random", "greedy")
 
+ENGINE, KERNELS = "core/cuda/engine.cu", "core/cuda/kernels.h"
+TWO = ("random", "greedy")
+
+# plug-in -> CUDA source, C source, what else is linked
+PLUGINS = {
+    "sample": (SAMPLE, None, []),
+    "cuda": (ENGINE, "core/cuda/device_cuda.c", ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+}
+
 # name, file, what stands there, what is put there, runs that must catch it
-BUGS = [
+SAMPLE_BUGS = [
     ("barrier before a read is missing", SAMPLE, "    __syncthreads(); /* what is read next */\n", "", PLAIN + ("tsan",)),
     ("barrier before a write is missing", SAMPLE, "    __syncthreads(); /* what was read before */\n", "",
      ("greedy", "tsan")),
@@ -42,7 +51,7 @@ BUGS = [
     ("too many threads", SAMPLE, "dim3(THREADS), 0, r->stream", "dim3(2048), 0, r->stream", PLAIN),
     ("the host does not wait", SAMPLE, "    return int(cudaStreamSynchronize(r->stream));\n}\n\nint all", "    return 0;\n}\n\nint all",
      PLAIN),
-    ("a stream does not wait for the other", SAMPLE, "    TRY(cudaStreamWaitEvent(r->stream, r->uploaded, 0));\n", "", PLAIN),
+    ("a stream does not wait for the other", SAMPLE, "    TRY(cudaStreamWaitEvent(r->stream, r->uploaded, 0));\n", "", ("fwd", "rev")),
     ("memory is not cleared", SAMPLE, "    TRY(cudaMemsetAsync(r->total, 0, sizeof(double), r->stream));\n", "", PLAIN),
     ("the wrong kind of copy", SAMPLE, "n * sizeof(T), cudaMemcpyHostToDevice", "n * sizeof(T), cudaMemcpyDeviceToHost",
      PLAIN),
@@ -57,15 +66,45 @@ BUGS = [
 ]
 
 
-def build(options, flavour, source, folder):
-    """The plug-in of one flavour with the sources as they lie in `source`."""
-    out = os.path.join(folder, flavour + ".so")
-    command = [options.cxx, "-std=gnu++17", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-w", "-DEBM_GPU_SIM",
-               "-I" + source, "-I" + options.root, *FLAGS[flavour], "-x", "c++", os.path.join(source, SAMPLE), "-x", "none",
-               os.path.join(options.build, f"libgpu_sim_{flavour}.a"), "-o", out]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+CUDA_BUGS = [
+    ("barrier before the first layer is missing", KERNELS,
+     "    __syncthreads();\n    for (uint32_t i = 0; i < net.target + net.energy; i++) {",
+     "    for (uint32_t i = 0; i < net.target + net.energy; i++) {", TWO + ("tsan",)),
+    ("barrier between layers is missing", KERNELS, "net.H, in, out);\n        __syncthreads();", "net.H, in, out);", TWO),
+    ("a wrong constant of Philox", KERNELS, "0xBB67AE85u", "0xBB67AE8Du", TWO),
+    ("a quarter of the warp is not summed", KERNELS, "apart = 16;", "apart = 8;", TWO),
+    ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
+     "row += (size_t)tiles[0].row * n;", TWO),
+    ("half of the dynamic shared memory", ENGINE, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
+    ("the host does not wait", ENGINE, 'fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
+     TWO),
+    ("kernels do not wait for the upload", ENGINE, "cudaStreamWaitEvent(space->compute, s->uploaded, 0)", "cudaSuccess", ("greedy",)),
+    ("the download does not wait for kernels", ENGINE, "cudaStreamWaitEvent(s->copies, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
+]
+
+
+def compile_one(command, folder):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit("a planted bug does not build\n" + done.stderr)
+
+
+def build(options, flavour, source, folder):
+    """The plug-in of one flavour with the sources as they lie in `source`."""
+    kernels, host, links = PLUGINS[options.plugin]
+    out = os.path.join(folder, flavour + ".so")
+    shared = ["-O1", "-g", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour]]
+    patched = os.path.join(source, kernels)
+    objects = [os.path.join(folder, flavour + "_cu.o")]
+    compile_one([options.cxx, "-std=gnu++17", *shared, "-DEBM_GPU_SIM", "-x", "c++", "-c",
+                 patched if os.path.exists(patched) else os.path.join(options.root, kernels), "-o", objects[0]], folder)
+    if host:
+        objects.append(os.path.join(folder, flavour + "_c.o"))
+        compile_one([options.cc, "-std=gnu17", "-D_GNU_SOURCE", *shared, "-c", os.path.join(options.root, host), "-o",
+                     objects[1]], folder)
+    compile_one([options.cxx, "-shared", *FLAGS[flavour], *objects,
+                 os.path.join(options.build, f"tests/gpu_sim/libgpu_sim_{flavour}.a"),
+                 *[x if x.startswith("-") else os.path.join(options.build, x) for x in links], "-o", out], folder)
     return out
 
 
@@ -87,16 +126,16 @@ def run(options, which, plugin):
     order = {"asan": "fwd", "tsan": "random"}.get(which, which)
     environment = dict(os.environ, GPU_SIM_ORDER=order, ASAN_OPTIONS="detect_leaks=0:exitcode=66",
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
-    arguments = [] if which == "fwd" else ["--numbers"]
-    done = subprocess.run([os.path.join(options.build, "test_sample_" + flavour), plugin, *arguments], env=environment,
+    arguments = ["--numbers"] if options.plugin == "sample" and which != "fwd" else []
+    done = subprocess.run([os.path.join(options.build, "tests/gpu_sim", f"test_{options.plugin}_{flavour}"), plugin, *arguments], env=environment,
                           capture_output=True, text=True, errors="replace", timeout=300, check=False)
     return ending(done.returncode, done.stdout + done.stderr)
 
 
 def try_bug(options, bug):
-    """Verdicts by run; the faultless program is the bug whose texts are the same."""
+    """Verdicts by run."""
     name, path, old, new, must = bug
-    runs = RUNS if not must else [r for r in RUNS if r in PLAIN or r in must]
+    runs = [r for r in RUNS if r in must or (r in PLAIN and options.plugin == "sample")] or RUNS
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "source")
         os.makedirs(os.path.join(source, os.path.dirname(path)))
@@ -113,23 +152,22 @@ def try_bug(options, bug):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cxx", required=True)
+    parser.add_argument("--cc", required=True)
     parser.add_argument("--root", required=True)
     parser.add_argument("--build", required=True)
     parser.add_argument("--only", default="")
+    parser.add_argument("plugin", choices=list(PLUGINS))
     options = parser.parse_args()
     if not shutil.which(options.cxx):
         sys.exit("no compiler " + options.cxx)
-    bugs = [("no bug", SAMPLE, "#include", "#include", ())] + BUGS
-    bugs[0] = ("no bug", SAMPLE, "/* sample.cu", "/* sample.cu", ())
+    options.root, options.build = os.path.abspath(options.root), os.path.abspath(options.build)
+    bugs = SAMPLE_BUGS if options.plugin == "sample" else CUDA_BUGS
     bugs = [b for b in bugs if options.only in b[0]]
     missed = 0
     print("| bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 2))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for bug, found in zip(bugs, pool.map(lambda b: try_bug(options, b), bugs)):
-            if bug[4]:
-                wrong = [r for r in bug[4] if found[r] == "passes"]
-            else:
-                wrong = [r for r in RUNS if found[r] != "passes"]
+            wrong = [r for r in bug[4] if found[r] == "passes"]
             missed += bool(wrong)
             print(f"| {bug[0]} | " + " | ".join(found.get(r, "-") for r in RUNS)
                   + f" | {'WRONG: ' + ', '.join(wrong) if wrong else 'ok'} |", flush=True)

@@ -1,7 +1,8 @@
 /* stream.cpp - queues of work that run only when somebody waits for them.
  *
- * So a program that forgets to wait sees what was never computed, each time. Order between streams is by events alone:
- * a stream that is waited for brings along only what it, in turn, waits for. */
+ * So a program that forgets to wait sees what was never computed, each time. Order between streams is by events alone.
+ * With GPU_SIM_ORDER=fwd or rev a stream that is waited for brings along only what it, in turn, waits for; with greedy
+ * all others run first, as far as they come; with random some do. */
 #include "tests/gpu_sim/sim.h"
 
 #include <algorithm>
@@ -46,17 +47,35 @@ bool lives(const stream *s)
     return std::find(streams.begin(), streams.end(), s) != streams.end();
 }
 
+/* Whether another stream runs before the one that is waited for. */
+bool goes_first()
+{
+    static const char *order = getenv("GPU_SIM_ORDER");
+    static uint32_t noise = uint32_t(setting("GPU_SIM_SEED", 1));
+    noise = noise * 1664525u + 1013904223u;
+    return order && (!strcmp(order, "greedy") || (!strcmp(order, "random") && noise >> 31));
+}
+
 void run_until(stream *s, uint64_t upto)
 {
+    static unsigned depth;
     if (!lives(s))
         return; /* freed, which waits */
     device_open open;
+    for (size_t i = 0; i < streams.size() && !depth; i++)
+        if (streams[i] != s && !streams[i]->captured && goes_first()) {
+            depth++;
+            run_until(streams[i], streams[i]->issued);
+            depth--;
+        }
+    depth++;
     while (s->done < upto && !s->queue.empty()) {
         work next = std::move(s->queue.front());
         s->queue.pop_front();
         s->done++;
         next();
     }
+    depth--;
 }
 
 void check_not_captured(const stream *s, const char *what)
