@@ -223,7 +223,7 @@ const uint64_t ALGORITHM = 0x6770757369ull; /* in the first word of an algorithm
 
 #define BEGIN(status)                                                                                                  \
     std::lock_guard<std::recursive_mutex> hold_(gpu_sim::lock());                                                      \
-    if (gpu_sim::must_fail())                                                                                          \
+    if (gpu_sim::must_fail(__func__))                                                                                  \
     return status
 
 extern "C" {

@@ -115,7 +115,7 @@ gpu_sim::stream *gpu_sim_stream(cudaStream_t s)
 int gpu_sim_launched(const gpu_sim::grid *what, const void *function, cudaStream_t stream, gpu_sim::work kernel)
 {
     call c;
-    if (gpu_sim::must_fail())
+    if (gpu_sim::must_fail(__func__))
         return give(cudaErrorLaunchFailure);
     cudaError_t error = cudaError_t(gpu_sim::check_grid(*what, function));
     if (error != cudaSuccess)
@@ -128,7 +128,7 @@ int gpu_sim_launched(const gpu_sim::grid *what, const void *function, cudaStream
 /* Everything that CUDA can fail goes through this. */
 #define BEGIN(error)                                                                                                   \
     call c_;                                                                                                           \
-    if (gpu_sim::must_fail())                                                                                          \
+    if (gpu_sim::must_fail(__func__))                                                                                  \
     return give(error)
 
 extern "C" {
@@ -324,7 +324,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     call c;
     gpu_sim::stream *s = gpu_sim_stream(stream);
     not_in_capture("cudaStreamSynchronize");
-    if (gpu_sim::must_fail()) {
+    if (gpu_sim::must_fail(__func__)) {
         gpu_sim::drop(s);
         return give(cudaErrorLaunchFailure);
     }
@@ -456,7 +456,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     call c;
     gpu_sim::graph *captured = gpu_sim::capture_end(gpu_sim_stream(stream));
     *graph = nullptr;
-    if (gpu_sim::must_fail()) {
+    if (gpu_sim::must_fail(__func__)) {
         gpu_sim::graph_free(captured);
         return give(cudaErrorUnknown);
     }

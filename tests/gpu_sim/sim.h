@@ -176,7 +176,7 @@ void event_wait(event *e);
 void stream_wait(stream *s, event *e);
 
 /* Counts a call that can fail; true: this one must. */
-bool must_fail();
+bool must_fail(const char *function);
 /* Counts streams, events, graphs, handles and memory that the program has and must give back. */
 void alive(int change);
 long setting(const char *name, long otherwise);
@@ -186,6 +186,8 @@ long setting(const char *name, long otherwise);
 /* For tests: the n-th call from now fails (0: none); how many there were since. */
 extern "C" __attribute__((visibility("default"))) void gpu_sim_fail_at(long n, int sticky);
 extern "C" __attribute__((visibility("default"))) long gpu_sim_calls(void);
+/* The function that was made to fail last, NULL: none. */
+extern "C" __attribute__((visibility("default"))) const char *gpu_sim_failed(void);
 /* How much the program has not given back. */
 extern "C" __attribute__((visibility("default"))) long gpu_sim_alive(void);
 

@@ -35,6 +35,7 @@ std::vector<stream *> streams;
 thread_local unsigned thread_captured;
 long fail_at, calls, living;
 bool sticky;
+const char *failed;
 
 bool eager()
 {
@@ -98,13 +99,16 @@ long setting(const char *name, long otherwise)
     return text && *text ? strtol(text, nullptr, 10) : otherwise;
 }
 
-bool must_fail()
+bool must_fail(const char *function)
 {
     static const bool read = (fail_at = setting("GPU_SIM_FAIL_AT", 0), sticky = setting("GPU_SIM_STICKY", 0) != 0,
                               true);
     (void)read;
     calls++;
-    return fail_at > 0 && (calls == fail_at || (sticky && calls > fail_at));
+    bool fails = fail_at > 0 && (calls == fail_at || (sticky && calls > fail_at));
+    if (fails)
+        failed = function;
+    return fails;
 }
 
 void alive(int change)
@@ -255,7 +259,8 @@ void stream_wait(stream *s, event *e)
 void gpu_sim_fail_at(long n, int and_after)
 {
     std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
-    gpu_sim::must_fail(); /* the environment has been read */
+    gpu_sim::must_fail(""); /* the environment has been read */
+    gpu_sim::failed = nullptr;
     gpu_sim::calls = 0;
     gpu_sim::fail_at = n;
     gpu_sim::sticky = and_after != 0;
@@ -271,4 +276,10 @@ long gpu_sim_alive(void)
 {
     std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
     return gpu_sim::living;
+}
+
+const char *gpu_sim_failed(void)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    return gpu_sim::failed;
 }

@@ -6,11 +6,13 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 
-enum { POINTS = 60 };
+enum { POINTS = 16 };
 
 static void (*fail_at)(long, int);
 static long (*calls)(void), (*alive)(void);
+static const char *(*failed)(void);
 
 static int find_hooks(const char *file)
 {
@@ -20,7 +22,18 @@ static int find_hooks(const char *file)
     *(void **)&fail_at = dlsym(plugin, "gpu_sim_fail_at");
     *(void **)&calls = dlsym(plugin, "gpu_sim_calls");
     *(void **)&alive = dlsym(plugin, "gpu_sim_alive");
-    return fail_at != NULL && calls != NULL && alive != NULL ? 0 : -1;
+    *(void **)&failed = dlsym(plugin, "gpu_sim_failed");
+    return fail_at != NULL && failed != NULL && calls != NULL && alive != NULL ? 0 : -1;
+}
+
+/* Waits and the choice of the device before memory is freed may fail unheard; so may the search for a product that
+ * there is another way for. */
+static bool may_be_silent(int sticky)
+{
+    const char *name = failed();
+    return !sticky && name != NULL &&
+           (strcmp(name, "cudaStreamSynchronize") == 0 || strcmp(name, "cudaSetDevice") == 0 ||
+            strstr(name, "MatmulAlgo") != NULL);
 }
 
 /* Of `kept` objects the device keeps for itself. */
@@ -30,9 +43,9 @@ static int check_point(const struct ebm_device_ops *ops, long at, int sticky, lo
     fail_at(at, sticky);
     enum ebm_status status = ebm_device_check(ops, NULL, &error);
     long left = alive() - kept;
-    if (status != EBM_OK && left == 0)
+    if ((status != EBM_OK || may_be_silent(sticky)) && left == 0)
         return 0;
-    (void)printf("FAIL call %ld, %s: %s, %ld left behind\n", at, sticky ? "and all after it" : "alone",
+    (void)printf("FAIL call %ld (%s), %s: %s, %ld left behind\n", at, failed(), sticky ? "and all after it" : "alone",
                  status == EBM_OK ? "nobody says so" : error.text, left);
     return 1;
 }
