@@ -323,12 +323,27 @@ static uint32_t rows_that_fit(const struct batcher_ticket *ticket, uint32_t left
     return (uint32_t)(n < by_cost ? n : by_cost);
 }
 
-/* Rows of a batch that may cost so much, when a row costs what those that wait do on the average. */
-static uint32_t whole_groups(const struct batcher_lane *lane, uint64_t share_ns)
+/* Rows of a batch that may cost so much; at least one, if any waits. */
+static uint32_t rows_by_cost(const struct batcher_lane *lane, uint64_t share_ns)
 {
-    uint64_t group = lane->group, row_ns = lane->rows_ns / lane->rows + 1;
-    uint64_t n = smaller(share_ns / row_ns + 1, lane->limits.max_rows);
-    return (uint32_t)(n <= group / 2 ? n : n < group ? group : (n + (group - 1) / 2) / group * group);
+    uint32_t n = 0;
+    uint64_t taken_ns = 0;
+    for (uint32_t level = 0; level < count_priorities(lane); level++)
+        for (struct ebm_list *link = lane->waiting[level].next; link != &lane->waiting[level]; link = link->next) {
+            const struct batcher_ticket *ticket = EBM_CONTAINER_OF(link, struct batcher_ticket, link);
+            uint32_t more = rows_that_fit(ticket, lane->limits.max_rows - n, share_ns - taken_ns);
+            n += more;
+            taken_ns += more * ticket->row_ns;
+            if (n == lane->limits.max_rows || taken_ns >= share_ns)
+                return n;
+        }
+    return n;
+}
+
+static uint32_t whole_groups(const struct batcher_lane *lane, uint32_t n)
+{
+    uint32_t group = lane->group;
+    return n <= group / 2 ? n : n < group ? group : (n + (group - 1) / 2) / group * group;
 }
 
 /* A batch of the lane leaves, whose rows cost so much. */
@@ -349,7 +364,7 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
     uint64_t left_ns = share_of(batcher, lane), taken_ns = 0;
     batch->lane = lane;
     if (lane->group > 1 && left_ns < UINT64_MAX) {
-        left_rows = (uint32_t)smaller(left_rows, whole_groups(lane, left_ns));
+        left_rows = (uint32_t)smaller(left_rows, whole_groups(lane, rows_by_cost(lane, left_ns)));
         left_ns = UINT64_MAX;
     }
     while (left_rows > 0 && left_ns > taken_ns && level < count_priorities(lane)) {

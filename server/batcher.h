@@ -27,8 +27,8 @@ struct batcher_lane {
     uint32_t n_tickets;                        /* that wait */
     uint32_t n_batches;                        /* taken and not done; counted with max_batches alone */
     struct batcher_lane_limits limits;
-    uint32_t group;                      /* rows that a batch is best a multiple of; fixed likewise */
     uint64_t batch_ns;                   /* what a batch costs beside its rows, about; fixed once tickets come */
+    uint32_t group;                      /* rows that a batch is best a multiple of; fixed likewise */
     uint64_t rows_ns;                    /* what all waiting rows cost, about */
     uint64_t level_ns[LIMIT_PRIORITIES]; /* of that, the rows of each priority */
     uint64_t served_ns;                  /* what was taken costs, counted from where the others stood when it came */

@@ -166,6 +166,35 @@ static void test_rows_leave_in_whole_groups(void)
     }
 }
 
+/* Rows of one lane may cost very differently: groups are rounded from what rows cost in their order. */
+static void test_groups_are_of_the_rows_that_pay(void)
+{
+    enum { ENOUGH_NS = 4000, DEAR_NS = 1000 };
+    static const struct {
+        uint32_t dear, cheap; /* rows that wait */
+        bool cheap_first;
+        uint32_t want;
+    } cases[] = {{10, 90, false, 4}, {20, 20, true, 24}, {7, 3, false, 4}};
+    struct batcher_part parts[64];
+    struct batcher_batch batch = {.parts = parts};
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct batcher_ticket dear, cheap;
+        set_up(1000, 0);
+        lanes[0].group = 8;
+        lanes[0].batch_ns = ENOUGH_NS / 40;
+        if (cases[i].cheap_first)
+            CHECK_EQ(submit_weighed(&lanes[0], &cheap, cases[i].cheap, 1, 1), EBM_OK);
+        CHECK_EQ(submit_weighed(&lanes[0], &dear, cases[i].dear, 1, DEAR_NS), EBM_OK);
+        if (!cases[i].cheap_first)
+            CHECK_EQ(submit_weighed(&lanes[0], &cheap, cases[i].cheap, 1, 1), EBM_OK);
+        CHECK(batcher_take(batcher, &batch));
+        CHECK_EQ(batch.n_rows, cases[i].want);
+        (void)batcher_withdraw(batcher, &dear);
+        (void)batcher_withdraw(batcher, &cheap);
+        tear_down();
+    }
+}
+
 /* Of lanes whose batches cost the same each has its turn. */
 static void test_lanes_take_turns(void)
 {
@@ -559,6 +588,7 @@ int main(void)
     test_withdrawn_in_the_middle();
     test_a_batch_has_what_pays_and_no_more();
     test_rows_leave_in_whole_groups();
+    test_groups_are_of_the_rows_that_pay();
     test_lanes_take_turns();
     test_lanes_are_served_by_what_they_cost();
     test_a_lane_saves_up_no_turns();
