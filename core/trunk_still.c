@@ -48,6 +48,12 @@ struct ebm_trunk_still {
 
 /* ---- memory ---- */
 
+/* Aligned, and not written, as ebm_alloc_aligned's is: it stays with the system until a batch comes this way. */
+static float *untouched(size_t floats)
+{
+    return aligned_alloc(EBM_ALIGNMENT, ebm_round_up(floats * sizeof(float), EBM_ALIGNMENT));
+}
+
 /* Taps that fall on inputs, of all places along a line of `size`. */
 static uint32_t taps_along(const struct ebm_image_op *op, uint32_t size)
 {
@@ -80,7 +86,7 @@ static bool lay_tiles(struct ebm_trunk_still *t, struct still_op *still)
     size_t scratch = (size_t)EBM_TILE_POINTS * GROUP * channels * still->step;
     t->scratch = scratch > t->scratch ? scratch : t->scratch;
     size_t weights = (size_t)EBM_TILE_POINTS * op->to.channels * op->from.channels;
-    still->points = ebm_alloc_aligned(weights * sizeof *still->points);
+    still->points = untouched(weights);
     return still->points != NULL;
 }
 
@@ -126,7 +132,7 @@ static enum ebm_status lay_slots(struct ebm_trunk_still *t, const struct ebm_tru
     }
     t->slots = calloc(t->n_slots, sizeof *t->slots);
     for (uint32_t i = 0; t->slots != NULL && i < t->n_slots; i++) {
-        t->slots[i] = ebm_alloc_aligned(largest * t->max_groups * GROUP * sizeof(float));
+        t->slots[i] = untouched(largest * t->max_groups * GROUP);
         if (t->slots[i] == NULL)
             return EBM_NO_MEMORY;
     }
