@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/device_check.h"
+#include "core/order.h"
 
 #define ROWS 5u
 #define SAMPLES 700u /* most of a row */
@@ -277,12 +278,6 @@ enum ebm_status ebm_device_check(const struct ebm_device_ops *ops, struct ebm_de
 
 /* ---- speed ---- */
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 struct timing {
     uint32_t B, repeats;
     float *x;
@@ -349,7 +344,7 @@ enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_devic
     if (status == EBM_OK)
         status = run_timed(ops, &n, &t, reterr);
     if (status == EBM_OK) {
-        qsort(t.seconds, repeats, sizeof *t.seconds, ascending);
+        qsort(t.seconds, repeats, sizeof *t.seconds, ebm_order_doubles);
         *ret_seconds = t.seconds[repeats / 2];
     }
     timing_done(&t);

@@ -12,11 +12,15 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "core/limits.h"
 #include "images/image_internal.h"
 
 #define SIGNATURE_BYTES 8u
 #define FRAME_BYTES 12u /* of a chunk: length, name, checksum */
 #define MOST_CHUNK_BYTES 0x7fffffffu
+
+/* RGB, and a filter's number a row: zlib counts what it has room for in 32 bits. */
+_Static_assert(3 * LIMIT_DECODED_PIXELS + LIMIT_DECODED_SIDE <= UINT32_MAX, "all rows are one piece");
 
 struct chunk {
     const uint8_t *name, *data;
