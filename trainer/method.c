@@ -63,10 +63,9 @@ enum ebm_status method_lay(const struct method *method, const struct ebm_net_des
     if (settings->heads_only_epochs > 0 && method->has_teacher)
         return ebm_error_set(reterr, EBM_INVALID, "training.heads_only_epochs",
                              "with a teacher features learn from the first epoch on: leave it out");
-    if (settings->heads_only_epochs > 0 && settings->heads_only_epochs >= settings->epochs)
-        return ebm_error_set(reterr, EBM_INVALID, "training.heads_only_epochs",
-                             "%u of %u epochs: none is left to train the features", settings->heads_only_epochs,
-                             settings->epochs);
+    if (settings->heads_only_epochs > settings->epochs)
+        return ebm_error_set(reterr, EBM_INVALID, "training.heads_only_epochs", "%u of %u epochs: at most all of them",
+                             settings->heads_only_epochs, settings->epochs);
     enum ebm_status status = method_check_values(method, settings->values, settings->n_values, reterr);
     if (status == EBM_OK)
         status = method->plan(method, net, settings, &plan, reterr);
@@ -138,12 +137,15 @@ static bool draws_from_proposal(enum ebm_loss loss)
 void method_add_phase(struct method_plan *plan, const struct method_settings *settings, struct method_phase phase)
 {
     struct method_phase heads = phase;
+    bool is_all = settings->heads_only_epochs == settings->epochs;
     if (phase.first_epoch < settings->heads_only_epochs && phase.trains[EBM_PART_FEATURE]) {
-        heads.word = "heads";
+        heads.word = is_all ? phase.word : "heads";
         heads.trains[EBM_PART_FEATURE] = false;
         heads.loss.proposal_trains_features = false;
         plan->phases[plan->n_phases++] = heads;
         phase.first_epoch = settings->heads_only_epochs;
+        if (is_all)
+            return;
     }
     plan->phases[plan->n_phases++] = phase;
 }

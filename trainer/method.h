@@ -121,7 +121,8 @@ enum ebm_status method_needs_proposal(const struct method *method, const struct 
                                       struct ebm_error *reterr) EBM_MUST_USE;
 enum ebm_status method_needs_line(const struct method *method, const struct ebm_net_desc *net, const char *why,
                                   struct ebm_error *reterr) EBM_MUST_USE;
-/* Adds a phase; where heads learn alone at first it becomes two: until then on detached features. */
+/* Adds a phase; where heads learn alone at first it becomes two: until then on detached features. Where they do to the
+ * end it is theirs. */
 void method_add_phase(struct method_plan *plan, const struct method_settings *settings, struct method_phase phase);
 /* Phases of a loss that trains an energy: all epochs; or, where there is a proposal, first a warm-up of it alone by
  * mdn_nll, then both, the proposal by the loss itself or beside it. */

@@ -21,6 +21,7 @@ import csv
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
@@ -164,6 +165,15 @@ def train_peer(lab, task, table, row, folder):
     return code, cpu, time.monotonic() - begin
 
 
+def begin_with(lab, task, row):
+    """What is set for a row that goes on from what another row has learned in the same repeat."""
+    path = os.path.abspath(os.path.join(lab.work, "runs", task["table"], row["after"], str(task["repeat"]), "model.safetensors"))
+    with open(path, "rb") as file:
+        length, = struct.unpack("<Q", file.read(8))
+        config = json.loads(json.loads(file.read(length))["__metadata__"]["config"])
+    return {"training.initial": path, "model.input": config["input"]}
+
+
 def train(lab, task, table, row, folder):
     """Trains one repeat. A seed a repeat, or a split a repeat."""
     config = os.path.join(HERE, "configs", row["config"] + ".json")
@@ -171,6 +181,8 @@ def train(lab, task, table, row, folder):
     if has_splits(table):
         own = {"data.split_file": lab.splits(table, "left_out" if "left_out" in table else "splits"),
                "data.split_index": task["repeat"], "training.seed": 0}
+    if "after" in row:
+        own.update(begin_with(lab, task, row))
     if row.get("peer"):
         return train_peer(lab, task, table, row, folder)
     command = [lab.trainer, "train", "--config", config, "--data", task["file"], "--threads", "1", "--output", folder,
@@ -278,6 +290,13 @@ def say(result, left):
     print(f"{result['table']} {result['row']} {result['repeat']}: {result['cpu_s']} s, {short}; {left} left", flush=True)
 
 
+def run_all(lab, tasks, jobs):
+    with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(do, lab, task, table, row) for task, table, row in tasks]
+        for i, future in enumerate(concurrent.futures.as_completed(futures)):
+            say(future.result(), len(futures) - i - 1)
+
+
 def main():
     arguments = read_arguments()
     lab = Lab(arguments)
@@ -289,10 +308,8 @@ def main():
         for task, _, _ in tasks:
             print(*key_of(task))
         return
-    with concurrent.futures.ThreadPoolExecutor(max_workers=arguments.jobs) as pool:
-        futures = [pool.submit(do, lab, task, table, row) for task, table, row in tasks]
-        for i, future in enumerate(concurrent.futures.as_completed(futures)):
-            say(future.result(), len(futures) - i - 1)
+    for later in (False, True):  # what goes on from another row's models comes when those are there
+        run_all(lab, [task for task in tasks if ("after" in task[2]) == later], arguments.jobs)
 
 
 if __name__ == "__main__":

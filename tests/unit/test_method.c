@@ -85,9 +85,21 @@ Test(method, heads_may_learn_alone_at_first)
     cr_assert_not(p.phases[0].loss.proposal_trains_features);
     cr_assert(p.phases[1].loss.proposal_trains_features);
     method_plan_done(&p);
-    settings.heads_only_epochs = 10;
+    settings.heads_only_epochs = 11;
     cr_assert_eq(plan("nce_kl", &both, &settings, &p, &error), EBM_INVALID);
     cr_assert_str_eq(error.where, "training.heads_only_epochs");
+}
+
+Test(method, heads_may_learn_alone_in_all_epochs)
+{
+    struct method_plan p;
+    struct ebm_error error;
+    const struct method_settings settings = {.epochs = 10, .warmup_epochs = 1, .samples = 64, .heads_only_epochs = 10};
+    cr_assert_eq(plan("nce_kl", &both, &settings, &p, &error), EBM_OK, "%s", error.text);
+    cr_assert_eq(p.n_phases, 2);
+    cr_assert_not(p.phases[1].trains[EBM_PART_FEATURE]);
+    cr_assert_str_eq(p.phases[1].word, "", "the method's own phase, of which the best epoch is kept");
+    method_plan_done(&p);
 }
 
 Test(method, mdn_nll_always_trains_the_features)
