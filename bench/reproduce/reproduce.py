@@ -174,8 +174,21 @@ def begin_with(lab, task, row):
     return {"training.initial": path, "model.input": config["input"]}
 
 
+def join(lab, task, row, folder):
+    """The models of all repeats of another row as an ensemble."""
+    os.makedirs(folder, exist_ok=True)
+    others = os.path.join(lab.work, "runs", task["table"], row["join"])
+    models = [word for i in range(row["members"])
+              for word in ("--model", os.path.join(others, str(i), "model.safetensors"))]
+    begin = time.monotonic()
+    code, cpu = run([lab.trainer, "join", *models, "--output", os.path.join(folder, "model.safetensors")], folder + ".log")
+    return code, cpu, time.monotonic() - begin
+
+
 def train(lab, task, table, row, folder):
     """Trains one repeat. A seed a repeat, or a split a repeat."""
+    if "join" in row:
+        return join(lab, task, row, folder)
     config = os.path.join(HERE, "configs", row["config"] + ".json")
     own = {"training.seed": task["repeat"]}
     if has_splits(table):
@@ -290,6 +303,10 @@ def say(result, left):
     print(f"{result['table']} {result['row']} {result['repeat']}: {result['cpu_s']} s, {short}; {left} left", flush=True)
 
 
+def stage_of(row):
+    return next((word for word in ("after", "join") if word in row), "")
+
+
 def run_all(lab, tasks, jobs):
     with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
         futures = [pool.submit(do, lab, task, table, row) for task, table, row in tasks]
@@ -308,8 +325,8 @@ def main():
         for task, _, _ in tasks:
             print(*key_of(task))
         return
-    for later in (False, True):  # what goes on from another row's models comes when those are there
-        run_all(lab, [task for task in tasks if ("after" in task[2]) == later], arguments.jobs)
+    for stage in ("", "after", "join"):  # what is made of another row's models comes when those are there
+        run_all(lab, [task for task in tasks if stage_of(task[2]) == stage], arguments.jobs)
 
 
 if __name__ == "__main__":
