@@ -233,7 +233,8 @@ def serving(binary, repository, *options):
 # ---- a worker that is busy for as long as a test wants ----
 
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
-LONG_WORK = ["--max-steps", "10000", "--max-request-numbers", str(1 << 40), "--timeout-ms", "3600000"]
+# A day, so that no estimate of a slow machine refuses what is to wait.
+LONG_WORK = ["--max-steps", "10000", "--max-request-numbers", str(1 << 40), "--timeout-ms", "86400000"]
 HOLDABLE = ["--workers", "1", *LONG_WORK]
 # For smooth_2d: 65536 chains of 10000 steps a row, minutes of work; a client that leaves ends them between two steps.
 HOLD = {"inputs": [[0.1, 0.2]] * 2, "estimator": "importance", "num_proposals": 8, "num_samples": 65536, "refine": {"steps": 10000}, "seed": 1}
