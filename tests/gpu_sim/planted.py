@@ -19,13 +19,13 @@ FLAGS = {"plain": [], "asan": ["-fsanitize=address,undefined"], "tsan": ["-fsani
 SAMPLE = "tests/gpu_sim/sample.cu"
 PLAIN = ("fwd", "rev", "random", "greedy")
 
-ENGINE, KERNELS = "core/cuda/engine.cu", "core/cuda/kernels.h"
+ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
 TWO = ("random", "greedy")
 
-# plug-in -> CUDA source, C source, what else is linked
+# plug-in -> CUDA sources, C source, what else is linked
 PLUGINS = {
-    "sample": (SAMPLE, None, []),
-    "cuda": (ENGINE, "core/cuda/device_cuda.c", ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+    "sample": ([SAMPLE], None, []),
+    "cuda": ([ENGINE, TRAINING], "core/cuda/device_cuda.c", ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -76,7 +76,7 @@ CUDA_BUGS = [
     ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
      "row += (size_t)tiles[0].row * n;", TWO),
     ("half of the dynamic shared memory", ENGINE, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
-    ("the host does not wait", ENGINE, 'fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
+    ("the host does not wait", ENGINE, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
      TWO),
     ("kernels do not wait for the upload", ENGINE, "cudaStreamWaitEvent(space->compute, s->uploaded, 0)", "cudaSuccess", ("greedy",)),
     ("the download does not wait for kernels", ENGINE, "cudaStreamWaitEvent(s->copies, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
@@ -94,14 +94,16 @@ def build(options, flavour, source, folder):
     kernels, host, links = PLUGINS[options.plugin]
     out = os.path.join(folder, flavour + ".so")
     shared = ["-O1", "-g", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour]]
-    patched = os.path.join(source, kernels)
-    objects = [os.path.join(folder, flavour + "_cu.o")]
-    compile_one([options.cxx, "-std=gnu++17", *shared, "-DEBM_GPU_SIM", "-x", "c++", "-c",
-                 patched if os.path.exists(patched) else os.path.join(options.root, kernels), "-o", objects[0]], folder)
+    objects = []
+    for file in kernels:
+        patched = os.path.join(source, file)
+        objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
+        compile_one([options.cxx, "-std=gnu++17", *shared, "-DEBM_GPU_SIM", "-x", "c++", "-c",
+                     patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", objects[-1]], folder)
     if host:
         objects.append(os.path.join(folder, flavour + "_c.o"))
         compile_one([options.cc, "-std=gnu17", "-D_GNU_SOURCE", *shared, "-c", os.path.join(options.root, host), "-o",
-                     objects[1]], folder)
+                     objects[-1]], folder)
     compile_one([options.cxx, "-shared", *FLAGS[flavour], *objects,
                  os.path.join(options.build, f"tests/gpu_sim/libgpu_sim_{flavour}.a"),
                  *[x if x.startswith("-") else os.path.join(options.build, x) for x in links], "-o", out], folder)
@@ -141,10 +143,10 @@ def try_bug(options, bug):
         os.makedirs(os.path.join(source, os.path.dirname(path)))
         with open(os.path.join(options.root, path), encoding="utf-8") as file:
             text = file.read()
-        if text.count(old) != 1:
+        if old and text.count(old) != 1:
             sys.exit(f"{name}: the text to replace stands {text.count(old)} times in {path}")
         with open(os.path.join(source, path), "w", encoding="utf-8") as file:
-            file.write(text.replace(old, new))
+            file.write(text.replace(old, new) if old else text)
         plugins = {f: build(options, f, source, folder) for f in FLAGS if f == "plain" or f in runs}
         return {r: run(options, r, plugins.get(r, plugins["plain"])) for r in runs}
 
@@ -162,12 +164,13 @@ def main():
         sys.exit("no compiler " + options.cxx)
     options.root, options.build = os.path.abspath(options.root), os.path.abspath(options.build)
     bugs = SAMPLE_BUGS if options.plugin == "sample" else CUDA_BUGS
-    bugs = [b for b in bugs if options.only in b[0]]
+    # without a bug every run passes: else the others would prove nothing
+    bugs = [("none", bugs[0][1], "", "", ())] + [b for b in bugs if options.only in b[0]]
     missed = 0
     print("| bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 2))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for bug, found in zip(bugs, pool.map(lambda b: try_bug(options, b), bugs)):
-            wrong = [r for r in bug[4] if found[r] == "passes"]
+            wrong = [r for r in bug[4] or found if (found[r] == "passes") == bool(bug[4])]
             missed += bool(wrong)
             print(f"| {bug[0]} | " + " | ".join(found.get(r, "-") for r in RUNS)
                   + f" | {'WRONG: ' + ', '.join(wrong) if wrong else 'ok'} |", flush=True)
