@@ -133,16 +133,7 @@ class Bench:
                 sys.exit(f"the answers are not the same: {answers}")
 
     def keep(self, key, measure):
-        """The quietest of three tries, the first that is clean."""
-        best = None
-        for _ in range(1 if self.options.busy else 3):
-            sample = measure()
-            if best is None or ("void" in best, best["foreign"]) > ("void" in sample, sample["foreign"]):
-                best = sample
-            if best["foreign"] <= load.NOISE and "void" not in best or self.is_late():
-                break
-            load.wait_for_quiet(4)
-        self.samples[key].append(best)
+        self.samples[key].append(load.quietest(measure, 1 if self.options.busy else 3, self.is_late))
         self.save()
 
     def is_late(self):

@@ -77,18 +77,9 @@ class Bench:
         return time.monotonic() > self.end
 
     def keep(self, key, measure):
-        """The quietest of a few tries, the first that is clean."""
         if self.is_late():
             return
-        best = None
-        for _ in range(self.tries):
-            sample = measure()
-            if best is None or ("void" in best, best["foreign"]) > ("void" in sample, sample["foreign"]):
-                best = sample
-            if best["foreign"] <= load.NOISE and "void" not in best or self.is_late():
-                break
-            load.wait_for_quiet(4)
-        self.samples[key].append(best)
+        self.samples[key].append(load.quietest(measure, self.tries, self.is_late))
 
     # ---- before ----
 

@@ -168,17 +168,26 @@ static enum ebm_status predict(const struct ebm_device_ops *ops, struct ebm_ctx 
     return status == EBM_OK ? ops->sync(ctx) : status;
 }
 
+/* A plan and a context of it; what was made is the caller's after a failure, too. */
+static enum ebm_status make_ready(const struct ebm_device_ops *ops, const struct network *n,
+                                  const struct ebm_ctx_limits *limits, struct ebm_plan **ret_plan,
+                                  struct ebm_ctx **ret_ctx, struct ebm_error *reterr)
+{
+    enum ebm_status status = ops->plan_new(&n->desc, n->params, 0, ret_plan, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_new(limits, ret_ctx, reterr);
+    if (status == EBM_OK)
+        status = ops->ctx_prepare(*ret_ctx, *ret_plan, reterr);
+    return status;
+}
+
 static enum ebm_status ask(const struct ebm_device_ops *ops, const struct network *n, struct answers *a,
                            struct ebm_error *reterr)
 {
     struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES};
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
-    enum ebm_status status = ops->plan_new(&n->desc, n->params, 0, &plan, reterr);
-    if (status == EBM_OK)
-        status = ops->ctx_new(&limits, &ctx, reterr);
-    if (status == EBM_OK)
-        status = ops->ctx_prepare(ctx, plan, reterr);
+    enum ebm_status status = make_ready(ops, n, &limits, &plan, &ctx, reterr);
     if (status == EBM_OK) {
         status = predict(ops, ctx, plan, &n->desc, a);
         if (status == EBM_OK)
@@ -314,11 +323,7 @@ static enum ebm_status run_timed(const struct ebm_device_ops *ops, const struct 
     struct ebm_ctx_limits limits = {.max_rows = t->B, .max_samples = TIMED_SAMPLES};
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
-    enum ebm_status status = ops->plan_new(&n->desc, n->params, 0, &plan, reterr);
-    if (status == EBM_OK)
-        status = ops->ctx_new(&limits, &ctx, reterr);
-    if (status == EBM_OK)
-        status = ops->ctx_prepare(ctx, plan, reterr);
+    enum ebm_status status = make_ready(ops, n, &limits, &plan, &ctx, reterr);
     for (uint32_t i = 0; status == EBM_OK && i < t->repeats + 1; i++) {
         uint64_t began_ns = ebm_clock_ns();
         status = ops->predict(ctx, plan, t->x, t->tasks, t->B);

@@ -8,7 +8,6 @@ import collections
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,8 +15,9 @@ import threading
 import time
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-sys.path.insert(0, os.path.join(TOP, "tests", "e2e"))
+sys.path[:0] = [os.path.join(TOP, "tests", "e2e"), os.path.join(TOP, "bench")]
 from harness import Repository, Wire, request_bytes, wait_until  # noqa: E402
+from load import free_port  # noqa: E402
 
 CLIENTS, DOWN_S, UP_S = 8, 1.0, 1.5
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
@@ -26,13 +26,6 @@ BODIES = [{"inputs": [ROW] * rows, "estimator": "importance", "num_samples": sam
           for rows, samples in ((1, 64), (16, 256), (16, 8192))]
 REQUESTS = [request_bytes(json.dumps(body).encode()) for body in BODIES]
 PROBE = request_bytes(b"", length=False, first="GET /readyz HTTP/1.1")
-
-
-def free_port():
-    """HAProxy and its servers are told of each other before any of them listens."""
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return link.getsockname()[1]
 
 
 class Process:

@@ -10,6 +10,7 @@
  * For ThreadSanitizer every CUDA thread is a fiber of its own, and a switch orders nothing. A barrier does, by a token
  * of its parity: with one token for all barriers a thread that wakes late would be ordered after what others did past
  * the barrier. Races between blocks are not seen: they run one after the other. */
+#include "tests/gpu_sim/asan.h"
 #include "tests/gpu_sim/fiber.h"
 #include "tests/gpu_sim/sim.h"
 
@@ -33,15 +34,6 @@ static const bool KEEP_STACKS = true; /* no two threads of a block on one: Threa
 #else
 #define TSAN(...)
 static const bool KEEP_STACKS = false;
-#endif
-#if defined(GPU_SIM_ASAN)
-extern "C" {
-void __asan_poison_memory_region(const volatile void *, size_t);
-void __asan_unpoison_memory_region(const volatile void *, size_t);
-}
-#define ASAN(...) __VA_ARGS__
-#else
-#define ASAN(...)
 #endif
 
 namespace gpu_sim

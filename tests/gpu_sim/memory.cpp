@@ -4,6 +4,7 @@
  *
  * An allocation ends at its guard (to 16 bytes, to the byte under AddressSanitizer). A signal handler says what was
  * touched before the process dies of it. */
+#include "tests/gpu_sim/asan.h"
 #include "tests/gpu_sim/sim.h"
 
 #include <map>
@@ -12,16 +13,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#if defined(GPU_SIM_ASAN)
-extern "C" {
-void __asan_poison_memory_region(const volatile void *, size_t);
-void __asan_unpoison_memory_region(const volatile void *, size_t);
-}
-#define ASAN(...) __VA_ARGS__
-#else
-#define ASAN(...)
-#endif
 
 namespace gpu_sim
 {
