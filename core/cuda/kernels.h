@@ -8,11 +8,12 @@
  *   dot_k      the last energy layer, one output, straight from a wide layer's z or output: a warp a sample
  *
  * y lies (tile, D, EBM_GPU_TILE); activations (sample, features), rows `ld` apart. Words of Philox are those of
- * core/rng.h, bit by bit; normal numbers are of the same fit as the CPU's. */
+ * philox.h; normal numbers are of the same fit as the CPU's. */
 #ifndef EBM_CORE_CUDA_KERNELS_H
 #define EBM_CORE_CUDA_KERNELS_H
 
 #include "core/cuda/engine_internal.h"
+#include "core/cuda/philox.h"
 
 #define SAMPLES 32u     /* of a block of layers_k: a quarter of a tile */
 #define LANES_APART 36u /* between features in shared memory: float4 of 8 threads fall on 32 banks */
@@ -28,34 +29,6 @@ struct gpu_narrow {
 };
 
 /* ---- draws ---- */
-
-struct gpu_words {
-    uint32_t w0, w1, w2, w3;
-};
-
-/* Word i of four. Not by an index: that would put them into memory. */
-DEVICE uint32_t word_of(const struct gpu_words &words, uint32_t i)
-{
-    uint32_t low = i % 2 == 0 ? words.w0 : words.w1, high = i % 2 == 0 ? words.w2 : words.w3;
-    return i < 2 ? low : high;
-}
-
-/* Philox 4x32-10: the words of ebm_philox. */
-DEVICE struct gpu_words philox(uint64_t seed, uint32_t row, uint32_t sample, uint32_t block)
-{
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    uint32_t w0 = sample, w1 = row, w2 = EBM_STREAM_DRAWS, w3 = block;
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)w0 * 0xD2511F53u, p1 = (uint64_t)w2 * 0xCD9E8D57u;
-        w0 = (uint32_t)(p1 >> 32) ^ w1 ^ key0;
-        w1 = (uint32_t)p1;
-        w2 = (uint32_t)(p0 >> 32) ^ w3 ^ key1;
-        w3 = (uint32_t)p0;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
-    }
-    return {w0, w1, w2, w3};
-}
 
 /* ebm_normal by the float fits of Wichura's AS 241 (PPND7): the top bit is the sign, the others a tail probability. */
 DEVICE float normal_of(uint32_t word)
@@ -97,14 +70,14 @@ DEVICE struct gpu_mixture mixture_at(const float *from, uint32_t D)
 DEVICE void draw_targets(float *y, const struct gpu_mixture *q, const struct ebm_gpu_tile *tile, uint32_t sample,
                          uint32_t D)
 {
-    struct gpu_words words = philox(tile->seed, tile->row_in_request, sample, 0);
+    struct gpu_words words = philox(tile->seed, tile->row_in_request, sample, EBM_STREAM_DRAWS, 0);
     uint32_t k = 0;
     while (k + 1 < q->K && words.w0 >= q->below[k])
         k++;
     for (uint32_t d = 0; d < D; d++) {
         uint32_t at = d + 1;
         if (at % 4 == 0)
-            words = philox(tile->seed, tile->row_in_request, sample, at / 4);
+            words = philox(tile->seed, tile->row_in_request, sample, EBM_STREAM_DRAWS, at / 4);
         y[d * EBM_GPU_TILE] = q->mean[d * q->K + k] + q->std[d * q->K + k] * normal_of(word_of(words, at % 4));
     }
 }

@@ -20,12 +20,13 @@ SAMPLE = "tests/gpu_sim/sample.cu"
 PLAIN = ("fwd", "rev", "random", "greedy")
 
 ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
+PHILOX = "core/cuda/philox.h"
 TWO = ("random", "greedy")
 
-# plug-in -> CUDA sources, C source, what else is linked
+# plug-in -> CUDA sources, C sources, what else is linked
 PLUGINS = {
-    "sample": ([SAMPLE], None, []),
-    "cuda": ([ENGINE, TRAINING], "core/cuda/device_cuda.c", ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+    "sample": ([SAMPLE], [], []),
+    "cuda": ([ENGINE, TRAINING], ["core/cuda/device_cuda.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -71,7 +72,7 @@ CUDA_BUGS = [
      "    __syncthreads();\n    for (uint32_t i = 0; i < net.target + net.energy; i++) {",
      "    for (uint32_t i = 0; i < net.target + net.energy; i++) {", TWO + ("tsan",)),
     ("barrier between layers is missing", KERNELS, "net.H, in, out);\n        __syncthreads();", "net.H, in, out);", TWO),
-    ("a wrong constant of Philox", KERNELS, "0xBB67AE85u", "0xBB67AE8Du", TWO),
+    ("a wrong constant of Philox", PHILOX, "0xBB67AE85u", "0xBB67AE8Du", TWO),
     ("a quarter of the warp is not summed", KERNELS, "apart = 16;", "apart = 8;", TWO),
     ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
      "row += (size_t)tiles[0].row * n;", TWO),
@@ -91,7 +92,7 @@ def compile_one(command, folder):
 
 def build(options, flavour, source, folder):
     """The plug-in of one flavour with the sources as they lie in `source`."""
-    kernels, host, links = PLUGINS[options.plugin]
+    kernels, hosts, links = PLUGINS[options.plugin]
     out = os.path.join(folder, flavour + ".so")
     shared = ["-O1", "-g", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour]]
     objects = []
@@ -100,9 +101,9 @@ def build(options, flavour, source, folder):
         objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
         compile_one([options.cxx, "-std=gnu++17", *shared, "-DEBM_GPU_SIM", "-x", "c++", "-c",
                      patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", objects[-1]], folder)
-    if host:
-        objects.append(os.path.join(folder, flavour + "_c.o"))
-        compile_one([options.cc, "-std=gnu17", "-D_GNU_SOURCE", *shared, "-c", os.path.join(options.root, host), "-o",
+    for file in hosts:
+        objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
+        compile_one([options.cc, "-std=gnu17", "-D_GNU_SOURCE", *shared, "-c", os.path.join(options.root, file), "-o",
                      objects[-1]], folder)
     compile_one([options.cxx, "-shared", *FLAGS[flavour], *objects,
                  os.path.join(options.build, f"tests/gpu_sim/libgpu_sim_{flavour}.a"),
