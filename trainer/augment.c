@@ -1,7 +1,7 @@
 /* augment.c - what is drawn, then what is done with it. The four words of one Philox block decide about a row:
  *
  *   words[0]   flip (lowest bit), scale (the bits above)      words[1], words[2]   the window's place
- *   words[3]   brightness
+ *   words[3]   vertical flip (lowest bit), brightness (all of them)
  *
  * Memory is taken once: a resampler for every scale. */
 #include "trainer/augment.h"
@@ -27,7 +27,7 @@ struct augment {
 
 bool augment_is_on(const struct augment_options *options)
 {
-    return options->flip || options->n_scales > 0 || options->brightness > 0.0;
+    return options->flip || options->flip_vertical || options->n_scales > 0 || options->brightness > 0.0;
 }
 
 bool augment_negates(const struct augment_options *options, const char *name)
@@ -122,12 +122,16 @@ struct augment *augment_free(struct augment *augment)
 
 /* ---- one row ---- */
 
-static void mirror(const struct augment *a, const uint8_t *from, uint8_t *to)
+/* Left and right, upside and down change places, each where it is asked for. */
+static void mirror(const struct augment *a, bool sideways, bool upside_down, const uint8_t *from, uint8_t *to)
 {
-    uint32_t width = a->shape.width, n = a->shape.channels * a->shape.height;
-    for (uint32_t i = 0; i < n; i++, from += width, to += width)
+    uint32_t width = a->shape.width, height = a->shape.height, n = a->shape.channels * height;
+    for (uint32_t i = 0; i < n; i++, to += width) {
+        uint32_t y = i % height;
+        const uint8_t *line = from + (size_t)(upside_down ? i - y + (height - 1 - y) : i) * width;
         for (uint32_t x = 0; x < width; x++)
-            to[x] = from[width - 1 - x];
+            to[x] = line[sideways ? width - 1 - x : x];
+    }
 }
 
 /* The place of a window of `inner` in `outer`, when it fits. */
@@ -167,9 +171,10 @@ void augment_row(struct augment *augment, uint64_t seed, uint32_t number, const 
     uint32_t words[4];
     ebm_philox(seed, number, 0, EBM_STREAM_AUGMENT, 0, words);
     bool flips = o->flip && (words[0] & 1) != 0;
-    if (flips)
-        mirror(augment, pixels, augment->mirrored);
-    const uint8_t *from = flips ? augment->mirrored : pixels;
+    bool turns_over = o->flip_vertical && (words[3] & 1) != 0;
+    if (flips || turns_over)
+        mirror(augment, flips, turns_over, pixels, augment->mirrored);
+    const uint8_t *from = flips || turns_over ? augment->mirrored : pixels;
     for (uint32_t d = 0; d < augment->D; d++)
         ret_y[d] = flips && augment->negates[d] ? -y[d] : y[d];
     if (o->n_scales > 0)

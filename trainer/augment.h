@@ -1,10 +1,10 @@
 /* augment.h - a training image and its targets, changed a little anew in every epoch.
  *
  * In this order, each where it is asked for: mirrored left to right with probability 1/2, and the targets that `negate`
- * names change their sign; brought to a size out of `scales`, all equally likely, of which as much as the image's own
- * size is kept: a window at a random place of a larger one, black to the right of and below a smaller one; brightness
- * times a factor from [1 - brightness, 1 + brightness]. Flip, scale and window are those of arXiv 2110.11948 on head
- * poses, but the data set itself is never changed. */
+ * names change their sign; turned upside down with probability 1/2; brought to a size out of `scales`, all equally
+ * likely, of which as much as the image's own size is kept: a window at a random place of a larger one, black to the
+ * right of and below a smaller one; brightness times a factor from [1 - brightness, 1 + brightness]. Flip, scale and
+ * window are those of arXiv 2110.11948 on head poses, but the data set itself is never changed. */
 #ifndef EBM_TRAINER_AUGMENT_H
 #define EBM_TRAINER_AUGMENT_H
 
@@ -15,7 +15,7 @@
 
 /* What the training configuration says under "data.augment". */
 struct augment_options {
-    bool flip;
+    bool flip, flip_vertical;
     char **negate; /* (n_negate) names of targets */
     uint32_t n_negate;
     double *scales; /* (n_scales), at most AUGMENT_SCALES, from 0.1 to 10; none: the size stays */

@@ -51,6 +51,7 @@ static const struct field jitter_fields[] = {
 #define AUGMENT(member) offsetof(struct augment_options, member)
 static const struct field augment_fields[] = {
     {"flip", KIND_BOOL, AUGMENT(flip), 0, 0, 0, false},
+    {"flip_vertical", KIND_BOOL, AUGMENT(flip_vertical), 0, 0, 0, false},
     {"negate", KIND_NAMES, AUGMENT(negate), AUGMENT(n_negate), 0, 0, false},
     {"scales", KIND_NUMBERS, AUGMENT(scales), AUGMENT(n_scales), 0, 0, false},
     {"brightness", KIND_NUMBER, AUGMENT(brightness), 0, 0.0, 1.0, false},

@@ -51,6 +51,31 @@ Test(augment, half_of_the_images_are_mirrored_and_their_signs_turn)
     (void)augment_free(augment);
 }
 
+/* Either way with probability 1/2, independently: four images, all equally likely. */
+Test(augment, upside_down_and_mirrored)
+{
+    const struct augment_options options = {.flip = true, .flip_vertical = true, .negate = turned, .n_negate = 2};
+    struct augment *augment = new_augment(&options);
+    uint8_t pixels[PIXELS], out[PIXELS];
+    double y[3] = {10.0, 20.0, -30.0}, got[3];
+    uint32_t counts[4] = {0};
+    make_image(pixels);
+    for (uint32_t number = 0; number < 4000; number++) {
+        augment_row(augment, 5, number, pixels, y, out, got);
+        bool mirrored = got[0] < 0.0, over = out[mirrored ? SIDE - 1 : 0] != pixels[0];
+        counts[2 * mirrored + over]++;
+        for (uint32_t i = 0; i < PIXELS; i++) {
+            uint32_t plane = i / (SIDE * SIDE), row = i / SIDE % SIDE, column = i % SIDE;
+            uint32_t from = (plane * SIDE + (over ? SIDE - 1 - row : row)) * SIDE +
+                            (mirrored ? SIDE - 1 - column : column);
+            cr_assert_eq(out[i], pixels[from], "number %u", number);
+        }
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert(counts[i] > 900 && counts[i] < 1100, "%u: %u of 4000", i, counts[i]);
+    (void)augment_free(augment);
+}
+
 /* Smaller: in the upper left corner, black beside. Larger: a window at any place that fits. */
 Test(augment, scales_and_windows)
 {
