@@ -221,6 +221,14 @@ const float *place(const float *block, const float *offset)
     return offset != NULL ? block + (reinterpret_cast<uintptr_t>(offset) / sizeof(float) - 1) : NULL;
 }
 
+/* Of pageable memory cudaMemcpy returns when it has read it, which may be before the device has it, and streams that
+ * do not block wait for nothing of it: hence the wait. */
+cudaError_t put(void *to, const void *from, size_t bytes)
+{
+    cudaError_t error = cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice);
+    return error == cudaSuccess ? cudaStreamSynchronize(NULL) : error;
+}
+
 cudaError_t upload(ebm_gpu_net *net, const packing *all)
 {
     size_t bytes = all->numbers.size() * sizeof(float), layer_bytes = net->layers.size() * sizeof(gpu_layer);
@@ -230,14 +238,13 @@ cudaError_t upload(ebm_gpu_net *net, const packing *all)
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&net->d_layers, layer_bytes);
     if (error == cudaSuccess)
-        error = cudaMemcpy(net->block, all->numbers.data(), bytes, cudaMemcpyHostToDevice);
+        error = put(net->block, all->numbers.data(), bytes);
     for (gpu_layer &layer : net->layers) {
         layer.weight = place(net->block, layer.weight);
         layer.weight_t = place(net->block, layer.weight_t);
         layer.bias = place(net->block, layer.bias);
     }
-    return error == cudaSuccess ? cudaMemcpy(net->d_layers, net->layers.data(), layer_bytes, cudaMemcpyHostToDevice)
-                                : error;
+    return error == cudaSuccess ? put(net->d_layers, net->layers.data(), layer_bytes) : error;
 }
 
 } // namespace
@@ -282,8 +289,7 @@ bool ebm_gpu_net_load(struct ebm_gpu_net *net, const struct ebm_net_desc *desc, 
         return false;
     }
     return cudaSetDevice(device_index) == cudaSuccess &&
-           cudaMemcpy(net->block, all.numbers.data(), all.numbers.size() * sizeof(float), cudaMemcpyHostToDevice) ==
-               cudaSuccess;
+           put(net->block, all.numbers.data(), all.numbers.size() * sizeof(float)) == cudaSuccess;
 }
 
 struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
@@ -350,8 +356,11 @@ bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what)
     return status == CUBLAS_STATUS_SUCCESS || gpu_fail(space, what, cublasLtGetStatusString(status));
 }
 
+/* An error of an earlier call, of another space maybe, stays the thread's last one until somebody takes it: what checks
+ * launches must not find it. */
 bool gpu_enter(ebm_gpu_space *space)
 {
+    (void)cudaGetLastError();
     return gpu_fine(space, cudaSetDevice(device_index), "the device");
 }
 
@@ -460,26 +469,22 @@ bool state_wishes(ebm_gpu_space *space, const gpu_product *p, product_handles *h
     return ok;
 }
 
-/* The algorithm of the most columns, where it does fewer too; else that of so many. */
+/* The algorithm of the most columns, where there is one that does fewer too; else that of so many. */
 bool choose(ebm_gpu_space *space, const product_handles *h, cublasLtMatmulAlgo_t *ret)
 {
     cublasLtMatmulHeuristicResult_t found = {};
     int n = 0;
-    bool ok = gpu_fine(space,
-                       cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->most_b, h->most_d, h->most_d,
-                                                      h->wish, 1, &found, &n),
-                       "the choice of a product");
-    if (ok && n == 1) {
-        *ret = found.algo;
-        if (cublasLtMatmulAlgoCheck(space->lt, h->what, h->a, h->b, h->d, h->d, ret, &found) == CUBLAS_STATUS_SUCCESS)
-            return true;
-    }
-    ok = ok &&
-         gpu_fine(space,
-                  cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->b, h->d, h->d, h->wish, 1, &found, &n),
-                  "the choice of a product");
+    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->most_b, h->most_d, h->most_d,
+                                                           h->wish, 1, &found, &n);
     *ret = found.algo;
-    return ok && (n == 1 || gpu_fail(space, "the choice of a product", "cuBLASLt has none"));
+    if (status == CUBLAS_STATUS_SUCCESS && n == 1 &&
+        cublasLtMatmulAlgoCheck(space->lt, h->what, h->a, h->b, h->d, h->d, ret, &found) == CUBLAS_STATUS_SUCCESS &&
+        found.workspaceSize <= WORKSPACE)
+        return true;
+    status = cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->b, h->d, h->d, h->wish, 1, &found, &n);
+    *ret = found.algo;
+    return gpu_fine(space, status, "the choice of a product") &&
+           (n == 1 || gpu_fail(space, "the choice of a product", "cuBLASLt has none"));
 }
 
 void drop(product_handles *h)
@@ -725,8 +730,10 @@ void free_slot(device_slot *slot)
     for (cudaEvent_t event : {slot->uploaded, slot->computed, slot->done})
         if (event != NULL)
             (void)cudaEventDestroy(event);
-    if (slot->copies != NULL)
+    if (slot->copies != NULL) {
+        (void)cudaStreamSynchronize(slot->copies);
         (void)cudaStreamDestroy(slot->copies);
+    }
 }
 
 void free_program(gpu_program *own)
@@ -799,7 +806,8 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
 {
     if (space->failed)
         return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
-    (void)cudaSetDevice(device_index);
+    if (!gpu_enter(space))
+        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
     drop_dead(space);
     if (program_of(space, net) != NULL)
         return EBM_OK;

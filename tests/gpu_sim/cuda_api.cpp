@@ -332,8 +332,18 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return cudaSuccess;
 }
 
+/* Onto the device CUDA returns when it has read pageable memory, and the device may have it later: here it has it when
+ * somebody waits for the default stream. */
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
+    if (kind == cudaMemcpyHostToDevice) {
+        BEGIN(cudaErrorUnknown);
+        if (!gpu_sim::on_device(to, bytes, "cudaMemcpy, to") || gpu_sim::on_device(from, bytes, "cudaMemcpy, from"))
+            return complain(cudaErrorInvalidValue, "the kind of a cudaMemcpy is not that of its pointers");
+        std::vector<char> staged(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
+        gpu_sim::enqueue(gpu_sim_stream(nullptr), [to, staged] { memcpy(to, staged.data(), staged.size()); });
+        return cudaSuccess;
+    }
     cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
     return error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error;
 }
