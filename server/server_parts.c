@@ -42,16 +42,21 @@ bool server_parts_filters_calls(const struct options *options)
     return strcmp(options->seccomp, "on") == 0;
 }
 
+/* Whether the process will be able to speak to a driver. */
+static enum ebm_status may_open(const struct options *options, struct ebm_error *reterr)
+{
+    if (!server_parts_filters_calls(options))
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, "--device",
+                         "a GPU's driver needs calls that --seccomp on refuses: --device cpu, or leave it off");
+}
+
 static enum ebm_status choose_device(const struct options *options, struct ebm_device_choice *ret_choice,
                                      struct ebm_error *reterr)
 {
     enum ebm_status status = ebm_device_choose(options->device, options->precision, ret_choice, reterr);
     ret_choice->file = options->device_plugin;
-    if (status == EBM_OK && ret_choice->by_plugin && server_parts_filters_calls(options))
-        status = ebm_error_set(reterr, EBM_INVALID, "--seccomp",
-                               "a GPU's driver needs calls that it refuses: --device "
-                               "cpu, or leave it off");
-    return status;
+    return status == EBM_OK && ret_choice->by_plugin && !ret_choice->may_fail ? may_open(options, reterr) : status;
 }
 
 enum ebm_status server_parts_device(const struct options *options, const struct ebm_device_ops **ret_ops,
@@ -64,7 +69,9 @@ enum ebm_status server_parts_device(const struct options *options, const struct 
     enum ebm_status status = choose_device(options, &choice, reterr);
     if (status != EBM_OK || !choice.by_plugin)
         return status;
-    status = ebm_device_open(&choice, EBM_CUDA_DRIVER, ret_ops, name, &why);
+    status = may_open(options, &why);
+    if (status == EBM_OK)
+        status = ebm_device_open(&choice, EBM_CUDA_DRIVER, ret_ops, name, &why);
     if (status == EBM_OK) {
         ebm_log_info("device: %s: %s precision=%s", (*ret_ops)->name, name, options->precision);
         return EBM_OK;

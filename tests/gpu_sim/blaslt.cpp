@@ -119,6 +119,21 @@ struct job {
     float alpha, beta;
 };
 
+/* Of n products: eight sums side by side, which a compiler puts into wide registers. */
+double dot(const float *x, const float *y, uint64_t n)
+{
+    double sums[8] = {}, sum = 0.0;
+    uint64_t k = 0;
+    for (; k + 8 <= n; k += 8)
+        for (unsigned i = 0; i < 8; i++)
+            sums[i] += double(x[k + i]) * double(y[k + i]);
+    for (; k < n; k++)
+        sum += double(x[k]) * double(y[k]);
+    for (double part : sums)
+        sum += part;
+    return sum;
+}
+
 void multiply_batch(const job &j, int batch)
 {
     unsigned bits = kept_bits(j.p.compute);
@@ -127,9 +142,7 @@ void multiply_batch(const job &j, int batch)
     for (uint64_t col = 0; col < j.d_shape.cols; col++)
         for (uint64_t row = 0; row < j.d_shape.rows; row++) {
             const float *x = &a[row * inner], *y = &b[col * inner];
-            double sum = 0.0;
-            for (uint64_t k = 0; k < inner; k++)
-                sum += double(x[k]) * double(y[k]);
+            double sum = dot(x, y, inner);
             int64_t at = batch * j.d_shape.stride + int64_t(row) + int64_t(col) * j.d_shape.ld;
             float value = j.alpha * float(sum);
             if (j.beta != 0.0f)
@@ -217,7 +230,8 @@ void lost()
     gpu_sim::alive(-1);
 }
 
-const uint64_t ALGORITHM = 0x6770757369ull; /* in the first word of an algorithm that the heuristic gave */
+const uint64_t ALGORITHM = 0x6770757369ull;  /* in the first word of an algorithm that the heuristic gave */
+const uint64_t WORKSPACE_NEEDED = 256 << 10; /* bytes, of every algorithm that may have so many */
 
 } // namespace
 
@@ -383,7 +397,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         return CUBLAS_STATUS_NOT_SUPPORTED;
     memset(&results[0], 0, sizeof(results[0]));
     results[0].algo.data[0] = ALGORITHM;
-    results[0].workspaceSize = of(p)->workspace_bytes / 2;
+    results[0].workspaceSize = of(p)->workspace_bytes < WORKSPACE_NEEDED ? of(p)->workspace_bytes : WORKSPACE_NEEDED;
     results[0].algo.data[1] = results[0].workspaceSize;
     results[0].state = CUBLAS_STATUS_SUCCESS;
     *found = 1;
@@ -437,9 +451,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                      "the bias");
     if (workspace_bytes && !gpu_sim::on_device(workspace, workspace_bytes, "cublasLtMatmul, workspace"))
         gpu_sim::fail("cublasLtMatmul: the workspace is not on the device");
-    gpu_sim::enqueue(gpu_sim_stream(stream), [j, workspace, workspace_bytes] {
-        if (workspace_bytes)
-            memset(workspace, 0xff, workspace_bytes); /* it is the library's to write */
+    uint64_t used = algo ? algo->data[1] : workspace_bytes; /* it is the library's to write */
+    gpu_sim::enqueue(gpu_sim_stream(stream), [j, workspace, used] {
+        if (used)
+            memset(workspace, 0xff, used);
         for (int batch = 0; batch < j.d_shape.batch; batch++)
             multiply_batch(j, batch);
     });

@@ -127,6 +127,11 @@ schedule schedule_asked()
     fail("GPU_SIM_ORDER is '%s', expected fwd, rev, random or greedy", word);
 }
 
+bool same_text(const char *a, const char *b)
+{
+    return a == b || !strcmp(a, b);
+}
+
 void give_way()
 {
     fiber *mine = current->on;
@@ -290,7 +295,7 @@ void end_block()
 
 bool came_for(const fibered &other, const fibered &me)
 {
-    return other.mask == me.mask && other.op == me.op && other.line == me.line && strcmp(other.file, me.file) == 0;
+    return other.mask == me.mask && other.op == me.op && other.line == me.line && same_text(other.file, me.file);
 }
 
 /* Whether all lanes of the mask are here. A lane may still be in an operation of others; if that one waits for this
@@ -362,7 +367,7 @@ void sync_block(const char *file, int line)
         give_way();
     } else {
         for (fibered &t : threads) {
-            if (t.line != line || strcmp(t.file, file) != 0)
+            if (t.line != line || !same_text(t.file, file))
                 fail("thread %u is in __syncthreads at %s:%d, thread %u at %s:%d", me->linear, file, line, t.linear,
                      t.file, t.line);
             t.at = READY;

@@ -20,7 +20,7 @@ namespace gpu_sim
 namespace
 {
 
-const size_t PAGE = 4096;
+const size_t PAGE = 4096, LARGE = 4 << 20; /* bytes: in huge pages, which are opened and closed in a few steps */
 
 struct allocation {
     size_t room, bytes;
@@ -104,6 +104,8 @@ void *device_alloc(size_t bytes)
     void *memory = mmap(nullptr, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return nullptr;
+    if (room >= LARGE)
+        (void)madvise(static_cast<char *>(memory) + PAGE, room, MADV_HUGEPAGE);
     auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++}}).first;
     used += room;
     set_open(*a, true);

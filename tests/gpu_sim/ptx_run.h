@@ -43,7 +43,7 @@ struct kernel {
 
 /* -- registers -- */
 
-template <class T, class R> T get(R raw)
+template <class T, class R> GPU_SIM_INLINE T get(R raw)
 {
     if constexpr (std::is_floating_point<T>::value)
         return gpu_sim::from_bits<T>(uint64_t(raw));
@@ -51,7 +51,7 @@ template <class T, class R> T get(R raw)
         return T(raw);
 }
 
-template <class R, class T> R put(T value)
+template <class R, class T> GPU_SIM_INLINE R put(T value)
 {
     if constexpr (std::is_floating_point<T>::value)
         return R(gpu_sim::to_bits(value));
@@ -79,19 +79,19 @@ struct shared_slots {
     }
 };
 
-inline void check_alignment(uint64_t address, size_t bytes, int line)
+GPU_SIM_INLINE void check_alignment(uint64_t address, size_t bytes, int line)
 {
     if (address % bytes)
         gpu_sim::fail("line %d of the PTX: %zu bytes at the address %#llx", line, bytes, (unsigned long long)address);
 }
 
-template <class T, int N> T *plain(uint64_t base, int64_t offset, int line)
+template <class T, int N> GPU_SIM_INLINE T *plain(uint64_t base, int64_t offset, int line)
 {
     check_alignment(base + uint64_t(offset), sizeof(T) * N, line);
     return reinterpret_cast<T *>(base + uint64_t(offset));
 }
 
-template <class T, int N> T *shared(const shared_slots &slots, uint64_t base, int64_t offset, int line)
+template <class T, int N> GPU_SIM_INLINE T *shared(const shared_slots &slots, uint64_t base, int64_t offset, int line)
 {
     uint32_t address = uint32_t(base + uint64_t(offset)), place = address % (1u << SLOT_BITS);
     size_t bytes;
@@ -102,7 +102,7 @@ template <class T, int N> T *shared(const shared_slots &slots, uint64_t base, in
     return reinterpret_cast<T *>(array + place);
 }
 
-template <class T> const T *parameter(const unsigned char *arguments, size_t at)
+template <class T> GPU_SIM_INLINE const T *parameter(const unsigned char *arguments, size_t at)
 {
     return reinterpret_cast<const T *>(arguments + at);
 }

@@ -9,8 +9,9 @@
  * waits for the stream. A breach of CUDA's rules ends the process with the kernel, the line and what was wrong.
  *
  * Environment: GPU_SIM_ORDER=fwd|rev|random|greedy, GPU_SIM_SEED, GPU_SIM_EAGER=1 (streams do not wait),
- * GPU_SIM_FAIL_AT=n (the n-th call fails), GPU_SIM_STICKY=1 (and all after it), GPU_SIM_APPROX=k (errors of up to
- * k * 2^-22 in approximate functions), GPU_SIM_MEMORY (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES. */
+ * GPU_SIM_FAIL_AT=n (the n-th call fails), GPU_SIM_STICKY=1 (and all after it), GPU_SIM_LOST=FILE (every call fails
+ * once the file is there), GPU_SIM_APPROX=k (errors of up to k * 2^-22 in approximate functions), GPU_SIM_MEMORY
+ * (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES. */
 #ifndef GPU_SIM_SIM_H
 #define GPU_SIM_SIM_H
 
@@ -63,7 +64,10 @@ inline unsigned lane()
     return self->linear % WARP;
 }
 
-template <class T> uint64_t to_bits(T value)
+/* What every simulated instruction needs. */
+#define GPU_SIM_INLINE inline __attribute__((always_inline))
+
+template <class T> GPU_SIM_INLINE uint64_t to_bits(T value)
 {
     static_assert(sizeof(T) <= 8, "at most eight bytes");
     uint64_t bits = 0;
@@ -71,7 +75,7 @@ template <class T> uint64_t to_bits(T value)
     return bits;
 }
 
-template <class T> T from_bits(uint64_t bits)
+template <class T> GPU_SIM_INLINE T from_bits(uint64_t bits)
 {
     T value;
     memcpy(&value, &bits, sizeof(value));

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <deque>
 #include <stdlib.h>
+#include <unistd.h>
 
 namespace gpu_sim
 {
@@ -99,13 +100,20 @@ long setting(const char *name, long otherwise)
     return text && *text ? strtol(text, nullptr, 10) : otherwise;
 }
 
+/* GPU_SIM_LOST names a file: once it is there, the device is gone. */
+static bool is_lost()
+{
+    static const char *const file = getenv("GPU_SIM_LOST");
+    return file && access(file, F_OK) == 0;
+}
+
 bool must_fail(const char *function)
 {
     static const bool read = (fail_at = setting("GPU_SIM_FAIL_AT", 0), sticky = setting("GPU_SIM_STICKY", 0) != 0,
                               true);
     (void)read;
     calls++;
-    bool fails = fail_at > 0 && (calls == fail_at || (sticky && calls > fail_at));
+    bool fails = (fail_at > 0 && (calls == fail_at || (sticky && calls > fail_at))) || is_lost();
     if (fails)
         failed = function;
     return fails;
