@@ -1,8 +1,7 @@
 /* device_check.c - networks made of Philox's words, run on a device and on the CPU side by side.
  *
  * Draws are functions of their seed, so that both devices give the same ones but for rounding, and all that is made of
- * them can be compared number by number. Rows ask for numbers of draws that fill no whole tile, and for more of them
- * than others, so that rows of different lengths share what a device does at once.
+ * them can be compared (device_check_answers.c).
  *
  * Seconds are of networks whose f has no finite integral: the answers are noise, which takes as long as others do. */
 #include <math.h>
@@ -11,14 +10,16 @@
 
 #include "core/clock.h"
 #include "core/device_check.h"
+#include "core/device_check_answers.h"
 #include "core/order.h"
+#include "core/sobol.h"
 
-#define ROWS 5u
-#define SAMPLES 700u /* most of a row */
+#define ROWS EBM_CHECK_ROWS
 #define TIMED_SAMPLES 1024u
 #define MOST_LAYERS 4u
 #define X_SIDE_ERROR 1e-4
 #define DRAW_ERROR 1e-5
+#define SCHEMES 2u
 #define WEIGHT_ERROR 1e-4 /* of a device that multiplies floats; others add their slack */
 
 struct shape {
@@ -105,24 +106,26 @@ static bool make(struct network *n, const struct shape *s)
 
 /* What it says of the rows. */
 struct answers {
-    size_t n_x, n_draws, n_weights; /* numbers of a row */
-    float *x, *draws, *weights;
-    double log_z[ROWS];
+    size_t n_x; /* numbers of a row */
+    float *x;
+    struct ebm_check_answers by[SCHEMES]; /* independent draws, Sobol points */
 };
 
 static void answers_done(struct answers *a)
 {
-    free(a->x), free(a->draws), free(a->weights);
+    for (uint32_t i = 0; i < SCHEMES; i++)
+        ebm_check_answers_done(&a->by[i]);
+    free(a->x);
 }
 
 static bool answers_init(struct answers *a, const struct ebm_net_desc *net)
 {
-    *a = (struct answers){
-        .n_x = net->H + (size_t)net->K * (2 * net->D + 1), .n_draws = (size_t)SAMPLES * net->D, .n_weights = SAMPLES};
+    bool ok = true;
+    *a = (struct answers){.n_x = net->H + (size_t)net->K * (2 * net->D + 1)};
     a->x = calloc(ROWS * a->n_x, sizeof(float));
-    a->draws = calloc(ROWS * a->n_draws, sizeof(float));
-    a->weights = calloc(ROWS * a->n_weights, sizeof(float));
-    return a->x && a->draws && a->weights;
+    for (uint32_t i = 0; i < SCHEMES; i++)
+        ok = ebm_check_answers_init(&a->by[i], net->D) && ok;
+    return ok && a->x != NULL;
 }
 
 static enum ebm_status fetch_x(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_net_desc *net,
@@ -146,26 +149,17 @@ static enum ebm_status fetch_x(const struct ebm_device_ops *ops, struct ebm_ctx 
 static enum ebm_status predict(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_plan *plan,
                                const struct ebm_net_desc *net, struct answers *a)
 {
-    struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE, .draws = EBM_DRAWS_WEIGHTED};
-    struct ebm_estimate out[ROWS];
-    struct ebm_task tasks[ROWS];
+    enum ebm_status status = EBM_OK;
     float x[ROWS * 8];
     for (uint32_t i = 0; i < ROWS * net->X; i++) {
         uint32_t words[4];
         ebm_philox(12, i, 0, EBM_STREAM_INIT, 0, words);
         x[i] = (float)ebm_normal(words[0]);
     }
-    for (uint32_t b = 0; b < ROWS; b++) {
-        out[b] = (struct ebm_estimate){.draws = a->draws + b * a->n_draws,
-                                       .log_weights = a->weights + b * a->n_weights};
-        tasks[b] = (struct ebm_task){.row = {.seed = 100 + b, .row_in_request = b, .samples = b % 2 ? SAMPLES : 90},
-                                     .spec = &spec,
-                                     .out = &out[b]};
-    }
-    enum ebm_status status = ops->predict(ctx, plan, x, tasks, ROWS);
-    for (uint32_t b = 0; b < ROWS; b++)
-        a->log_z[b] = out[b].log_z;
-    return status == EBM_OK ? ops->sync(ctx) : status;
+    for (uint32_t i = 0; status == EBM_OK && i < SCHEMES; i++)
+        status = ebm_check_answers_ask(ops, ctx, plan, x, (enum ebm_draw_scheme)i,
+                                       i == EBM_SCHEME_INDEPENDENT || ops == ebm_device_cpu(), &a->by[i]);
+    return status;
 }
 
 /* A plan and a context of it; what was made is the caller's after a failure, too. */
@@ -184,7 +178,7 @@ static enum ebm_status make_ready(const struct ebm_device_ops *ops, const struct
 static enum ebm_status ask(const struct ebm_device_ops *ops, const struct network *n, struct answers *a,
                            struct ebm_error *reterr)
 {
-    struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES};
+    struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = ebm_sobol_count(EBM_CHECK_SAMPLES)};
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
     enum ebm_status status = make_ready(ops, n, &limits, &plan, &ctx, reterr);
@@ -223,22 +217,36 @@ static double largest_error(const float *got, const float *expected, size_t n)
     return error / largest(expected, n);
 }
 
-static void compare(const struct answers *got, const struct answers *expected, struct ebm_device_errors *errors)
+/* The larger one, should both be numbers. */
+static void raise(double *error, double by)
+{
+    *error = isnan(by) ? (double)INFINITY : fmax(*error, by);
+}
+
+static void compare(const struct answers *got, const struct answers *expected, bool is_exact,
+                    struct ebm_device_errors *errors)
 {
     errors->x_side = largest_error(got->x, expected->x, ROWS * got->n_x);
-    errors->draws = largest_error(got->draws, expected->draws, ROWS * got->n_draws);
-    errors->log_weights = largest_error(got->weights, expected->weights, ROWS * got->n_weights);
-    errors->log_z = 0.0;
-    for (uint32_t b = 0; b < ROWS; b++) {
-        double off = fabs(got->log_z[b] - expected->log_z[b]) / largest(expected->weights, ROWS * expected->n_weights);
-        errors->log_z = isfinite(off) ? fmax(errors->log_z, off) : (double)INFINITY;
+    const struct ebm_check_answers *drawn = &got->by[EBM_SCHEME_INDEPENDENT],
+                                   *by = &expected->by[EBM_SCHEME_INDEPENDENT];
+    size_t n = ROWS * ebm_sobol_count(EBM_CHECK_SAMPLES);
+    errors->draws = largest_error(drawn->draws, by->draws, n * by->D);
+    errors->log_weights = largest_error(drawn->weights, by->weights, n);
+    errors->log_z = errors->numbers = errors->ranks = 0.0;
+    for (uint32_t row = 0; row < ROWS; row++)
+        raise(&errors->log_z, fabs(drawn->log_z[row] - by->log_z[row]) / largest(by->weights, n));
+    for (uint32_t i = 0; i < SCHEMES; i++) {
+        const struct ebm_check_answers *a = &got->by[i], *b = &expected->by[i];
+        double range = largest(b->weights, n), near = DRAW_ERROR * largest(b->draws, n * b->D);
+        raise(&errors->numbers, ebm_check_numbers(a, b, is_exact) / range);
+        raise(&errors->ranks, ebm_check_ranks(a, b, near) / range);
     }
 }
 
 static enum ebm_status judge(const struct ebm_device_errors *e, struct ebm_error *reterr)
 {
-    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z};
-    static const char *const what[] = {"the x side", "draws", "log weights", "log Z"};
+    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
+    static const char *const what[] = {"the x side", "draws", "log weights", "log Z", "moments", "ranks"};
     for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
         if (!(errors[i] <= e->allowed[i]))
             return ebm_error_set(reterr, EBM_DEVICE, "device",
@@ -255,7 +263,7 @@ static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct 
     double weights = WEIGHT_ERROR + ops->slack;
     enum ebm_status status = EBM_OK;
     *ret_errors = (struct ebm_device_errors){.name = shape->name,
-                                             .allowed = {X_SIDE_ERROR, DRAW_ERROR, weights, weights}};
+                                             .allowed = {X_SIDE_ERROR, DRAW_ERROR, weights, weights, weights, weights}};
     if (!make(&n, shape) || !answers_init(&got, &n.desc) || !answers_init(&expected, &n.desc))
         status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
     if (status == EBM_OK)
@@ -263,7 +271,7 @@ static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct 
     if (status == EBM_OK)
         status = ask(ops, &n, &got, reterr);
     if (status == EBM_OK) {
-        compare(&got, &expected, ret_errors);
+        compare(&got, &expected, ops->slack == 0.0, ret_errors);
         status = judge(ret_errors, reterr);
     }
     free(n.params);

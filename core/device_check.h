@@ -1,5 +1,6 @@
 /* device_check.h - does a device compute what the CPU computes? Three small networks of random numbers, between them
- * every way that the sample side of an accelerator can go, a few rows each: draws, log q, f and log Z. */
+ * every way that the sample side of an accelerator can go, a few rows each: draws, log q, f, and what is made of them.
+ */
 #ifndef EBM_CORE_DEVICE_CHECK_H
 #define EBM_CORE_DEVICE_CHECK_H
 
@@ -8,11 +9,12 @@
 #define EBM_DEVICE_CHECKS 3u
 
 /* Largest errors of one network's rows: of h and mixtures, relative to their largest number; of draws, relative to
- * theirs; of normalised log weights and of log Z, relative to the range of the log weights. */
+ * theirs; and relative to the range of the log weights: of normalised log weights, of log Z, of moments and their like
+ * (where they are above 1 over them), of the cumulative weight up to quantiles and fair draws. */
 struct ebm_device_errors {
     const char *name;
-    double x_side, draws, log_weights, log_z;
-    double allowed[4]; /* of each */
+    double x_side, draws, log_weights, log_z, numbers, ranks;
+    double allowed[6]; /* of each */
 };
 
 /* DEVICE, with the first number that is too far off, or the device's own failure. ret_errors (EBM_DEVICE_CHECKS):

@@ -10,6 +10,7 @@
  * independent draws are the usual ones; those of Sobol points come from the spread of EBM_SOBOL_PARTS parts of
  * consecutive points (sobol.h). */
 #include <math.h>
+#include <string.h>
 
 #include "core/device_internal.h"
 #include "core/psis.h"
@@ -127,20 +128,24 @@ static double spread_of_mean(const struct ebm_ctx *ctx, const float *y, double m
     return spread(parts) / sum;
 }
 
-/* Of the log of the weights' mean, to first order: that mean's relative error. */
+/* Of the log of the weights' mean, to first order: that mean's relative error. parts: the sums of weights of Sobol
+ * points' parts. */
 static double log_z_error(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec,
-                          const struct weights *weights)
+                          const struct weights *weights, const double parts[EBM_SOBOL_PARTS])
 {
-    if (spec->scheme == EBM_SCHEME_INDEPENDENT) {
-        double excess = ctx->M * weights->squares / (weights->sum * weights->sum) - 1.0;
-        return ctx->M > 1 ? sqrt(fmax(excess, 0.0) / (ctx->M - 1.0)) : (double)NAN;
-    }
-    double parts[EBM_SOBOL_PARTS] = {0};
+    if (spec->scheme == EBM_SCHEME_SOBOL)
+        return spread(parts) / weights->sum;
+    double excess = ctx->M * weights->squares / (weights->sum * weights->sum) - 1.0;
+    return ctx->M > 1 ? sqrt(fmax(excess, 0.0) / (ctx->M - 1.0)) : (double)NAN;
+}
+
+static void sum_parts(const struct ebm_ctx *ctx, double ret_parts[EBM_SOBOL_PARTS])
+{
     uint32_t n = ctx->M / EBM_SOBOL_PARTS;
+    memset(ret_parts, 0, EBM_SOBOL_PARTS * sizeof *ret_parts);
     for (uint32_t m = 0; m < n; m++)
         for (uint32_t i = 0; i < EBM_SOBOL_PARTS; i++)
-            parts[i] += (double)ctx->w.p[i * n + m];
-    return spread(parts) / weights->sum;
+            ret_parts[i] += (double)ctx->w.p[i * n + m];
 }
 
 /* Of the circular mean, to first order: of the weighted mean of sines over R. */
@@ -189,23 +194,33 @@ static void answer_coordinate(struct ebm_ctx *ctx, const struct ebm_estimate_spe
     }
 }
 
+/* What the weights' sums say. */
+static void answer_sums(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct weights *weights,
+                        const double parts[EBM_SOBOL_PARTS], struct ebm_estimate *out)
+{
+    out->log_z = weights->max + log(weights->sum) - log((double)ctx->M);
+    out->log_z_std_error = log_z_error(ctx, spec, weights, parts);
+    out->ess = weights->sum * weights->sum / weights->squares;
+    out->max_weight = weights->largest / weights->sum;
+    out->pareto_k = weights->pareto_k;
+    out->samples = ctx->M;
+    out->status = EBM_OK;
+}
+
 static void answer(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct weights *weights,
                    struct ebm_estimate *out)
 {
+    double parts[EBM_SOBOL_PARTS] = {0};
+    if (spec->scheme == EBM_SCHEME_SOBOL)
+        sum_parts(ctx, parts);
+    answer_sums(ctx, spec, weights, parts, out);
     for (uint32_t d = 0; d < ctx->plan->net.D; d++)
         if (ctx->plan->support[d].kind == EBM_SUPPORT_PERIODIC)
             answer_angle(ctx, spec, out, d, weights->sum);
         else
             answer_coordinate(ctx, spec, out, d, weights->sum);
-    out->log_z = weights->max + log(weights->sum) - log((double)ctx->M);
-    out->log_z_std_error = log_z_error(ctx, spec, weights);
-    out->ess = weights->sum * weights->sum / weights->squares;
-    out->max_weight = weights->largest / weights->sum;
-    out->pareto_k = weights->pareto_k;
-    out->samples = ctx->M;
     ebm_weighted_answer(ctx, spec, weights->sum, out);
     give_draws(ctx, spec, weights, out);
-    out->status = EBM_OK;
 }
 
 void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
@@ -218,17 +233,77 @@ void ebm_importance_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec
         ebm_estimate_invalid(ctx, spec, out);
 }
 
+/* ---- sums from elsewhere ---- */
+
+static void answer_coordinate_sums(const struct ebm_estimate_spec *spec, const struct ebm_row_sums *sums, uint32_t d,
+                                   struct ebm_estimate *out)
+{
+    const double *of = sums->coordinates + (size_t)d * EBM_SUMS;
+    if (out->mean != NULL)
+        out->mean[d] = of[EBM_SUM_MEAN];
+    if (out->variance != NULL)
+        out->variance[d] = of[EBM_SUM_VARIANCE];
+    if (out->mode != NULL)
+        out->mode[d] = of[EBM_SUM_MODE];
+    if (out->mcse_mean != NULL)
+        out->mcse_mean[d] = spec->scheme == EBM_SCHEME_SOBOL ? spread(of + EBM_SUM_PARTS) / sums->sum
+                                                             : sqrt(of[EBM_SUM_SQUARED_ERROR]);
+}
+
+static void answer_from_sums(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct ebm_row_sums *sums,
+                             struct ebm_estimate *out)
+{
+    uint32_t D = ctx->plan->net.D;
+    double sigma;
+    struct weights weights = {.max = sums->max, .sum = sums->sum, .squares = sums->squares, .largest = 1.0};
+    if (isnan(sums->max)) {
+        ebm_estimate_invalid(ctx, spec, out);
+        return;
+    }
+    weights.pareto_k = ebm_psis_shape(ctx->kernels, ctx->M, sums->tail, sums->n_tail, sums->cutoff, &sigma);
+    answer_sums(ctx, spec, &weights, sums->parts, out);
+    for (uint32_t d = 0; d < D; d++)
+        answer_coordinate_sums(spec, sums, d, out);
+    for (uint32_t d = 0; out->covariance != NULL && d < D; d++)
+        for (uint32_t e = 0; e <= d; e++)
+            out->covariance[d * D + e] = out->covariance[e * D + d] = sums->covariance[d * D + e];
+    if (out->quantiles != NULL)
+        memcpy(out->quantiles, sums->quantiles, (size_t)spec->n_probabilities * D * sizeof *out->quantiles);
+    if (out->entropy != NULL)
+        *out->entropy = out->log_z - sums->energy / sums->sum;
+    if (spec->draws == EBM_DRAWS_FAIR)
+        memcpy(out->draws, sums->draws, (size_t)spec->n_draws * D * sizeof *out->draws);
+}
+
 /* ---- a row of a batch ---- */
+
+static struct ebm_row row_of(const struct ebm_task *task)
+{
+    struct ebm_row row = task->row;
+    if (task->spec->scheme == EBM_SCHEME_SOBOL)
+        row.samples = ebm_sobol_count(row.samples);
+    return row;
+}
+
+/* False: its draws are needed here. */
+static bool answer_elsewhere(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
+{
+    const struct ebm_row row = row_of(task);
+    struct ebm_row_sums sums;
+    ebm_row_begin_unbound(ctx, b, &row);
+    if (!ctx->accelerator->sums(ctx, &sums))
+        return false;
+    ebm_estimate_begin(ctx, task->spec, task->out);
+    answer_from_sums(ctx, task->spec, &sums, task->out);
+    return true;
+}
 
 static void begin(struct ebm_ctx *ctx, const struct ebm_task *task, uint32_t b)
 {
     const struct ebm_estimate_spec *spec = task->spec;
-    struct ebm_row row = task->row;
-    bool by_sobol = spec->scheme == EBM_SCHEME_SOBOL;
-    if (by_sobol)
-        row.samples = ebm_sobol_count(row.samples);
+    const struct ebm_row row = row_of(task);
     ebm_row_begin(ctx, b, &row);
-    if (by_sobol)
+    if (spec->scheme == EBM_SCHEME_SOBOL)
         ebm_sobol_bind(&ctx->sobol, row.seed, row.row_in_request, ctx->plan->net.D + 1);
     if (spec->defensive > 0.0)
         ctx->has_density = ctx->has_density && ebm_row_defend(ctx, spec->defensive);
@@ -316,6 +391,8 @@ bool ebm_importance_row(struct ebm_ctx *ctx, const struct ebm_task *task, uint32
     struct weights weights;
     bool finite = true;
     uint32_t done = 0;
+    if (ebm_ctx_accelerator(ctx) != NULL && ebm_task_is_wanted(task) && answer_elsewhere(ctx, task, b))
+        return true;
     begin(ctx, task, b);
     ebm_estimate_begin(ctx, spec, task->out);
     for (uint32_t next = ctx->M; finite && next > done;) {

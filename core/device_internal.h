@@ -35,6 +35,22 @@
 #define EBM_SEGMENT_LANES 1024u /* of ml_exact by segments; a table with more goes node by node */
 #define EBM_TILE 128u           /* 512 x 128 floats of a wide layer stay in L2 */
 
+/* What a row's draws and weights come to, for importance: sums that need not be made on the CPU. Weights w are relative
+ * to exp(max), with max the largest f - log q; what the task does not ask for may be anything. */
+struct ebm_row_sums {
+    double max;                  /* NaN: the network gave no finite number, and nothing else counts */
+    double sum, squares, energy; /* of w, w^2, and w f */
+    const double *parts;         /* (EBM_SOBOL_PARTS) sums of w over parts of consecutive draws; of Sobol points */
+    const double *coordinates;   /* (D, EBM_SUMS): enum ebm_sum, and behind it the parts' sums of w (y - mean) */
+    const double *covariance;    /* (D, D), of which the lower triangle counts */
+    const double *quantiles;     /* (n_probabilities, D) */
+    const float *tail, *draws;   /* (n_tail) weights above the cutoff, as they lie; (n_draws, D) fair ones */
+    uint32_t n_tail;
+    float cutoff;
+};
+enum ebm_sum { EBM_SUM_MEAN, EBM_SUM_VARIANCE, EBM_SUM_SQUARED_ERROR, EBM_SUM_MODE, EBM_SUM_PARTS };
+#define EBM_SUMS ((uint32_t)EBM_SUM_PARTS + EBM_SOBOL_PARTS)
+
 /* Hardware beside the CPU that does the hot part of a context's work; all else, and whatever it does not do, is done
  * here. NULL on a CPU. The functions are called on the context's thread. */
 struct ebm_accelerator {
@@ -45,6 +61,9 @@ struct ebm_accelerator {
     /* Targets, log q and f of the row begun from sample `at` on, a multiple of EBM_TILE: draws, or with is_given f
      * alone of what lies in y. Up to where they are done, at most M rounded up to whole tiles; 0: it failed. */
     size_t (*score)(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given);
+    /* What the draws of the row begun come to, where they were expected and that is all that its task asks for; it
+     * stays until the next call. False: the draws are to be asked for. */
+    bool (*sums)(struct ebm_ctx *ctx, struct ebm_row_sums *ret_sums);
     /* Of plans in training: f of the first n targets in y, of row b of hx; then the gradient of the sum of df f, += in
      * dhx (energy_out) and grads. False: it failed. */
     bool (*train_forward)(struct ebm_ctx *ctx, uint32_t b, uint32_t n);

@@ -43,15 +43,27 @@ static void replace_tail(float *w, uint32_t n, float cutoff, double k, double si
         w[(uint32_t)tail[i]] = (float)fmin((double)cutoff + pareto_quantile((i + 0.5) / n_tail, k, sigma), largest);
 }
 
+uint32_t ebm_psis_tail(uint32_t n)
+{
+    return (uint32_t)ceil(fmin(n / 5.0, 3.0 * sqrt(n)));
+}
+
+double ebm_psis_shape(const struct ebm_kernels *kernels, uint32_t n, const float *tail, uint32_t n_tail, float cutoff,
+                      double *ret_sigma)
+{
+    *ret_sigma = 0.0;
+    if (n < EBM_PSIS_MIN_DRAWS || n_tail == 0)
+        return (double)NAN;
+    return n_tail < 5 ? (double)INFINITY : kernels->pareto_fit(tail, n_tail, cutoff, ret_sigma);
+}
+
 double ebm_psis(const struct ebm_kernels *kernels, float *w, uint32_t n, bool smooth, struct ebm_sort_scratch scratch)
 {
     if (n < EBM_PSIS_MIN_DRAWS)
         return (double)NAN;
     float *tail = (float *)(void *)scratch.other, cutoff;
-    uint32_t most = (uint32_t)ceil(fmin(n / 5.0, 3.0 * sqrt(n))), n_tail = kernels->tail(tail, w, n, most, &cutoff);
-    if (n_tail < 5)
-        return n_tail == 0 ? (double)NAN : (double)INFINITY;
-    double sigma, k = kernels->pareto_fit(tail, n_tail, cutoff, &sigma);
+    uint32_t n_tail = kernels->tail(tail, w, n, ebm_psis_tail(n), &cutoff);
+    double sigma, k = ebm_psis_shape(kernels, n, tail, n_tail, cutoff, &sigma);
     if (smooth && isfinite(k) && sigma > 0.0)
         replace_tail(w, n, cutoff, k, sigma, scratch.pairs);
     return k;

@@ -17,4 +17,10 @@
  * in their order, at most as large as the largest was; when there is no fit they stay. */
 double ebm_psis(const struct ebm_kernels *kernels, float *w, uint32_t n, bool smooth, struct ebm_sort_scratch scratch);
 
+/* How many weights of n the tail has at most, and its shape from those above the cutoff (kernels->tail). ret_sigma: 0
+ * where there is no fit. */
+uint32_t ebm_psis_tail(uint32_t n);
+double ebm_psis_shape(const struct ebm_kernels *kernels, uint32_t n, const float *tail, uint32_t n_tail, float cutoff,
+                      double *ret_sigma);
+
 #endif

@@ -9,9 +9,12 @@
 
 static void show_errors(const struct ebm_device_errors *e)
 {
-    (void)printf("%-16s  x side %.1e of %.1e, draws %.1e of %.1e, log weights %.1e of %.1e, log Z %.1e of %.1e\n",
-                 e->name, e->x_side, e->allowed[0], e->draws, e->allowed[1], e->log_weights, e->allowed[2], e->log_z,
-                 e->allowed[3]);
+    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
+    static const char *const what[] = {"x side", "draws", "log weights", "log Z", "moments", "ranks"};
+    (void)printf("%-16s", e->name);
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
+        (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
+    (void)printf("\n");
 }
 
 static enum ebm_status show_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, const char *name,

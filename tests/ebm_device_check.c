@@ -17,6 +17,16 @@ static int tell(const struct ebm_error *error, int exit_status)
     return exit_status;
 }
 
+static void show(const struct ebm_device_errors *e)
+{
+    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
+    static const char *const what[] = {"x side", "draws", "log weights", "log Z", "moments", "ranks"};
+    (void)printf("%-16s", e->name);
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
+        (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
+    (void)printf("\n");
+}
+
 int main(int argc, char **argv)
 {
     struct ebm_device_errors errors[EBM_DEVICE_CHECKS] = {{0}};
@@ -37,8 +47,6 @@ int main(int argc, char **argv)
     (void)printf("%s: %s\n", ops->name, name);
     status = ebm_device_check(ops, errors, &error);
     for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
-        (void)printf("%-16s x side %.1e of %.1e, draws %.1e of %.1e, log weights %.1e of %.1e, log Z %.1e of %.1e\n",
-                     errors[i].name, errors[i].x_side, errors[i].allowed[0], errors[i].draws, errors[i].allowed[1],
-                     errors[i].log_weights, errors[i].allowed[2], errors[i].log_z, errors[i].allowed[3]);
+        show(&errors[i]);
     return status == EBM_OK ? 0 : tell(&error, 1);
 }

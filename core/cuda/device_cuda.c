@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cuda/engine.h"
-#include "core/device_internal.h"
+#include "core/cuda/device_answers.h"
 #include "core/device_plugin.h"
 
 #define TF32_SLACK 5e-3 /* ten times what rounding an input to 11 bits does to a number */
@@ -29,7 +28,8 @@ struct sent {
     bool is_there;    /* waited for */
     struct {
         uint32_t b;
-        size_t at; /* the row's sample */
+        uint32_t question; /* about the row, and 1; 0: none, its draws are there */
+        size_t at;         /* the row's sample */
     } tiles[EBM_GPU_TILES];
 };
 
@@ -187,48 +187,59 @@ static bool bind(struct ebm_ctx *ctx, uint32_t b)
                               row.log_weight, net->support, net->D, net->K, task->spec->defensive);
 }
 
-/* As many tiles of row own->b as fit behind the n that the slot has; the number then. */
-static uint32_t put_row(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, struct sent *sent, uint32_t most, uint32_t n,
-                        uint32_t mixture)
+/* As many tiles of row own->b as fit behind those that the slot has. */
+static void put_row(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, struct sent *sent, uint32_t most,
+                    struct ebm_gpu_load *load, bool is_asked)
 {
     struct accelerator *own = of(ctx);
     const struct ebm_task *task = &own->tasks[own->b];
     struct source source = {&own->mixture, task->spec->scheme == EBM_SCHEME_SOBOL ? &own->sobol : NULL, &task->row,
                             own->b};
-    size_t samples = samples_of(task);
+    uint32_t samples = samples_of(task), n = load->n_tiles, mixture = load->n_mixtures++;
     put_mixture(mixture_of(ctx, slot, mixture), &own->mixture);
+    if (is_asked)
+        cuda_ask(slot, load, ctx->plan->net.D, task, samples, n);
     for (; n < most && own->at < samples; n++, own->at += EBM_TILE) {
         put_tile(ctx, slot, n, mixture, &source, own->at);
         sent->tiles[n].b = own->b;
+        sent->tiles[n].question = is_asked ? load->n_questions : 0;
         sent->tiles[n].at = own->at;
     }
-    return n;
+    if (!is_asked && load->end_wanted == 0)
+        load->first_wanted = load->n_tiles;
+    if (!is_asked)
+        load->end_wanted = n;
+    load->n_tiles = n;
+    load->any_given = load->any_given || !draws_there(&source);
 }
 
-/* The next tiles into slot number `turn`, which is free. */
+/* The next tiles into slot number `turn`, which is free. A row that is answered there has all its tiles in one slot. */
 static void send(struct ebm_ctx *ctx, uint32_t turn)
 {
     struct accelerator *own = of(ctx);
     const struct ebm_gpu_net *net = ctx->plan->accelerated;
     struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, turn);
     struct sent *sent = &own->sent[turn];
-    uint32_t n = 0, n_mixtures = 0, most = ebm_gpu_tiles(own->space, net);
-    bool any_given = false;
+    struct ebm_gpu_load load = {0};
+    uint32_t most = ebm_gpu_tiles(own->space, net);
     sent->n = sent->read = 0;
     sent->is_there = false;
-    while (n < most && own->b < own->B) {
+    while (load.n_tiles < most && own->b < own->B) {
         const struct ebm_task *task = &own->tasks[own->b];
         if (is_expected(task) && bind(ctx, own->b)) {
-            n = put_row(ctx, slot, sent, most, n, n_mixtures++);
-            any_given = any_given || task->spec->scheme == EBM_SCHEME_SOBOL || own->mixture.confined != NULL;
+            uint32_t tiles = (samples_of(task) + EBM_TILE - 1) / EBM_TILE;
+            bool is_asked = tiles <= most && cuda_can_answer(ctx->plan, task, samples_of(task));
+            if (is_asked && load.n_tiles + tiles > most)
+                break;
+            put_row(ctx, slot, sent, most, &load, is_asked);
             if (own->at < samples_of(task))
                 break;
         }
         own->b++;
         own->at = 0;
     }
-    if (n > 0 && check(own, ebm_gpu_submit(own->space, net, turn, n, n_mixtures, any_given)))
-        sent->n = n;
+    if (load.n_tiles > 0 && check(own, ebm_gpu_submit(own->space, net, turn, &load)))
+        sent->n = load.n_tiles;
 }
 
 static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B)
@@ -285,6 +296,20 @@ static size_t take_expected(struct ebm_ctx *ctx, size_t at)
     return end > at ? end : 0;
 }
 
+/* The answer about the row begun, out of the oldest slot. */
+static bool sums(struct ebm_ctx *ctx, struct ebm_row_sums *ret_sums)
+{
+    struct accelerator *own = of(ctx);
+    struct sent *sent = ctx->task == &own->tasks[ctx->b] && is_expected(ctx->task) ? next_sent(ctx) : NULL;
+    if (sent == NULL || sent->tiles[sent->read].b != ctx->b || sent->tiles[sent->read].question == 0)
+        return false;
+    *ret_sums = cuda_answer(ebm_gpu_slot(own->space, ctx->plan->accelerated, own->oldest),
+                            sent->tiles[sent->read].question - 1);
+    while (sent->read < sent->n && sent->tiles[sent->read].b == ctx->b)
+        sent->read++;
+    return true;
+}
+
 /* ---- what was not ---- */
 
 /* Given targets, as they lie in the context. */
@@ -312,7 +337,9 @@ static size_t compute_now(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size
             put_given(ctx, slot, i, at + (size_t)i * EBM_TILE);
         else
             put_tile(ctx, slot, i, 0, &source, at + (size_t)i * EBM_TILE);
-    if (!check(own, ebm_gpu_submit(own->space, net, IN_TURN, n, is_drawn_there, !is_drawn_there)) ||
+    const struct ebm_gpu_load load = {
+        .n_tiles = n, .n_mixtures = is_drawn_there, .end_wanted = n, .any_given = !is_drawn_there};
+    if (!check(own, ebm_gpu_submit(own->space, net, IN_TURN, &load)) ||
         !check(own, ebm_gpu_wait(own->space, net, IN_TURN)))
         return 0;
     for (uint32_t i = 0; i < n; i++)
@@ -485,6 +512,7 @@ static enum ebm_status ctx_new(const struct ebm_ctx_limits *limits, struct ebm_c
         own->base = (struct ebm_accelerator){.features = features,
                                              .expect = expect,
                                              .score = score,
+                                             .sums = sums,
                                              .train_forward = train_forward,
                                              .train_backward = train_backward};
         ctx->accelerator = &own->base;

@@ -21,7 +21,7 @@
 #include <mutex>
 #include <new>
 
-#include "core/cuda/engine_internal.h"
+#include "core/cuda/answers_internal.h"
 #include "core/cuda/kernels.h"
 
 #define NARROWEST_SPACE (48u << 10) /* bytes of shared memory that a block of layers_k may take anywhere */
@@ -316,6 +316,7 @@ struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
 struct device_slot {
     struct ebm_gpu_tile *tiles;
     float *mixtures, *y, *log_q, *f;
+    gpu_answers answers;
     struct ebm_gpu_slot host;
     cudaStream_t copies;
     cudaEvent_t uploaded, computed, done;
@@ -663,6 +664,7 @@ bool record_all(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
 {
     uint32_t tiles = ebm_gpu_tiles(space, net);
     bool ok = enqueue_x(space, net, own, 1) && enqueue_samples(space, net, own, &own->slots[0], 1) &&
+              gpu_answers_warm(space, &own->slots[0].answers, net->D) &&
               gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
     for (uint32_t i = 0; ok && 1u << i <= own->x_rows; i++)
         ok = gpu_record(space, &own->x.graphs[i], [&] { return enqueue_x(space, net, own, 1u << i); });
@@ -713,6 +715,7 @@ bool make_slot(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, d
               gpu_pinned_floats(space, &own->memory, &slot->host.log_q, samples) &&
               gpu_device_floats(space, &own->memory, &slot->f, samples) &&
               gpu_pinned_floats(space, &own->memory, &slot->host.f, samples) &&
+              gpu_answers_make(space, &own->memory, (uint32_t)tiles, net->D, &slot->answers, &slot->host) &&
               gpu_fine(space, cudaStreamCreateWithFlags(&slot->copies, cudaStreamNonBlocking), "a stream") &&
               gpu_fine(space, cudaEventCreateWithFlags(&slot->uploaded, quiet), "an event") &&
               gpu_fine(space, cudaEventCreateWithFlags(&slot->computed, quiet), "an event") &&
@@ -925,31 +928,51 @@ static void fill_up(struct ebm_gpu_slot *host, uint32_t n_tiles)
     }
 }
 
-bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t number, uint32_t n_tiles,
-                    uint32_t n_mixtures, bool any_given)
+namespace
+{
+
+bool upload_slot(ebm_gpu_space *space, const ebm_gpu_net *net, device_slot *s, const struct ebm_gpu_load *load)
+{
+    const size_t samples = load->any_given ? (size_t)load->n_tiles * EBM_GPU_TILE * sizeof(float) : 0;
+    const size_t mixtures = (size_t)load->n_mixtures * ebm_gpu_mixture_floats(net->D, net->K + 1) * sizeof(float);
+    const cudaMemcpyKind in = cudaMemcpyHostToDevice;
+    fill_up(&s->host, load->n_tiles);
+    return gpu_copy(space, s->copies, s->tiles, s->host.tiles, next_power(load->n_tiles) * sizeof *s->tiles, in) &&
+           gpu_copy(space, s->copies, s->mixtures, s->host.mixtures, mixtures, in) &&
+           gpu_copy(space, s->copies, s->y, s->host.y, samples * net->D, in) &&
+           gpu_copy(space, s->copies, s->log_q, s->host.log_q, samples, in) &&
+           gpu_answers_upload(space, s->copies, &s->answers, &s->host, load) &&
+           gpu_fine(space, cudaEventRecord(s->uploaded, s->copies), "an event") &&
+           gpu_fine(space, cudaStreamWaitEvent(space->compute, s->uploaded, 0), "an event");
+}
+
+bool download_slot(ebm_gpu_space *space, const ebm_gpu_net *net, device_slot *s, const struct ebm_gpu_load *load)
+{
+    const size_t first = (size_t)load->first_wanted * EBM_GPU_TILE;
+    const size_t bytes = (size_t)(load->end_wanted - load->first_wanted) * EBM_GPU_TILE * sizeof(float);
+    const cudaMemcpyKind out = cudaMemcpyDeviceToHost;
+    return gpu_fine(space, cudaStreamWaitEvent(s->copies, s->computed, 0), "an event") &&
+           gpu_copy(space, s->copies, s->host.y + first * net->D, s->y + first * net->D, bytes * net->D, out) &&
+           gpu_copy(space, s->copies, s->host.log_q + first, s->log_q + first, bytes, out) &&
+           gpu_copy(space, s->copies, s->host.f + first, s->f + first, bytes, out) &&
+           gpu_answers_download(space, s->copies, &s->answers, &s->host, load) &&
+           gpu_fine(space, cudaEventRecord(s->done, s->copies), "an event");
+}
+
+} // namespace
+
+bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t number,
+                    const struct ebm_gpu_load *load)
 {
     gpu_program *own = program_of(space, net);
-    if (space->failed || own == NULL || n_tiles > ebm_gpu_tiles(space, net))
+    if (space->failed || own == NULL || load->n_tiles > ebm_gpu_tiles(space, net))
         return gpu_fail(space, "the sample side", "the context is not prepared for it");
     device_slot *s = &own->slots[number];
-    size_t samples = (size_t)n_tiles * EBM_GPU_TILE * sizeof(float);
-    size_t mixtures = (size_t)n_mixtures * ebm_gpu_mixture_floats(net->D, net->K + 1) * sizeof(float);
-    const cudaMemcpyKind in = cudaMemcpyHostToDevice, out = cudaMemcpyDeviceToHost;
-    fill_up(&s->host, n_tiles);
-    return gpu_enter(space) &&
-           gpu_copy(space, s->copies, s->tiles, s->host.tiles, next_power(n_tiles) * sizeof *s->tiles, in) &&
-           gpu_copy(space, s->copies, s->mixtures, s->host.mixtures, mixtures, in) &&
-           gpu_copy(space, s->copies, s->y, s->host.y, any_given ? samples * net->D : 0, in) &&
-           gpu_copy(space, s->copies, s->log_q, s->host.log_q, any_given ? samples : 0, in) &&
-           gpu_fine(space, cudaEventRecord(s->uploaded, s->copies), "an event") &&
-           gpu_fine(space, cudaStreamWaitEvent(space->compute, s->uploaded, 0), "an event") &&
-           gpu_fine(space, cudaGraphLaunch(s->graphs[power_of(n_tiles)], space->compute), "the sample side") &&
+    return gpu_enter(space) && upload_slot(space, net, s, load) &&
+           gpu_fine(space, cudaGraphLaunch(s->graphs[power_of(load->n_tiles)], space->compute), "the sample side") &&
+           gpu_answers_enqueue(space, &s->answers, &s->host, load, net->D, s->y, s->log_q, s->f) &&
            gpu_fine(space, cudaEventRecord(s->computed, space->compute), "an event") &&
-           gpu_fine(space, cudaStreamWaitEvent(s->copies, s->computed, 0), "an event") &&
-           gpu_copy(space, s->copies, s->host.y, s->y, samples * net->D, out) &&
-           gpu_copy(space, s->copies, s->host.log_q, s->log_q, samples, out) &&
-           gpu_copy(space, s->copies, s->host.f, s->f, samples, out) &&
-           gpu_fine(space, cudaEventRecord(s->done, s->copies), "an event");
+           download_slot(space, net, s, load);
 }
 
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot)

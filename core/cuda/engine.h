@@ -15,6 +15,7 @@
 extern "C" {
 #endif
 
+#include "core/cuda/answers.h"
 #include "core/net_desc.h"
 #include "core/rng.h"
 #include "core/status.h"
@@ -43,10 +44,21 @@ struct ebm_gpu_tile {
 /* A slot's host memory, pinned. Mixture i lies at mixtures + i * ebm_gpu_mixture_floats(D, K): K as a word, then mean,
  * std, inv_std (D, K each), log_const (K) and below (K words), as struct ebm_mixture has them. */
 struct ebm_gpu_slot {
-    struct ebm_gpu_tile *tiles; /* (ebm_gpu_tiles) */
-    float *mixtures;            /* as many */
-    float *y;                   /* (ebm_gpu_tiles, D, EBM_GPU_TILE) */
-    float *log_q, *f;           /* (ebm_gpu_tiles, EBM_GPU_TILE) */
+    struct ebm_gpu_tile *tiles;         /* (ebm_gpu_tiles) */
+    float *mixtures;                    /* as many */
+    float *y;                           /* (ebm_gpu_tiles, D, EBM_GPU_TILE) */
+    float *log_q, *f;                   /* (ebm_gpu_tiles, EBM_GPU_TILE) */
+    struct ebm_gpu_question *questions; /* (ebm_gpu_tiles) */
+    double *probabilities;              /* as many times EBM_GPU_MAX_PROBABILITIES */
+    double *answers;                    /* ebm_gpu_answer_room(ebm_gpu_tiles, D) */
+};
+
+/* What lies in a slot that is submitted, and what is to come back. */
+struct ebm_gpu_load {
+    uint32_t n_tiles, n_mixtures;
+    uint32_t first_wanted, end_wanted;                /* tiles whose y, log q and f are */
+    uint32_t n_questions, n_probabilities, n_answers; /* doubles of all answers */
+    bool any_given;
 };
 
 /* K: the most components, with one more than the net's for a wide one. */
@@ -89,9 +101,9 @@ bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net
 /* Of a net that space is prepared for: the tiles that one slot takes, and a slot. Borrow. */
 uint32_t ebm_gpu_tiles(const struct ebm_gpu_space *space, const struct ebm_gpu_net *net);
 struct ebm_gpu_slot *ebm_gpu_slot(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
-/* Draws where tiles are not given, and f of all; returns at once. The slot is the device's until the wait. */
-bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot, uint32_t n_tiles,
-                    uint32_t n_mixtures, bool any_given);
+/* Draws where tiles are not given, f of all, and answers; returns at once. The slot is the device's until the wait. */
+bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot,
+                    const struct ebm_gpu_load *load);
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
 
 /* The sample side of one row in training, on the stream of a space; borrows space and net. Of nets with an energy net

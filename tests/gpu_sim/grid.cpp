@@ -96,7 +96,8 @@ const std::function<void()> *kernel_body;
 const char *kernel_name;
 unsigned unreturned, at_block, block_phase;
 uint64_t noise = 88172645463325252ull;
-std::vector<shared_area> arrays; /* static shared memory, in the order of first use in this grid */
+const size_t EXPECTED_ARRAYS = 8; /* of static shared memory in one kernel */
+std::vector<shared_area> arrays;  /* static shared memory, in the order of first use in this grid */
 size_t n_arrays;
 shared_area dynamic_area;
 std::unordered_map<const void *, size_t> allowed;
@@ -433,6 +434,8 @@ void *static_shared(const void *key, size_t bytes)
     shared_area &area = arrays[n_arrays++];
     area.key = key;
     area.bytes = bytes;
+    TSAN(for (size_t i = 0; i < bytes; i++) static_cast<volatile char *>(area.data())[i] = char(0xff);
+         return area.data();)
     area_begin(area);
     return area.data();
 }
@@ -481,6 +484,10 @@ void run_grid(const grid &what, const std::function<void()> &kernel)
     if (!dynamic_area.pages)
         area_new(&dynamic_area, SHARED_MAX);
     dynamic_area.bytes = what.shared_bytes;
+    while (arrays.size() < EXPECTED_ARRAYS) { /* not by the thread that asks first: its writing would be seen */
+        arrays.push_back(shared_area());
+        area_new(&arrays.back(), STATIC_SHARED_MAX);
+    }
     threads.resize(n);
     warps.resize((n + WARP - 1) / WARP);
     order.resize(n);

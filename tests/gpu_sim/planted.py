@@ -20,13 +20,13 @@ SAMPLE = "tests/gpu_sim/sample.cu"
 PLAIN = ("fwd", "rev", "random", "greedy")
 
 ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
-PHILOX = "core/cuda/philox.h"
+ANSWERS, PHILOX = "core/cuda/answers.cu", "core/cuda/philox.h"
 TWO = ("random", "greedy")
 
 # plug-in -> CUDA sources, C sources, what else is linked
 PLUGINS = {
     "sample": ([SAMPLE], [], []),
-    "cuda": ([ENGINE, TRAINING], ["core/cuda/device_cuda.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+    "cuda": ([ANSWERS, ENGINE, TRAINING], ["core/cuda/device_answers.c", "core/cuda/device_cuda.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -76,6 +76,13 @@ CUDA_BUGS = [
     ("a quarter of the warp is not summed", KERNELS, "apart = 16;", "apart = 8;", TWO),
     ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
      "row += (size_t)tiles[0].row * n;", TWO),
+    ("barrier before sums of warps is missing", ANSWERS, "    __syncthreads(); /* before parts are read */\n", "", TWO + ("tsan",)),
+    ("barrier before a search is missing", ANSWERS, "    __syncthreads(); /* before they are searched */\n", "", TWO + ("tsan",)),
+    ("a quantile's bit is kept", ANSWERS, "level | (bit - 1)) <", "level | bit) <", TWO),
+    ("fair draws by other words", ANSWERS, "EBM_STREAM_RESAMPLE", "EBM_STREAM_DRAWS", TWO),
+    ("the tail has another lane's place", ANSWERS, "1u << threadIdx.x) - 1))", "2u << threadIdx.x) - 1))", TWO),
+    ("draws of the slot's first row", ANSWERS, "size_t first = (size_t)q->first_tile * EBM_GPU_TILE", "size_t first = 0", TWO),
+    ("a draw behind the last", ANSWERS, "m < first + n; m += 32)", "m <= first + n; m += 32)", TWO),
     ("half of the dynamic shared memory", ENGINE, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
     ("the host does not wait", ENGINE, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
      TWO),
