@@ -28,7 +28,7 @@
 #include "trainer/pool.h"
 
 #define LOG_FILE "train.log"
-#define CHILD_WORDS (2 * ARGS_REPEATS + 32u)
+#define CHILD_WORDS (2 * ARGS_REPEATS + 34u)
 
 /* ---- one child ---- */
 
@@ -67,8 +67,8 @@ static void make_words(const struct children *s, const struct child *run, struct
         add_words(words, "--overwrite", NULL);
     for (uint32_t i = 0; i < args->n_repeats; i++)
         add_words(words, "--set", args->repeats[i]);
-    if (s->extra_set != NULL)
-        add_words(words, "--set", s->extra_set);
+    for (size_t i = 0; s->extra_sets != NULL && s->extra_sets[i] != NULL; i++)
+        add_words(words, "--set", s->extra_sets[i]);
     add_words(words, "--set", words->seed);
     add_words(words, "--set", words->split);
     add_words(words, "--output", run->folder);

@@ -20,13 +20,13 @@ struct child {
     struct progress_summary summary; /* of a run that is done */
 };
 
-/* Zero is a good start; the caller sets the first four (extra_set may stay NULL), children_init the rest. */
+/* Zero is a good start; the caller sets the first four (extra_sets may stay NULL), children_init the rest. */
 struct children {
-    const struct args *args; /* of the command: passed on, but for the seed and the output */
-    const char *what;        /* "seed", "member" */
-    const char *extra_set;   /* one more --set, or NULL */
-    uint64_t split_seed;     /* one for all: they are compared on the same rows */
-    struct child *all;       /* (n) */
+    const struct args *args;       /* of the command: passed on, but for the seed and the output */
+    const char *what;              /* "seed", "member" */
+    const char *const *extra_sets; /* more of --set, NULL behind the last; or NULL */
+    uint64_t split_seed;           /* one for all: they are compared on the same rows */
+    struct child *all;             /* (n) */
     uint32_t n, n_running, n_over, n_jobs, n_threads;
     bool is_stopped;          /* by a signal, or because one could not start */
     sigset_t signals, before; /* those waited for; the mask that children get back */

@@ -294,6 +294,23 @@ static enum ebm_status split(struct dataset *data, const struct dataset_options 
     return status;
 }
 
+enum ebm_status dataset_hold_out(struct dataset *data, const struct dataset_options *options, struct ebm_error *reterr)
+{
+    const struct dataset_options alone = {.validation = options->validation, .split_seed = options->split_seed};
+    return split(data, &alone, reterr);
+}
+
+enum ebm_status dataset_keep_split(const char *path, uint32_t index, struct dataset *data, struct ebm_error *reterr)
+{
+    EBM_AUTO(ebm_freep) bool *marks = NULL;
+    enum ebm_status status = dataset_read_split(path, index, data, &marks, reterr);
+    if (status == EBM_OK)
+        dataset_keep(data, marks);
+    if (status == EBM_OK && data->n_rows == 0)
+        return ebm_error_set(reterr, EBM_INVALID, path, "none of its rows is left in the data");
+    return status;
+}
+
 /* ---- measure ---- */
 
 static void measure_column(const double *values, uint32_t width, uint32_t column, const uint32_t *rows, uint32_t n,

@@ -77,6 +77,10 @@ void dataset_measure_target(struct dataset *data, uint32_t d);
 /* The inputs of a row as a network sees them, (v - mean) / std, into ret_x (X). */
 void dataset_standardize(const struct dataset *data, uint32_t row, const double *mean, const double *std, float *ret_x);
 
+/* Fills train and validation as dataset_load would by options->validation and split_seed. No split may be there. */
+enum ebm_status dataset_hold_out(struct dataset *data, const struct dataset_options *options, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
 /* Keeps the rows whose number is marked. No split, no statistics may be there. */
 void dataset_keep(struct dataset *data, const bool *marks);
 
@@ -90,5 +94,8 @@ bool dataset_is_jittered(const struct dataset_jitter *jitter, double y);
  * Numbers beyond that file are errors. `data`: with all rows that were read. New: free(). */
 enum ebm_status dataset_read_split(const char *path, uint32_t index, const struct dataset *data, bool **ret_marks,
                                    struct ebm_error *reterr) EBM_MUST_USE;
+/* Keeps those rows alone. NOT_FOUND, INVALID as above; INVALID when none is left. No split may be there. */
+enum ebm_status dataset_keep_split(const char *path, uint32_t index, struct dataset *data, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 #endif

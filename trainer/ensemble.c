@@ -3,7 +3,8 @@
  *   DIR/member-0 ... DIR/member-(n-1)  ->  their descriptions must agree  ->  parameters one after the other
  *                                      ->  DIR/model.safetensors, "members": n
  *
- * All members hold out the same rows, so that the joined model can be judged on rows that none of them was trained on.
+ * All members hold out the same rows, so that the joined model can be judged, and calibrated, on rows that none of them
+ * was trained on.
  */
 #include "trainer/ensemble.h"
 
@@ -13,9 +14,12 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "trainer/calibrate.h"
 #include "trainer/children.h"
+#include "trainer/device_args.h"
 #include "trainer/files.h"
 #include "trainer/model_file.h"
+#include "trainer/pool.h"
 
 struct members {
     struct ebm_model *all[LIMIT_MEMBERS];
@@ -123,12 +127,30 @@ static enum ebm_status join_children(const struct children *children, const char
     return status;
 }
 
+/* training.calibrate: of the whole, since the mean of several densities is wider than each. */
+static enum ebm_status calibrate_joined(const struct args *args, const struct setup *setup, const char *path,
+                                        struct ebm_error *reterr)
+{
+    const struct ebm_device_ops *ops = NULL;
+    EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
+    uint64_t n_threads = pool_default_threads();
+    enum ebm_status status = args_number(args, "threads", 1, POOL_THREADS, &n_threads, reterr);
+    if (status == EBM_OK)
+        status = device_from_args(args, &ops, reterr);
+    if (status == EBM_OK)
+        status = model_file_load(path, &model, reterr);
+    if (status == EBM_OK)
+        status = calibrate_on_validation(setup, ops, (uint32_t)n_threads, &model, reterr);
+    return status == EBM_OK ? ebm_model_save(model, path, reterr) : status;
+}
+
 enum ebm_status ensemble_train(const struct args *args, const struct setup *setup, const char *output,
                                struct ebm_error *reterr)
 {
+    static const char *const alone[] = {"model.members=1", "training.calibrate=false", NULL};
     EBM_AUTO(children_done)
     struct children children = {
-        .args = args, .what = "member", .extra_set = "model.members=1", .split_seed = setup->options->data.split_seed};
+        .args = args, .what = "member", .extra_sets = alone, .split_seed = setup->options->data.split_seed};
     EBM_AUTO(ebm_freep) char *model = files_join(output, "model.safetensors");
     uint64_t seeds[LIMIT_MEMBERS];
     uint32_t n = setup->config->net.members;
@@ -141,6 +163,8 @@ enum ebm_status ensemble_train(const struct args *args, const struct setup *setu
         status = children_run(&children, output, reterr);
     if (status == EBM_OK)
         status = join_children(&children, model, reterr);
+    if (status == EBM_OK && setup->options->calibrate)
+        status = calibrate_joined(args, setup, model, reterr);
     if (status == EBM_OK)
         (void)printf("model of %u members written to %s\n", n, model);
     return status;

@@ -111,16 +111,8 @@ static enum ebm_status keep_split(struct dataset *data, const struct args *args,
 {
     uint64_t index = 0;
     const char *path = args_get(args, "split-file");
-    EBM_AUTO(ebm_freep) bool *marks = NULL;
     enum ebm_status status = args_number(args, "split-index", 0, 1000000, &index, reterr);
-    if (status != EBM_OK || path == NULL)
-        return status;
-    status = dataset_read_split(path, (uint32_t)index, data, &marks, reterr);
-    if (status == EBM_OK)
-        dataset_keep(data, marks);
-    if (status == EBM_OK && data->n_rows == 0)
-        return ebm_error_set(reterr, EBM_INVALID, path, "none of its rows is left in the data");
-    return status;
+    return status == EBM_OK && path != NULL ? dataset_keep_split(path, (uint32_t)index, data, reterr) : status;
 }
 
 static enum ebm_status open_data(struct subject *s, const struct args *args, struct ebm_error *reterr)

@@ -9,6 +9,7 @@
 #include "core/names.h"
 #include "core/version.h"
 #include "trainer/args.h"
+#include "trainer/calibrate.h"
 #include "trainer/device_args.h"
 #include "trainer/ensemble.h"
 #include "trainer/evaluate.h"
@@ -90,6 +91,27 @@ static const struct args_option evaluate_options[] = {
     {.name = "row-nll", .value = "FILE", .help = "writes the NLL of every row there as CSV"},
     {.name = "output", .value = "FILE", .help = "writes the figures there as JSON"},
     {.name = "report", .value = "FILE.html", .help = "writes a page with figures and charts there"},
+};
+
+static const struct args_option calibrate_options[] = {
+    {.name = "model", .value = "FILE", .help = "the model file"},
+    {.name = "data",
+     .value = "FILE",
+     .help = "rows with their targets that the model was not trained on: a CSV with its columns, an .npy, images"},
+    {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
+    {.name = "images",
+     .value = "KIND",
+     .help =
+         "--data are images of another kind than the model's own: folder, utkface, cell200, driving_log, biwi, ccgan"},
+    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
+    {.name = "held-out", .help = "--data is what the model was trained on: only rows that training held out then"},
+    {.name = "split-file", .value = "FILE", .help = "only the rows listed there: a line a split, 0-based row numbers"},
+    {.name = "split-index", .value = "N", .help = "which line of it, from 0 (default: 0)"},
+    {.name = "num-samples", .value = "N", .help = "of several targets: draws a row, by Sobol points (default: 4096)"},
+    {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},
+    {.name = "threads", .value = "N", .help = "default: the cores, at most 8; the result is the same for any number"},
+    DEVICE_ARGS,
+    {.name = "output", .value = "FILE", .help = "the model file to write"},
 };
 
 static const struct args_option predict_options[] = {
@@ -187,6 +209,10 @@ static const struct args_command commands[] = {
      .summary = "Says how well a model predicts known rows: errors, calibration, sharpness; --report writes a page.",
      OPTIONS(evaluate_options),
      .run = evaluate_command},
+    {.name = "calibrate",
+     .summary = "Makes a model's densities as wide as rows say that it was not trained on (temperature scaling).",
+     OPTIONS(calibrate_options),
+     .run = calibrate_command},
     {.name = "predict",
      .summary = "Shows what a model says about new inputs: mean, spread, quantiles, a picture.",
      OPTIONS(predict_options),

@@ -17,6 +17,7 @@
 
 #include "core/names.h"
 #include "trainer/files.h"
+#include "trainer/temperature.h"
 
 #define NAMES_MAX 65536u
 #define VALUES_MAX 4096u
@@ -81,6 +82,7 @@ static const struct field training_fields[] = {
     {"initial", KIND_TEXT, TRAINING(initial), 0, 0, 0, true},
     {"trials", KIND_U32, TRAINING(trials), 0, 1, 64, false},
     {"trial_epochs", KIND_U32, TRAINING(trial_epochs), 0, 1, 1e6, false},
+    {"calibrate", KIND_BOOL, TRAINING(calibrate), 0, 0, 0, false},
     {"patience", KIND_U32, TRAINING(patience), 0, 0, 1e6, false},
     {"warmup_epochs", KIND_U32, TRAINING(warmup_epochs), 0, 0, 1e6, false},
     {"heads_only_epochs", KIND_U32, TRAINING(heads_only_epochs), 0, 0, 1e6, false},
@@ -569,6 +571,48 @@ enum ebm_status options_recorded_images(const char *training, char **ret_images,
     }
     *ret_images = EBM_TAKE_PTR(copy);
     *ret_column = column_copy;
+    return EBM_OK;
+}
+
+/* `root`, new: what a model's record holds; {} where there is none. */
+static enum ebm_status read_record(const char *training, json_t **ret_root, struct ebm_error *reterr)
+{
+    json_t *root = training != NULL ? json_loads(training, JSON_REJECT_DUPLICATES, NULL) : json_object();
+    if (root == NULL)
+        return options_no_memory(reterr);
+    *ret_root = root;
+    return EBM_OK;
+}
+
+enum ebm_status options_recorded_split(const char *training, double *ret_validation, uint64_t *ret_seed,
+                                       bool *ret_has_test_rows, struct ebm_error *reterr)
+{
+    EBM_AUTO(json_freep) json_t *root = NULL;
+    enum ebm_status status = read_record(training, &root, reterr);
+    if (status != EBM_OK)
+        return status;
+    const json_t *data = json_object_get(root, "data"), *seed = json_object_get(data, "split_seed");
+    double share = json_number_value(json_object_get(data, "validation"));
+    *ret_validation = share > 0.0 && share < 1.0 ? share : 0.0;
+    *ret_seed = json_is_integer(seed) ? (uint64_t)json_integer_value(seed) : 0;
+    *ret_has_test_rows = json_is_string(json_object_get(data, "split_file"));
+    return EBM_OK;
+}
+
+enum ebm_status options_record_temperature(const char *training, const struct temperature *temperature, char **ret_text,
+                                           struct ebm_error *reterr)
+{
+    EBM_AUTO(json_freep) json_t *root = NULL;
+    enum ebm_status status = read_record(training, &root, reterr);
+    if (status != EBM_OK)
+        return status;
+    json_t *record = json_pack("{s:f, s:I, s:f, s:f}", "temperature", temperature->value, "rows",
+                               (json_int_t)temperature->rows, "nll_before", temperature->nll_before, "nll_after",
+                               temperature->nll_after);
+    char *text = json_object_set_new(root, "calibration", record) == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
+    if (text == NULL)
+        return options_no_memory(reterr);
+    *ret_text = text;
     return EBM_OK;
 }
 

@@ -21,6 +21,7 @@ struct options {
     bool keep_features;            /* of images, while only heads learn: computed once, by running statistics */
     double target_scale;           /* of the initial weights of target_net's first layer */
     char *initial;                 /* a model file whose parameters the run begins with; NULL: none */
+    bool calibrate;                /* at the end, on the validation rows (temperature.h) */
     uint32_t patience;             /* stop after so many epochs without a better validation NLL, 0: never */
     double *support; /* (n_support): 0 numbers, or lower and upper end of what a scalar density is integrated over */
     uint32_t n_support;
@@ -65,6 +66,17 @@ void options_freep(struct options **options);
  * free(). */
 enum ebm_status options_recorded_images(const char *training, char **ret_images, char **ret_column,
                                         struct ebm_error *reterr) EBM_MUST_USE;
+
+/* data.validation and data.split_seed of it, 0 where it says none; did a split file leave rows out as well? `training`
+ * may be NULL. */
+enum ebm_status options_recorded_split(const char *training, double *ret_validation, uint64_t *ret_seed,
+                                       bool *ret_has_test_rows, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* The text with what `temperature` tells under "calibration", in place of an earlier one; `training` may be NULL. New:
+ * free(). */
+struct temperature;
+enum ebm_status options_record_temperature(const char *training, const struct temperature *temperature, char **ret_text,
+                                           struct ebm_error *reterr) EBM_MUST_USE;
 
 /* The jitter that a model's recorded "training" text tells of (step 0: none). `training` may be NULL.
  * New: ret_jitter->values, free(). */

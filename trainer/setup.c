@@ -13,6 +13,7 @@
 #include "trainer/initial.h"
 #include "trainer/range.h"
 #include "trainer/score.h"
+#include "trainer/temperature.h"
 
 void setup_done(struct setup *setup)
 {
@@ -190,6 +191,16 @@ static enum ebm_status check_validation(const struct setup *s, struct ebm_error 
                          s->config->net.D);
 }
 
+static enum ebm_status check_calibration(const struct setup *s, struct ebm_error *reterr)
+{
+    if (!s->options->calibrate)
+        return EBM_OK;
+    if (s->data->n_validation == 0)
+        return ebm_error_set(reterr, EBM_INVALID, "training.calibrate",
+                             "it is done on rows held out, and none are: set data.validation, as in 0.1");
+    return temperature_check(&s->config->net, reterr);
+}
+
 enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
 {
     enum ebm_status status = dataset_load(&setup->options->data, &setup->data, reterr);
@@ -201,6 +212,8 @@ enum ebm_status setup_make(struct setup *setup, struct ebm_error *reterr)
         status = check_keeping(setup, reterr);
     if (status == EBM_OK)
         status = check_validation(setup, reterr);
+    if (status == EBM_OK)
+        status = check_calibration(setup, reterr);
     if (status == EBM_OK)
         status = make_method(setup, reterr);
     if (status == EBM_OK)

@@ -16,6 +16,7 @@
 
 #include "core/log.h"
 #include "models/model.h"
+#include "trainer/calibrate.h"
 #include "trainer/data_args.h"
 #include "trainer/device_args.h"
 #include "trainer/ensemble.h"
@@ -43,6 +44,7 @@ struct training {
     struct pool *pool;
     char *output, *checkpoint_path, *model_path;
     const struct args *args; /* NULL: resumed */
+    uint32_t n_threads;
     bool publishes, overwrites;
 };
 
@@ -100,6 +102,7 @@ static enum ebm_status make_device(struct training *t, const struct args *args, 
                                    struct ebm_error *reterr)
 {
     enum ebm_status status = device_from_args(args, &t->ops, reterr);
+    t->n_threads = n_threads;
     if (status == EBM_OK)
         status = t->ops->plan_new(setup_net(&t->setup), t->state.params, STEP_CHUNKS, &t->plan, reterr);
     if (status != EBM_OK)
@@ -124,28 +127,36 @@ static void tell_tails(const struct training *t, const struct ebm_model *model)
         tails_print(config, &tails);
 }
 
+static void tell_best(const struct training *t)
+{
+    const struct checkpoint_position *at = &t->state.position;
+    if (at->epoch < t->setup.options->epochs)
+        (void)printf("stopped after epoch %u of %u: no better validation NLL in %u epochs (training.patience)\n",
+                     (unsigned)at->epoch, t->setup.options->epochs, t->setup.options->patience);
+    if (at->best_epoch > 0)
+        (void)printf("best validation NLL %.4f, after epoch %u\n", at->best_nll, (unsigned)at->best_epoch);
+}
+
 static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
 {
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *model = NULL;
     EBM_AUTO(ebm_model_unrefp) struct ebm_model *written = NULL;
     bool has_best = t->state.position.best_epoch > 0;
     const float *params = (has_best ? t->state.best : t->state.params) + setup_model_first(&t->setup);
+    tell_best(t);
     enum ebm_status status = ebm_model_new(t->setup.config, params, &model, reterr);
     if (status != EBM_OK)
         return status;
     t->setup.config = NULL; /* the model's now */
-    status = ebm_model_save(model, t->model_path, reterr);
+    if (t->setup.options->calibrate)
+        status = calibrate_on_validation(&t->setup, t->ops, t->n_threads, &model, reterr);
+    if (status == EBM_OK)
+        status = ebm_model_save(model, t->model_path, reterr);
     if (status == EBM_OK)
         status = model_file_load(t->model_path, &written, reterr);
     if (status != EBM_OK)
         return status;
     (void)unlink(t->checkpoint_path); /* the file is whole: nothing is lost with it */
-    if (t->state.position.epoch < t->setup.options->epochs)
-        (void)printf("stopped after epoch %u of %u: no better validation NLL in %u epochs (training.patience)\n",
-                     (unsigned)t->state.position.epoch, t->setup.options->epochs, t->setup.options->patience);
-    if (has_best)
-        (void)printf("best validation NLL %.4f, after epoch %u\n", t->state.position.best_nll,
-                     (unsigned)t->state.position.best_epoch);
     tell_tails(t, written);
     (void)printf("model written to %s\n", t->model_path);
     if (t->state.position.epoch == t->setup.options->epochs)
