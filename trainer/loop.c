@@ -27,6 +27,7 @@
 #define WATCHED_ROWS 256u   /* training rows whose mixtures are looked at after an epoch */
 #define WATCHED_WEIGHT 0.01 /* components below this weight may do as they like */
 #define RUNAWAY_LOG_VARIANCE 40.0
+#define SETTLED_STEPS 100u /* running statistics of batch norms, which move by a tenth a step, say little before */
 #define COMMAND_BYTES 16384u
 #define IMAGE_THREADS 2u /* make the next batches of images: far faster than a network uses them */
 
@@ -231,6 +232,18 @@ static enum ebm_status watch_rows(const struct run *run, const uint32_t *rows, u
     return EBM_OK;
 }
 
+/* Are features of training rows as they are served those that the proposal learns from? Not in the first steps of a
+ * trunk with batch norms, whose running statistics still are those that it began with. */
+static bool is_settled(const struct run *run)
+{
+    const struct ebm_trunk *trunk = &run->loop->step.net->trunk;
+    uint64_t steps = run->at->epoch * steps_per_epoch(run->loop) + run->at->step;
+    for (uint32_t i = 0; i < trunk->n_ops; i++)
+        if (trunk->ops[i].has_norm)
+            return steps >= SETTLED_STEPS;
+    return true;
+}
+
 /* Looks at the mixtures of some training rows, evenly spread. */
 static enum ebm_status watch_proposal(struct run *run, struct ebm_error *reterr)
 {
@@ -242,7 +255,8 @@ static enum ebm_status watch_proposal(struct run *run, struct ebm_error *reterr)
     EBM_AUTO(ebm_freep) float *space = calloc(SCORE_ROWS * X + DK + step->net->K + 1, sizeof *space);
     if (space == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");
-    for (uint32_t first = 0; step->net->K > 0 && first < n; first += SCORE_ROWS) {
+    bool looks = step->net->K > 0 && is_settled(run);
+    for (uint32_t first = 0; looks && first < n; first += SCORE_ROWS) {
         uint32_t B = n - first < SCORE_ROWS ? n - first : SCORE_ROWS;
         for (uint32_t b = 0; b < B; b++) {
             rows[b] = loop->data->train[(uint64_t)(first + b) * loop->data->n_train / n];
