@@ -59,11 +59,11 @@ static double rate_of(const struct way *way, const float *x, float *h, double se
 static void bench_serving(const struct ebm_model *model, const float *x, float *h, double seconds,
                           const uint32_t *tiles, size_t n_tiles)
 {
-    const struct ebm_conv_backend *backends[] = {ebm_conv_blas(), ebm_conv_onednn()};
-    struct way ways[2 * MOST_TILES];
+    const struct ebm_conv_backend *backends[] = {ebm_conv_own(), ebm_conv_blas(), ebm_conv_onednn()};
+    struct way ways[3 * MOST_TILES];
     double cpu_us;
     size_t n = 0;
-    for (size_t i = 0; i < 2 * n_tiles; i++) {
+    for (size_t i = 0; i < EBM_COUNT_OF(backends) * n_tiles; i++) {
         struct way *way = &ways[n];
         struct ebm_error error = {0};
         *way = (struct way){.backend = backends[i / n_tiles], .tile = tiles[i % n_tiles]};
@@ -107,7 +107,7 @@ static void *run_together(void *user)
 
 static void bench_together(const struct ebm_model *model, const float *x, uint32_t n_threads, double seconds)
 {
-    struct way way = {.backend = ebm_conv_onednn() != NULL ? ebm_conv_onednn() : ebm_conv_blas()};
+    struct way way = {.backend = ebm_conv_own()};
     struct together *threads = must_have(calloc(n_threads, sizeof *threads));
     pthread_t *ids = must_have(calloc(n_threads, sizeof *ids));
     struct ebm_error error = {0};
@@ -150,7 +150,7 @@ static void bench_training(const struct ebm_model *model, const struct ebm_conv_
     float *gradient = must_have(ebm_alloc_aligned(net->n_params * sizeof *gradient));
     training_must(ebm_trunk_train_new(&net->trunk, backend, BATCH, &train, &error), &error, "trunk");
     float *scratch = must_have(ebm_alloc_aligned(ebm_trunk_train_scratch(train) * sizeof *scratch));
-    const struct ebm_trunk_threads threads = {run_here, scratch};
+    const struct ebm_trunk_threads threads = {run_here, scratch, 1};
     memcpy(params, ebm_model_params(model), net->n_params * sizeof *params);
     for (int round = -1; round < ROUNDS; round++)
         for (int whole = 0; whole < 2; whole++) {
@@ -172,24 +172,23 @@ static void bench_training(const struct ebm_model *model, const struct ebm_conv_
 static void bench_still(const struct ebm_model *model, const float *x, float *h, double seconds)
 {
     const struct ebm_net_desc *net = ebm_model_net(model);
-    const struct ebm_kernels *kernels = ebm_kernels_cpu();
     struct ebm_trunk_still *still = NULL;
     struct ebm_error error = {0};
     double rates[ROUNDS];
     float *params = must_have(ebm_alloc_aligned(net->n_params * sizeof *params));
-    training_must(ebm_trunk_still_new(&net->trunk, kernels, BATCH, &still, &error), &error, "trunk");
+    training_must(ebm_trunk_still_new(&net->trunk, BATCH, &still, &error), &error, "trunk");
     float *scratch = must_have(ebm_alloc_aligned((ebm_trunk_still_scratch(still) + 1) * sizeof *scratch));
-    const struct ebm_trunk_threads threads = {run_here, scratch};
+    const struct ebm_trunk_threads threads = {run_here, scratch, 1};
     memcpy(params, ebm_model_params(model), net->n_params * sizeof *params);
-    ebm_trunk_still_load(still, params, &threads);
+    training_must(ebm_trunk_still_load(still, params, &threads), &error, "trunk");
     for (int round = -1; round < ROUNDS; round++) {
         uint64_t start = ebm_clock_ns(), n = 0;
         double spent = 0.0;
         for (; spent < seconds; n += BATCH, spent = (double)(ebm_clock_ns() - start) * 1e-9)
-            ebm_trunk_still_forward(still, params, &threads, x, BATCH, h);
+            training_must(ebm_trunk_still_forward(still, params, &threads, x, BATCH, h), &error, "trunk");
         rates[round < 0 ? 0 : round] = (double)n / spent;
     }
-    report(kernels->name, "forward, still", BATCH, rates);
+    report(ebm_conv_own()->name, "forward, still", BATCH, rates);
     (void)ebm_trunk_still_free(still);
     free(scratch), free(params);
 }
@@ -223,6 +222,7 @@ int main(int argc, char **argv)
         bench_together(model, x, (uint32_t)strtoul(argv[3], NULL, 10), strtod(argv[4], NULL));
     } else {
         bench_serving(model, x, h, seconds, tiles, n_tiles);
+        bench_training(model, ebm_conv_own(), x, h, seconds);
         bench_training(model, ebm_conv_blas(), x, h, seconds);
         if (ebm_conv_onednn() != NULL)
             bench_training(model, ebm_conv_onednn(), x, h, seconds);

@@ -8,7 +8,7 @@ const struct ebm_conv_backend *ebm_conv_onednn(void)
 }
 #endif
 
-const struct ebm_conv_backend *ebm_conv_best(void)
+const struct ebm_conv_backend *ebm_conv_library(void)
 {
     const struct ebm_conv_backend *onednn = ebm_conv_onednn();
     return onednn != NULL ? onednn : ebm_conv_blas();

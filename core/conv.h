@@ -6,8 +6,9 @@
  * a call but by oneDNN itself, small handles.
  *
  *   conv_ref.c      plain loops, sums in double: the truth
+ *   conv_own.c      register blocks and tiles of our own: forward, and what is like it; the rest by a library
  *   conv_blas.c     a matrix product over copied windows (im2col), by OpenBLAS: everywhere
- *   conv_onednn.c   oneDNN, opened with the first trunk: where its library is */
+ *   conv_onednn.c   oneDNN, opened when it is asked for: where its library is */
 #ifndef EBM_CORE_CONV_H
 #define EBM_CORE_CONV_H
 
@@ -23,7 +24,7 @@ enum ebm_conv_pass {
 struct ebm_conv_spec {
     struct ebm_shape from, to;
     uint32_t kernel, stride, padding;
-    uint32_t n; /* images of one call */
+    uint32_t n; /* images of one call, at most where it says how many */
     enum ebm_conv_pass pass;
     bool adds, has_relu; /* of FORWARD: out = relu(conv + bias + what out held), each where it is said */
 };
@@ -40,9 +41,11 @@ struct ebm_conv_backend {
     size_t (*scratch_count)(const struct ebm_conv *conv);
     enum ebm_status (*pack)(const struct ebm_conv *conv, float *packed, const float *weight);
     enum ebm_status (*unpack)(const struct ebm_conv *conv, float *weight, const float *packed);
-    /* out (n, to) of in (n, from); bias (to.channels) */
-    enum ebm_status (*forward)(const struct ebm_conv *conv, float *out, const float *in, const float *packed,
-                               const float *bias, float *scratch);
+    /* out (n, to) of in (n, from); bias (to.channels); n at most spec.n, and spec.n itself where is_fixed. By
+     * conv_ref.c and conv_own.c an image's numbers are the same whatever n is. */
+    enum ebm_status (*forward)(const struct ebm_conv *conv, uint32_t n, float *out, const float *in,
+                               const float *packed, const float *bias, float *scratch);
+    bool is_fixed;
     /* din (n, from) of dout (n, to) */
     enum ebm_status (*input)(const struct ebm_conv *conv, float *din, const float *dout, const float *packed,
                              float *scratch);
@@ -52,10 +55,11 @@ struct ebm_conv_backend {
 };
 
 /* Borrow: static. */
+const struct ebm_conv_backend *ebm_conv_own(void);
 const struct ebm_conv_backend *ebm_conv_ref(void);
 const struct ebm_conv_backend *ebm_conv_blas(void);
-const struct ebm_conv_backend *ebm_conv_onednn(void); /* NULL: not built with it, or the library cannot be opened */
-const struct ebm_conv_backend *ebm_conv_best(void);   /* oneDNN, else OpenBLAS */
+const struct ebm_conv_backend *ebm_conv_onednn(void);  /* NULL: not built with it, or the library cannot be opened */
+const struct ebm_conv_backend *ebm_conv_library(void); /* oneDNN, else OpenBLAS */
 
 static inline size_t ebm_conv_weights(const struct ebm_conv_spec *spec)
 {

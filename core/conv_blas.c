@@ -95,10 +95,10 @@ static bool input_place(const struct ebm_conv_spec *s, uint32_t y, uint32_t x, u
     return true;
 }
 
-static void copy_windows(const struct ebm_conv_spec *s, float *windows, const float *in)
+static void copy_windows(const struct ebm_conv_spec *s, uint32_t n, float *windows, const float *in)
 {
     size_t C = s->from.channels;
-    for (uint32_t n = 0; n < s->n; n++, in += ebm_shape_count(&s->from))
+    for (uint32_t i = 0; i < n; i++, in += ebm_shape_count(&s->from))
         for (uint32_t y = 0; y < s->to.height; y++)
             for (uint32_t x = 0; x < s->to.width; x++)
                 for (uint32_t ky = 0; ky < s->kernel; ky++)
@@ -128,21 +128,22 @@ static void add_windows(const struct ebm_conv_spec *s, float *din, const float *
                     }
 }
 
-static const float *windows_of(const struct ebm_conv *conv, const float *in, float *scratch)
+static const float *windows_of(const struct ebm_conv *conv, uint32_t n, const float *in, float *scratch)
 {
     if (conv->is_plain)
         return in;
-    copy_windows(&conv->spec, scratch, in);
+    copy_windows(&conv->spec, n, scratch, in);
     return scratch;
 }
 
-static enum ebm_status forward(const struct ebm_conv *conv, float *out, const float *in, const float *packed,
-                               const float *bias, float *scratch)
+static enum ebm_status forward(const struct ebm_conv *conv, uint32_t n, float *out, const float *in,
+                               const float *packed, const float *bias, float *scratch)
 {
     size_t O = conv->O;
-    const float *windows = windows_of(conv, in, scratch);
-    ebm_blas_nn(out, O, windows, conv->K, packed, O, conv->P, conv->O, conv->K, conv->spec.adds ? 1.0f : 0.0f);
-    for (size_t p = 0; p < conv->P; p++, out += O)
+    const float *windows = windows_of(conv, n, in, scratch);
+    const uint32_t P = conv->P / conv->spec.n * n;
+    ebm_blas_nn(out, O, windows, conv->K, packed, O, P, conv->O, conv->K, conv->spec.adds ? 1.0f : 0.0f);
+    for (size_t p = 0; p < P; p++, out += O)
         for (size_t o = 0; o < O; o++) {
             float value = out[o] + bias[o];
             out[o] = conv->spec.has_relu && value < 0.0f ? 0.0f : value;
@@ -163,7 +164,8 @@ static enum ebm_status input(const struct ebm_conv *conv, float *din, const floa
 static enum ebm_status weight(const struct ebm_conv *conv, float *packed, const float *in, const float *dout,
                               float *scratch)
 {
-    ebm_blas_tn(packed, conv->K, dout, conv->O, windows_of(conv, in, scratch), conv->K, conv->O, conv->K, conv->P);
+    ebm_blas_tn(packed, conv->K, dout, conv->O, windows_of(conv, conv->spec.n, in, scratch), conv->K, conv->O, conv->K,
+                conv->P);
     return EBM_OK;
 }
 

@@ -1,6 +1,6 @@
 /* conv_onednn.c - convolutions by oneDNN 2, the one file that knows it.
  *
- * The library is opened when the first trunk is made: programs that serve vectors never map it, nor the OpenMP that it
+ * The library is opened when the first trunk is trained: programs that serve never map it, nor the OpenMP that it
  * brings. Only its C interface is used, found by name. It runs one thread a call: `omp_set_num_threads` holds for the
  * thread that calls it, so every call says it first.
  *
@@ -284,9 +284,10 @@ static enum ebm_status unpack(const struct ebm_conv *conv, float *weight, const 
     return execute(conv->unpack, arguments, 2);
 }
 
-static enum ebm_status forward(const struct ebm_conv *conv, float *out, const float *in, const float *packed,
-                               const float *bias, float *scratch)
+static enum ebm_status forward(const struct ebm_conv *conv, uint32_t n, float *out, const float *in,
+                               const float *packed, const float *bias, float *scratch)
 {
+    EBM_ASSERT(n == conv->spec.n);
     const struct argument arguments[] = {{DNNL_ARG_SRC, &conv->from, in},
                                          {DNNL_ARG_WEIGHTS, &conv->packed, packed},
                                          {DNNL_ARG_BIAS, &conv->bias, bias},
@@ -325,6 +326,7 @@ const struct ebm_conv_backend *ebm_conv_onednn(void)
                                                     .pack = pack,
                                                     .unpack = unpack,
                                                     .forward = forward,
+                                                    .is_fixed = true,
                                                     .input = input,
                                                     .weight = weight};
     static pthread_once_t once = PTHREAD_ONCE_INIT;

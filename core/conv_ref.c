@@ -73,12 +73,12 @@ static double correlate(const struct ebm_conv_spec *s, const float *in, const fl
     return sum;
 }
 
-static enum ebm_status forward(const struct ebm_conv *conv, float *out, const float *in, const float *packed,
-                               const float *bias, float *scratch)
+static enum ebm_status forward(const struct ebm_conv *conv, uint32_t n, float *out, const float *in,
+                               const float *packed, const float *bias, float *scratch)
 {
     const struct ebm_conv_spec *s = &conv->spec;
     (void)scratch;
-    for (uint32_t n = 0; n < s->n; n++, in += ebm_shape_count(&s->from))
+    for (uint32_t i = 0; i < n; i++, in += ebm_shape_count(&s->from))
         for (uint32_t y = 0; y < s->to.height; y++)
             for (uint32_t x = 0; x < s->to.width; x++)
                 for (uint32_t o = 0; o < s->to.channels; o++, out++) {

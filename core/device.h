@@ -211,6 +211,7 @@ struct ebm_train_rows {
 struct ebm_threads {
     void (*run)(void *pool, void (*task)(void *user, uint32_t i, struct ebm_ctx *ctx), void *user, uint32_t n);
     void *pool;
+    uint32_t n; /* threads, at least 1 */
 };
 
 struct ebm_adam {

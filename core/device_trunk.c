@@ -4,7 +4,7 @@
  *   training   trunk_forward of a batch -> backward of chunks of rows, on those numbers -> trunk_backward of the batch;
  *              heads alone: another trunk_forward, and nothing behind it (trunk_still.h)
  *
- * The reference device convolves by plain loops, the CPU by the best that is here. A plan in training serves too,
+ * The reference device convolves by plain loops, the CPU by conv_own.c. A plan in training serves too,
  * between steps (validation): its trunk is loaded anew by the first features after an update. */
 #include "core/device_internal.h"
 
@@ -13,32 +13,18 @@ static bool is_reference(const struct ebm_plan *plan)
     return plan->kernels == ebm_kernels_ref();
 }
 
-/* oneDNN writes code as it goes; where a process may not, it refuses, and OpenBLAS does the work. */
-static bool may_try_other(const struct ebm_plan *plan, const struct ebm_conv_backend *backend, enum ebm_status status)
+static const struct ebm_conv_backend *backend_of(const struct ebm_plan *plan)
 {
-    return status == EBM_DEVICE && !is_reference(plan) && backend != ebm_conv_blas();
+    return is_reference(plan) ? ebm_conv_ref() : ebm_conv_own();
 }
 
-/* Of a first try that was the last. */
-static enum ebm_status pass_on(enum ebm_status status, const struct ebm_error *tried, struct ebm_error *reterr)
-{
-    if (status != EBM_OK && reterr != NULL)
-        *reterr = *tried;
-    return status;
-}
-
-/* Plain loops gain nothing by a tile, and OpenBLAS gives other bytes in one. */
+/* Plain loops gain nothing by many images at once. */
 enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
 {
     if (plan->net.trunk.n_ops == 0)
-        return EBM_OK; /* before oneDNN is looked for: opening it takes 15 MiB */
-    const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
-    uint32_t tile = backend == ebm_conv_onednn() ? EBM_TRUNK_TILE : 1;
-    struct ebm_error tried = {.status = EBM_OK};
-    enum ebm_status status = ebm_trunk_plan_new(&plan->net.trunk, h_params, backend, tile, &plan->trunk, &tried);
-    if (!may_try_other(plan, backend, status))
-        return pass_on(status, &tried, reterr);
-    return ebm_trunk_plan_new(&plan->net.trunk, h_params, ebm_conv_blas(), 1, &plan->trunk, reterr);
+        return EBM_OK;
+    return ebm_trunk_plan_new(&plan->net.trunk, h_params, backend_of(plan), is_reference(plan) ? 1 : EBM_TRUNK_TILE,
+                              &plan->trunk, reterr);
 }
 
 /* Members of an ensemble have trunks alike. */
@@ -93,25 +79,16 @@ enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, cons
 
 /* ---- training ---- */
 
-static enum ebm_status prepare_learning(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
-{
-    const struct ebm_conv_backend *backend = is_reference(plan) ? ebm_conv_ref() : ebm_conv_best();
-    struct ebm_error tried = {.status = EBM_OK};
-    enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend, max_rows, &plan->trunk_train, &tried);
-    if (!may_try_other(plan, backend, status))
-        return pass_on(status, &tried, reterr);
-    return ebm_trunk_train_new(&plan->net.trunk, ebm_conv_blas(), max_rows, &plan->trunk_train, reterr);
-}
-
 enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
 {
     if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_train != NULL)
         return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
-    enum ebm_status status = prepare_learning(plan, max_rows, reterr);
+    enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend_of(plan), max_rows, &plan->trunk_train,
+                                                 reterr);
     if (status != EBM_OK || is_reference(plan))
         return status;
     atomic_store(&plan->still_is_stale, true);
-    return ebm_trunk_still_new(&plan->net.trunk, plan->kernels, max_rows, &plan->trunk_still, reterr);
+    return ebm_trunk_still_new(&plan->net.trunk, max_rows, &plan->trunk_still, reterr);
 }
 
 /* Parts of a trunk's work as tasks of a device's threads: a thread's memory is its context's. */
@@ -136,21 +113,21 @@ static void run_parts(void *who, ebm_trunk_part_fn *fn, void *user, uint32_t n)
 enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
                                   uint32_t B, bool learns, float *h_out)
 {
-    const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads};
+    const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads, threads->n};
     if (plan->trunk_train == NULL)
         return EBM_INVALID;
     atomic_store_explicit(&plan->trunk_is_stale, true, memory_order_relaxed); /* running statistics move */
     if (learns || plan->trunk_still == NULL)
         return ebm_trunk_train_forward(plan->trunk_train, plan->params, &parts, h_x, B, h_out);
+    enum ebm_status status = EBM_OK;
     if (atomic_exchange(&plan->still_is_stale, false))
-        ebm_trunk_still_load(plan->trunk_still, plan->params, &parts);
-    ebm_trunk_still_forward(plan->trunk_still, plan->params, &parts, h_x, B, h_out);
-    return EBM_OK;
+        status = ebm_trunk_still_load(plan->trunk_still, plan->params, &parts);
+    return status != EBM_OK ? status : ebm_trunk_still_forward(plan->trunk_still, plan->params, &parts, h_x, B, h_out);
 }
 
 enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout)
 {
-    const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads};
+    const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads, threads->n};
     if (plan->trunk_train == NULL)
         return EBM_INVALID;
     return ebm_trunk_train_backward(plan->trunk_train, &parts, h_dout, plan->gradient);

@@ -62,21 +62,60 @@ struct ebm_linear {
     uint32_t n_out, n_in;
 };
 
-/* Neighbouring tiles of a convolution of 3 x 3, padded by 1: tile t gives the 2 x 2 places in rows 2 row and 2 row + 1
- * and columns 2 t and 2 t + 1 of those 4 x 4 that begin at row 2 row - 1 and column 2 t - 1. Of each tile as many
- * points go through products of their own, number by number (Winograd's F(2 x 2, 3 x 3): Lavin and Gray, arXiv
- * 1509.09308):
- *   out = A (G w G' . B d B') A'
- *   B d = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
- *   G w = (w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2)
- *   A m = (m0 + m1 + m2, m1 - m2 - m3) */
-#define EBM_TILE_POINTS 16u
-struct ebm_tiles {
-    uint32_t row, first, n; /* tiles first .. first + n - 1 of a row */
+/* A convolution of 3 x 3 with stride 1, padded by 1, by tiles: `points` x `points` products of a tile, number by
+ * number, give its `out` x `out` places, from `in` x `in` that begin `before` places before the first of them. Each
+ * line of a tile, then each column, with d what is read, w the weights, m = (G w) (B d) the products:
+ *
+ *   TWO    F(2, 3) of Winograd (Lavin and Gray, arXiv 1509.09308), of the points 0, 1, -1 and infinity
+ *          B d = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
+ *          G w = (w0, (w0 + w1 + w2) / 2, (w0 - w1 + w2) / 2, w2)
+ *          A m = (m0 + m1 + m2, m1 - m2 - m3)
+ *   FOUR   F(4, 3), of 0, a, -a, b, -b and infinity, a = sqrt(1/2), b = sqrt(2): half the error of 1 and 2
+ *          B d = (d0 - 5/2 d2 + d4, e + a f, e - a f, g + b h, g - b h, d1 - 5/2 d3 + d5) with
+ *                e = d4 - 2 d2, f = d3 - 2 d1, g = d4 - d2 / 2, h = d3 - d1 / 2
+ *          G w = (w0, -2/3 (w0 + a w1 + w2 / 2), the same of -a, (w0 + b w1 + 2 w2) / 6, the same of -b, w2)
+ *          A m = (m0 + s + t, a u + b v, s / 2 + 2 t, a u / 2 + 2 b v + m5) with
+ *                s = m1 + m2, u = m1 - m2, t = m3 + m4, v = m3 - m4
+ *   WHOLE  an image of 2 x 2, of which four of nine windows' numbers are padding
+ *          B d = (d0 + d1, d1, d0);  G w = (w1, w2 - w1, w0 - w1);  A m = (m0 + m1, m0 + m2) */
+enum ebm_tile { EBM_TILE_TWO, EBM_TILE_FOUR, EBM_TILE_WHOLE };
+
+struct ebm_tile_size {
+    uint32_t in, before, points, out;
+};
+
+static inline struct ebm_tile_size ebm_tile_size(enum ebm_tile tile)
+{
+    return tile == EBM_TILE_TWO    ? (struct ebm_tile_size){4, 1, 4, 2}
+           : tile == EBM_TILE_FOUR ? (struct ebm_tile_size){6, 1, 6, 4}
+                                   : (struct ebm_tile_size){2, 0, 3, 2};
+}
+
+#define EBM_MOST_IN 36u  /* places that a tile reads */
+#define EBM_MOST_OUT 16u /* places that it gives */
+
+/* What follows the products of a convolution: out = act(product + bias (+ what out held)), act relu or none. Borrow. */
+struct ebm_finish {
+    const float *bias; /* a channel */
+    bool adds, has_relu;
+};
+
+/* What a norm comes to: a factor and an offset a channel, and relu or none. Borrow. */
+struct ebm_norm {
+    const float *factor, *offset;
+    bool has_relu;
+};
+
+/* Weights of 3 x 3: (output o, input i) at w + o out + i in; turned: the last first. */
+struct ebm_filters {
+    const float *w;
+    size_t out, in;
+    bool is_turned;
 };
 
 struct ebm_kernels {
     const char *name;
+    uint32_t panel; /* outputs side by side in panels of weights, a multiple of which pads their number */
     /* out (n_out, L) = W x + bias; W (n_out, n_in) with row stride ldw; x (n_in, L). bias (n_out), NULL is 0. */
     void (*linear)(float *out, const float *w, size_t ldw, const float *bias, const float *x, uint32_t n_out,
                    uint32_t n_in, uint32_t L);
@@ -143,22 +182,27 @@ struct ebm_kernels {
     /* f (n) = w (O) . (act(z) (+ v, unless NULL)) of z, v (n, O), act relu or none; products are floats, sums double */
     void (*rows_output)(double *f, const float *w, const float *z, const float *v, bool is_relu, uint32_t n,
                         uint32_t O);
-    /* Images in lanes: a value of C channels is (C, height, width, L). The first n_out channels of a convolution
-     * without its bias: out (n_out, op->to), w (n_out, op->from.channels, op->kernel, op->kernel) of in (op->from). */
-    void (*convolve)(float *out, const struct ebm_image_op *op, const float *w, const float *in, uint32_t n_out,
-                     uint32_t L);
-    /* The first n channels of a max pool; what is no number is larger than all. */
-    void (*pool)(float *out, const struct ebm_image_op *op, const float *in, uint32_t n, uint32_t L);
-    /* Tiles (below) of in (shape): v (EBM_TILE_POINTS, channels, tiles->n, L); and from m, as v, the places of out
-     * (shape) that these tiles are. */
-    void (*tiles_in)(float *v, const float *in, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
-                     uint32_t L);
-    void (*tiles_out)(float *out, const float *m, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
-                      uint32_t L);
-    /* sums, squares (L) = sums over places of z (places, L) and of its squares */
-    void (*sum_places)(double *sums, double *squares, const float *z, size_t places, uint32_t L);
-    /* a (n) = act(factor a + offset (+ add (n), unless NULL)), act relu or none; n a multiple of EBM_LANES */
-    void (*affine)(float *a, const float *add, float factor, float offset, bool is_relu, size_t n);
+    /* Images with channels inner. out (n, n_panels panel; stride ldo) = a (n, n_in; stride lda) w, w (n_panels, n_in,
+     * panel). A row gets the same operations wherever it stands. */
+    void (*panels_product)(float *out, size_t ldo, const float *a, size_t lda, const float *w, uint32_t n,
+                           uint32_t n_in, uint32_t n_panels);
+    /* out (n, C) = act(z + bias (+ out)) of z (n, C; stride ldz) */
+    void (*finish_rows)(float *out, const float *z, size_t ldz, const struct ebm_finish *finish, size_t n, uint32_t C);
+    /* A tile: point p of v, C numbers and up to panel - 1 more, at v + p stride; at (in, in) places of C numbers. */
+    void (*tile_in)(float *v, size_t stride, const float *const *at, uint32_t C, enum ebm_tile tile);
+    /* and from point p at m + p stride to (out, out) places of C numbers; NULL: there is none. */
+    void (*tile_out)(float *const *to, const float *m, size_t stride, const struct ebm_finish *finish, uint32_t C,
+                     enum ebm_tile tile);
+    /* Weights of one panel, G w G': point p (n_in, panel) at packed + p stride; outputs from n_out on are 0. */
+    void (*tile_weights)(float *packed, size_t stride, const struct ebm_filters *filters, uint32_t n_out, uint32_t n_in,
+                         enum ebm_tile tile);
+    /* One image: out (op->to), the largest of each window; what is no number is larger than all. */
+    void (*max_pool)(float *out, const struct ebm_image_op *op, const float *in);
+    /* sums, squares (C) += sums over places of z (places, C) and of its squares, place after place */
+    void (*channel_sums)(double *sums, double *squares, const float *z, size_t places, uint32_t C);
+    /* a (places, C) = act(factor z + offset (+ add (places, C), unless NULL)); a may be z */
+    void (*norm_places)(float *a, const float *z, const float *add, const struct ebm_norm *norm, size_t places,
+                        uint32_t C);
     /* one Adam step on n parameters */
     void (*adam)(float *p, float *m, float *v, const float *g, size_t n, const struct ebm_adam_step *step);
 };
@@ -166,14 +210,15 @@ struct ebm_kernels {
 /* A set from the functions of one file, which bear the fields' names. */
 #define EBM_KERNELS_TABLE(set_name)                                                                                    \
     {                                                                                                                  \
-        .name = set_name, .linear = linear, .layer = layer, .linear_backward_input = linear_backward_input,            \
-        .linear_backward_weight = linear_backward_weight, .activation = activation,                                    \
-        .activation_backward = activation_backward, .activation_curve = activation_curve, .draw = draw,                \
-        .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,                        \
+        .name = set_name, .panel = CONV_PANEL, .linear = linear, .layer = layer,                                       \
+        .linear_backward_input = linear_backward_input, .linear_backward_weight = linear_backward_weight,              \
+        .activation = activation, .activation_backward = activation_backward, .activation_curve = activation_curve,    \
+        .draw = draw, .place = place, .sobol_words = sobol_words, .mixture_log_density = mixture_log_density,          \
         .mixture_backward = mixture_backward, .softmax = softmax, .moments = moments, .tail = tail,                    \
         .pareto_fit = pareto_fit, .knots = knots, .spread = spread, .rows_product = rows_product,                      \
-        .rows_signs = rows_signs, .rows_output = rows_output, .convolve = convolve, .pool = pool,                      \
-        .tiles_in = tiles_in, .tiles_out = tiles_out, .sum_places = sum_places, .affine = affine, .adam = adam,        \
+        .rows_signs = rows_signs, .rows_output = rows_output, .panels_product = panels_product,                        \
+        .finish_rows = finish_rows, .tile_in = tile_in, .tile_out = tile_out, .tile_weights = tile_weights,            \
+        .max_pool = max_pool, .channel_sums = channel_sums, .norm_places = norm_places, .adam = adam,                  \
     }
 
 /* Which numbers of a kernel's line fall on the `size` inputs of a line at output `at`: first .. end - 1, the first of

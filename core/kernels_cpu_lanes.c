@@ -9,15 +9,15 @@
  *   tails of weights   kernels_cpu_tail.h
  *   knots              kernels_cpu_knots.h
  *   rows               kernels_cpu_rows.h
- *   images             kernels_cpu_images.h
+ *   images             kernels_cpu_conv.h
  *   everything else    plain loops over lanes with vecmath.h, which the compiler turns into SIMD
  *
  * Every lane gets the same operations in the same order wherever it stands, so bytes do not depend on position. Sums
  * over lanes run in a fixed order. All counts of lanes are multiples of EBM_LANES. */
 #include "core/blas.h"
 #include "core/kernels.h"
+#include "core/kernels_cpu_conv.h"
 #include "core/kernels_cpu_draw.h"
-#include "core/kernels_cpu_images.h"
 #include "core/kernels_cpu_knots.h"
 #include "core/kernels_cpu_mixture.h"
 #include "core/kernels_cpu_narrow.h"

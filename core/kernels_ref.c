@@ -401,112 +401,157 @@ static void rows_output(double *f, const float *w, const float *z, const float *
     }
 }
 
-/* ---- images ---- */
+/* ---- images, channels inner ---- */
 
-/* Where the number of channel c, place (y, x), lane 0 lies. */
-static size_t place_of(const struct ebm_shape *shape, size_t c, size_t y, size_t x, uint32_t L)
+#define CONV_PANEL 4u
+
+static void panels_product(float *out, size_t ldo, const float *a, size_t lda, const float *w, uint32_t n,
+                           uint32_t n_in, uint32_t n_panels)
 {
-    return ((c * shape->height + y) * shape->width + x) * L;
+    for (uint32_t r = 0; r < n; r++)
+        for (uint32_t o = 0; o < n_panels * CONV_PANEL; o++) {
+            double sum = 0.0;
+            for (uint32_t i = 0; i < n_in; i++)
+                sum += (double)a[r * lda + i] *
+                       (double)w[((size_t)(o / CONV_PANEL) * n_in + i) * CONV_PANEL + o % CONV_PANEL];
+            out[r * ldo + o] = (float)sum;
+        }
 }
 
-static double window_sum(const struct ebm_image_op *op, const float *w, const float *in, uint32_t y, uint32_t x,
-                         uint32_t L)
+static float finished(double z, float out, const struct ebm_finish *finish, uint32_t c)
+{
+    double value = z + (double)finish->bias[c] + (finish->adds ? (double)out : 0.0);
+    return finish->has_relu && value < 0.0 ? 0.0f : (float)value;
+}
+
+static void finish_rows(float *out, const float *z, size_t ldz, const struct ebm_finish *finish, size_t n, uint32_t C)
+{
+    for (size_t i = 0; i < n; i++, out += C, z += ldz)
+        for (uint32_t c = 0; c < C; c++)
+            out[c] = finished((double)z[c], out[c], finish, c);
+}
+
+/* The matrices B (points, in), G (points, 3) and A (out, points) of a tile, in rows of 6. */
+#define TILE_A 0.70710678118654752
+#define TILE_B 1.41421356237309505
+
+static const double tile_b[3][6][6] = {
+    {{1, 0, -1}, {0, 1, 1}, {0, -1, 1}, {0, 1, 0, -1}},
+    {{1, 0, -2.5, 0, 1},
+     {0, -2 * TILE_A, -2, TILE_A, 1},
+     {0, 2 * TILE_A, -2, -TILE_A, 1},
+     {0, -TILE_B / 2, -0.5, TILE_B, 1},
+     {0, TILE_B / 2, -0.5, -TILE_B, 1},
+     {0, 1, 0, -2.5, 0, 1}},
+    {{1, 1}, {0, 1}, {1, 0}},
+};
+static const double tile_g[3][6][6] = {
+    {{1}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}},
+    {{1},
+     {-2 / 3.0, -TILE_A * 2 / 3, -1 / 3.0},
+     {-2 / 3.0, TILE_A * 2 / 3, -1 / 3.0},
+     {1 / 6.0, TILE_B / 6, 1 / 3.0},
+     {1 / 6.0, -TILE_B / 6, 1 / 3.0},
+     {0, 0, 1}},
+    {{0, 1}, {0, -1, 1}, {1, -1}},
+};
+static const double tile_a[3][6][6] = {
+    {{1, 1, 1}, {0, 1, -1, -1}},
+    {{1, 1, 1, 1, 1},
+     {0, TILE_A, -TILE_A, TILE_B, -TILE_B},
+     {0, 0.5, 0.5, 2, 2},
+     {0, TILE_A / 2, -TILE_A / 2, 2 * TILE_B, -2 * TILE_B, 1}},
+    {{1, 1}, {1, 0, 1}},
+};
+
+/* Number (i, j) of m x m', x (n, n) of float k at x[k]. */
+static double both_ways(const double m[6][6], const double *x, uint32_t n, uint32_t i, uint32_t j)
 {
     double sum = 0.0;
-    for (uint32_t c = 0; c < op->from.channels; c++)
-        for (uint32_t ky = 0; ky < op->kernel; ky++)
-            for (uint32_t kx = 0; kx < op->kernel; kx++, w++) {
-                uint32_t row = y * op->stride + ky - op->padding, column = x * op->stride + kx - op->padding;
-                if (row < op->from.height && column < op->from.width) /* wraps when negative */
-                    sum += (double)*w * (double)in[place_of(&op->from, c, row, column, L)];
-            }
+    for (uint32_t k = 0; k < n * n; k++)
+        sum += m[i][k / n] * m[j][k % n] * x[k];
     return sum;
 }
 
-static void convolve(float *out, const struct ebm_image_op *op, const float *w, const float *in, uint32_t n_out,
-                     uint32_t L)
+static void tile_in(float *v, size_t stride, const float *const *at, uint32_t C, enum ebm_tile tile)
 {
-    size_t weights = (size_t)op->from.channels * op->kernel * op->kernel;
-    for (uint32_t c = 0; c < n_out; c++)
-        for (uint32_t y = 0; y < op->to.height; y++)
-            for (uint32_t x = 0; x < op->to.width; x++)
-                for (uint32_t l = 0; l < L; l++)
-                    out[place_of(&op->to, c, y, x, L) + l] = (float)window_sum(op, w + c * weights, in + l, y, x, L);
+    const struct ebm_tile_size size = ebm_tile_size(tile);
+    double d[EBM_MOST_IN];
+    for (uint32_t c = 0; c < C; c++) {
+        for (uint32_t k = 0; k < size.in * size.in; k++)
+            d[k] = (double)at[k][c];
+        for (uint32_t p = 0; p < size.points * size.points; p++)
+            v[p * stride + c] = (float)both_ways(tile_b[tile], d, size.in, p / size.points, p % size.points);
+    }
 }
 
-static void pool(float *out, const struct ebm_image_op *op, const float *in, uint32_t n, uint32_t L)
+static void tile_out(float *const *to, const float *m, size_t stride, const struct ebm_finish *finish, uint32_t C,
+                     enum ebm_tile tile)
 {
-    for (uint32_t c = 0; c < n; c++)
-        for (uint32_t y = 0; y < op->to.height; y++)
-            for (uint32_t x = 0; x < op->to.width; x++)
-                for (uint32_t l = 0; l < L; l++) {
-                    float largest = -INFINITY;
-                    for (uint32_t k = 0; k < op->kernel * op->kernel; k++) {
-                        uint32_t row = y * op->stride + k / op->kernel - op->padding;
-                        uint32_t column = x * op->stride + k % op->kernel - op->padding;
-                        if (row >= op->from.height || column >= op->from.width)
-                            continue;
-                        float value = in[place_of(&op->from, c, row, column, L) + l];
-                        largest = value > largest || isnan(value) ? value : largest;
-                    }
-                    out[place_of(&op->to, c, y, x, L) + l] = largest;
+    const struct ebm_tile_size size = ebm_tile_size(tile);
+    double products[EBM_MOST_IN];
+    for (uint32_t c = 0; c < C; c++) {
+        for (uint32_t p = 0; p < size.points * size.points; p++)
+            products[p] = (double)m[p * stride + c];
+        for (uint32_t k = 0; k < size.out * size.out; k++)
+            if (to[k] != NULL)
+                to[k][c] = finished(both_ways(tile_a[tile], products, size.points, k / size.out, k % size.out),
+                                    to[k][c], finish, c);
+    }
+}
+
+static void tile_weights(float *packed, size_t stride, const struct ebm_filters *filters, uint32_t n_out, uint32_t n_in,
+                         enum ebm_tile tile)
+{
+    const uint32_t points = ebm_tile_size(tile).points;
+    double taps[9];
+    for (uint32_t i = 0; i < n_in; i++)
+        for (uint32_t o = 0; o < CONV_PANEL; o++) {
+            for (uint32_t k = 0; k < 9; k++)
+                taps[k] = o < n_out
+                              ? (double)
+                                    filters->w[o * filters->out + i * filters->in + (filters->is_turned ? 8 - k : k)]
+                              : 0.0;
+            for (uint32_t p = 0; p < points * points; p++)
+                packed[p * stride + i * CONV_PANEL + o] = (float)both_ways(tile_g[tile], taps, 3, p / points,
+                                                                           p % points);
+        }
+}
+
+static void max_pool(float *out, const struct ebm_image_op *op, const float *in)
+{
+    const size_t C = op->to.channels;
+    for (uint32_t y = 0; y < op->to.height; y++)
+        for (uint32_t x = 0; x < op->to.width; x++)
+            for (size_t c = 0; c < C; c++, out++) {
+                *out = -INFINITY;
+                for (uint32_t k = 0; k < op->kernel * op->kernel; k++) {
+                    uint32_t row = y * op->stride + k / op->kernel - op->padding;
+                    uint32_t column = x * op->stride + k % op->kernel - op->padding;
+                    if (row >= op->from.height || column >= op->from.width) /* wraps when negative */
+                        continue;
+                    float value = in[((size_t)row * op->from.width + column) * C + c];
+                    *out = value > *out || isnan(value) ? value : *out;
                 }
-}
-
-static void tiles_in(float *v, const float *in, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
-                     uint32_t L)
-{
-    static const double b[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
-    size_t points = (size_t)shape->channels * tiles->n * L;
-    for (size_t i = 0; i < points; i++) {
-        uint32_t l = (uint32_t)(i % L), t = (uint32_t)(i / L) % tiles->n, c = (uint32_t)(i / L) / tiles->n;
-        for (uint32_t p = 0; p < EBM_TILE_POINTS; p++) {
-            double sum = 0.0;
-            for (uint32_t k = 0; k < EBM_TILE_POINTS; k++) {
-                uint32_t y = 2 * tiles->row + k / 4 - 1, x = 2 * (tiles->first + t) + k % 4 - 1;
-                if (y < shape->height && x < shape->width)
-                    sum += b[p / 4][k / 4] * b[p % 4][k % 4] * (double)in[place_of(shape, c, y, x, L) + l];
             }
-            v[p * points + i] = (float)sum;
-        }
-    }
 }
 
-static void tiles_out(float *out, const float *m, const struct ebm_shape *shape, const struct ebm_tiles *tiles,
-                      uint32_t L)
+static void channel_sums(double *sums, double *squares, const float *z, size_t places, uint32_t C)
 {
-    static const double a[2][4] = {{1, 1, 1, 0}, {0, 1, -1, -1}};
-    size_t points = (size_t)shape->channels * tiles->n * L;
-    for (size_t i = 0; i < points; i++) {
-        uint32_t l = (uint32_t)(i % L), t = (uint32_t)(i / L) % tiles->n, c = (uint32_t)(i / L) / tiles->n;
-        for (uint32_t k = 0; k < 4; k++) {
-            uint32_t y = 2 * tiles->row + k / 2, x = 2 * (tiles->first + t) + k % 2;
-            double sum = 0.0;
-            for (uint32_t p = 0; p < EBM_TILE_POINTS; p++)
-                sum += a[k / 2][p / 4] * a[k % 2][p % 4] * (double)m[p * points + i];
-            if (y < shape->height && x < shape->width)
-                out[place_of(shape, c, y, x, L) + l] = (float)sum;
+    for (size_t p = 0; p < places; p++, z += C)
+        for (uint32_t c = 0; c < C; c++) {
+            sums[c] += (double)z[c];
+            squares[c] += (double)z[c] * (double)z[c];
         }
-    }
 }
 
-static void sum_places(double *sums, double *squares, const float *z, size_t places, uint32_t L)
+static void norm_places(float *a, const float *z, const float *add, const struct ebm_norm *norm, size_t places,
+                        uint32_t C)
 {
-    for (uint32_t l = 0; l < L; l++) {
-        sums[l] = squares[l] = 0.0;
-        for (size_t p = 0; p < places; p++) {
-            double value = (double)z[p * L + l];
-            sums[l] += value;
-            squares[l] += value * value;
-        }
-    }
-}
-
-static void affine(float *a, const float *add, float factor, float offset, bool is_relu, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        double value = (double)factor * (double)a[i] + (double)offset + (add != NULL ? (double)add[i] : 0.0);
-        a[i] = is_relu && value < 0.0 ? 0.0f : (float)value;
+    for (size_t i = 0; i < places * C; i++) {
+        double value = (double)norm->factor[i % C] * (double)z[i] + (double)norm->offset[i % C] +
+                       (add != NULL ? (double)add[i] : 0.0);
+        a[i] = norm->has_relu && value < 0.0 ? 0.0f : (float)value;
     }
 }
 

@@ -1,4 +1,4 @@
-/* trunk.c - operations of a trunk, one after the other, over a tile of images.
+/* trunk.c - operations of a trunk, one after the other, over some images.
  *
  *   load   norm and bias of a convolution become its weights and its bias:
  *          scale (w * x + b - mean) / sigma + shift  =  (scale / sigma) w * x  +  shift + (b - mean) scale / sigma
@@ -12,25 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/rng.h"
-
-/* A convolution over one image, and over a tile: weights are the same. */
-enum form { ONE, TILE, FORMS };
-
 struct ready_op {
     struct ebm_image_op op;
-    struct ebm_conv *conv[FORMS]; /* of CONV; TILE NULL where images go one by one */
-    float *packed;                /* its weights */
-    float *factor, *offset;       /* (to.channels): of the norm, else 1 and the bias, or 0 */
-    uint32_t in_slot, out_slot;   /* of values */
-    uint32_t add_slot;            /* out_slot: what is added lies there already */
+    struct ebm_conv *conv;      /* of CONV */
+    float *packed;              /* its weights */
+    float *factor, *offset;     /* (to.channels): of the norm, else 1 and the bias, or 0 */
+    uint32_t in_slot, out_slot; /* of values */
+    uint32_t add_slot;          /* out_slot: what is added lies there already */
 };
 
 struct ebm_trunk_plan {
     const struct ebm_conv_backend *backend;
     struct ebm_shape in;
     uint32_t n_ops, n_slots;
-    uint32_t tile;        /* images of the form TILE; 1: there is none */
+    uint32_t tile;        /* images at once, at most */
     struct ready_op *ops; /* (n_ops) */
     size_t slot, scratch; /* floats of one slot, of scratch memory */
     uint32_t image_slot;
@@ -52,29 +47,6 @@ void ebm_trunk_to_outer(float *to, const float *from, const struct ebm_shape *sh
     for (size_t c = 0; c < C; c++)
         for (size_t p = 0; p < plane; p++)
             to[c * plane + p] = from[p * C + c];
-}
-
-/* What is no number wins. No branches: this runs along registers. */
-static void take_larger(float *restrict to, const float *restrict from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = (from[i] > to[i]) | isnan(from[i]) ? from[i] : to[i];
-}
-
-void ebm_trunk_max_pool(const struct ebm_image_op *op, float *to, const float *from)
-{
-    size_t C = op->to.channels;
-    for (uint32_t y = 0; y < op->to.height; y++)
-        for (uint32_t x = 0; x < op->to.width; x++, to += C) {
-            for (size_t c = 0; c < C; c++)
-                to[c] = -INFINITY;
-            for (uint32_t ky = 0; ky < op->kernel; ky++)
-                for (uint32_t kx = 0; kx < op->kernel; kx++) {
-                    uint32_t row = y * op->stride + ky - op->padding, column = x * op->stride + kx - op->padding;
-                    if (row < op->from.height && column < op->from.width) /* wraps when negative */
-                        take_larger(to, from + ((size_t)row * op->from.width + column) * C, C);
-                }
-        }
 }
 
 void ebm_trunk_mean(const struct ebm_image_op *op, float *to, const float *from)
@@ -148,7 +120,7 @@ static enum ebm_status make_slots(struct ebm_trunk_plan *plan, const struct ebm_
     return EBM_OK;
 }
 
-static enum ebm_status make_conv(struct ebm_trunk_plan *plan, struct ready_op *ready, enum form form)
+static enum ebm_status make_conv(struct ebm_trunk_plan *plan, struct ready_op *ready)
 {
     const struct ebm_image_op *op = &ready->op;
     const struct ebm_conv_spec spec = {.from = op->from,
@@ -156,13 +128,13 @@ static enum ebm_status make_conv(struct ebm_trunk_plan *plan, struct ready_op *r
                                        .kernel = op->kernel,
                                        .stride = op->stride,
                                        .padding = op->padding,
-                                       .n = form == ONE ? 1 : plan->tile,
+                                       .n = plan->tile,
                                        .adds = op->add != EBM_IMAGE_NONE,
                                        .has_relu = op->has_relu};
-    enum ebm_status status = plan->backend->make(&spec, &ready->conv[form]);
+    enum ebm_status status = plan->backend->make(&spec, &ready->conv);
     if (status != EBM_OK)
         return status;
-    size_t scratch = plan->backend->scratch_count(ready->conv[form]);
+    size_t scratch = plan->backend->scratch_count(ready->conv);
     plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
     return EBM_OK;
 }
@@ -176,12 +148,10 @@ static enum ebm_status make_op(struct ebm_trunk_plan *plan, struct ready_op *rea
         return EBM_NO_MEMORY;
     if (op->kind != EBM_IMAGE_CONV)
         return EBM_OK;
-    enum ebm_status status = make_conv(plan, ready, ONE);
-    if (status == EBM_OK && plan->tile > 1)
-        status = make_conv(plan, ready, TILE);
+    enum ebm_status status = make_conv(plan, ready);
     if (status != EBM_OK)
         return status;
-    ready->packed = ebm_alloc_aligned(plan->backend->packed_count(ready->conv[ONE]) * sizeof(float));
+    ready->packed = ebm_alloc_aligned(plan->backend->packed_count(ready->conv) * sizeof(float));
     return ready->packed != NULL ? EBM_OK : EBM_NO_MEMORY;
 }
 
@@ -212,8 +182,7 @@ struct ebm_trunk_plan *ebm_trunk_plan_free(struct ebm_trunk_plan *plan)
     if (plan == NULL)
         return NULL;
     for (uint32_t i = 0; i < plan->n_ops; i++) {
-        (void)plan->backend->free(plan->ops[i].conv[ONE]);
-        (void)plan->backend->free(plan->ops[i].conv[TILE]);
+        (void)plan->backend->free(plan->ops[i].conv);
         free(plan->ops[i].packed);
         free(plan->ops[i].factor);
         free(plan->ops[i].offset);
@@ -249,7 +218,7 @@ static enum ebm_status load_weights(const struct ebm_trunk_plan *plan, struct re
         return EBM_NO_MEMORY;
     for (size_t i = 0; i < op->to.channels * each; i++)
         folded[i] = params[op->weight + i] * ready->factor[i / each];
-    return plan->backend->pack(ready->conv[ONE], ready->packed, folded);
+    return plan->backend->pack(ready->conv, ready->packed, folded);
 }
 
 enum ebm_status ebm_trunk_plan_load(struct ebm_trunk_plan *plan, const float *params)
@@ -287,47 +256,46 @@ static void finish_pass(const struct ready_op *ready, float *out, const float *i
     }
 }
 
-static enum ebm_status run_op(const struct ebm_trunk_plan *plan, const struct ready_op *ready, enum form form,
-                              float *space)
+static enum ebm_status run_op(const struct ebm_trunk_plan *plan, const struct ready_op *ready, uint32_t n, float *space)
 {
     const struct ebm_image_op *op = &ready->op;
-    size_t from = ebm_shape_count(&op->from), to = ebm_shape_count(&op->to), T = form == ONE ? 1 : plan->tile;
+    size_t from = ebm_shape_count(&op->from), to = ebm_shape_count(&op->to);
     const float *in = space + ready->in_slot * plan->slot;
     float *out = space + ready->out_slot * plan->slot;
     if (ready->add_slot != ready->out_slot)
-        memcpy(out, space + ready->add_slot * plan->slot, T * to * sizeof *out);
+        memcpy(out, space + ready->add_slot * plan->slot, n * to * sizeof *out);
     switch (op->kind) {
     case EBM_IMAGE_CONV:
-        return plan->backend->forward(ready->conv[form], out, in, ready->packed, ready->offset,
+        return plan->backend->forward(ready->conv, n, out, in, ready->packed, ready->offset,
                                       space + plan->n_slots * plan->slot);
     case EBM_IMAGE_MAX_POOL:
-        for (size_t n = 0; n < T; n++)
-            ebm_trunk_max_pool(op, out + n * to, in + n * from);
+        for (size_t i = 0; i < n; i++)
+            ebm_trunk_kernels(plan->backend)->max_pool(out + i * to, op, in + i * from);
         return EBM_OK;
     case EBM_IMAGE_MEAN:
-        for (size_t n = 0; n < T; n++)
-            ebm_trunk_mean(op, out + n * to, in + n * from);
+        for (size_t i = 0; i < n; i++)
+            ebm_trunk_mean(op, out + i * to, in + i * from);
         return EBM_OK;
     case EBM_IMAGE_PASS:
-        finish_pass(ready, out, in, T * to);
+        finish_pass(ready, out, in, n * to);
         return EBM_OK;
     }
     return EBM_INTERNAL;
 }
 
-/* n images, at most those of the form. */
-static enum ebm_status run_form(const struct ebm_trunk_plan *plan, enum form form, const float *x, uint32_t n, float *h,
-                                float *space)
+/* n images, at most a tile. Where a tile has to be full, zeros are the rest. */
+static enum ebm_status run_tile(const struct ebm_trunk_plan *plan, const float *x, uint32_t n, float *h, float *space)
 {
-    size_t X = ebm_shape_count(&plan->in), T = form == ONE ? 1 : plan->tile;
+    size_t X = ebm_shape_count(&plan->in);
     float *images = space + plan->image_slot * plan->slot;
     const struct ready_op *last = &plan->ops[plan->n_ops - 1];
     size_t out = ebm_shape_count(&last->op.to);
+    const uint32_t T = plan->backend->is_fixed ? plan->tile : n;
     for (uint32_t i = 0; i < n; i++)
         ebm_trunk_to_inner(images + i * X, x + i * X, &plan->in);
     memset(images + n * X, 0, (T - n) * X * sizeof *images);
     for (uint32_t i = 0; i < plan->n_ops; i++) {
-        enum ebm_status status = run_op(plan, &plan->ops[i], form, space);
+        enum ebm_status status = run_op(plan, &plan->ops[i], T, space);
         if (status != EBM_OK)
             return status;
     }
@@ -336,88 +304,31 @@ static enum ebm_status run_form(const struct ebm_trunk_plan *plan, enum form for
     return EBM_OK;
 }
 
-/* A tile takes as long as about half as many images by themselves. */
 enum ebm_status ebm_trunk_run(const struct ebm_trunk_plan *plan, const float *x, uint32_t B, float *h, float *space)
 {
     size_t X = ebm_shape_count(&plan->in), out = ebm_shape_count(&plan->ops[plan->n_ops - 1].op.to);
     enum ebm_status status = EBM_OK;
     for (uint32_t first = 0, n; first < B && status == EBM_OK; first += n) {
-        enum form form = plan->tile > 1 && B - first > plan->tile / 2 ? TILE : ONE;
-        n = form == ONE ? 1 : B - first < plan->tile ? B - first : plan->tile;
-        status = run_form(plan, form, x + first * X, n, h + first * out, space);
+        n = B - first < plan->tile ? B - first : plan->tile;
+        status = run_tile(plan, x + first * X, n, h + first * out, space);
     }
     return status;
 }
 
-/* ---- the self-test ---- */
-
-static void make_probes(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint32_t words[4];
-        ebm_philox(1, (uint32_t)(i / 4), 0, EBM_STREAM_INIT, 0, words);
-        x[i] = (float)ebm_normal(words[i % 4]);
-    }
-}
-
-/* Do images get the same bytes in a tile, at one place and at the one opposite, as by themselves? */
-static enum ebm_status try_tile(const struct ebm_trunk_plan *plan, bool *ret_is_same)
-{
-    size_t X = ebm_shape_count(&plan->in), out = ebm_shape_count(&plan->ops[plan->n_ops - 1].op.to), T = plan->tile;
-    EBM_AUTO(ebm_freep) float *space = ebm_alloc_aligned(ebm_trunk_plan_space(plan) * sizeof *space);
-    EBM_AUTO(ebm_freep) float *x = ebm_alloc_aligned(2 * T * X * sizeof *x);
-    EBM_AUTO(ebm_freep) float *h = ebm_alloc_aligned(3 * T * out * sizeof *h);
-    if (space == NULL || x == NULL || h == NULL)
-        return EBM_NO_MEMORY;
-    make_probes(x, T * X);
-    for (size_t i = 0; i < T; i++)
-        memcpy(x + (2 * T - 1 - i) * X, x + i * X, X * sizeof *x);
-    enum ebm_status status = run_form(plan, TILE, x, (uint32_t)T, h, space);
-    if (status == EBM_OK)
-        status = run_form(plan, TILE, x + T * X, (uint32_t)T, h + T * out, space);
-    *ret_is_same = true;
-    for (size_t i = 0; i < T && status == EBM_OK; i++) {
-        float *alone = h + (2 * T + i) * out;
-        status = run_form(plan, ONE, x + i * X, 1, alone, space);
-        *ret_is_same = *ret_is_same && memcmp(alone, h + i * out, out * sizeof *h) == 0 &&
-                       memcmp(alone, h + (2 * T - 1 - i) * out, out * sizeof *h) == 0;
-    }
-    return status;
-}
-
-/* Do both forms of every convolution want the same of their weights? */
-static bool packs_alike(const struct ebm_trunk_plan *plan)
-{
-    for (uint32_t i = 0; i < plan->n_ops; i++) {
-        const struct ready_op *ready = &plan->ops[i];
-        if (ready->op.kind == EBM_IMAGE_CONV &&
-            plan->backend->packed_count(ready->conv[ONE]) != plan->backend->packed_count(ready->conv[TILE]))
-            return false;
-    }
-    return true;
-}
+/* ---- a plan ---- */
 
 enum ebm_status ebm_trunk_plan_new(const struct ebm_trunk *trunk, const float *params,
                                    const struct ebm_conv_backend *backend, uint32_t tile,
                                    struct ebm_trunk_plan **ret_plan, struct ebm_error *reterr)
 {
     struct ebm_trunk_plan *plan = NULL;
-    bool is_same = true;
     enum ebm_status status = make_plan(trunk, backend, tile, &plan);
     if (status == EBM_OK)
         status = ebm_trunk_plan_load(plan, params);
-    if (status == EBM_OK && tile > 1) {
-        is_same = packs_alike(plan);
-        status = is_same ? try_tile(plan, &is_same) : EBM_OK;
-    }
     if (status != EBM_OK) {
         (void)ebm_trunk_plan_free(plan);
         return ebm_error_set(reterr, status, "feature_net", "%s refuses its convolutions: %s", backend->name,
                              ebm_status_text(status));
-    }
-    if (!is_same) {
-        (void)ebm_trunk_plan_free(plan);
-        return ebm_trunk_plan_new(trunk, params, backend, 1, ret_plan, reterr);
     }
     *ret_plan = plan;
     return EBM_OK;

@@ -1,20 +1,20 @@
 /* trunk.h - what the operations of an image trunk make of images, ready to serve. Private to core.
  *
- * Norms are folded into the convolutions before them, and so are relu and what a block adds. Images go through one by
- * one, or in tiles of a fixed size, the last one filled up with zeros: where both give an image the same bytes at any
- * place, which a trunk finds out when it is made. Else all go one by one. So an image's features do not depend on its
- * neighbours. */
+ * Norms are folded into the convolutions before them, and so are relu and what a block adds. Images go through some at
+ * once, which is for speed alone: by our own convolutions and the plain ones an image's features do not depend on its
+ * neighbours, nor on their number. */
 #ifndef EBM_CORE_TRUNK_H
 #define EBM_CORE_TRUNK_H
 
 #include "core/conv.h"
+#include "core/kernels.h"
 
-#define EBM_TRUNK_TILE 8u /* images at once: docs/PERFORMANCE.md */
+#define EBM_TRUNK_TILE 16u /* images at once: docs/PERFORMANCE.md */
 
 struct ebm_trunk_plan;
 
-/* Copies the description; `params` (of the whole network) as ebm_trunk_plan_load. tile: images at once, if bytes allow.
- * New: free. */
+/* Copies the description; `params` (of the whole network) as ebm_trunk_plan_load. tile: images at once, at most. New:
+ * free. */
 enum ebm_status ebm_trunk_plan_new(const struct ebm_trunk *trunk, const float *params,
                                    const struct ebm_conv_backend *backend, uint32_t tile,
                                    struct ebm_trunk_plan **ret_plan, struct ebm_error *reterr) EBM_MUST_USE;
@@ -23,7 +23,7 @@ struct ebm_trunk_plan *ebm_trunk_plan_free(struct ebm_trunk_plan *plan); /* NULL
 /* Other parameters; nobody runs the plan meanwhile. */
 enum ebm_status ebm_trunk_plan_load(struct ebm_trunk_plan *plan, const float *params) EBM_MUST_USE;
 
-/* Images of one tile, 1: one by one; floats of memory that a run takes. */
+/* Images at once, at most; floats of memory that a run takes. */
 uint32_t ebm_trunk_plan_tile(const struct ebm_trunk_plan *plan);
 size_t ebm_trunk_plan_space(const struct ebm_trunk_plan *plan);
 
@@ -37,8 +37,12 @@ enum ebm_status ebm_trunk_run(const struct ebm_trunk_plan *plan, const float *x,
 /* (channels, height, width) -> (height, width, channels), as activations lie; and back. */
 void ebm_trunk_to_inner(float *to, const float *from, const struct ebm_shape *shape);
 void ebm_trunk_to_outer(float *to, const float *from, const struct ebm_shape *shape);
-/* The pools and means of one image. */
-void ebm_trunk_max_pool(const struct ebm_image_op *op, float *to, const float *from);
+/* Plain kernels beside plain convolutions. */
+static inline const struct ebm_kernels *ebm_trunk_kernels(const struct ebm_conv_backend *backend)
+{
+    return backend == ebm_conv_ref() ? ebm_kernels_ref() : ebm_kernels_cpu();
+}
+/* The mean of one image. */
 void ebm_trunk_mean(const struct ebm_image_op *op, float *to, const float *from);
 
 #endif

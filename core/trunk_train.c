@@ -191,19 +191,6 @@ static void images_part(void *user, uint32_t chunk, float *scratch)
     memset(t->images + (first + n) * X, 0, (EBM_TRUNK_CHUNK - n) * X * sizeof *t->images);
 }
 
-/* Sums of z and z^2 over places, a channel. */
-static void sum_moments(double *sums, double *squares, const float *z, size_t places, size_t C)
-{
-    for (size_t c = 0; c < C; c++)
-        sums[c] = squares[c] = 0.0;
-    for (size_t p = 0; p < places; p++, z += C)
-        for (size_t c = 0; c < C; c++) {
-            double value = (double)z[c];
-            sums[c] += value;
-            squares[c] += value * value;
-        }
-}
-
 static void pass(const struct ebm_trunk_train *t, const struct ebm_train_op *op, size_t first)
 {
     size_t count = EBM_TRUNK_CHUNK * ebm_shape_count(&op->op.to);
@@ -222,8 +209,8 @@ static enum ebm_status convolve(const struct ebm_trunk_train *t, const struct eb
         memcpy(bias, t->params + o->bias, o->to.channels * sizeof *bias);
     else
         memset(bias, 0, o->to.channels * sizeof *bias);
-    return t->backend->forward(op->forward, out, ebm_trunk_value_of(t, o->in, first), op->packed_forward, bias,
-                               scratch);
+    return t->backend->forward(op->forward, EBM_TRUNK_CHUNK, out, ebm_trunk_value_of(t, o->in, first),
+                               op->packed_forward, bias, scratch);
 }
 
 /* The operation before its norm; and the norm's sums. */
@@ -234,7 +221,7 @@ static void compute_part(void *user, uint32_t chunk, float *scratch)
     const struct ebm_image_op *o = &op->op;
     size_t first = (size_t)chunk * EBM_TRUNK_CHUNK, to = ebm_shape_count(&o->to);
     for (size_t n = first; n < first + EBM_TRUNK_CHUNK && o->kind == EBM_IMAGE_MAX_POOL; n++)
-        ebm_trunk_max_pool(o, op->a + n * to, ebm_trunk_value_of(t, o->in, n));
+        ebm_trunk_kernels(t->backend)->max_pool(op->a + n * to, o, ebm_trunk_value_of(t, o->in, n));
     for (size_t n = first; n < first + EBM_TRUNK_CHUNK && o->kind == EBM_IMAGE_MEAN; n++)
         ebm_trunk_mean(o, op->a + n * to, ebm_trunk_value_of(t, o->in, n));
     if (o->kind == EBM_IMAGE_CONV)
@@ -242,9 +229,12 @@ static void compute_part(void *user, uint32_t chunk, float *scratch)
     if (o->kind == EBM_IMAGE_PASS && !o->has_norm)
         pass(t, op, first);
     double *sums = ebm_trunk_sums_of(t, chunk);
-    if (o->has_norm)
-        sum_moments(sums, sums + t->most_channels, ebm_trunk_z_of(t, op, first), ebm_trunk_places_of(t, op, chunk),
-                    o->to.channels);
+    if (!o->has_norm)
+        return;
+    memset(sums, 0, 2 * t->most_channels * sizeof *sums);
+    ebm_trunk_kernels(t->backend)
+        ->channel_sums(sums, sums + t->most_channels, ebm_trunk_z_of(t, op, first), ebm_trunk_places_of(t, op, chunk),
+                       o->to.channels);
 }
 
 static float toward(float running, double now)
@@ -283,17 +273,14 @@ static void norm_part(void *user, uint32_t chunk, float *scratch)
     const float *z = ebm_trunk_z_of(t, op, first),
                 *add = o->add != EBM_IMAGE_NONE ? ebm_trunk_value_of(t, o->add, first) : NULL;
     float *a = op->a + first * ebm_shape_count(&o->to);
-    double *factor = (double *)(void *)(scratch + t->scratch), *offset = factor + C;
+    float *factor = scratch + t->scratch, *offset = factor + C;
     for (size_t c = 0; c < C; c++) {
-        factor[c] = (double)t->params[o->scale + c] * op->inverse[c];
-        offset[c] = (double)t->params[o->shift + c] - op->mean[c] * factor[c];
+        double scale = (double)t->params[o->scale + c] * op->inverse[c];
+        factor[c] = (float)scale;
+        offset[c] = (float)((double)t->params[o->shift + c] - op->mean[c] * scale);
     }
-    float least = o->has_relu ? 0.0f : -INFINITY;
-    for (size_t p = 0; p < places; p++, z += C, a += C, add = add != NULL ? add + C : NULL)
-        for (size_t c = 0; c < C; c++) {
-            float value = (float)((double)z[c] * factor[c] + offset[c] + (add != NULL ? (double)add[c] : 0.0));
-            a[c] = value < least ? least : value;
-        }
+    const struct ebm_norm norm = {factor, offset, o->has_relu};
+    ebm_trunk_kernels(t->backend)->norm_places(a, z, add, &norm, places, (uint32_t)C);
 }
 
 static void give_part(void *user, uint32_t chunk, float *scratch)

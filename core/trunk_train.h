@@ -18,6 +18,7 @@ typedef void ebm_trunk_part_fn(void *user, uint32_t part, float *scratch);
 struct ebm_trunk_threads {
     void (*run)(void *who, ebm_trunk_part_fn *fn, void *user, uint32_t n);
     void *who;
+    uint32_t n; /* how many there are, at least 1: work that may be cut anywhere is cut for so many */
 };
 
 struct ebm_trunk_train;

@@ -14,8 +14,8 @@ enum ebm_status sandbox_drop_rights(struct ebm_error *reterr) EBM_MUST_USE;
 enum ebm_status sandbox_can_filter(struct ebm_error *reterr) EBM_MUST_USE;
 
 /* From here on all threads make only the system calls of sandbox_filter.c; any other fails with ENOSYS. When all
- * threads there will be have been started, and after sandbox_drop_rights. makes_code: memory may still be made
- * executable. INVALID as above, or when the kernel refuses. */
-enum ebm_status sandbox_filter(bool makes_code, struct ebm_error *reterr) EBM_MUST_USE;
+ * threads there will be have been started, and after sandbox_drop_rights. INVALID as above, or when the kernel
+ * refuses. */
+enum ebm_status sandbox_filter(struct ebm_error *reterr) EBM_MUST_USE;
 
 #endif

@@ -6,7 +6,7 @@
  * call of a library that was updated end the service for all.
  *
  * So there is no way to execute a file, to start a process or a thread, to write to a file that is not open, or to open
- * a connection to anywhere; nor to make memory executable, but where oneDNN writes code for models of images. */
+ * a connection to anywhere; nor to make memory executable. */
 #include "server/sandbox.h"
 
 #ifdef EBM_SECCOMP
@@ -66,10 +66,8 @@ static const struct {
     {SCMP_SYS(socket), 0, UINT32_MAX, AF_UNIX}, /* a service manager's and the system log's */
 };
 
-static const int to_make_code[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
-
 /* 0, or an error's number, negative. */
-static int add_rules(scmp_filter_ctx filter, bool makes_code)
+static int add_rules(scmp_filter_ctx filter)
 {
     int failed = 0;
     for (size_t i = 0; i < EBM_COUNT_OF(always) && failed == 0; i++)
@@ -77,8 +75,6 @@ static int add_rules(scmp_filter_ctx filter, bool makes_code)
     for (size_t i = 0; i < EBM_COUNT_OF(only) && failed == 0; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, only[i].call, 1,
                                   SCMP_CMP(only[i].argument, SCMP_CMP_MASKED_EQ, only[i].mask, only[i].value));
-    for (size_t i = 0; i < EBM_COUNT_OF(to_make_code) && makes_code && failed == 0; i++)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, to_make_code[i], 0);
     if (failed == 0) /* abort's signal to itself */
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                                   SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint64_t)getpid()));
@@ -91,14 +87,14 @@ enum ebm_status sandbox_can_filter(struct ebm_error *reterr)
     return EBM_OK;
 }
 
-enum ebm_status sandbox_filter(bool makes_code, struct ebm_error *reterr)
+enum ebm_status sandbox_filter(struct ebm_error *reterr)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (!filter)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "--seccomp", "no memory");
     int failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     if (failed == 0)
-        failed = add_rules(filter, makes_code);
+        failed = add_rules(filter);
     if (failed == 0)
         failed = seccomp_load(filter);
     seccomp_release(filter);
@@ -115,9 +111,8 @@ enum ebm_status sandbox_can_filter(struct ebm_error *reterr)
     return ebm_error_set(reterr, EBM_INVALID, "--seccomp", "this program was built without libseccomp");
 }
 
-enum ebm_status sandbox_filter(bool makes_code, struct ebm_error *reterr)
+enum ebm_status sandbox_filter(struct ebm_error *reterr)
 {
-    (void)makes_code;
     return sandbox_can_filter(reterr);
 }
 

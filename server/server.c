@@ -343,22 +343,11 @@ static void on_started(uv_async_t *async)
         tell_all(server, LOOP_SERVE);
 }
 
-/* Of images, whose convolutions are compiled when it is loaded: now, and when another version comes. */
-static bool has_image_model(struct model_store *store)
-{
-    struct model_list *models = model_store_list(store);
-    bool has_any = false;
-    for (size_t i = 0; i < models->n; i++)
-        has_any = has_any || (models->entries[i]->model && ebm_model_net(models->entries[i]->model)->trunk.n_ops > 0);
-    (void)model_list_unref(models);
-    return has_any;
-}
-
 /* All threads have been started, all files that are written to are open. False: then there is no server either. */
 static bool confine(struct server *server)
 {
     if (server_parts_filters_calls(server->options))
-        server->start_status = sandbox_filter(has_image_model(server->store), &server->start_error);
+        server->start_status = sandbox_filter(&server->start_error);
     return server->start_status == EBM_OK;
 }
 

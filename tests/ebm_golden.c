@@ -351,7 +351,7 @@ static void run_here(void *pool, void (*task)(void *user, uint32_t i, struct ebm
 static void losses_and_gradient(struct golden *g, const struct ebm_loss_spec *spec, bool learns, double *losses,
                                 float *gradient)
 {
-    const struct ebm_threads threads = {run_here, g->ctx};
+    const struct ebm_threads threads = {run_here, g->ctx, 1};
     struct ebm_train_rows rows = {
         .B = g->B, .h_x = g->x, .h_y = g->y, .h_samples = g->samples, .h_label_noise = g->label_noise};
     size_t n = (size_t)g->B * g->net->trunk.out;

@@ -182,5 +182,5 @@ static void run_tasks(void *pool, void (*task)(void *user, uint32_t i, struct eb
 
 struct ebm_threads pool_threads(struct pool *pool)
 {
-    return (struct ebm_threads){run_tasks, pool};
+    return (struct ebm_threads){run_tasks, pool, pool->n_threads};
 }

@@ -46,7 +46,7 @@ static float *run(const struct ebm_conv_backend *backend, struct ebm_conv_spec s
     cr_assert_eq(status, EBM_OK);
     if (spec.pass == EBM_CONV_FORWARD) {
         memcpy(out, dout, to * sizeof *out);
-        status = backend->forward(conv, out, in, packed, bias, scratch);
+        status = backend->forward(conv, spec.n, out, in, packed, bias, scratch);
     } else if (spec.pass == EBM_CONV_INPUT) {
         status = backend->input(conv, out, dout, packed, scratch);
     } else {
@@ -123,10 +123,12 @@ static void compare(const struct ebm_conv_backend *backend, struct ebm_conv_spec
 static void compare_all(const struct ebm_conv_backend *backend)
 {
     const struct ebm_conv_spec specs[] = {
-        spec_of(3, 8, 21, 18, 7, 2, 3, 2),  spec_of(8, 8, 9, 7, 3, 1, 1, 4),   spec_of(8, 16, 9, 8, 3, 2, 1, 3),
-        spec_of(8, 16, 9, 8, 1, 2, 0, 3),   spec_of(16, 32, 4, 4, 1, 1, 0, 1), spec_of(1, 1, 1, 1, 1, 1, 0, 1),
-        spec_of(5, 7, 6, 11, 4, 3, 2, 2),   spec_of(64, 64, 6, 6, 3, 1, 1, 2), spec_of(32, 64, 2, 2, 3, 1, 1, 5),
-        spec_of(3, 16, 32, 32, 7, 2, 3, 1), spec_of(17, 33, 5, 5, 5, 1, 0, 2),
+        spec_of(3, 8, 21, 18, 7, 2, 3, 2),  spec_of(8, 8, 9, 7, 3, 1, 1, 4),     spec_of(8, 16, 9, 8, 3, 2, 1, 3),
+        spec_of(8, 16, 9, 8, 1, 2, 0, 3),   spec_of(16, 32, 4, 4, 1, 1, 0, 1),   spec_of(1, 1, 1, 1, 1, 1, 0, 1),
+        spec_of(5, 7, 6, 11, 4, 3, 2, 2),   spec_of(64, 64, 6, 6, 3, 1, 1, 2),   spec_of(32, 64, 2, 2, 3, 1, 1, 5),
+        spec_of(3, 16, 32, 32, 7, 2, 3, 1), spec_of(17, 33, 5, 5, 5, 1, 0, 2),   spec_of(37, 35, 7, 5, 3, 1, 1, 3),
+        spec_of(70, 33, 2, 2, 3, 1, 1, 29), spec_of(20, 66, 16, 16, 3, 1, 1, 3), spec_of(16, 16, 1, 1, 3, 1, 1, 9),
+        spec_of(2, 3, 3, 1, 3, 1, 1, 2),    spec_of(6, 6, 2, 2, 3, 2, 1, 2),
     };
     for (size_t i = 0; i < EBM_COUNT_OF(specs); i++)
         for (enum ebm_conv_pass pass = EBM_CONV_FORWARD; pass <= EBM_CONV_WEIGHT; pass++)
@@ -137,6 +139,11 @@ static void compare_all(const struct ebm_conv_backend *backend)
                 spec.has_relu = epilogue & 2;
                 compare(backend, spec);
             }
+}
+
+Test(conv, ours_computes_the_same)
+{
+    compare_all(ebm_conv_own());
 }
 
 Test(conv, openblas_computes_the_same)

@@ -219,86 +219,145 @@ Test(kernels, rows_of_units_agree_with_the_reference)
     }
 }
 
-/* ---- images in lanes ---- */
+/* ---- images, channels inner ---- */
 
-static const struct ebm_image_op windows[] = {
-    /* outputs that fill no block, padding on all sides, strides, a kernel larger than the image */
-    {.from = {3, 9, 7}, .to = {8, 9, 7}, .kernel = 3, .stride = 1, .padding = 1},
-    {.from = {2, 10, 11}, .to = {13, 5, 6}, .kernel = 3, .stride = 2, .padding = 1},
-    {.from = {5, 6, 6}, .to = {17, 3, 3}, .kernel = 1, .stride = 2, .padding = 0},
-    {.from = {3, 8, 8}, .to = {9, 4, 4}, .kernel = 7, .stride = 2, .padding = 3},
-    {.from = {4, 2, 2}, .to = {8, 3, 3}, .kernel = 4, .stride = 1, .padding = 2},
-};
-
-Test(kernels, windows_of_images_agree_with_the_reference)
+/* Rows that fill blocks and that do not; a row's bytes are those that it has by itself. */
+Test(kernels, products_of_rows_and_panels)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
+    static const uint32_t rows[] = {1, 2, 5, 6, 7, 11, 12, 13, 29};
     EACH_SET (set) {
-        for (size_t i = 0; i < EBM_COUNT_OF(windows); i++) {
-            const struct ebm_image_op *op = &windows[i];
-            for (uint32_t L = 16; L <= 48; L += 16) {
-                size_t count = ebm_shape_count(&op->to) * L;
-                float *in = numbers(ebm_shape_count(&op->from) * L, 1);
-                float *w = numbers((size_t)op->to.channels * op->from.channels * op->kernel * op->kernel, 2);
-                float *got = numbers(count, 3), *want = numbers(count, 3);
-                set->convolve(got, op, w, in, op->to.channels, L);
-                ref->convolve(want, op, w, in, op->to.channels, L);
-                ASSERT_CLOSE(got, want, count, 1e-6, set->name);
-                size_t pooled = count / op->to.channels * 2;
-                in[0] = (float)NAN;
-                set->pool(got, op, in, 2, L);
-                ref->pool(want, op, in, 2, L);
-                cr_assert_arr_eq(got + 1, want + 1, (pooled - 1) * sizeof *got, "set %s", set->name);
-                cr_assert(isnan(got[0]) && isnan(want[0]), "set %s", set->name);
-                free(in), free(w), free(got), free(want);
+        for (size_t i = 0; i < EBM_COUNT_OF(rows); i++) {
+            const uint32_t n = rows[i], n_in = 19, lda = 23, O = 2 * set->panel, ldo = O + 3;
+            float *a = numbers((size_t)n * lda, 1), *w = numbers((size_t)n_in * O, 2);
+            float *got = numbers((size_t)n * ldo, 3), *alone = numbers(O, 4);
+            float *want = numbers((size_t)n * ldo, 3), *others = numbers((size_t)n_in * O, 2);
+            for (uint32_t k = 0; k < n_in; k++) /* the reference has panels of its own */
+                for (uint32_t o = 0; o < O; o++)
+                    others[(o / ref->panel * n_in + k) * ref->panel + o % ref->panel] =
+                        w[(o / set->panel * n_in + k) * set->panel + o % set->panel];
+            set->panels_product(got, ldo, a, lda, w, n, n_in, 2);
+            ref->panels_product(want, ldo, a, lda, others, n, n_in, O / ref->panel);
+            ASSERT_CLOSE(got, want, (size_t)n * ldo, 1e-6, set->name);
+            for (uint32_t r = 0; r < n; r++) {
+                set->panels_product(alone, O, a + r * lda, lda, w, 1, n_in, 2);
+                cr_assert_arr_eq(alone, got + r * ldo, O * sizeof *got, "set %s: row %u of %u", set->name, r, n);
             }
+            free(a), free(w), free(got), free(want), free(alone), free(others);
         }
     }
+}
+
+/* A tile of C channels, one of its places missing; its weights, turned and not. */
+static void check_tile(const struct ebm_kernels *set, enum ebm_tile tile, uint32_t C)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    const struct ebm_tile_size size = ebm_tile_size(tile);
+    const uint32_t places = size.in * size.in, points = size.points * size.points, stride = C + 32;
+    const float *at[EBM_MOST_IN];
+    float *to[2][EBM_MOST_OUT], *in = numbers((size_t)places * C, 1), *m = numbers((size_t)points * stride, 2);
+    float *got = numbers((size_t)points * stride, 3), *want = numbers((size_t)points * stride, 3);
+    for (uint32_t k = 0; k < places; k++)
+        at[k] = in + (places - 1 - k) * C;
+    set->tile_in(got, stride, at, C, tile);
+    ref->tile_in(want, stride, at, C, tile);
+    for (uint32_t p = 0; p < points; p++)
+        ASSERT_CLOSE(got + p * stride, want + p * stride, C, 2e-6, set->name);
+    for (int form = 0; form < 4; form++) {
+        const struct ebm_finish finish = {.bias = in, .adds = form & 1, .has_relu = form & 2};
+        for (uint32_t k = 0; k < size.out * size.out; k++) {
+            to[0][k] = k == 1 ? NULL : got + k * C;
+            to[1][k] = k == 1 ? NULL : want + k * C;
+        }
+        memcpy(got, want, size.out * size.out * C * sizeof *got);
+        set->tile_out(to[0], m, stride, &finish, C, tile);
+        ref->tile_out(to[1], m, stride, &finish, C, tile);
+        ASSERT_CLOSE(got, want, size.out * size.out * C, 2e-6, set->name);
+        set->finish_rows(got, m, stride, &finish, 3, C);
+        ref->finish_rows(want, m, stride, &finish, 3, C);
+        ASSERT_CLOSE(got, want, 3 * C, 1e-6, set->name);
+    }
+    free(in), free(m), free(got), free(want);
+}
+
+static void check_tile_weights(const struct ebm_kernels *set, enum ebm_tile tile, bool is_turned)
+{
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    const uint32_t points = ebm_tile_size(tile).points * ebm_tile_size(tile).points, n_in = 3;
+    const uint32_t n_out = set->panel - 1;
+    const size_t count = (size_t)points * n_in * set->panel;
+    float *w = numbers((size_t)9 * n_in * n_out, 1), *got = numbers(count, 2), *want = numbers(count, 3);
+    struct ebm_filters filters = {.w = w, .out = 9 * n_in, .in = 9, .is_turned = is_turned};
+    set->tile_weights(got, (size_t)n_in * set->panel, &filters, n_out, n_in, tile);
+    for (uint32_t first = 0; first < set->panel; first += ref->panel, filters.w += ref->panel * filters.out) {
+        uint32_t left = n_out > first ? n_out - first : 0;
+        ref->tile_weights(want, (size_t)n_in * ref->panel, &filters, left, n_in, tile);
+        for (uint32_t i = 0; i < points * n_in; i++)
+            ASSERT_CLOSE(got + i * set->panel + first, want + i * ref->panel, ref->panel, 1e-6, set->name);
+    }
+    free(w), free(got), free(want);
 }
 
 Test(kernels, tiles_of_images_agree_with_the_reference)
 {
-    static const struct ebm_shape images[] = {{3, 4, 6}, {2, 5, 7}, {1, 1, 1}, {2, 2, 3}};
-    const struct ebm_kernels *ref = ebm_kernels_ref();
+    static const uint32_t channels[] = {1, 5, 16, 32, 37};
     EACH_SET (set) {
-        for (size_t i = 0; i < EBM_COUNT_OF(images); i++) {
-            const struct ebm_shape *shape = &images[i];
-            const uint32_t L = i % 2 == 0 ? 32 : 16, across = (shape->width + 1) / 2;
-            size_t count = ebm_shape_count(shape) * L, points = (size_t)EBM_TILE_POINTS * shape->channels * across * L;
-            float *in = numbers(count, 1), *m = numbers(points, 2);
-            float *got = numbers(count + points, 3), *want = numbers(count + points, 3);
-            for (uint32_t row = 0; row < (shape->height + 1) / 2; row++)
-                for (uint32_t first = 0; first < across; first += 2) {
-                    const struct ebm_tiles tiles = {row, first, across - first < 2 ? across - first : 2};
-                    set->tiles_in(got + count, in, shape, &tiles, L);
-                    ref->tiles_in(want + count, in, shape, &tiles, L);
-                    set->tiles_out(got, m, shape, &tiles, L);
-                    ref->tiles_out(want, m, shape, &tiles, L);
-                    ASSERT_CLOSE(got, want, count + points, 1e-6, set->name);
-                }
-            free(in), free(m), free(got), free(want);
+        for (enum ebm_tile tile = EBM_TILE_TWO; tile <= EBM_TILE_WHOLE; tile++) {
+            for (size_t i = 0; i < EBM_COUNT_OF(channels); i++)
+                check_tile(set, tile, channels[i]);
+            check_tile_weights(set, tile, false);
+            check_tile_weights(set, tile, true);
         }
     }
 }
 
-Test(kernels, sums_over_places_and_what_a_norm_does)
+Test(kernels, pools_of_images_agree_with_the_reference)
+{
+    static const struct ebm_image_op pools[] = {
+        {.from = {64, 9, 7}, .to = {64, 5, 4}, .kernel = 3, .stride = 2, .padding = 1},
+        {.from = {19, 4, 6}, .to = {19, 2, 3}, .kernel = 2, .stride = 2, .padding = 0},
+        {.from = {3, 2, 2}, .to = {3, 3, 3}, .kernel = 4, .stride = 1, .padding = 2},
+    };
+    const struct ebm_kernels *ref = ebm_kernels_ref();
+    EACH_SET (set) {
+        for (size_t i = 0; i < EBM_COUNT_OF(pools); i++) {
+            size_t count = ebm_shape_count(&pools[i].to);
+            float *in = numbers(ebm_shape_count(&pools[i].from), 1), *got = numbers(count, 2);
+            float *want = numbers(count, 2);
+            in[0] = (float)NAN;
+            set->max_pool(got, &pools[i], in);
+            ref->max_pool(want, &pools[i], in);
+            cr_assert(isnan(got[0]) && isnan(want[0]), "set %s", set->name);
+            for (size_t j = 1; j < count; j++)
+                cr_assert(got[j] == want[j] || (isnan(got[j]) && isnan(want[j])), "set %s", set->name);
+            free(in), free(got), free(want);
+        }
+    }
+}
+
+Test(kernels, sums_of_channels_and_what_a_norm_does)
 {
     const struct ebm_kernels *ref = ebm_kernels_ref();
-    const uint32_t L = 32, places = 77;
+    const uint32_t C = 77, places = 33;
     EACH_SET (set) {
-        float *z = numbers(2 * places * L, 1), *got = numbers(places * L, 2), *want = numbers(places * L, 2);
-        double sums[2][2][32];
-        set->sum_places(sums[0][0], sums[0][1], z, places, L);
-        ref->sum_places(sums[1][0], sums[1][1], z, places, L);
-        for (uint32_t l = 0; l < L; l++) {
-            cr_assert_float_eq(sums[0][0][l], sums[1][0][l], 1e-12 * places, "set %s", set->name);
-            cr_assert_float_eq(sums[0][1][l], sums[1][1][l], 1e-12 * places, "set %s", set->name);
+        float *z = numbers(2 * places * C, 1), *got = numbers(places * C, 2), *want = numbers(places * C, 2);
+        double sums[2][2][77] = {{{0}}};
+        set->channel_sums(sums[0][0], sums[0][1], z, 20, C); /* in two goes: the same bytes as in one */
+        set->channel_sums(sums[0][0], sums[0][1], z + 20 * C, places - 20, C);
+        set->channel_sums(sums[1][0], sums[1][1], z, places, C);
+        cr_assert_arr_eq(sums[0], sums[1], sizeof sums[0], "set %s", set->name);
+        memset(sums[1], 0, sizeof sums[1]);
+        ref->channel_sums(sums[1][0], sums[1][1], z, places, C);
+        for (uint32_t c = 0; c < C; c++) {
+            cr_assert_float_eq(sums[0][0][c], sums[1][0][c], 1e-12 * places, "set %s", set->name);
+            cr_assert_float_eq(sums[0][1][c], sums[1][1][c], 1e-12 * places, "set %s", set->name);
         }
-        got[5] = want[5] = (float)NAN;
         for (int form = 0; form < 4; form++) {
-            set->affine(got, form < 2 ? z : NULL, 0.7f, -0.2f, form % 2 == 0, places * L);
-            ref->affine(want, form < 2 ? z : NULL, 0.7f, -0.2f, form % 2 == 0, places * L);
-            ASSERT_CLOSE(got + 6, want + 6, places * L - 6, 1e-6, set->name);
+            const struct ebm_norm norm = {z + 3, z + 100, form % 2 == 0};
+            got[5] = want[5] = (float)NAN;
+            set->norm_places(got, got, form < 2 ? z : NULL, &norm, places, C);
+            ref->norm_places(want, want, form < 2 ? z : NULL, &norm, places, C);
+            ASSERT_CLOSE(got + 6, want + 6, places * C - 6, 1e-5, set->name);
             cr_assert(isnan(got[5]) && isnan(want[5]), "set %s: relu of no number", set->name);
         }
         free(z), free(got), free(want);

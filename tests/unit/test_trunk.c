@@ -21,6 +21,8 @@ static const char mixed[] =
     " {'type': 'batch_norm2d', 'in': 6}, {'type': 'conv2d', 'in': 6, 'out': 5, 'kernel': 2}, {'type': 'relu'},"
     " {'type': 'flatten'}]";
 static const char resnet[] = "[{'type': 'resnet', 'depth': 18, 'in': 2, 'width': 4}]";
+static const char even[] = "[{'type': 'conv2d', 'in': 2, 'out': 3, 'kernel': 2, 'padding': 24}, {'type': 'resnet', "
+                           "'depth': 18, 'in': 3, 'width': 4}]";
 
 static struct ebm_config *config_of(const char *layers, uint32_t features)
 {
@@ -88,11 +90,12 @@ static float *features_of(const struct ebm_config *config, const float *params, 
     return h;
 }
 
-static size_t fast_backends(const struct ebm_conv_backend *ret_backends[2])
+static size_t fast_backends(const struct ebm_conv_backend *ret_backends[3])
 {
-    ret_backends[0] = ebm_conv_blas();
-    ret_backends[1] = ebm_conv_onednn();
-    return ret_backends[1] != NULL ? 2 : 1;
+    ret_backends[0] = ebm_conv_own();
+    ret_backends[1] = ebm_conv_blas();
+    ret_backends[2] = ebm_conv_onednn();
+    return ret_backends[2] != NULL ? 3 : 2;
 }
 
 static void assert_close(const float *got, const float *expected, size_t n, double tolerance, const char *what)
@@ -131,7 +134,7 @@ Test(trunk, a_small_one_by_hand)
 Test(trunk, fast_convolutions_give_the_same_features)
 {
     const char *const layers[] = {mixed, resnet};
-    const struct ebm_conv_backend *fast[2];
+    const struct ebm_conv_backend *fast[3];
     for (size_t i = 0; i < EBM_COUNT_OF(layers); i++) {
         struct ebm_config *config = config_of(layers[i], i == 0 ? 45 : 32);
         float *params = params_of(config), *x = numbers(5ul * config->net.X, 4);
@@ -146,23 +149,22 @@ Test(trunk, fast_convolutions_give_the_same_features)
     }
 }
 
+/* The first trunk has images of 9, 5, 3, 2 and 1 places a line, the second those of 16, 8, 4 and 2. */
 Test(trunk, bytes_do_not_depend_on_place_and_number)
 {
-    const struct ebm_conv_backend *fast[2];
-    struct ebm_config *config = config_of(resnet, 32);
-    size_t X = config->net.X, out = config->net.trunk.out;
-    float *params = params_of(config), *x = numbers(11 * X, 5);
-    for (size_t j = fast_backends(fast); j-- > 0;) {
-        float *all = features_of(config, params, fast[j], 4, x, 11);
-        for (uint32_t first = 0; first < 11; first += 3) {
-            float *some = features_of(config, params, fast[j], 4, x + first * X, 2);
-            cr_assert_eq(memcmp(some, all + first * out, 2 * out * sizeof *all), 0, "%s from %u", fast[j]->name, first);
+    struct ebm_config *configs[] = {config_of(resnet, 32), config_of(even, 32)};
+    for (size_t i = 0; i < EBM_COUNT_OF(configs); i++) {
+        size_t X = configs[i]->net.X, out = configs[i]->net.trunk.out;
+        float *params = params_of(configs[i]), *x = numbers(41 * X, 5);
+        float *all = features_of(configs[i], params, ebm_conv_own(), 16, x, 41);
+        for (uint32_t first = 0, n = 1; first + n <= 41; first += n, n++) {
+            float *some = features_of(configs[i], params, ebm_conv_own(), 16, x + first * X, n);
+            cr_assert_arr_eq(some, all + first * out, n * out * sizeof *all, "%u from %u", n, first);
             free(some);
         }
-        free(all);
+        free(all), free(params), free(x);
+        ebm_config_free(configs[i]);
     }
-    free(params), free(x);
-    ebm_config_free(config);
 }
 
 /* ---- training ---- */
@@ -222,7 +224,7 @@ static struct result train(const struct ebm_config *config, const struct ebm_con
     for (size_t i = 0; i < 3; i++)
         scratch[i] = numbers(ebm_trunk_train_scratch(t), 6);
     const struct ebm_trunk_threads threads = {in_threads ? run_in_threads : run_in_order,
-                                              in_threads ? (void *)scratch : (void *)scratch[0]};
+                                              in_threads ? (void *)scratch : (void *)scratch[0], in_threads ? 3 : 1};
     struct result r = {.params = numbers(net->n_params, 7),
                        .h = numbers((size_t)B * net->trunk.out, 8),
                        .gradient = calloc(net->n_params, sizeof *r.gradient)};
@@ -313,7 +315,7 @@ Test(trunk, gradients_are_those_of_the_features)
 
 Test(trunk, fast_convolutions_give_the_same_gradients)
 {
-    const struct ebm_conv_backend *fast[2];
+    const struct ebm_conv_backend *fast[3];
     struct ebm_config *config = config_of(mixed, 45);
     const uint32_t B = 11;
     float *params = params_of(config), *x = numbers((size_t)B * config->net.X, 12);
@@ -333,7 +335,7 @@ Test(trunk, fast_convolutions_give_the_same_gradients)
 
 Test(trunk, threads_change_no_byte)
 {
-    const struct ebm_conv_backend *fast[2];
+    const struct ebm_conv_backend *fast[3];
     struct ebm_config *config = config_of(resnet, 32);
     const uint32_t B = 19;
     float *params = params_of(config), *x = numbers((size_t)B * config->net.X, 14);
@@ -360,24 +362,24 @@ static struct result still(const struct ebm_config *config, const float *params,
 {
     const struct ebm_net_desc *net = &config->net;
     struct ebm_trunk_still *t = NULL;
-    cr_assert_eq(ebm_trunk_still_new(&net->trunk, ebm_kernels_cpu(), B + 2, &t, NULL), EBM_OK);
+    cr_assert_eq(ebm_trunk_still_new(&net->trunk, B + 2, &t, NULL), EBM_OK);
     float *scratch[3];
     for (size_t i = 0; i < 3; i++)
         scratch[i] = numbers(ebm_trunk_still_scratch(t), 6);
     const struct ebm_trunk_threads threads = {in_threads ? run_in_threads : run_in_order,
-                                              in_threads ? (void *)scratch : (void *)scratch[0]};
+                                              in_threads ? (void *)scratch : (void *)scratch[0], in_threads ? 3 : 1};
     struct result r = {.params = numbers(net->n_params, 7), .h = numbers((size_t)B * net->trunk.out, 8)};
     memcpy(r.params, params, net->n_params * sizeof *params);
-    ebm_trunk_still_load(t, r.params, &threads);
+    cr_assert_eq(ebm_trunk_still_load(t, r.params, &threads), EBM_OK);
     for (int again = 0; again < 2; again++)
-        ebm_trunk_still_forward(t, r.params, &threads, x, B, r.h);
+        cr_assert_eq(ebm_trunk_still_forward(t, r.params, &threads, x, B, r.h), EBM_OK);
     for (size_t i = 0; i < 3; i++)
         free(scratch[i]);
     (void)ebm_trunk_still_free(t);
     return r;
 }
 
-/* Batches that fill their lanes, and that do not; by windows and by tiles. */
+/* Batches that are whole chunks, and that are not; by windows and by tiles. */
 Test(trunk, standing_still_it_gives_what_it_gives_learning)
 {
     static const char wide[] =
