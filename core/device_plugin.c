@@ -41,7 +41,7 @@ static enum ebm_status read_precision(const char *word, struct ebm_device_choice
 #undef X
     size_t at = ebm_names_find(word, words, EBM_COUNT_OF(words));
     if (at == EBM_COUNT_OF(words))
-        return ebm_error_set(reterr, EBM_INVALID, "precision", "expected one of fp32|tf32, got '%.40s'", word);
+        return ebm_error_set(reterr, EBM_INVALID, "precision", "expected one of fp32|tf32|bf16, got '%.40s'", word);
     choice->precision = (enum ebm_precision)at;
     return EBM_OK;
 }

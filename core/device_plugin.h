@@ -15,7 +15,7 @@
 #define EBM_DEVICE_NAME_BYTES 160u
 
 /* What products on the sample side are made of. Sums, and all that is exponentiated, are float anyway. */
-#define EBM_PRECISION_MAP(X) X(FP32, "fp32") X(TF32, "tf32")
+#define EBM_PRECISION_MAP(X) X(FP32, "fp32") X(TF32, "tf32") X(BF16, "bf16")
 
 enum ebm_precision {
 #define X(name, word) EBM_PRECISION_##name,
@@ -40,7 +40,7 @@ struct ebm_device_choice {
     const char *file; /* of the plug-in; NULL or "": where it is installed beside the program */
 };
 
-/* "cpu", "auto", "cuda", "cuda:N"; "fp32", "tf32". INVALID with what was expected. */
+/* "cpu", "auto", "cuda", "cuda:N"; "fp32", "tf32", "bf16". INVALID with what was expected. */
 enum ebm_status ebm_device_choose(const char *device, const char *precision, struct ebm_device_choice *ret_choice,
                                   struct ebm_error *reterr) EBM_MUST_USE;
 

@@ -131,7 +131,7 @@ static int gpu_selftest(int argc, char **argv)
     enum ebm_status status = ebm_device_choose(device, precision, &choice, &error);
     if (status == EBM_OK && (argc > 5 || !choice.by_plugin))
         status = ebm_error_set(&error, EBM_INVALID, "--gpu-selftest",
-                               "expected [cuda|cuda:N [tf32|fp32 [FILE of the plug-in]]] after it");
+                               "expected [cuda|cuda:N [tf32|fp32|bf16 [FILE of the plug-in]]] after it");
     choice.file = argc > 4 ? argv[4] : NULL;
     if (status == EBM_OK)
         status = selftest_run(&choice, &error);

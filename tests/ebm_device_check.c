@@ -1,6 +1,6 @@
 /* ebm_device_check.c - compares a plug-in's device with the CPU.
  *
- *   ebm-device-check PLUGIN [fp32|tf32]
+ *   ebm-device-check PLUGIN [fp32|tf32|bf16]
  *
  * A line for each network: largest errors and what is allowed. Exit status 1 where they differ, 77 where the plug-in
  * has no device to run on. */
@@ -35,7 +35,7 @@ int main(int argc, char **argv)
     char name[EBM_DEVICE_NAME_BYTES];
     struct ebm_error error;
     if (argc < 2 || argc > 3) {
-        (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32]\n");
+        (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32|bf16]\n");
         return 2;
     }
     if (ebm_device_choose("cuda", argc == 3 ? argv[2] : "fp32", &choice, &error) != EBM_OK)

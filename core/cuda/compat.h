@@ -5,8 +5,8 @@
  *   SHARED      (T, name, dims): an array in shared memory
  *   DYN_SHARED  (T, name): names the dynamic shared memory of a kernel as an array of T
  *
- * Files that include this keep to what both builds have: no <<<>>>, no __shared__, no inline PTX, no cooperative
- * groups, no CUB, C++17. */
+ * Files that include this keep to what both builds have (of tensor cores nvcuda::wmma): no <<<>>>, no __shared__, no
+ * inline PTX, no cooperative groups, no CUB, C++17. */
 #ifndef EBM_CORE_CUDA_COMPAT_H
 #define EBM_CORE_CUDA_COMPAT_H
 
@@ -14,14 +14,16 @@
 #include "tests/gpu_sim/cuda_sim.h"
 #else
 #include <cublasLt.h>
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
+#include <mma.h>
 
 #define KERNEL static __global__
 #define DEVICE static __device__ __forceinline__
 #define LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<(grid), (block), (bytes), (stream)>>>(__VA_ARGS__)
 #define SHARED(T, name, dims) __shared__ T name dims
 #define DYN_SHARED(T, name)                                                                                            \
-    extern __shared__ __align__(16) unsigned char name##_bytes[];                                                      \
+    extern __shared__ __align__(32) unsigned char name##_bytes[];                                                      \
     T *name = reinterpret_cast<T *>(name##_bytes)
 #endif
 

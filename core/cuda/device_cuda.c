@@ -15,12 +15,16 @@
 #include "core/cuda/device_answers.h"
 #include "core/device_plugin.h"
 
-#define TF32_SLACK 5e-3 /* ten times what rounding an input to 11 bits does to a number */
-#define IN_TURN 2u      /* slots that expected rows go through; the next one is for the rest */
+/* Of log weights beside their largest: ten times what rounding an input to 11 or 8 bits does to a number. */
+#define TF32_SLACK 5e-3
+#define BF16_SLACK 4e-2
+#define IN_TURN 2u /* slots that expected rows go through; the next one is for the rest */
 
 _Static_assert(EBM_GPU_TILE == EBM_TILE, "tiles of both sides");
 _Static_assert(EBM_GPU_SLOTS == IN_TURN + 1, "one slot more");
-_Static_assert((int)EBM_GPU_FP32 == (int)EBM_PRECISION_FP32 && (int)EBM_GPU_TF32 == (int)EBM_PRECISION_TF32, "words");
+_Static_assert((int)EBM_GPU_FP32 == (int)EBM_PRECISION_FP32 && (int)EBM_GPU_TF32 == (int)EBM_PRECISION_TF32 &&
+                   (int)EBM_GPU_BF16 == (int)EBM_PRECISION_BF16,
+               "words");
 
 /* Tiles of expected rows on their way. */
 struct sent {
@@ -545,13 +549,15 @@ static struct ebm_device_ops ops; /* made by `open`, once */
 static enum ebm_status open_device(uint32_t index, enum ebm_precision precision, const struct ebm_device_ops **ret_ops,
                                    char ret_name[EBM_DEVICE_NAME_BYTES], struct ebm_error *reterr)
 {
-    enum ebm_gpu_precision there = precision == EBM_PRECISION_TF32 ? EBM_GPU_TF32 : EBM_GPU_FP32;
-    enum ebm_status status = ebm_gpu_open((int)index, there, ret_name, EBM_DEVICE_NAME_BYTES, reterr);
+    static const double slack[] = {
+        [EBM_PRECISION_FP32] = 0.0, [EBM_PRECISION_TF32] = TF32_SLACK, [EBM_PRECISION_BF16] = BF16_SLACK};
+    enum ebm_status status = ebm_gpu_open((int)index, (enum ebm_gpu_precision)precision, ret_name,
+                                          EBM_DEVICE_NAME_BYTES, reterr);
     if (status != EBM_OK)
         return status;
     ops = *ebm_device_cpu();
     ops.name = "cuda";
-    ops.slack = precision == EBM_PRECISION_TF32 ? TF32_SLACK : 0.0;
+    ops.slack = slack[precision];
     ops.plan_new = plan_new;
     ops.ctx_new = ctx_new;
     ops.ctx_prepare = ctx_prepare;

@@ -72,6 +72,11 @@ enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret
                              device.name, device.major, device.minor);
     device_index = index;
     precision = wanted;
+    error = cudaSetDevice(index);
+    if (error == cudaSuccess)
+        error = gpu_wide_open();
+    if (error != cudaSuccess)
+        return refuse(reterr, "the device refuses a kernel's shared memory", error);
     (void)snprintf(ret_name, bytes, "%s, compute capability %d.%d, %zu MiB", device.name, device.major, device.minor,
                    device.totalGlobalMem >> 20);
     return EBM_OK;
@@ -97,6 +102,14 @@ bool is_live(uint64_t number)
     return false;
 }
 
+/* A float's bits, rounded so that the lowest `drop` are zero. */
+uint32_t bits_of(float x, uint32_t drop)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return isfinite(x) ? (bits + (1u << (drop - 1))) >> drop << drop : bits;
+}
+
 /* Tensors on their way to the device: what layers hold are offsets + 1 until it is known where they lie. */
 struct packing {
     std::vector<float> numbers;
@@ -113,6 +126,23 @@ struct packing {
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t j = 0; j < ld; j++)
                 numbers.push_back(j < length ? from[i * stride + j] : 0.0f);
+        return at;
+    }
+    /* As wide_k wants them: bfloat16, or floats that TF32 has. */
+    const float *rounded(const float *from, size_t stride, uint32_t n, uint32_t length, bool is_bf16)
+    {
+        const float *at = start();
+        uint32_t deep = gpu_wide_deep(length);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < deep; j += 1 + is_bf16) {
+                uint32_t low = bits_of(j < length ? from[i * stride + j] : 0.0f, is_bf16 ? 16 : 13), high = 0;
+                if (is_bf16)
+                    high = bits_of(j + 1 < length ? from[i * stride + j + 1] : 0.0f, 16), low >>= 16;
+                low |= high;
+                float both;
+                memcpy(&both, &low, sizeof both);
+                numbers.push_back(both);
+            }
         return at;
     }
     const float *columns(const float *from, size_t stride, uint32_t n, uint32_t length)
@@ -173,6 +203,10 @@ void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
     for (uint32_t i = 0; i < net->energy.n_layers; i++)
         to->layers.push_back(pack(all, &net->energy.layers[i], i == 0 ? net->H : 0,
                                   i == 0 ? net->G : net->energy.layers[i].in, to->energy_is_narrow));
+    const struct ebm_layer *first = net->energy.layers;
+    if (to->wide != EBM_GPU_FP32)
+        to->layers[to->layers.size() - 2].weight_wide = all->rounded(all->params + first->weight + net->H, first->in,
+                                                                     first->out, net->G, to->wide == EBM_GPU_BF16);
 }
 
 uint32_t widest_of(const struct ebm_net *net, uint32_t at_least)
@@ -208,6 +242,10 @@ void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net, bool is_trained)
         to->n_feature = to->n_own = to->n_head[0] = to->n_head[1] = to->n_head[2] = 0;
     to->target_is_narrow = !is_trained && fits_shared(target);
     to->energy_is_narrow = !is_trained && net->has_energy && fits_shared(energy);
+    const struct ebm_layer *energy_layers = net->energy.layers;
+    bool is_two = !is_trained && net->has_energy && !to->energy_is_narrow && net->energy.n_layers == 2 &&
+                  !energy_layers[0].residual && !energy_layers[1].residual;
+    to->wide = is_two && gpu_wide_fits(precision, net->G) ? precision : EBM_GPU_FP32;
     to->narrow_widest = to->energy_is_narrow ? energy : to->target_is_narrow ? target : net->D;
     to->widest_ld = gpu_round_up(energy > net->G ? energy : net->G, 4);
     uint32_t most = (uint32_t)(ACTIVATIONS / ((size_t)to->widest_ld * EBM_GPU_TILE * sizeof(float)));
@@ -242,6 +280,7 @@ cudaError_t upload(ebm_gpu_net *net, const packing *all)
     for (gpu_layer &layer : net->layers) {
         layer.weight = place(net->block, layer.weight);
         layer.weight_t = place(net->block, layer.weight_t);
+        layer.weight_wide = place(net->block, layer.weight_wide);
         layer.bias = place(net->block, layer.bias);
     }
     return error == cudaSuccess ? put(net->d_layers, net->layers.data(), layer_bytes) : error;
@@ -425,8 +464,9 @@ bool lay_out(ebm_gpu_space *space, cublasLtMatrixLayout_t *ret, uint32_t rows, u
 
 bool describe(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
 {
-    bool is_float = p->is_exact || precision == EBM_GPU_FP32;
-    cublasComputeType_t type = is_float ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32;
+    static const cublasComputeType_t types[] = {CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32,
+                                                CUBLAS_COMPUTE_32F_FAST_16BF};
+    cublasComputeType_t type = types[p->is_exact ? EBM_GPU_FP32 : precision];
     cublasOperation_t a = p->a.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N, b = p->b.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     uint32_t rows = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
@@ -624,6 +664,10 @@ bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *o
     struct gpu_join join = {slot->tiles, own->x.hx, h, g.p, net->H, g.ld};
     float *other = g.p == space->a ? space->b : space->a;
     rows_of z = {other, gpu_round_up(first->out, 4)}, done = z;
+    if (net->wide != EBM_GPU_FP32) {
+        gpu_wide_score(space, net, slot->tiles, tiles, own->x.hx, g.p, g.ld, slot->f);
+        return true;
+    }
     if (!multiply_layer(space, first, NULL, g, z, samples, most, false))
         return false;
     bool is_fused = last == 1 && !first->residual && !first[1].residual;

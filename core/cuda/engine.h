@@ -25,7 +25,7 @@ extern "C" {
 #define EBM_GPU_SLOTS 3u
 
 /* Of products on the sample side; sums, and all that is exponentiated, are float anyway. */
-enum ebm_gpu_precision { EBM_GPU_FP32, EBM_GPU_TF32 };
+enum ebm_gpu_precision { EBM_GPU_FP32, EBM_GPU_TF32, EBM_GPU_BF16 };
 
 struct ebm_gpu_net;
 struct ebm_gpu_space;

@@ -9,9 +9,10 @@
 
 /* A layer on the device. */
 struct gpu_layer {
-    const float *weight;   /* (out, in), rows `ld` apart: for matrix products; NULL where layers_k runs it */
-    const float *weight_t; /* (in, out): for layers_k; NULL where it does not */
-    const float *bias;     /* (out) */
+    const float *weight;      /* (out, in), rows `ld` apart: for matrix products; NULL where layers_k runs it */
+    const float *weight_t;    /* (in, out): for layers_k; NULL where it does not */
+    const float *weight_wide; /* of the first energy layer, for wide_k (wide.cu): rounded, rows gpu_wide_deep apart */
+    const float *bias;        /* (out) */
     uint32_t in, out, ld;
     int activation; /* enum ebm_activation */
     bool residual;
@@ -40,6 +41,7 @@ struct ebm_gpu_net {
     uint32_t x_widest, widest_ld; /* of the x side; of what the sample side writes to global memory, padded */
     uint32_t narrow_widest;       /* of the layers that layers_k runs, and of y */
     bool target_is_narrow, energy_is_narrow;
+    enum ebm_gpu_precision wide;   /* of wide_k, which runs its energy net; FP32: it does not */
     bool is_trained;               /* then it has the layers of target and energy net alone, for products */
     uint32_t max_tiles;            /* that the sample side's two buffers have room for, EBM_GPU_TILES at most */
     std::vector<gpu_layer> layers; /* feature, W_h of the energy net, own, heads, target, energy; pointers: device */
@@ -141,6 +143,14 @@ template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *
         (void)cudaGraphDestroy(graph);
     return ok;
 }
+
+/* wide.cu: an energy net of a wide layer and a last one, neither residual. */
+cudaError_t gpu_wide_open(void);                                  /* once for the device */
+bool gpu_wide_fits(enum ebm_gpu_precision precision, uint32_t G); /* whether it takes G numbers of g */
+uint32_t gpu_wide_deep(uint32_t G);                               /* how many there are in a row of weight_wide */
+/* f of n_tiles tiles from g (sample, G), rows ld_g apart. */
+void gpu_wide_score(ebm_gpu_space *space, const ebm_gpu_net *net, const ebm_gpu_tile *tiles, uint32_t n_tiles,
+                    const float *hx, const float *g, uint32_t ld_g, float *f);
 
 inline uint32_t gpu_round_up(uint32_t n, uint32_t multiple)
 {

@@ -132,7 +132,7 @@ def test_selftest(binary):
         assert status == 1 and shown.startswith("pretend: no hardware at all\nnarrow, smooth") and "log Z differ by" in told, (shown, told)
     with environment("none"):
         assert selftest(binary, "cuda", "fp32", PRETEND)[0] == 1
-    assert selftest(binary, "cpu")[0] == 2 and selftest(binary, "cuda", "bf16")[0] == 2
+    assert selftest(binary, "cpu")[0] == 2 and selftest(binary, "cuda", "fp16")[0] == 2
 
 
 def test_words(binary):

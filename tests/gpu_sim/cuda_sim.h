@@ -4,7 +4,7 @@
  * cuda_api.cpp and blaslt.cpp are compiled too where there is a toolkit.
  *
  *   kernels   threadIdx and its kin, __syncthreads, __syncwarp, shuffles and votes over 32 lanes, atomics, float2,
- *             float4, uint2, uint4, bfloat16, mathematics
+ *             float4, uint2, uint4, bfloat16, nvcuda::wmma, mathematics
  *   host      memory, streams, events, graphs, errors; cublasLt
  *
  * A copy reads and writes host memory when its stream is waited for, pageable memory too. */
@@ -240,6 +240,8 @@ static inline float __bfloat162float(__nv_bfloat16 value)
 {
     return __uint_as_float(uint32_t(value.bits) << 16);
 }
+
+#include "tests/gpu_sim/wmma_sim.h"
 
 /* -- the run-time -- */
 

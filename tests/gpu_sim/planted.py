@@ -21,12 +21,13 @@ PLAIN = ("fwd", "rev", "random", "greedy")
 
 ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
 ANSWERS, PHILOX = "core/cuda/answers.cu", "core/cuda/philox.h"
+WIDE = "core/cuda/wide.cu"
 TWO = ("random", "greedy")
 
 # plug-in -> CUDA sources, C sources, what else is linked
 PLUGINS = {
     "sample": ([SAMPLE], [], []),
-    "cuda": ([ANSWERS, ENGINE, TRAINING], ["core/cuda/device_answers.c", "core/cuda/device_cuda.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+    "cuda": ([ANSWERS, ENGINE, TRAINING, WIDE], ["core/cuda/device_answers.c", "core/cuda/device_cuda.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -87,6 +88,15 @@ CUDA_BUGS = [
     ("the host does not wait", ENGINE, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
      TWO),
     ("kernels do not wait for the upload", ENGINE, "cudaStreamWaitEvent(space->compute, s->uploaded, 0)", "cudaSuccess", ("greedy",)),
+    ("a piece of weights is overwritten too early", WIDE, "            __syncthreads(); /* nobody needs the last piece */\n", "",
+     ("greedy",)),
+    ("a piece of weights is read too early", WIDE, "            __syncthreads(); /* the next one is there, and the samples */\n", "",
+     TWO),
+    ("a fragment is read too early", WIDE, "    __syncwarp(); /* the fragment is there */\n", "", TWO),
+    ("a fragment is overwritten too early", WIDE, "    __syncwarp(); /* and may be overwritten */\n", "", TWO),
+    ("the first row's x side", WIDE, "w.tiles[blockIdx.x].row", "w.tiles[0].row", TWO),
+    ("half of the warps' sums", WIDE, "results[threadIdx.x] + results[EBM_GPU_TILE + threadIdx.x]", "results[threadIdx.x]", TWO),
+    ("the last piece of inputs is left out", WIDE, "k < w.deep; k += DEEP", "k + DEEP < w.deep; k += DEEP", TWO),
     ("the download does not wait for kernels", ENGINE, "cudaStreamWaitEvent(s->copies, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
 ]
 
@@ -131,12 +141,14 @@ def ending(status, text):
     return "numbers" if status == 1 else f"status {status}"
 
 
-def run(options, which, plugin):
+def run(options, which, plugin, path):
     flavour = which if which in FLAGS else "plain"
     order = {"asan": "fwd", "tsan": "random"}.get(which, which)
     environment = dict(os.environ, GPU_SIM_ORDER=order, ASAN_OPTIONS="detect_leaks=0:exitcode=66",
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
     arguments = ["--numbers"] if options.plugin == "sample" and which != "fwd" else []
+    if path == WIDE:  # what only tensor cores do
+        arguments = ["tf32"]
     done = subprocess.run([os.path.join(options.build, "tests/gpu_sim", f"test_{options.plugin}_{flavour}"), plugin, *arguments], env=environment,
                           capture_output=True, text=True, errors="replace", timeout=300, check=False)
     return ending(done.returncode, done.stdout + done.stderr)
@@ -156,7 +168,7 @@ def try_bug(options, bug):
         with open(os.path.join(source, path), "w", encoding="utf-8") as file:
             file.write(text.replace(old, new) if old else text)
         plugins = {f: build(options, f, source, folder) for f in FLAGS if f == "plain" or f in runs}
-        return {r: run(options, r, plugins.get(r, plugins["plain"])) for r in runs}
+        return {r: run(options, r, plugins.get(r, plugins["plain"]), path) for r in runs}
 
 
 def main():

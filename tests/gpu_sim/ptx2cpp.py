@@ -96,7 +96,7 @@ def immediate(text, kind):
 class Kernel:
     def __init__(self, module, name, parameters, bounds):
         self.module, self.name, self.bounds = module, name, bounds
-        self.registers, self.local, self.lines, self.tables = {}, {}, [], {}
+        self.registers, self.local, self.declared, self.lines, self.tables = {}, {}, [], [], {}
         self.parameters, end = {}, 0
         for align, kind, who, size in re.findall(
                 r"\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+(?:\.ptr\s+(?:\.\w+\s+)?(?:\.align\s+\d+\s+)?)?([\w$]+)(?:\[(\d+)\])?",
@@ -245,6 +245,33 @@ class Kernel:
         if modifiers[1:] == ["all", "pred"]:
             return self.put(a[0], f"{call} == {self.get(a[2], 'u32')}")
         raise Unknown("vote." + ".".join(modifiers))
+
+    def matrix(self, modifiers, a, line):
+        """wmma of fragments of 16 x 16 results, a by rows and b by columns."""
+        what, operand = modifiers[0], modifiers[1]
+        shape = next((m for m in modifiers if m in ("m16n16k16", "m16n16k8")), "")
+        space = "shared" if "shared" in modifiers else ""
+        rest = [m for m in modifiers if m not in (what, shape, space, "sync", "aligned")]
+        numbers = {"m16n16k16": ("bf16", "uint16_t", "u16"), "m16n16k8": ("tf32", "float", "f32")}.get(shape)
+        form = (what, *rest)
+        if not numbers:
+            raise Unknown("wmma." + ".".join(modifiers))
+        kind, number, unit = numbers
+        if form in (("load", "a", "row", kind), ("load", "b", "col", kind)):
+            how = "load_rows" if operand == "a" else "load_columns"
+            puts = " ".join(self.put(r, f"m.registers[{i}]") for i, r in enumerate(split(a[0].strip("{}"))))
+            pointer = self.memory(a[1], unit, space, 1, line)
+            return f"ptx::lane_matrix<{number}> m; m.{how}({pointer}, {self.get(a[2], 'u32')}, {line}); {puts}"
+        if form == ("store", "d", "row", "f32"):
+            results = ", ".join(self.get(r, "f32") for r in split(a[1].strip("{}")))
+            pointer = self.memory(a[0], "f32", space, 1, line)
+            return f"float d[] = {{{results}}}; ptx::store_matrix({pointer}, d, {self.get(a[2], 'u32')}, {line});"
+        if form == ("mma", "row", "col", "f32", kind, kind, "f32"):
+            parts = [", ".join(self.get(r, t) for r in split(x.strip("{}"))) for x, t in zip(a[1:], ("u32", "u32", "f32"))]
+            puts = " ".join(self.put(r, f"c[{i}]") for i, r in enumerate(split(a[0].strip("{}"))))
+            return f"ptx::lane_matrix<{number}> a = {{{{{{{parts[0]}}}}}}}, b = {{{{{{{parts[1]}}}}}}}; float c[] = {{{parts[2]}}}; " \
+                   f"ptx::multiply_matrices(c, a, b, {line}); {puts}"
+        raise Unknown("wmma." + ".".join(modifiers))
 
     def atomic(self, op, modifiers, a, line):
         kind = modifiers[-1]
@@ -419,6 +446,8 @@ class Kernel:
             return self.shuffle(modifiers, a, line)
         if op == "vote":
             return self.vote(modifiers, a, line)
+        if op == "wmma":
+            return self.matrix(modifiers, a, line)
         if op in ("atom", "red"):
             return self.atomic(op, modifiers, a, line)
         if op in ("membar", "fence"):
@@ -456,8 +485,10 @@ class Kernel:
                 raise Unknown(text)
             names = [match[2]]
         kind = REGISTERS[match[1]]
+        if all(self.registers.get(n) == kind for n in names):
+            return  # a block's own, of the same name as another block's
         self.registers.update((n, kind) for n in names)
-        self.lines.append(f"    {kind} {', '.join(n + ' = 0' for n in names)};")
+        self.declared.append(f"    {kind} {', '.join(n + ' = 0' for n in names)};")  # before any label
 
     def branch(self, name, operands):
         if name in ("bra", "bra.uni"):
@@ -498,6 +529,10 @@ class Kernel:
             self.tables[name] = split(targets)
         for i, text in enumerate(body.split("\n")):
             text = text.strip()
+            if text.startswith("{"):
+                text = text[1:].strip()  # a block: its registers are declared once
+            if text.endswith("}"):
+                text = text[:-1].strip()
             if not text:
                 continue
             try:
@@ -509,7 +544,7 @@ class Kernel:
         sizes = ", ".join(f"{{{begin}, {size}}}" for begin, size in self.parameters.values())
         name = self.name
         return (f"static void {name}_run(const unsigned char *arguments)\n{{\n    (void)arguments;\n"
-                + "\n".join(self.lines)
+                + "\n".join(self.declared + self.lines)
                 + f"\n}}\nstatic const ptx::kernel {name}_entry{{\"{name}\", {name}_run, {{{sizes}}}, {self.bounds}}};\n")
 
 

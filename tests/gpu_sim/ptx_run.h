@@ -5,7 +5,7 @@
 #ifndef GPU_SIM_PTX_RUN_H
 #define GPU_SIM_PTX_RUN_H
 
-#include "tests/gpu_sim/sim.h"
+#include "tests/gpu_sim/matrix.h"
 
 #include <fenv.h>
 #include <map>
@@ -166,6 +166,63 @@ inline uint32_t ballot(uint32_t mask, bool predicate, int line)
         if ((mask >> i & 1) && brought[i])
             votes |= 1u << i;
     return votes;
+}
+
+/* -- matrices -- */
+
+inline float number_of(float value)
+{
+    return gpu_sim::from_bits<float>(gpu_sim::to_bits(value) &
+                                     0xffffe000u); /* TF32: the lowest bits are not looked at */
+}
+
+inline float number_of(uint16_t bits)
+{
+    return gpu_sim::from_bits<float>(uint64_t(bits) << 16);
+}
+
+/* A lane's registers of a matrix of products, number after number. */
+template <class T> struct lane_matrix {
+    static const unsigned DEEP = sizeof(T) == 2 ? 16 : 8, NUMBERS = gpu_sim::lane_numbers(DEEP);
+    union {
+        uint32_t registers[4];
+        T numbers[NUMBERS];
+    };
+
+    void load_rows(const T *from, uint32_t apart, int line) /* of a */
+    {
+        gpu_sim::check_matrix(from, apart * sizeof(T), FILE, line);
+        gpu_sim::each_number(NUMBERS, DEEP,
+                             [&](unsigned i, unsigned row, unsigned k) { numbers[i] = from[row * apart + k]; });
+    }
+
+    void load_columns(const T *from, uint32_t apart, int line) /* of b */
+    {
+        gpu_sim::check_matrix(from, apart * sizeof(T), FILE, line);
+        gpu_sim::each_number(NUMBERS, gpu_sim::SIDE,
+                             [&](unsigned i, unsigned k, unsigned column) { numbers[i] = from[column * apart + k]; });
+    }
+
+    void get(float *to) const
+    {
+        for (unsigned i = 0; i < NUMBERS; i++)
+            to[i] = number_of(numbers[i]);
+    }
+};
+
+template <class T> void multiply_matrices(float *c, const lane_matrix<T> &a, const lane_matrix<T> &b, int line)
+{
+    float a_numbers[lane_matrix<T>::NUMBERS], b_numbers[lane_matrix<T>::NUMBERS];
+    a.get(a_numbers);
+    b.get(b_numbers);
+    gpu_sim::multiply_matrices<lane_matrix<T>::DEEP>(c, a_numbers, b_numbers, FILE, line);
+}
+
+inline void store_matrix(float *to, const float *results, uint32_t apart, int line)
+{
+    gpu_sim::check_matrix(to, apart * sizeof(float), FILE, line);
+    gpu_sim::each_number(gpu_sim::lane_numbers(gpu_sim::SIDE), gpu_sim::SIDE,
+                         [&](unsigned i, unsigned row, unsigned column) { to[row * apart + column] = results[i]; });
 }
 
 /* -- mathematics -- */

@@ -41,7 +41,7 @@ extern thread *self;
 extern dims block_index, block_dim, grid_dim;
 
 /* Every warp operation has its own number: lanes that meet must have come for the same. */
-enum warp_op { WARP_DOWN = 1, WARP_UP, WARP_XOR, WARP_INDEX, WARP_BALLOT, WARP_SYNC };
+enum warp_op { WARP_DOWN = 1, WARP_UP, WARP_XOR, WARP_INDEX, WARP_BALLOT, WARP_SYNC, WARP_MATRIX };
 
 const unsigned WARP = 32;
 const size_t STATIC_SHARED_MAX = 48 << 10, SHARED_MAX = 227 << 10, THREADS_MAX = 1024;

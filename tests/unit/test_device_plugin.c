@@ -18,6 +18,7 @@ Test(device_plugin, words)
         {"auto", "fp32", {.by_plugin = true, .may_fail = true}},
         {"cuda", "fp32", {.by_plugin = true}},
         {"cuda:7", "tf32", {.by_plugin = true, .index = 7, .precision = EBM_PRECISION_TF32}},
+        {"cuda", "bf16", {.by_plugin = true, .precision = EBM_PRECISION_BF16}},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(good); i++) {
         struct ebm_device_choice got;
@@ -40,7 +41,7 @@ Test(device_plugin, other_words_are_refused)
         {"cuda:-1", "fp32", "expected cuda:N"},
         {"cuda:256", "fp32", "from 0 to 255"},
         {"cuda:1 ", "fp32", "expected cuda:N"},
-        {"cuda", "fp16", "expected one of fp32|tf32, got 'fp16'"},
+        {"cuda", "fp16", "expected one of fp32|tf32|bf16, got 'fp16'"},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(bad); i++) {
         struct ebm_device_choice got;

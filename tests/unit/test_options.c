@@ -87,7 +87,8 @@ Test(options, refusals_say_where_and_what)
     expect_refusal(PARSE("--model-repository", "a", "--port", "1", "--port", "2"), "--port", "given twice");
     expect_refusal(PARSE("--model-repository", "a", "--log-level", "loud"), "--log-level", "error|warning|info|debug");
     expect_refusal(PARSE("--model-repository", "a", "--log-level", "inf"), "--log-level", "got 'inf'");
-    expect_refusal(PARSE("--model-repository", "a", "--precision", "fp16"), "--precision", "expected one of tf32|fp32");
+    expect_refusal(PARSE("--model-repository", "a", "--precision", "fp16"), "--precision",
+                   "expected one of tf32|fp32|bf16");
 }
 
 Test(options, help_and_version_need_nothing_else)
