@@ -103,7 +103,8 @@ static void lay_out(struct ebm_conv *conv)
     conv->ldo = (size_t)conv->n_panels * panel + EBM_LANES;
     size_t weights = (size_t)conv->n_products * conv->n_in * conv->to.channels;
     size_t row = conv->n_products * (conv->lda + conv->ldo);
-    size_t most = (weights > FEW_WEIGHTS ? CACHED_FLOATS : NEAR_FLOATS) / row;
+    size_t cached = weights <= FEW_WEIGHTS ? NEAR_FLOATS : CACHED_FLOATS; /* but many weights are better read once */
+    size_t most = (weights / 2 > cached ? weights / 2 : cached) / row;
     most = most < FEWEST ? FEWEST : most;
     size_t all = (size_t)conv->rows * s->n, blocks = (all + most - 1) / most;
     conv->most = (uint32_t)((all + blocks - 1) / blocks);
