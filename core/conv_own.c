@@ -3,7 +3,8 @@
  * other gradients, is the library's.
  *
  *   by tiles     3 x 3, stride 1, padded by 1: tiles -> points (V), for each a product over channels (M) -> places
- *   by windows   else: windows copied side by side, (places, kernel x kernel x channels), one product
+ *   by windows   else: windows side by side, (places, kernel x kernel x channels), one product; copied, but for those
+ *                of a long line
  *
  * Some tiles or places at a time, as many as stay in cache between the steps; the weights, which may not stay there,
  * are gone through once for all of them. Places and tiles never meet in a sum, so that an image's numbers depend on
@@ -21,14 +22,15 @@
 #define NEAR_FLOATS (1u << 14)   /* 64 KiB */
 #define FEWEST 8u                /* rows of a product */
 #define COPIED 8u                /* numbers at once, of a window */
+#define LINE 16u                 /* places of a line that need no others beside them */
 
 struct ebm_conv {
     struct ebm_conv_spec spec;
     const struct ebm_kernels *kernels;
     const struct ebm_conv_backend *library; /* NULL: the pass is our own */
     struct ebm_conv *theirs;
-    struct ebm_shape from, to; /* as this pass convolves */
-    bool by_tiles, is_plain;   /* plain: windows lie side by side as they are */
+    struct ebm_shape from, to;         /* as this pass convolves */
+    bool by_tiles, by_lines, is_plain; /* plain: windows lie side by side as they are */
     enum ebm_tile tile;
     uint32_t rows; /* of an image: tiles or places */
     uint32_t most; /* rows at a time */
@@ -93,6 +95,7 @@ static void lay_out(struct ebm_conv *conv)
 {
     const uint32_t panel = conv->kernels->panel;
     const struct ebm_conv_spec *s = &conv->spec;
+    conv->by_lines = !conv->by_tiles && conv->to.width >= LINE;
     conv->is_plain = !conv->by_tiles && s->kernel == 1 && s->stride == 1 && s->padding == 0;
     if (!conv->by_tiles && !conv->is_plain)
         conv->padded = ebm_round_up(
@@ -107,7 +110,7 @@ static void lay_out(struct ebm_conv *conv)
     size_t most = (weights / 2 > cached ? weights / 2 : cached) / row;
     most = most < FEWEST ? FEWEST : most;
     size_t all = (size_t)conv->rows * s->n, blocks = (all + most - 1) / most;
-    conv->most = (uint32_t)((all + blocks - 1) / blocks);
+    conv->most = conv->by_lines ? conv->to.width : (uint32_t)((all + blocks - 1) / blocks);
 }
 
 static enum ebm_status make_theirs(struct ebm_conv *conv)
@@ -274,9 +277,11 @@ static void run_tiles(const struct ebm_conv *conv, float *out, const float *in, 
     float *v = scratch, *m = v + conv->n_products * v_stride;
     for (uint32_t t = 0; t < n; t++)
         read_tile(conv, v + t * conv->lda, v_stride, in, first + t);
-    for (size_t p = 0; p < conv->n_products; p++)
-        conv->kernels->panels_product(m + p * m_stride, conv->ldo, v + p * v_stride, conv->lda,
-                                      packed + p * conv->n_panels * panel_count(conv), n, conv->n_in, conv->n_panels);
+    for (size_t p = 0; p < conv->n_products; p++) {
+        const struct ebm_rows rows = {v + p * v_stride, conv->lda, 0, n, 1, conv->n_in};
+        conv->kernels->panels_product(m + p * m_stride, conv->ldo, &rows,
+                                      packed + p * conv->n_panels * panel_count(conv), conv->n_panels);
+    }
     for (uint32_t t = 0; t < n; t++)
         write_tile(conv, out, m + t * conv->ldo, m_stride, finish, first + t);
 }
@@ -321,15 +326,33 @@ static void copy_windows(const struct ebm_conv *conv, float *to, const float *in
     }
 }
 
+/* The windows of a line of places, as they lie in the image with its padding: each begins a stride behind the last. */
+static struct ebm_rows line_of(const struct ebm_conv *conv, const float *in, uint32_t first, float *padded)
+{
+    const struct ebm_conv_spec *s = &conv->spec;
+    const uint32_t C = conv->from.channels, place = first % conv->rows;
+    const size_t wide = (size_t)wide_of(conv) * C;
+    if (place == 0)
+        copy_padded(conv, padded, in + first / conv->rows * ebm_shape_count(&conv->from));
+    return (struct ebm_rows){.first = padded + place / conv->to.width * s->stride * wide,
+                             .next = (size_t)s->stride * C,
+                             .step = wide,
+                             .n = conv->to.width,
+                             .runs = s->kernel,
+                             .run = s->kernel * C};
+}
+
 static void run_windows(const struct ebm_conv *conv, float *out, const float *in, const float *packed,
                         const struct ebm_finish *finish, uint32_t first, uint32_t n, float *scratch)
 {
     const size_t O = conv->to.channels;
     float *m = scratch + conv->padded, *copied = m + n * conv->ldo;
-    const float *windows = conv->is_plain ? in + first * conv->lda : copied;
-    if (!conv->is_plain)
+    struct ebm_rows rows = {conv->is_plain ? in + first * conv->lda : copied, conv->lda, 0, n, 1, conv->n_in};
+    if (conv->by_lines)
+        rows = line_of(conv, in, first, scratch);
+    else if (!conv->is_plain)
         copy_windows(conv, copied, in, first, n, scratch);
-    conv->kernels->panels_product(m, conv->ldo, windows, conv->lda, packed, n, conv->n_in, conv->n_panels);
+    conv->kernels->panels_product(m, conv->ldo, &rows, packed, conv->n_panels);
     conv->kernels->finish_rows(out + first * O, m, conv->ldo, finish, n, (uint32_t)O);
 }
 

@@ -94,6 +94,14 @@ static inline struct ebm_tile_size ebm_tile_size(enum ebm_tile tile)
 #define EBM_MOST_IN 36u  /* places that a tile reads */
 #define EBM_MOST_OUT 16u /* places that it gives */
 
+/* Rows of a product, `next` numbers from one to the next, each of `runs` runs of `run` numbers, `step` apart. Borrow.
+ */
+struct ebm_rows {
+    const float *first;
+    size_t next, step;
+    uint32_t n, runs, run;
+};
+
 /* What follows the products of a convolution: out = act(product + bias (+ what out held)), act relu or none. Borrow. */
 struct ebm_finish {
     const float *bias; /* a channel */
@@ -182,10 +190,9 @@ struct ebm_kernels {
     /* f (n) = w (O) . (act(z) (+ v, unless NULL)) of z, v (n, O), act relu or none; products are floats, sums double */
     void (*rows_output)(double *f, const float *w, const float *z, const float *v, bool is_relu, uint32_t n,
                         uint32_t O);
-    /* Images with channels inner. out (n, n_panels panel; stride ldo) = a (n, n_in; stride lda) w, w (n_panels, n_in,
-     * panel). A row gets the same operations wherever it stands. */
-    void (*panels_product)(float *out, size_t ldo, const float *a, size_t lda, const float *w, uint32_t n,
-                           uint32_t n_in, uint32_t n_panels);
+    /* Images with channels inner. out (rows->n, n_panels panel; stride ldo) = rows w, w (n_panels, runs run, panel). A
+     * row gets the same operations wherever it stands. */
+    void (*panels_product)(float *out, size_t ldo, const struct ebm_rows *rows, const float *w, uint32_t n_panels);
     /* out (n, C) = act(z + bias (+ out)) of z (n, C; stride ldz) */
     void (*finish_rows)(float *out, const float *z, size_t ldz, const struct ebm_finish *finish, size_t n, uint32_t C);
     /* A tile: point p of v, C numbers and up to panel - 1 more, at v + p stride; at (in, in) places of C numbers. */

@@ -17,34 +17,39 @@
 #endif
 #define CONV_PANEL (2 * WIDTH)
 
-static inline __attribute__((always_inline)) void panel_rows(float *out, size_t ldo, const float *a, size_t lda,
-                                                             const float *w, uint32_t n_in, uint32_t rows)
+/* Weights come from a cache further away than what fetches ahead of itself looks. */
+#define AHEAD 1024
+
+static inline __attribute__((always_inline)) void panel_rows(float *out, size_t ldo, const struct ebm_rows *of,
+                                                             const float *a, const float *w, uint32_t rows)
 {
+    const size_t next = of->next;
     vec sums[CONV_ROWS][2];
     for (uint32_t r = 0; r < rows; r++)
         sums[r][0] = sums[r][1] = (vec){0};
-    for (uint32_t i = 0; i < n_in; i++, w += CONV_PANEL) {
-        __builtin_prefetch(w + 1024);
-        __builtin_prefetch(w + 1024 + WIDTH);
-        vec first = vec_load(w), second = vec_load(w + WIDTH);
-        for (uint32_t r = 0; r < rows; r++) {
-            sums[r][0] += a[r * lda + i] * first;
-            sums[r][1] += a[r * lda + i] * second;
+    for (uint32_t run = 0; run < of->runs; run++, a += of->step)
+        for (uint32_t i = 0; i < of->run; i++, w += CONV_PANEL) {
+            __builtin_prefetch(w + AHEAD);
+            __builtin_prefetch(w + AHEAD + WIDTH);
+            vec first = vec_load(w), second = vec_load(w + WIDTH);
+            for (uint32_t r = 0; r < rows; r++) {
+                sums[r][0] += a[r * next + i] * first;
+                sums[r][1] += a[r * next + i] * second;
+            }
         }
-    }
     for (uint32_t r = 0; r < rows; r++) {
         vec_store(out + r * ldo, sums[r][0]);
         vec_store(out + r * ldo + WIDTH, sums[r][1]);
     }
 }
 
-static void panel_product(float *out, size_t ldo, const float *a, size_t lda, const float *w, uint32_t n_in,
+static void panel_product(float *out, size_t ldo, const struct ebm_rows *of, const float *a, const float *w,
                           uint32_t rows)
 {
     switch (rows) {
 #define ROWS_CASE(n)                                                                                                   \
     case n:                                                                                                            \
-        panel_rows(out, ldo, a, lda, w, n_in, n);                                                                      \
+        panel_rows(out, ldo, of, a, w, n);                                                                             \
         break;
         ROWS_CASE(1)
         ROWS_CASE(2)
@@ -67,13 +72,13 @@ static void panel_product(float *out, size_t ldo, const float *a, size_t lda, co
 }
 
 /* Blocks of rows as equal as they can be: few rows leave registers, and the units that multiply, idle. */
-static void panels_product(float *out, size_t ldo, const float *a, size_t lda, const float *w, uint32_t n,
-                           uint32_t n_in, uint32_t n_panels)
+static void panels_product(float *out, size_t ldo, const struct ebm_rows *rows, const float *w, uint32_t n_panels)
 {
-    for (uint32_t p = 0; p < n_panels; p++, w += (size_t)n_in * CONV_PANEL, out += CONV_PANEL)
-        for (uint32_t first = 0, left = (n + CONV_ROWS - 1) / CONV_ROWS, rows; left > 0; first += rows, left--) {
-            rows = (n - first + left - 1) / left;
-            panel_product(out + first * ldo, ldo, a + first * lda, lda, w, n_in, rows);
+    const size_t panel = (size_t)rows->runs * rows->run * CONV_PANEL;
+    for (uint32_t p = 0; p < n_panels; p++, w += panel, out += CONV_PANEL)
+        for (uint32_t first = 0, left = (rows->n + CONV_ROWS - 1) / CONV_ROWS, now; left > 0; first += now, left--) {
+            now = (rows->n - first + left - 1) / left;
+            panel_product(out + first * ldo, ldo, rows, rows->first + first * rows->next, w, now);
         }
 }
 

@@ -405,15 +405,15 @@ static void rows_output(double *f, const float *w, const float *z, const float *
 
 #define CONV_PANEL 4u
 
-static void panels_product(float *out, size_t ldo, const float *a, size_t lda, const float *w, uint32_t n,
-                           uint32_t n_in, uint32_t n_panels)
+static void panels_product(float *out, size_t ldo, const struct ebm_rows *rows, const float *w, uint32_t n_panels)
 {
-    for (uint32_t r = 0; r < n; r++)
+    const size_t n_in = (size_t)rows->runs * rows->run;
+    for (uint32_t r = 0; r < rows->n; r++)
         for (uint32_t o = 0; o < n_panels * CONV_PANEL; o++) {
             double sum = 0.0;
-            for (uint32_t i = 0; i < n_in; i++)
-                sum += (double)a[r * lda + i] *
-                       (double)w[((size_t)(o / CONV_PANEL) * n_in + i) * CONV_PANEL + o % CONV_PANEL];
+            for (size_t i = 0; i < n_in; i++)
+                sum += (double)rows->first[r * rows->next + i / rows->run * rows->step + i % rows->run] *
+                       (double)w[((o / CONV_PANEL) * n_in + i) * CONV_PANEL + o % CONV_PANEL];
             out[r * ldo + o] = (float)sum;
         }
 }

@@ -228,7 +228,7 @@ Test(kernels, products_of_rows_and_panels)
     static const uint32_t rows[] = {1, 2, 5, 6, 7, 11, 12, 13, 29};
     EACH_SET (set) {
         for (size_t i = 0; i < EBM_COUNT_OF(rows); i++) {
-            const uint32_t n = rows[i], n_in = 19, lda = 23, O = 2 * set->panel, ldo = O + 3;
+            const uint32_t n = rows[i], n_in = 15, lda = 23, O = 2 * set->panel, ldo = O + 3;
             float *a = numbers((size_t)n * lda, 1), *w = numbers((size_t)n_in * O, 2);
             float *got = numbers((size_t)n * ldo, 3), *alone = numbers(O, 4);
             float *want = numbers((size_t)n * ldo, 3), *others = numbers((size_t)n_in * O, 2);
@@ -236,11 +236,13 @@ Test(kernels, products_of_rows_and_panels)
                 for (uint32_t o = 0; o < O; o++)
                     others[(o / ref->panel * n_in + k) * ref->panel + o % ref->panel] =
                         w[(o / set->panel * n_in + k) * set->panel + o % set->panel];
-            set->panels_product(got, ldo, a, lda, w, n, n_in, 2);
-            ref->panels_product(want, ldo, a, lda, others, n, n_in, O / ref->panel);
+            const struct ebm_rows of = {a, lda, 7, n, 3, 5};
+            set->panels_product(got, ldo, &of, w, 2);
+            ref->panels_product(want, ldo, &of, others, O / ref->panel);
             ASSERT_CLOSE(got, want, (size_t)n * ldo, 1e-6, set->name);
             for (uint32_t r = 0; r < n; r++) {
-                set->panels_product(alone, O, a + r * lda, lda, w, 1, n_in, 2);
+                const struct ebm_rows one = {a + r * lda, lda, 7, 1, 3, 5};
+                set->panels_product(alone, O, &one, w, 2);
                 cr_assert_arr_eq(alone, got + r * ldo, O * sizeof *got, "set %s: row %u of %u", set->name, r, n);
             }
             free(a), free(w), free(got), free(want), free(alone), free(others);
