@@ -203,8 +203,9 @@ struct ebm_kernels {
     /* Weights of one panel, G w G': point p (n_in, panel) at packed + p stride; outputs from n_out on are 0. */
     void (*tile_weights)(float *packed, size_t stride, const struct ebm_filters *filters, uint32_t n_out, uint32_t n_in,
                          enum ebm_tile tile);
-    /* One image: out (op->to), the largest of each window; what is no number is larger than all. */
-    void (*max_pool)(float *out, const struct ebm_image_op *op, const float *in);
+    /* One image: out (op->to), the largest of each window; of channels whose sign (C) is negative, unless NULL, the
+     * smallest. What is no number is in front of all. */
+    void (*max_pool)(float *out, const struct ebm_image_op *op, const float *in, const float *sign);
     /* sums, squares (C) += sums over places of z (places, C) and of its squares, place after place */
     void (*channel_sums)(double *sums, double *squares, const float *z, size_t places, uint32_t C);
     /* a (places, C) = act(factor z + offset (+ add (places, C), unless NULL)); a may be z */

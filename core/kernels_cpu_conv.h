@@ -315,20 +315,24 @@ static void tile_weights(float *packed, size_t stride, const struct ebm_filters 
 /* ---- pools and norms ---- */
 
 static inline __attribute__((always_inline)) void pool_some(float *out, const struct ebm_image_op *op, const float *in,
-                                                            struct ebm_taps down, struct ebm_taps across, uint32_t n)
+                                                            const float *sign, struct ebm_taps down,
+                                                            struct ebm_taps across, uint32_t n)
 {
     const size_t C = op->to.channels;
+    vec_words turn = {0}; /* the smallest is the largest of what is turned around 0 */
+    if (sign != NULL)
+        turn = (vec_words)load_some(sign, n) & 0x80000000u;
     vec largest = vec_all(-INFINITY);
     for (uint32_t ky = 0; ky < down.end - down.first; ky++)
         for (uint32_t kx = 0; kx < across.end - across.first; kx++) {
             size_t row = down.in + ky, place = row * op->from.width + across.in + kx;
-            vec value = load_some(in + place * C, n);
+            vec value = (vec)((vec_words)load_some(in + place * C, n) ^ turn);
             largest = vec_select(vec_is_equal(largest, largest), vec_max(largest, value), largest);
         }
-    store_some(out, largest, n);
+    store_some(out, (vec)((vec_words)largest ^ turn), n);
 }
 
-static void max_pool(float *out, const struct ebm_image_op *op, const float *in)
+static void max_pool(float *out, const struct ebm_image_op *op, const float *in, const float *sign)
 {
     const uint32_t C = op->to.channels;
     for (uint32_t y = 0; y < op->to.height; y++)
@@ -336,9 +340,9 @@ static void max_pool(float *out, const struct ebm_image_op *op, const float *in)
             struct ebm_taps down = ebm_taps_of(op, y, op->from.height), across = ebm_taps_of(op, x, op->from.width);
             uint32_t c = 0;
             for (; c + WIDTH <= C; c += WIDTH)
-                pool_some(out + c, op, in + c, down, across, WIDTH);
+                pool_some(out + c, op, in + c, sign != NULL ? sign + c : NULL, down, across, WIDTH);
             if (c < C)
-                pool_some(out + c, op, in + c, down, across, C - c);
+                pool_some(out + c, op, in + c, sign != NULL ? sign + c : NULL, down, across, C - c);
         }
 }
 

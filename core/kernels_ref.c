@@ -518,20 +518,21 @@ static void tile_weights(float *packed, size_t stride, const struct ebm_filters 
         }
 }
 
-static void max_pool(float *out, const struct ebm_image_op *op, const float *in)
+static void max_pool(float *out, const struct ebm_image_op *op, const float *in, const float *sign)
 {
     const size_t C = op->to.channels;
     for (uint32_t y = 0; y < op->to.height; y++)
         for (uint32_t x = 0; x < op->to.width; x++)
             for (size_t c = 0; c < C; c++, out++) {
-                *out = -INFINITY;
+                bool is_smallest = sign != NULL && signbit(sign[c]);
+                *out = is_smallest ? INFINITY : -INFINITY;
                 for (uint32_t k = 0; k < op->kernel * op->kernel; k++) {
                     uint32_t row = y * op->stride + k / op->kernel - op->padding;
                     uint32_t column = x * op->stride + k % op->kernel - op->padding;
                     if (row >= op->from.height || column >= op->from.width) /* wraps when negative */
                         continue;
                     float value = in[((size_t)row * op->from.width + column) * C + c];
-                    *out = value > *out || isnan(value) ? value : *out;
+                    *out = (is_smallest ? value < *out : value > *out) || isnan(value) ? value : *out;
                 }
             }
 }

@@ -270,7 +270,7 @@ static enum ebm_status run_op(const struct ebm_trunk_plan *plan, const struct re
                                       space + plan->n_slots * plan->slot);
     case EBM_IMAGE_MAX_POOL:
         for (size_t i = 0; i < n; i++)
-            ebm_trunk_kernels(plan->backend)->max_pool(out + i * to, op, in + i * from);
+            ebm_trunk_kernels(plan->backend)->max_pool(out + i * to, op, in + i * from, NULL);
         return EBM_OK;
     case EBM_IMAGE_MEAN:
         for (size_t i = 0; i < n; i++)

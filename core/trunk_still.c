@@ -23,6 +23,8 @@ struct still_op {
     uint32_t in, add, out;  /* slots */
     float *bias;            /* (to.channels) of the convolution */
     float *factor, *offset; /* (to.channels) of the norm; 1 and 0 without one */
+    bool is_late;           /* its norm and relu are left to the pool that alone reads it */
+    struct still_op *late;  /* of such a pool: whose they are */
 };
 
 struct ebm_trunk_still {
@@ -86,6 +88,28 @@ static enum ebm_status lay_op(struct ebm_trunk_still *t, struct still_op *still)
     return still->op.kind == EBM_IMAGE_CONV ? lay_conv(t, still) : EBM_OK;
 }
 
+/* Is the value of operation i read by a pool alone, which does nothing else? */
+static bool has_pool_alone(const struct ebm_trunk *trunk, uint32_t i)
+{
+    const struct ebm_image_op *next = &trunk->ops[i + 1];
+    if (i + 1 == trunk->n_ops || next->kind != EBM_IMAGE_MAX_POOL || next->in != i + 1 || next->has_norm ||
+        next->has_relu || next->add != EBM_IMAGE_NONE)
+        return false;
+    for (uint32_t j = i + 2; j < trunk->n_ops; j++)
+        if (trunk->ops[j].in == i + 1 || trunk->ops[j].add == i + 1)
+            return false;
+    return true;
+}
+
+static void find_late(struct ebm_trunk_still *t, const struct ebm_trunk *trunk)
+{
+    for (uint32_t i = 0; i < t->n_ops; i++)
+        if (trunk->ops[i].add == EBM_IMAGE_NONE && has_pool_alone(trunk, i)) {
+            t->ops[i].is_late = true;
+            t->ops[i + 1].late = &t->ops[i];
+        }
+}
+
 /* The last operation that reads each value; the last value is read by who asked for it. */
 static void find_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last)
 {
@@ -137,6 +161,7 @@ static enum ebm_status lay_slots(struct ebm_trunk_still *t, const struct ebm_tru
 
 static enum ebm_status lay_all(struct ebm_trunk_still *t, const struct ebm_trunk *trunk)
 {
+    find_late(t, trunk);
     enum ebm_status status = lay_slots(t, trunk);
     for (uint32_t i = 0; status == EBM_OK && i < t->n_ops; i++)
         status = lay_op(t, &t->ops[i]);
@@ -282,7 +307,7 @@ static void compute(struct ebm_trunk_still *t, const struct still_op *at, uint32
         break;
     case EBM_IMAGE_MAX_POOL:
         for (uint32_t i = 0; i < n; i++)
-            t->kernels->max_pool(out + i * to, op, in + i * from);
+            t->kernels->max_pool(out + i * to, op, in + i * from, at->late != NULL ? at->late->factor : NULL);
         break;
     case EBM_IMAGE_MEAN:
         for (uint32_t i = 0; i < n; i++)
@@ -347,7 +372,8 @@ static void finish_part(void *user, uint32_t group, float *scratch)
     const struct still_op *at = t->at;
     const struct ebm_shape *shape = &at->op.to;
     const struct images images = images_of(t, group);
-    const struct ebm_norm norm = {at->factor, at->offset, at->op.has_relu};
+    const struct still_op *whose = at->late != NULL ? at->late : at;
+    const struct ebm_norm norm = {whose->factor, whose->offset, whose->op.has_relu};
     float *a = value_of(t, at->out, shape, images.first);
     const float *add = at->op.add != EBM_IMAGE_NONE ? value_of(t, at->add, shape, images.first) : NULL;
     (void)scratch;
@@ -355,9 +381,10 @@ static void finish_part(void *user, uint32_t group, float *scratch)
                             shape->channels);
 }
 
-static bool needs_finish(const struct ebm_image_op *op)
+static bool needs_finish(const struct still_op *at)
 {
-    return op->has_norm || op->has_relu || op->add != EBM_IMAGE_NONE;
+    const struct ebm_image_op *op = &at->op;
+    return at->late != NULL || (!at->is_late && (op->has_norm || op->has_relu || op->add != EBM_IMAGE_NONE));
 }
 
 enum ebm_status ebm_trunk_still_forward(struct ebm_trunk_still *t, float *params,
@@ -378,7 +405,7 @@ enum ebm_status ebm_trunk_still_forward(struct ebm_trunk_still *t, float *params
         threads->run(threads->who, compute_part, t, t->n_groups);
         if (t->at->op.has_norm)
             settle_norm(t);
-        if (needs_finish(&t->at->op))
+        if (needs_finish(t->at))
             threads->run(threads->who, finish_part, t, t->n_groups);
     }
     threads->run(threads->who, give_part, t, t->n_groups);

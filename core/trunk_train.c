@@ -221,7 +221,7 @@ static void compute_part(void *user, uint32_t chunk, float *scratch)
     const struct ebm_image_op *o = &op->op;
     size_t first = (size_t)chunk * EBM_TRUNK_CHUNK, to = ebm_shape_count(&o->to);
     for (size_t n = first; n < first + EBM_TRUNK_CHUNK && o->kind == EBM_IMAGE_MAX_POOL; n++)
-        ebm_trunk_kernels(t->backend)->max_pool(op->a + n * to, o, ebm_trunk_value_of(t, o->in, n));
+        ebm_trunk_kernels(t->backend)->max_pool(op->a + n * to, o, ebm_trunk_value_of(t, o->in, n), NULL);
     for (size_t n = first; n < first + EBM_TRUNK_CHUNK && o->kind == EBM_IMAGE_MEAN; n++)
         ebm_trunk_mean(o, op->a + n * to, ebm_trunk_value_of(t, o->in, n));
     if (o->kind == EBM_IMAGE_CONV)
