@@ -20,6 +20,8 @@
 #define X_SIDE_ERROR 1e-4
 #define DRAW_ERROR 1e-5
 #define SCHEMES 2u
+#define FIRST_SEED 11u
+#define EXACT_SEED 12u    /* f falls on both sides */
 #define WEIGHT_ERROR 1e-4 /* of a device that multiplies floats; others add their slack */
 
 struct shape {
@@ -27,6 +29,9 @@ struct shape {
     uint32_t X, D, K, feature[MOST_LAYERS], target[MOST_LAYERS], energy[MOST_LAYERS];
     enum ebm_activation activation;
     uint32_t head; /* width of a hidden layer before each of the mixture's nets; 0: none */
+    uint32_t seed; /* of the numbers */
+    bool is_exact; /* answered exactly, else by importance */
+    bool is_bounded;
 };
 
 /* Layers whose outputs are as many as their inputs are residual. */
@@ -34,6 +39,8 @@ static const struct shape shapes[EBM_DEVICE_CHECKS] = {
     {"narrow, smooth", 3, 3, 4, {12, 12}, {10, 10}, {22, 10, 1}, EBM_ACT_SILU},
     {"wide energy net", 5, 1, 3, {64}, {16, 40}, {320, 1}, EBM_ACT_RELU},
     {"wide throughout", 4, 2, 5, {60, 60}, {200}, {260, 200, 200, 1}, EBM_ACT_RELU},
+    {"exact, deep", 3, 1, 3, {20}, {10, 10}, {40, 12, 12, 1}, EBM_ACT_RELU, .is_exact = true, .seed = EXACT_SEED},
+    {"exact, bounded", 4, 1, 2, {24}, {12, 12}, {50, 1}, EBM_ACT_RELU, .is_exact = true, .is_bounded = true},
 };
 
 /* Heads of the timed ones' mixtures have a hidden layer each, as the papers' have. */
@@ -44,6 +51,7 @@ static const struct shape timed[EBM_DEVICE_TIMED_NETS] = {
 
 struct network {
     struct ebm_net_desc desc;
+    struct ebm_support support;
     struct ebm_layer layers[7 * MOST_LAYERS];
     uint32_t n_layers;
     float *params;
@@ -69,14 +77,14 @@ static uint32_t add_layers(struct network *n, struct ebm_net *net, uint32_t in, 
     return in;
 }
 
-static bool fill(struct network *n)
+static bool fill(struct network *n, uint64_t seed)
 {
     n->params = ebm_alloc_aligned((n->desc.n_params + 1) * sizeof *n->params);
     for (uint32_t i = 0; n->params != NULL && i < n->n_layers; i++) {
         const struct ebm_layer *layer = &n->layers[i];
         for (size_t at = layer->weight; at < layer->bias + layer->out; at++) {
             uint32_t words[4];
-            ebm_philox(11, i, (uint32_t)at, EBM_STREAM_INIT, 0, words);
+            ebm_philox(seed, i, (uint32_t)at, EBM_STREAM_INIT, 0, words);
             n->params[at] = (float)((2.0 * ebm_uniform(words[0]) - 1.0) * sqrt(3.0 / layer->in));
         }
     }
@@ -99,7 +107,9 @@ static bool make(struct network *n, const struct shape *s)
     add_head(n, &net->mean, s, s->D * s->K);
     add_head(n, &net->log_variance, s, s->D * s->K);
     add_head(n, &net->weight, s, s->K);
-    return fill(n);
+    n->support = (struct ebm_support){EBM_SUPPORT_BOUNDED, -3.0, 3.0};
+    net->support = s->is_bounded ? &n->support : NULL;
+    return fill(n, s->seed > 0 ? s->seed : FIRST_SEED);
 }
 
 /* ---- one device ---- */
@@ -147,7 +157,7 @@ static enum ebm_status fetch_x(const struct ebm_device_ops *ops, struct ebm_ctx 
 }
 
 static enum ebm_status predict(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_plan *plan,
-                               const struct ebm_net_desc *net, struct answers *a)
+                               const struct ebm_net_desc *net, bool is_exact, struct answers *a)
 {
     enum ebm_status status = EBM_OK;
     float x[ROWS * 8];
@@ -156,6 +166,8 @@ static enum ebm_status predict(const struct ebm_device_ops *ops, struct ebm_ctx 
         ebm_philox(12, i, 0, EBM_STREAM_INIT, 0, words);
         x[i] = (float)ebm_normal(words[0]);
     }
+    if (is_exact)
+        return ebm_check_exact_ask(ops, ctx, plan, x, &a->by[0]);
     for (uint32_t i = 0; status == EBM_OK && i < SCHEMES; i++)
         status = ebm_check_answers_ask(ops, ctx, plan, x, (enum ebm_draw_scheme)i,
                                        i == EBM_SCHEME_INDEPENDENT || ops == ebm_device_cpu(), &a->by[i]);
@@ -175,7 +187,7 @@ static enum ebm_status make_ready(const struct ebm_device_ops *ops, const struct
     return status;
 }
 
-static enum ebm_status ask(const struct ebm_device_ops *ops, const struct network *n, struct answers *a,
+static enum ebm_status ask(const struct ebm_device_ops *ops, const struct network *n, bool is_exact, struct answers *a,
                            struct ebm_error *reterr)
 {
     struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = ebm_sobol_count(EBM_CHECK_SAMPLES)};
@@ -183,7 +195,7 @@ static enum ebm_status ask(const struct ebm_device_ops *ops, const struct networ
     struct ebm_ctx *ctx = NULL;
     enum ebm_status status = make_ready(ops, n, &limits, &plan, &ctx, reterr);
     if (status == EBM_OK) {
-        status = predict(ops, ctx, plan, &n->desc, a);
+        status = predict(ops, ctx, plan, &n->desc, is_exact, a);
         if (status == EBM_OK)
             status = fetch_x(ops, ctx, &n->desc, a);
         if (status != EBM_OK)
@@ -243,6 +255,18 @@ static void compare(const struct answers *got, const struct answers *expected, b
     }
 }
 
+static void errors_of(const struct shape *shape, const struct answers *got, const struct answers *expected,
+                      bool is_exact, struct ebm_device_errors *errors)
+{
+    if (!shape->is_exact) {
+        compare(got, expected, is_exact, errors);
+        return;
+    }
+    errors->x_side = largest_error(got->x, expected->x, ROWS * got->n_x);
+    raise(&errors->numbers, ebm_check_numbers(&got->by[0], &expected->by[0], is_exact));
+    raise(&errors->ranks, ebm_check_points(&got->by[0], &expected->by[0]));
+}
+
 static enum ebm_status judge(const struct ebm_device_errors *e, struct ebm_error *reterr)
 {
     const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
@@ -267,11 +291,11 @@ static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct 
     if (!make(&n, shape) || !answers_init(&got, &n.desc) || !answers_init(&expected, &n.desc))
         status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
     if (status == EBM_OK)
-        status = ask(ebm_device_cpu(), &n, &expected, reterr);
+        status = ask(ebm_device_cpu(), &n, shape->is_exact, &expected, reterr);
     if (status == EBM_OK)
-        status = ask(ops, &n, &got, reterr);
+        status = ask(ops, &n, shape->is_exact, &got, reterr);
     if (status == EBM_OK) {
-        compare(&got, &expected, ops->slack == 0.0, ret_errors);
+        errors_of(shape, &got, &expected, ops->slack == 0.0, ret_errors);
         status = judge(ret_errors, reterr);
     }
     free(n.params);

@@ -1,4 +1,4 @@
-/* device_check.h - does a device compute what the CPU computes? Three small networks of random numbers, between them
+/* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, between them
  * every way that the sample side of an accelerator can go, a few rows each: draws, log q, f, and what is made of them.
  */
 #ifndef EBM_CORE_DEVICE_CHECK_H
@@ -6,11 +6,12 @@
 
 #include "core/device.h"
 
-#define EBM_DEVICE_CHECKS 3u
+#define EBM_DEVICE_CHECKS 5u
 
 /* Largest errors of one network's rows: of h and mixtures, relative to their largest number; of draws, relative to
  * theirs; and relative to the range of the log weights: of normalised log weights, of log Z, of moments and their like
- * (where they are above 1 over them), of the cumulative weight up to quantiles and fair draws. */
+ * (where they are above 1 over them), of the cumulative weight up to quantiles and fair draws. Of exact answers moments
+ * and their like, and as ranks quantiles and draws, as they are. */
 struct ebm_device_errors {
     const char *name;
     double x_side, draws, log_weights, log_z, numbers, ranks;

@@ -76,9 +76,10 @@ static enum ebm_status ask_draws(const struct ebm_device_ops *ops, struct ebm_ct
 }
 
 static enum ebm_status ask_numbers(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_plan *plan,
-                                   const float *x, enum ebm_draw_scheme scheme, struct ebm_check_answers *a)
+                                   const float *x, enum ebm_estimator estimator, enum ebm_draw_scheme scheme,
+                                   struct ebm_check_answers *a)
 {
-    const struct ebm_estimate_spec spec = {.estimator = EBM_ESTIMATE_IMPORTANCE,
+    const struct ebm_estimate_spec spec = {.estimator = estimator,
                                            .scheme = scheme,
                                            .draws = EBM_DRAWS_FAIR,
                                            .n_draws = FAIR,
@@ -104,7 +105,9 @@ static enum ebm_status ask_numbers(const struct ebm_device_ops *ops, struct ebm_
         last[-4] = out[b].log_z_std_error;
         last[-3] = out[b].ess;
         last[-2] = out[b].max_weight;
-        last[-1] = out[b].pareto_k;
+        last[-1] = isnan(out[b].pareto_k) ? 0.0 : out[b].pareto_k;
+        if (estimator == EBM_ESTIMATE_EXACT && (out[b].status != EBM_OK || out[b].used != estimator))
+            last[-1] = (double)NAN;
     }
     return status;
 }
@@ -114,7 +117,13 @@ enum ebm_status ebm_check_answers_ask(const struct ebm_device_ops *ops, struct e
                                       bool with_draws, struct ebm_check_answers *a)
 {
     enum ebm_status status = with_draws ? ask_draws(ops, ctx, plan, x, scheme, a) : EBM_OK;
-    return status == EBM_OK ? ask_numbers(ops, ctx, plan, x, scheme, a) : status;
+    return status == EBM_OK ? ask_numbers(ops, ctx, plan, x, EBM_ESTIMATE_IMPORTANCE, scheme, a) : status;
+}
+
+enum ebm_status ebm_check_exact_ask(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_plan *plan,
+                                    const float *x, struct ebm_check_answers *a)
+{
+    return ask_numbers(ops, ctx, plan, x, EBM_ESTIMATE_EXACT, EBM_SCHEME_INDEPENDENT, a);
 }
 
 /* ---- both ---- */
@@ -183,6 +192,20 @@ double ebm_check_ranks(const struct ebm_check_answers *got, const struct ebm_che
                                            probabilities[i / D], near));
         for (uint32_t i = 0; i < FAIR; i++)
             error = fmax(error, choice_error(expected, b, i, got->fair + ((size_t)b * FAIR + i) * D, near));
+    }
+    return error;
+}
+
+double ebm_check_points(const struct ebm_check_answers *got, const struct ebm_check_answers *expected)
+{
+    double error = 0.0;
+    for (uint32_t i = 0; i < ROWS * PROBABILITIES; i++) {
+        double off = fabs(got->quantiles[i] - expected->quantiles[i]);
+        error = isfinite(off) ? fmax(error, off) : (double)INFINITY;
+    }
+    for (uint32_t i = 0; i < ROWS * FAIR; i++) {
+        double off = fabs((double)got->fair[i] - (double)expected->fair[i]);
+        error = isfinite(off) ? fmax(error, off) : (double)INFINITY;
     }
     return error;
 }

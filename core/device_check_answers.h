@@ -28,9 +28,16 @@ enum ebm_status ebm_check_answers_ask(const struct ebm_device_ops *ops, struct e
                                       const struct ebm_plan *plan, const float *x, enum ebm_draw_scheme scheme,
                                       bool with_draws, struct ebm_check_answers *a) EBM_MUST_USE;
 
+/* The same without draws: exact answers of a scalar target. */
+enum ebm_status ebm_check_exact_ask(const struct ebm_device_ops *ops, struct ebm_ctx *ctx, const struct ebm_plan *plan,
+                                    const float *x, struct ebm_check_answers *a) EBM_MUST_USE;
+
 /* The largest error of a number, over the larger of it and 1; the mode counts where f is exact, up to floats. */
 double ebm_check_numbers(const struct ebm_check_answers *got, const struct ebm_check_answers *expected, bool with_mode);
 /* The largest distance of a cumulative weight; infinite where a number is none of the draws, within `near`. */
 double ebm_check_ranks(const struct ebm_check_answers *got, const struct ebm_check_answers *expected, double near);
+
+/* The largest error of an exact quantile or draw. */
+double ebm_check_points(const struct ebm_check_answers *got, const struct ebm_check_answers *expected);
 
 #endif

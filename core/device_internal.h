@@ -51,6 +51,13 @@ struct ebm_row_sums {
 enum ebm_sum { EBM_SUM_MEAN, EBM_SUM_VARIANCE, EBM_SUM_SQUARED_ERROR, EBM_SUM_MODE, EBM_SUM_PARTS };
 #define EBM_SUMS ((uint32_t)EBM_SUM_PARTS + EBM_SOBOL_PARTS)
 
+/* What a piecewise linear f comes to, of a task that asks for no more than this. */
+struct ebm_exact_answer {
+    struct ebm_scalar_summary summary;
+    const double *quantiles; /* (n_probabilities) */
+    const float *draws;      /* (n_draws) */
+};
+
 /* Hardware beside the CPU that does the hot part of a context's work; all else, and whatever it does not do, is done
  * here. NULL on a CPU. The functions are called on the context's thread. */
 struct ebm_accelerator {
@@ -64,6 +71,9 @@ struct ebm_accelerator {
     /* What the draws of the row begun come to, where they were expected and that is all that its task asks for; it
      * stays until the next call. False: the draws are to be asked for. */
     bool (*sums)(struct ebm_ctx *ctx, struct ebm_row_sums *ret_sums);
+    /* The exact answer for the row begun, where it was expected; it stays until the next call. False: it is to be found
+     * here. */
+    bool (*exact)(struct ebm_ctx *ctx, struct ebm_exact_answer *ret_answer);
     /* Of plans in training: f of the first n targets in y, of row b of hx; then the gradient of the sum of df f, += in
      * dhx (energy_out) and grads. False: it failed. */
     bool (*train_forward)(struct ebm_ctx *ctx, uint32_t b, uint32_t n);

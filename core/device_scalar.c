@@ -8,6 +8,7 @@
  *
  * Independent draws are quantiles of uniform numbers, functions of (seed, row, number) alone. */
 #include <math.h>
+#include <string.h>
 
 #include "core/device_internal.h"
 #include "core/quadrature.h"
@@ -175,23 +176,28 @@ static void answer_shape(const struct ebm_ctx *ctx, const struct ebm_estimate_sp
         out->n_intervals = ops->region(scalar->density, spec->region_level, out->region, EBM_MAX_INTERVALS);
 }
 
+static void answer_summary(const struct ebm_scalar_summary *s, struct ebm_estimate *out)
+{
+    double *const numbers[] = {out->mean, out->variance, out->covariance, out->mcse_mean, out->mode, out->entropy};
+    const double values[] = {s->mean, s->variance, s->variance, 0.0, s->mode, s->entropy};
+    for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++)
+        if (numbers[i] != NULL)
+            *numbers[i] = values[i];
+    out->log_z = s->log_z;
+    out->pieces = s->pieces;
+    out->proper = s->proper;
+    out->support[0] = s->lower;
+    out->support[1] = s->upper;
+}
+
 static void answer(const struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, const struct ebm_scalar *scalar,
                    struct ebm_estimate *out)
 {
     struct ebm_scalar_summary s;
     scalar->ops->summary(scalar->density, &s);
-    double *const numbers[] = {out->mean, out->variance, out->covariance, out->mcse_mean, out->mode, out->entropy};
-    const double values[] = {s.mean, s.variance, s.variance, 0.0, s.mode, s.entropy};
-    for (size_t i = 0; i < EBM_COUNT_OF(numbers); i++)
-        if (numbers[i] != NULL)
-            *numbers[i] = values[i];
+    answer_summary(&s, out);
     for (uint32_t p = 0; out->quantiles != NULL && p < spec->n_probabilities; p++)
         out->quantiles[p] = scalar->ops->quantile(scalar->density, spec->probabilities[p]);
-    out->log_z = s.log_z;
-    out->pieces = s.pieces;
-    out->proper = s.proper;
-    out->support[0] = s.lower;
-    out->support[1] = s.upper;
     answer_shape(ctx, spec, scalar, out);
     if (spec->draws == EBM_DRAWS_FAIR)
         give_draws(ctx, scalar, spec->n_draws, out->draws);
@@ -214,10 +220,30 @@ static struct ebm_scalar close_circle(const struct ebm_ctx *ctx, const struct eb
     return (struct ebm_scalar){&ebm_circle_ops, circle};
 }
 
+/* By an accelerator. False: the answer is to be found here. */
+static bool answer_elsewhere(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
+{
+    const struct ebm_accelerator *accelerator = ebm_ctx_accelerator(ctx);
+    struct ebm_exact_answer found;
+    if (accelerator == NULL || !accelerator->exact(ctx, &found))
+        return false;
+    answer_summary(&found.summary, out);
+    if (out->quantiles != NULL)
+        memcpy(out->quantiles, found.quantiles, spec->n_probabilities * sizeof *out->quantiles);
+    if (spec->draws == EBM_DRAWS_FAIR)
+        memcpy(out->draws, found.draws, spec->n_draws * sizeof *out->draws);
+    out->log_z_std_error = 0.0;
+    out->used = EBM_ESTIMATE_EXACT;
+    out->status = EBM_OK;
+    return true;
+}
+
 void ebm_scalar_estimate(struct ebm_ctx *ctx, const struct ebm_estimate_spec *spec, struct ebm_estimate *out)
 {
     struct ebm_scalar scalar = {&ebm_panels_ops, &ctx->panels};
     struct ebm_circle circle;
+    if (spec->estimator == EBM_ESTIMATE_EXACT && answer_elsewhere(ctx, spec, out))
+        return;
     enum ebm_status status = spec->estimator == EBM_ESTIMATE_EXACT ? bind_exact(ctx, &scalar) : EBM_TOO_LARGE;
     out->used = status == EBM_TOO_LARGE ? EBM_ESTIMATE_QUADRATURE : EBM_ESTIMATE_EXACT;
     if (status == EBM_TOO_LARGE && !ctx->has_density)

@@ -10,8 +10,13 @@
 
 #define PIECE_SMALL 0.5
 
+/* What a function of another kind of hardware begins with, before this is included. */
+#ifndef PIECE_FUNCTION
+#define PIECE_FUNCTION static inline
+#endif
+
 /* integral of exp(-t u) over [0, 1]: (1 - e) / t */
-static inline double piece_phi(double t, double e)
+PIECE_FUNCTION double piece_phi(double t, double e)
 {
     if (t >= PIECE_SMALL)
         return (1.0 - e) / t;
@@ -25,7 +30,7 @@ static inline double piece_phi(double t, double e)
 }
 
 /* mean of u under exp(-t u) on [0, 1]: 1 / t - e / (1 - e) */
-static inline double piece_psi(double t, double e)
+PIECE_FUNCTION double piece_psi(double t, double e)
 {
     if (t >= PIECE_SMALL)
         return 1.0 / t - e / (1.0 - e);
@@ -39,7 +44,7 @@ static inline double piece_psi(double t, double e)
 }
 
 /* variance of u: 1 / t^2 - e / (1 - e)^2 */
-static inline double piece_variance(double t, double e)
+PIECE_FUNCTION double piece_variance(double t, double e)
 {
     if (t >= PIECE_SMALL)
         return 1.0 / (t * t) - e / ((1.0 - e) * (1.0 - e));
@@ -54,7 +59,7 @@ static inline double piece_variance(double t, double e)
 
 /* integral of G^2 over [0, 1], G the distribution function of u: (1 - 2 phi(t) + phi(2 t)) / (1 - e)^2.
  * Below 1/4 six points of Gauss and Legendre, exact to the eleventh power of u. */
-static inline double piece_square(double t, double e)
+PIECE_FUNCTION double piece_square(double t, double e)
 {
     static const double node[3] = {0.23861918608319690863, 0.66120938646626451366, 0.93246951420315202781};
     static const double weight[3] = {0.46791393457269104739, 0.36076157304813860757, 0.17132449237917034504};
@@ -70,7 +75,7 @@ static inline double piece_square(double t, double e)
 }
 
 /* Where in [0, 1] a share `u` of the mass of exp(d v) lies below: any sign of d; growth is expm1(d). */
-static inline double piece_point(double d, double growth, double u)
+PIECE_FUNCTION double piece_point(double d, double growth, double u)
 {
     if (d == 0.0)
         return u;

@@ -14,11 +14,11 @@
 #include <stdint.h>
 
 #include "core/cuda/answers_internal.h"
+#include "core/cuda/block.h"
 #include "core/cuda/philox.h"
 
 #define THREADS 256u
 #define WARPS (THREADS / 32u)
-#define ALL_LANES 0xffffffffu
 #define FIRST_BIT 29u /* of a weight: it is at most 1, and 1 has the bits 0x3f800000 */
 
 static_assert(WARPS == EBM_GPU_PARTS, "a warp for each part");
@@ -32,58 +32,6 @@ struct gpu_draws {
     double *cumulative, *answers;
     uint32_t D;
 };
-
-/* ---- sums of a block ---- */
-
-/* Numbers of warps in shared memory: two sets in turn, so that one barrier a sum is enough. */
-struct block_space {
-    double (*part)[WARPS];
-    uint32_t turn;
-};
-
-DEVICE double warp_sum(double value)
-{
-    for (uint32_t apart = 16; apart > 0; apart /= 2)
-        value += __shfl_xor_sync(ALL_LANES, value, apart);
-    return value;
-}
-
-/* Of what the block's warps have, all lanes the same; and for all threads the same. */
-DEVICE double add_warps(struct block_space *space, double value)
-{
-    double *part = space->part[space->turn], sum = 0.0;
-    space->turn = 1 - space->turn;
-    if (threadIdx.x % 32 == 0)
-        part[threadIdx.x / 32] = value;
-    __syncthreads(); /* before parts are read */
-    for (uint32_t i = 0; i < WARPS; i++)
-        sum += part[i];
-    return sum;
-}
-
-DEVICE double block_sum(struct block_space *space, double value)
-{
-    return add_warps(space, warp_sum(value));
-}
-
-DEVICE double larger(double a, double b)
-{
-    return a > b ? a : b;
-}
-
-DEVICE double block_largest(struct block_space *space, double value)
-{
-    double *part = space->part[space->turn];
-    space->turn = 1 - space->turn;
-    for (uint32_t apart = 16; apart > 0; apart /= 2)
-        value = larger(value, __shfl_xor_sync(ALL_LANES, value, apart));
-    if (threadIdx.x % 32 == 0)
-        part[threadIdx.x / 32] = value;
-    __syncthreads();
-    for (uint32_t i = 0; i < WARPS; i++)
-        value = larger(value, part[i]);
-    return value;
-}
 
 /* ---- a row ---- */
 
@@ -137,7 +85,7 @@ DEVICE double best_of(struct block_space *space, const float *f, uint32_t M)
 /* A block a question. */
 KERNEL void __launch_bounds__(THREADS) weigh_k(struct gpu_draws all)
 {
-    SHARED(double, part, [2][WARPS]);
+    SHARED(double, part, [2][MOST_WARPS]);
     struct block_space space = {part, 0};
     const struct ebm_gpu_question *q = all.questions + blockIdx.x;
     const float *f = all.f + (size_t)q->first_tile * EBM_GPU_TILE, *log_q = all.log_q + (f - all.f);
@@ -180,7 +128,7 @@ KERNEL void __launch_bounds__(THREADS) weigh_k(struct gpu_draws all)
 /* A block a question and coordinate. */
 KERNEL void __launch_bounds__(THREADS) moments_k(struct gpu_draws all)
 {
-    SHARED(double, part, [2][WARPS]);
+    SHARED(double, part, [2][MOST_WARPS]);
     struct block_space space = {part, 0};
     const struct ebm_gpu_question *q = all.questions + blockIdx.x;
     struct row_draws row = row_of(&all, q);
@@ -327,29 +275,6 @@ KERNEL void __launch_bounds__(32) rank_k(struct gpu_draws all)
 
 /* ---- fair draws ---- */
 
-/* Cumulative weights, which never fall: a thread has neighbours, all behind the sum of the threads before it. */
-DEVICE void cumulate(const float *w, uint32_t M, double *starts, double *to)
-{
-    uint32_t own = (M + THREADS - 1) / THREADS, first = threadIdx.x * own;
-    double sum = 0.0;
-    for (uint32_t m = first; m < first + own && m < M; m++)
-        sum += (double)w[m];
-    starts[threadIdx.x] = sum;
-    __syncthreads(); /* before they are summed */
-    sum = 0.0;
-    for (uint32_t i = 0; threadIdx.x == 0 && i < THREADS; i++) {
-        double next = sum + starts[i];
-        starts[i] = sum;
-        sum = next;
-    }
-    __syncthreads(); /* before they are read */
-    sum = 0.0;
-    for (uint32_t m = first; m < first + own && m < M; m++) {
-        sum += (double)w[m];
-        to[m] = starts[threadIdx.x] + sum;
-    }
-}
-
 /* A block a question, a thread a draw: the first whose cumulative weight passes a uniform number. */
 KERNEL void __launch_bounds__(THREADS) choose_k(struct gpu_draws all)
 {
@@ -360,8 +285,7 @@ KERNEL void __launch_bounds__(THREADS) choose_k(struct gpu_draws all)
     float *out = reinterpret_cast<float *>(all.answers + q->draws);
     if (q->n_draws == 0 || isnan(row.head[EBM_GPU_MAX]))
         return;
-    cumulate(row.w, q->M, starts, cumulative);
-    __syncthreads(); /* before they are searched */
+    cumulate(row.w, q->M, false, starts, cumulative);
     double sum = cumulative[q->M - 1];
     for (uint32_t i = threadIdx.x; i < q->n_draws; i += THREADS) {
         struct gpu_words words = philox(q->seed, q->row_in_request, i, EBM_STREAM_RESAMPLE, 0);

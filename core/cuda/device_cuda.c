@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/cuda/device_answers.h"
+#include "core/cuda/device_exact.h"
 #include "core/device_plugin.h"
 
 /* Of log weights beside their largest: ten times what rounding an input to 11 or 8 bits does to a number. */
@@ -45,6 +46,7 @@ struct accelerator {
     size_t at;                    /* its first sample that is not */
     struct sent sent[IN_TURN];
     uint32_t oldest;
+    struct cuda_exact exact;
     struct ebm_slab mixture_space, wide; /* of row b, while it is sent */
     struct ebm_mixture mixture;
     struct ebm_sobol sobol;
@@ -259,8 +261,17 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
     own->b = 0;
     own->at = 0;
     own->oldest = 0;
+    (void)check(own, cuda_exact_ask(&own->exact, ctx, own->space, tasks, B));
     for (uint32_t i = 0; B > 0 && i < IN_TURN; i++)
         send(ctx, i);
+}
+
+static bool exact(struct ebm_ctx *ctx, struct ebm_exact_answer *ret_answer)
+{
+    struct accelerator *own = of(ctx);
+    enum ebm_status status = cuda_exact_answer(&own->exact, ctx, own->space, ret_answer);
+    (void)check(own, status != EBM_DEVICE);
+    return status == EBM_OK;
 }
 
 /* The next expected tile in order, passing over rows before the one begun; NULL when there is none. */
@@ -451,6 +462,8 @@ static enum ebm_status accelerate_serving(struct ebm_plan *plan, const float *h_
     enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, false, &there, reterr);
     plan->accelerated = there;
     plan->free_accelerated = net_free;
+    if (status == EBM_OK && !cuda_exact_load(plan, there))
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the table of kinks cannot be put onto the device");
     return status;
 }
 
@@ -517,6 +530,7 @@ static enum ebm_status ctx_new(const struct ebm_ctx_limits *limits, struct ebm_c
                                              .expect = expect,
                                              .score = score,
                                              .sums = sums,
+                                             .exact = exact,
                                              .train_forward = train_forward,
                                              .train_backward = train_backward};
         ctx->accelerator = &own->base;

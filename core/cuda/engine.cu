@@ -22,6 +22,7 @@
 #include <new>
 
 #include "core/cuda/answers_internal.h"
+#include "core/cuda/exact_internal.h"
 #include "core/cuda/kernels.h"
 
 #define NARROWEST_SPACE (48u << 10) /* bytes of shared memory that a block of layers_k may take anywhere */
@@ -344,6 +345,7 @@ struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
     (void)cudaSetDevice(device_index);
     (void)cudaFree(net->block);
     (void)cudaFree(net->d_layers);
+    (void)cudaFree(net->exact);
     delete net;
     return NULL;
 }
@@ -375,6 +377,7 @@ struct gpu_program {
     uint32_t x_rows; /* most rows of the x side: a power of two */
     struct x_buffers x;
     struct device_slot slots[EBM_GPU_SLOTS];
+    gpu_exact exact;
     gpu_memory memory;
 };
 
@@ -805,6 +808,7 @@ bool make_program(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own
     ok = ok && make_x(space, net, own);
     for (device_slot &slot : own->slots)
         ok = ok && make_slot(space, net, own, &slot);
+    ok = ok && gpu_exact_make(space, &own->memory, net, space->max_rows, &own->exact);
     return ok && record_all(space, net, own);
 }
 
@@ -815,6 +819,18 @@ gpu_program *program_of(const ebm_gpu_space *space, const ebm_gpu_net *net)
             return own;
     return NULL;
 }
+
+} // namespace
+
+gpu_exact *gpu_exact_of(ebm_gpu_space *space, const ebm_gpu_net *net, const float **ret_hx)
+{
+    gpu_program *own = program_of(space, net);
+    *ret_hx = own->x.hx;
+    return &own->exact;
+}
+
+namespace
+{
 
 void drop_dead(ebm_gpu_space *space)
 {

@@ -16,6 +16,7 @@ extern "C" {
 #endif
 
 #include "core/cuda/answers.h"
+#include "core/cuda/exact.h"
 #include "core/net_desc.h"
 #include "core/rng.h"
 #include "core/status.h"

@@ -47,6 +47,9 @@ struct ebm_gpu_net {
     std::vector<gpu_layer> layers; /* feature, W_h of the energy net, own, heads, target, energy; pointers: device */
     gpu_layer *d_layers;
     float *block; /* device memory of all tensors */
+    void *exact;  /* device memory of its table of kinks (exact.cu), NULL: none */
+    uint32_t exact_widest;
+    bool exact_is_deep; /* more than one hidden energy layer */
 
     const gpu_layer *feature() const
     {

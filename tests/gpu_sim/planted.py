@@ -9,10 +9,12 @@ Prints a table: how each run ended. `-` was not run."""
 import argparse
 import concurrent.futures
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 RUNS = ("fwd", "rev", "random", "greedy", "asan", "tsan")
 FLAGS = {"plain": [], "asan": ["-fsanitize=address,undefined"], "tsan": ["-fsanitize=thread"]}
@@ -22,12 +24,13 @@ PLAIN = ("fwd", "rev", "random", "greedy")
 ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
 ANSWERS, PHILOX = "core/cuda/answers.cu", "core/cuda/philox.h"
 WIDE = "core/cuda/wide.cu"
+BLOCK, EXACT = "core/cuda/block.h", "core/cuda/exact.cu"
 TWO = ("random", "greedy")
 
 # plug-in -> CUDA sources, C sources, what else is linked
 PLUGINS = {
     "sample": ([SAMPLE], [], []),
-    "cuda": ([ANSWERS, ENGINE, TRAINING, WIDE], ["core/cuda/device_answers.c", "core/cuda/device_cuda.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+    "cuda": ([ANSWERS, ENGINE, EXACT, TRAINING, WIDE], ["core/cuda/device_answers.c", "core/cuda/device_cuda.c", "core/cuda/device_exact.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -77,13 +80,19 @@ CUDA_BUGS = [
     ("a quarter of the warp is not summed", KERNELS, "apart = 16;", "apart = 8;", TWO),
     ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
      "row += (size_t)tiles[0].row * n;", TWO),
-    ("barrier before sums of warps is missing", ANSWERS, "    __syncthreads(); /* before parts are read */\n", "", TWO + ("tsan",)),
-    ("barrier before a search is missing", ANSWERS, "    __syncthreads(); /* before they are searched */\n", "", TWO + ("tsan",)),
+    ("barrier before sums of warps is missing", BLOCK, "    __syncthreads(); /* before parts are read */\n", "", TWO + ("tsan",)),
+    ("barrier before a search is missing", BLOCK, "    __syncthreads(); /* before what is cumulated is read, and starts are written again */\n", "", TWO + ("tsan",)),
     ("a quantile's bit is kept", ANSWERS, "level | (bit - 1)) <", "level | bit) <", TWO),
     ("fair draws by other words", ANSWERS, "EBM_STREAM_RESAMPLE", "EBM_STREAM_DRAWS", TWO),
     ("the tail has another lane's place", ANSWERS, "1u << threadIdx.x) - 1))", "2u << threadIdx.x) - 1))", TWO),
     ("draws of the slot's first row", ANSWERS, "size_t first = (size_t)q->first_tile * EBM_GPU_TILE", "size_t first = 0", TWO),
     ("a draw behind the last", ANSWERS, "m < first + n; m += 32)", "m <= first + n; m += 32)", TWO),
+    ("barrier before kinks are counted is missing", EXACT, "    __syncthreads(); /* before they become those before each segment */\n", "",
+     TWO + ("tsan",)),
+    ("kinks in the wrong order", EXACT, "s->t[i] < t ||", "s->t[i] > t ||", TWO),
+    ("a slope with a bias", EXACT, "(is_slope ? 0.0f : layer->bias[o])", "layer->bias[o]", TWO),
+    ("a ray's kinks outward", EXACT, "s->count[p] - 1 - off : off", "off : off", TWO),
+    ("hx of the first row", EXACT, "work.hx + (size_t)q->row * ", "work.hx + (size_t)0 * ", TWO),
     ("half of the dynamic shared memory", ENGINE, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
     ("the host does not wait", ENGINE, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
      TWO),
@@ -107,21 +116,45 @@ def compile_one(command, folder):
         sys.exit("a planted bug does not build\n" + done.stderr)
 
 
-def build(options, flavour, source, folder):
-    """The plug-in of one flavour with the sources as they lie in `source`."""
+def reads(options, file, patched):
+    """Whether a source is `patched`, or includes it, by way of others maybe."""
+    if file == patched:
+        return True
+    with open(os.path.join(options.root, file), encoding="utf-8") as source:
+        included = re.findall(r'#include "(core/cuda/[^"]+)"', source.read())
+    return any(reads(options, other, patched) for other in included)
+
+
+def compile_source(options, flavour, file, source, out):
+    """One file, as it lies in `source` or else in the root."""
+    shared = ["-O1", "-g", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
+    patched = os.path.join(source, file)
+    language = [options.cc, "-std=gnu17", "-D_GNU_SOURCE"] if file.endswith(".c") else \
+        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-x", "c++"]
+    compile_one([*language, *shared, patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", out],
+                os.path.dirname(out))
+
+
+def whole_object(options, flavour, file):
+    """A file without a bug, compiled once."""
+    out = os.path.join(options.whole, f"{flavour}_{os.path.basename(file)}.o")
+    with options.lock:
+        if not os.path.exists(out):
+            compile_source(options, flavour, file, options.whole, out)
+    return out
+
+
+def build(options, flavour, source, patched, folder):
+    """The plug-in of one flavour with the file `patched` as it lies in `source`."""
     kernels, hosts, links = PLUGINS[options.plugin]
     out = os.path.join(folder, flavour + ".so")
-    shared = ["-O1", "-g", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour]]
     objects = []
-    for file in kernels:
-        patched = os.path.join(source, file)
-        objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
-        compile_one([options.cxx, "-std=gnu++17", *shared, "-DEBM_GPU_SIM", "-x", "c++", "-c",
-                     patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", objects[-1]], folder)
-    for file in hosts:
-        objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
-        compile_one([options.cc, "-std=gnu17", "-D_GNU_SOURCE", *shared, "-c", os.path.join(options.root, file), "-o",
-                     objects[-1]], folder)
+    for file in kernels + hosts:
+        if reads(options, file, patched):
+            objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
+            compile_source(options, flavour, file, source, objects[-1])
+        else:
+            objects.append(whole_object(options, flavour, file))
     compile_one([options.cxx, "-shared", *FLAGS[flavour], *objects,
                  os.path.join(options.build, f"tests/gpu_sim/libgpu_sim_{flavour}.a"),
                  *[x if x.startswith("-") else os.path.join(options.build, x) for x in links], "-o", out], folder)
@@ -157,7 +190,8 @@ def run(options, which, plugin, path):
 def try_bug(options, bug):
     """Verdicts by run."""
     name, path, old, new, must = bug
-    runs = [r for r in RUNS if r in must or (r in PLAIN and options.plugin == "sample")] or RUNS
+    runs = [r for r in RUNS if r in must or (r in PLAIN and options.plugin == "sample")] or \
+        RUNS[:len(RUNS) - (options.plugin == "cuda")]  # all of it under ThreadSanitizer is a test of its own
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "source")
         os.makedirs(os.path.join(source, os.path.dirname(path)))
@@ -167,7 +201,7 @@ def try_bug(options, bug):
             sys.exit(f"{name}: the text to replace stands {text.count(old)} times in {path}")
         with open(os.path.join(source, path), "w", encoding="utf-8") as file:
             file.write(text.replace(old, new) if old else text)
-        plugins = {f: build(options, f, source, folder) for f in FLAGS if f == "plain" or f in runs}
+        plugins = {f: build(options, f, source, path, folder) for f in FLAGS if f == "plain" or f in runs}
         return {r: run(options, r, plugins.get(r, plugins["plain"]), path) for r in runs}
 
 
@@ -188,7 +222,8 @@ def main():
     bugs = [("none", bugs[0][1], "", "", ())] + [b for b in bugs if options.only in b[0]]
     missed = 0
     print("| bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 2))
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    options.lock = threading.Lock()
+    with tempfile.TemporaryDirectory() as options.whole, concurrent.futures.ThreadPoolExecutor(2) as pool:
         for bug, found in zip(bugs, pool.map(lambda b: try_bug(options, b), bugs)):
             wrong = [r for r in bug[4] or found if (found[r] == "passes") == bool(bug[4])]
             missed += bool(wrong)

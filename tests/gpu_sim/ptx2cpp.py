@@ -382,6 +382,8 @@ class Kernel:
                  "tanh": ("tanhf", "true")}
         if "approx" in rest:
             only(rest, "approx", "ftz")
+            if (op, kind) == ("rcp", "f64"):
+                return self.put(a[0], f"ptx::rough_reciprocal({x})")
             if op not in rough or kind != "f32":
                 raise Unknown(op + "." + ".".join(modifiers))
             name, relative = rough[op]
@@ -502,6 +504,9 @@ class Kernel:
         return None
 
     def line(self, text, number):
+        if text in ("{", "}"):  # the scope of a register; no label lies in it
+            self.lines.append("    " + text)
+            return None
         if text.startswith(".reg"):
             return self.declare(text)
         if text.startswith((".loc\t", ".loc ", ".pragma", ".shared", ".file")) or re.fullmatch(r"[\w$]+:\s*\.branchtargets.*", text):

@@ -266,6 +266,12 @@ template <class T> T root(T value)
     return std::is_same<T, float>::value ? T(sqrtf(float(value))) : T(sqrt(double(value)));
 }
 
+/* rcp.approx.ftz.f64: the upper half of the bits of 1 / value. */
+inline double rough_reciprocal(double value)
+{
+    return gpu_sim::from_bits<double>(gpu_sim::to_bits(1.0 / value) & 0xffffffff00000000ull);
+}
+
 template <class T> T magnitude(T value)
 {
     if constexpr (std::is_floating_point<T>::value)
