@@ -146,7 +146,7 @@ static void place(float *y, size_t stride, const struct ebm_mixture *q, const ui
                             q->confined != NULL);
 }
 
-EBM_SOBOL_SCRAMBLE(sobol_scramble, vec_words)
+EBM_SOBOL_SCRAMBLE(static inline, sobol_scramble, vec_words)
 
 /* Dimension d of EBM_LANES samples from `first` on, whose indices differ in the lowest four bits: those give `low`. */
 static inline void sobol_lanes(uint32_t *words, const struct ebm_sobol *set, uint32_t d, uint32_t first,

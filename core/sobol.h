@@ -43,9 +43,10 @@ uint32_t ebm_sobol_word(const struct ebm_sobol *set, uint32_t d, uint32_t m);
 /* The number of samples that stands for `samples` (1 .. LIMIT_SAMPLES): the next of 8, 16, 32, ... */
 uint32_t ebm_sobol_count(uint32_t samples);
 
-/* Reversed digits -> the scrambled word; `word` may be a vector of them, as the kernels have it. */
-#define EBM_SOBOL_SCRAMBLE(name, word)                                                                                 \
-    static inline word name(word x, uint32_t shift, uint32_t factor)                                                   \
+/* Reversed digits -> the scrambled word; `word` may be a vector of them, as the kernels have it. `kind`: what a
+ * function begins with. */
+#define EBM_SOBOL_SCRAMBLE(kind, name, word)                                                                           \
+    kind word name(word x, uint32_t shift, uint32_t factor)                                                            \
     {                                                                                                                  \
         x ^= x * 0x3d20adeau;                                                                                          \
         x += shift;                                                                                                    \
@@ -58,6 +59,6 @@ uint32_t ebm_sobol_count(uint32_t samples);
         x = (x >> 2 & 0x33333333u) | (x & 0x33333333u) << 2;                                                           \
         return (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;                                                        \
     }
-EBM_SOBOL_SCRAMBLE(ebm_sobol_scramble, uint32_t)
+EBM_SOBOL_SCRAMBLE(static inline, ebm_sobol_scramble, uint32_t)
 
 #endif

@@ -1,10 +1,10 @@
 /* device_cuda.c - the coarse table with CUDA: the CPU's device, whose contexts have an accelerator.
  *
- *   on the device   the x side; draws on the line, their log q; f at draws and at given targets
+ *   on the device   the x side; draws on the line, their log q; f at draws and at given targets; what is made of them
+ *                   where a task asks for no more than device_answers.c says; exact answers (device_exact.c)
  *                   in training, the sample side of each row forward and backward
- *   on the CPU      trunks of images; Sobol points, bounded and periodic draws; ensembles; gradients in y (ascents,
- *                   chains); exact answers and quadrature; and what is made of f and log q: weights, moments,
- *                   quantiles, regions, errors, by the code of every other device
+ *   on the CPU      trunks of images; bounded and periodic draws; ensembles; gradients in y (ascents, chains);
+ *                   quadrature; and all else that is made of f and log q, by the code of every other device
  *
  * A batch's rows are known when it begins. Their tiles are put into two slots in turn, as many rows as fit, and come
  * back in the same order: while the CPU answers the rows of one slot, the device computes the other. A third slot is
@@ -95,10 +95,22 @@ struct source {
 
 static bool draws_there(const struct source *source)
 {
-    return source->sobol == NULL && source->q->confined == NULL;
+    return source->q->confined == NULL;
 }
 
-static void put_mixture(float *to, const struct ebm_mixture *q)
+static void put_sobol(float *to, const struct ebm_sobol *sobol)
+{
+    const size_t bytes = sizeof ebm_sobol_directions[0];
+    _Static_assert(sizeof ebm_sobol_directions[0] == (EBM_GPU_SOBOL_WORDS - 2) * sizeof(float), "a dimension");
+    for (uint32_t d = 0; d < sobol->dims; d++, to += EBM_GPU_SOBOL_WORDS) {
+        memcpy(to, &sobol->shift[d], sizeof *to);
+        memcpy(to + 1, &sobol->factor[d], sizeof *to);
+        memcpy(to + 2, ebm_sobol_directions[d], bytes);
+    }
+}
+
+/* sobol NULL: draws are independent. */
+static void put_mixture(float *to, const struct ebm_mixture *q, const struct ebm_sobol *sobol)
 {
     size_t DK = (size_t)q->D * q->K;
     const struct {
@@ -111,6 +123,8 @@ static void put_mixture(float *to, const struct ebm_mixture *q)
         memcpy(to, parts[i].from, parts[i].count * sizeof *to);
         to += parts[i].count;
     }
+    if (sobol != NULL)
+        put_sobol(to, sobol);
 }
 
 /* Targets and log q of one tile, drawn here. */
@@ -133,8 +147,8 @@ static void put_tile(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, uint32_t i,
 {
     uint32_t first = source->row->first_sample + (uint32_t)at;
     bool is_given = !draws_there(source);
-    slot->tiles[i] = (struct ebm_gpu_tile){source->row->seed, source->b, mixture, source->row->row_in_request, first,
-                                           is_given,          0};
+    slot->tiles[i] = (struct ebm_gpu_tile){
+        source->row->seed, source->b, mixture, source->row->row_in_request, first, is_given, source->sobol != NULL};
     if (is_given)
         draw_here(ctx, source, first, slot->y + (size_t)i * ctx->plan->net.D * EBM_TILE,
                   slot->log_q + (size_t)i * EBM_TILE);
@@ -202,7 +216,7 @@ static void put_row(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, struct sent 
     struct source source = {&own->mixture, task->spec->scheme == EBM_SCHEME_SOBOL ? &own->sobol : NULL, &task->row,
                             own->b};
     uint32_t samples = samples_of(task), n = load->n_tiles, mixture = load->n_mixtures++;
-    put_mixture(mixture_of(ctx, slot, mixture), &own->mixture);
+    put_mixture(mixture_of(ctx, slot, mixture), &own->mixture, source.sobol);
     if (is_asked)
         cuda_ask(slot, load, ctx->plan->net.D, task, samples, n);
     for (; n < most && own->at < samples; n++, own->at += EBM_TILE) {
@@ -346,7 +360,7 @@ static size_t compute_now(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size
     struct source source = {&ctx->mixture, scheme == EBM_SCHEME_SOBOL ? &ctx->sobol : NULL, &ctx->row, ctx->b};
     bool is_drawn_there = !is_given && draws_there(&source);
     if (is_drawn_there)
-        put_mixture(slot->mixtures, &ctx->mixture);
+        put_mixture(slot->mixtures, &ctx->mixture, source.sobol);
     for (uint32_t i = 0; i < n; i++)
         if (is_given)
             put_given(ctx, slot, i, at + (size_t)i * EBM_TILE);

@@ -24,6 +24,7 @@ extern "C" {
 #define EBM_GPU_TILE 128u
 #define EBM_GPU_TILES 128u /* most of a slot */
 #define EBM_GPU_SLOTS 3u
+#define EBM_GPU_SOBOL_WORDS (2u + 8u)
 
 /* Of products on the sample side; sums, and all that is exponentiated, are float anyway. */
 enum ebm_gpu_precision { EBM_GPU_FP32, EBM_GPU_TF32, EBM_GPU_BF16 };
@@ -39,11 +40,12 @@ struct ebm_gpu_tile {
     uint32_t mixture; /* the slot's mixture of which it draws */
     uint32_t row_in_request, first_sample;
     uint32_t is_given; /* y and log q are there; else they are drawn of the mixture */
-    uint32_t unused;
+    uint32_t by_sobol; /* drawn by points of Sobol, scrambled as its mixture says; else by words of Philox */
 };
 
 /* A slot's host memory, pinned. Mixture i lies at mixtures + i * ebm_gpu_mixture_floats(D, K): K as a word, then mean,
- * std, inv_std (D, K each), log_const (K) and below (K words), as struct ebm_mixture has them. */
+ * std, inv_std (D, K each), log_const (K) and below (K words), as struct ebm_mixture has them; then for each of
+ * D + 1 dimensions of Sobol's points EBM_GPU_SOBOL_WORDS: shift, factor, direction numbers of 16 bits (sobol.h). */
 struct ebm_gpu_slot {
     struct ebm_gpu_tile *tiles;         /* (ebm_gpu_tiles) */
     float *mixtures;                    /* as many */
@@ -65,7 +67,7 @@ struct ebm_gpu_load {
 /* K: the most components, with one more than the net's for a wide one. */
 static inline uint32_t ebm_gpu_mixture_floats(uint32_t D, uint32_t K)
 {
-    return (3 * D + 2) * K + 4;
+    return (3 * D + 2) * K + 4 + (D + 1) * EBM_GPU_SOBOL_WORDS;
 }
 
 /* Where the x side's numbers go: rows of the net's sizes, host memory. Logits are not normalised. */

@@ -14,6 +14,7 @@
 
 #include "core/cuda/engine_internal.h"
 #include "core/cuda/philox.h"
+#include "core/sobol.h"
 
 #define SAMPLES 32u     /* of a block of layers_k: a quarter of a tile */
 #define LANES_APART 36u /* between features in shared memory: float4 of 8 threads fall on 32 banks */
@@ -52,7 +53,7 @@ DEVICE float normal_of(uint32_t word)
 struct gpu_mixture {
     uint32_t K;
     const float *mean, *std, *inv_std, *log_const;
-    const uint32_t *below;
+    const uint32_t *below, *sobol;
 };
 
 DEVICE struct gpu_mixture mixture_at(const float *from, uint32_t D)
@@ -64,21 +65,38 @@ DEVICE struct gpu_mixture mixture_at(const float *from, uint32_t D)
     q.inv_std = q.std + D * q.K;
     q.log_const = q.inv_std + D * q.K;
     q.below = reinterpret_cast<const uint32_t *>(q.log_const + q.K);
+    q.sobol = q.below + q.K;
     return q;
 }
 
+EBM_SOBOL_SCRAMBLE(DEVICE, sobol_scramble, uint32_t)
+
+/* Dimension d of point `sample`: ebm_sobol_word. */
+DEVICE uint32_t sobol_word(const struct gpu_mixture *q, uint32_t d, uint32_t sample)
+{
+    const uint32_t *of = q->sobol + d * EBM_GPU_SOBOL_WORDS;
+    uint32_t digits = 0;
+    for (uint32_t bit = 0; bit < EBM_SOBOL_BITS; bit++) {
+        uint32_t direction = of[2 + bit / 2] >> (bit % 2 * 16) & 0xffffu;
+        digits ^= sample >> bit & 1u ? direction : 0u;
+    }
+    return sobol_scramble(digits, of[0], of[1]);
+}
+
+/* Word 0 picks the component, word 1 + d makes coordinate d. */
 DEVICE void draw_targets(float *y, const struct gpu_mixture *q, const struct ebm_gpu_tile *tile, uint32_t sample,
                          uint32_t D)
 {
-    struct gpu_words words = philox(tile->seed, tile->row_in_request, sample, EBM_STREAM_DRAWS, 0);
+    struct gpu_words words = {};
     uint32_t k = 0;
-    while (k + 1 < q->K && words.w0 >= q->below[k])
-        k++;
-    for (uint32_t d = 0; d < D; d++) {
-        uint32_t at = d + 1;
-        if (at % 4 == 0)
+    for (uint32_t at = 0; at <= D; at++) {
+        if (!tile->by_sobol && at % 4 == 0)
             words = philox(tile->seed, tile->row_in_request, sample, EBM_STREAM_DRAWS, at / 4);
-        y[d * EBM_GPU_TILE] = q->mean[d * q->K + k] + q->std[d * q->K + k] * normal_of(word_of(words, at % 4));
+        uint32_t word = tile->by_sobol ? sobol_word(q, at, sample) : word_of(words, at % 4);
+        while (at == 0 && k + 1 < q->K && word >= q->below[k])
+            k++;
+        if (at > 0)
+            y[(at - 1) * EBM_GPU_TILE] = q->mean[(at - 1) * q->K + k] + q->std[(at - 1) * q->K + k] * normal_of(word);
     }
 }
 

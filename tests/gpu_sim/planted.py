@@ -77,6 +77,7 @@ CUDA_BUGS = [
      "    for (uint32_t i = 0; i < net.target + net.energy; i++) {", TWO + ("tsan",)),
     ("barrier between layers is missing", KERNELS, "net.H, in, out);\n        __syncthreads();", "net.H, in, out);", TWO),
     ("a wrong constant of Philox", PHILOX, "0xBB67AE85u", "0xBB67AE8Du", TWO),
+    ("points of Sobol without their last bit", KERNELS, "bit < EBM_SOBOL_BITS", "bit < 7", TWO),
     ("a quarter of the warp is not summed", KERNELS, "apart = 16;", "apart = 8;", TWO),
     ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
      "row += (size_t)tiles[0].row * n;", TWO),
