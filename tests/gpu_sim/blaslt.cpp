@@ -8,6 +8,7 @@
 #else
 #include "tests/gpu_sim/cuda_sim.h"
 #endif
+#include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/cuda_api.h"
 
 #include <stdio.h>
@@ -150,6 +151,18 @@ void multiply_batch(const job &j, int batch)
                                        batch * j.c.shape.stride + int64_t(row) + int64_t(col) * j.c.shape.ld);
             store(j.d, j.d_shape.type, at, finish(j.p, value, row, batch));
         }
+}
+
+double bytes_of(const matrix &m)
+{
+    return double(m.rows) * double(m.cols) * m.batch * (m.type == CUDA_R_16BF ? 2.0 : 4.0);
+}
+
+void count(const job &j)
+{
+    double before = j.beta != 0.0f ? bytes_of(j.d_shape) : 0.0;
+    gpu_sim::count_product(j.d_shape.rows, j.d_shape.cols, cols_of(j.a),
+                           bytes_of(j.a.shape) + bytes_of(j.b.shape) + before, bytes_of(j.d_shape));
 }
 
 cublasStatus_t refuse(cublasStatus_t status, const char *why)
@@ -455,6 +468,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     gpu_sim::enqueue(gpu_sim_stream(stream), [j, workspace, used] {
         if (used)
             memset(workspace, 0xff, used);
+        if (gpu_sim::counts)
+            count(j);
         for (int batch = 0; batch < j.d_shape.batch; batch++)
             multiply_batch(j, batch);
     });

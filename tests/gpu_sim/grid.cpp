@@ -11,6 +11,7 @@
  * of its parity: with one token for all barriers a thread that wakes late would be ordered after what others did past
  * the barrier. Races between blocks are not seen: they run one after the other. */
 #include "tests/gpu_sim/asan.h"
+#include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/fiber.h"
 #include "tests/gpu_sim/sim.h"
 
@@ -504,7 +505,11 @@ void run_grid(const grid &what, const std::function<void()> &kernel)
         begin_block(what, number);
         run_threads(how);
         end_block();
+        if (counts)
+            count_block();
     }
+    if (counts)
+        count_launch(what.name, blocks);
     kernel_name = nullptr;
 }
 

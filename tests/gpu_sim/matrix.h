@@ -32,34 +32,8 @@ inline void check_matrix(const void *at, size_t row_bytes, const char *file, int
         fail("%s:%d: a matrix whose address or rows are misaligned", file, line);
 }
 
-struct brought_numbers {
-    const float *a, *b;
-};
-
-/* c (16, 16) += a (16, DEEP) b (DEEP, 16), of each lane its own numbers. Meetings order what it reads, so that
- * ThreadSanitizer need not look at it. */
-template <unsigned DEEP>
-__attribute__((no_sanitize_thread)) void multiply_matrices(float *c, const float *a, const float *b, const char *file,
-                                                           int line)
-{
-    brought_numbers mine = {a, b};
-    const uint64_t *brought = warp_exchange(~0u, uint64_t(reinterpret_cast<uintptr_t>(&mine)), WARP_MATRIX, file, line);
-    const brought_numbers *all[WARP];
-    for (unsigned i = 0; i < WARP; i++)
-        all[i] = reinterpret_cast<const brought_numbers *>(uintptr_t(brought[i]));
-    float sums[lane_numbers(SIDE)];
-    for (unsigned i = 0; i < lane_numbers(SIDE); i++) {
-        unsigned row = (i * WARP + lane()) / SIDE, column = (i * WARP + lane()) % SIDE;
-        double sum = double(c[i]);
-        for (unsigned k = 0; k < DEEP; k++) {
-            unsigned in_a = row * DEEP + k, in_b = k * SIDE + column;
-            sum += double(all[in_a % WARP]->a[in_a / WARP]) * double(all[in_b % WARP]->b[in_b / WARP]);
-        }
-        sums[i] = float(sum);
-    }
-    warp_exchange(~0u, 0, WARP_MATRIX, file, line); /* nobody needs what this lane brought */
-    memcpy(c, sums, sizeof(sums));
-}
+/* c (16, 16) += a (16, deep) b (deep, 16), of each lane its own numbers; deep is 8 or 16. */
+void multiply_matrices(unsigned deep, float *c, const float *a, const float *b, const char *file, int line);
 
 } // namespace gpu_sim
 

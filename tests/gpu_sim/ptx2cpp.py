@@ -180,6 +180,8 @@ class Kernel:
         if len(registers) != count:
             raise Unknown("vector of another length")
         out = [f"auto *p = {pointer};"]
+        if space in ("global", ""):
+            out.append(f"ptx::count(p, sizeof(*p) * {count}, {'true' if op == 'st' else 'false'});")
         for i, register in enumerate(registers):
             out.append(self.put(register, f"p[{i}]") if op == "ld" else f"p[{i}] = {self.get(register, kind)};")
         return " ".join(out)

@@ -5,6 +5,7 @@
 #ifndef GPU_SIM_PTX_RUN_H
 #define GPU_SIM_PTX_RUN_H
 
+#include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/matrix.h"
 
 #include <fenv.h>
@@ -89,6 +90,13 @@ template <class T, int N> GPU_SIM_INLINE T *plain(uint64_t base, int64_t offset,
 {
     check_alignment(base + uint64_t(offset), sizeof(T) * N, line);
     return reinterpret_cast<T *>(base + uint64_t(offset));
+}
+
+/* Global memory, as GPU_SIM_COUNT wants to know it. */
+GPU_SIM_INLINE void count(const void *at, size_t bytes, bool stores)
+{
+    if (__builtin_expect(gpu_sim::counts, false))
+        gpu_sim::count_access(at, bytes, stores);
 }
 
 template <class T, int N> GPU_SIM_INLINE T *shared(const shared_slots &slots, uint64_t base, int64_t offset, int line)
@@ -215,7 +223,7 @@ template <class T> void multiply_matrices(float *c, const lane_matrix<T> &a, con
     float a_numbers[lane_matrix<T>::NUMBERS], b_numbers[lane_matrix<T>::NUMBERS];
     a.get(a_numbers);
     b.get(b_numbers);
-    gpu_sim::multiply_matrices<lane_matrix<T>::DEEP>(c, a_numbers, b_numbers, FILE, line);
+    gpu_sim::multiply_matrices(lane_matrix<T>::DEEP, c, a_numbers, b_numbers, FILE, line);
 }
 
 inline void store_matrix(float *to, const float *results, uint32_t apart, int line)

@@ -11,7 +11,7 @@
  * Environment: GPU_SIM_ORDER=fwd|rev|random|greedy, GPU_SIM_SEED, GPU_SIM_EAGER=1 (streams do not wait),
  * GPU_SIM_FAIL_AT=n (the n-th call fails), GPU_SIM_STICKY=1 (and all after it), GPU_SIM_LOST=FILE (every call fails
  * once the file is there), GPU_SIM_APPROX=k (errors of up to k * 2^-22 in approximate functions), GPU_SIM_MEMORY
- * (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES. */
+ * (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES, GPU_SIM_COUNT=1 (count.h). */
 #ifndef GPU_SIM_SIM_H
 #define GPU_SIM_SIM_H
 

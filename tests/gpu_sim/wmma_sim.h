@@ -82,7 +82,7 @@ void mma_sync(fragment<accumulator, 16, 16, K, float> &d, const fragment<matrix_
               const fragment<matrix_b, 16, 16, K, T, col_major> &b, const fragment<accumulator, 16, 16, K, float> &c)
 {
     d = c;
-    gpu_sim::multiply_matrices<K>(d.x, a.x, b.x, __FILE__, __LINE__);
+    gpu_sim::multiply_matrices(K, d.x, a.x, b.x, __FILE__, __LINE__);
 }
 
 } // namespace wmma
