@@ -16,12 +16,18 @@
 #define CONV_ROWS 6u /* of 16 */
 #endif
 #define CONV_PANEL (2 * WIDTH)
+#define LINE_FLOATS 16 /* of cache */
 
-/* Weights come from a cache further away than what fetches ahead of itself looks. */
-#define AHEAD 1024
+/* Weights come from a cache further away than what fetches ahead of itself looks: while rows go through one panel, the
+ * next one is fetched, `step` numbers of it for each number of a row. */
+struct ahead {
+    const float *from;
+    size_t step;
+};
 
 static inline __attribute__((always_inline)) void panel_rows(float *out, size_t ldo, const struct ebm_rows *of,
-                                                             const float *a, const float *w, uint32_t rows)
+                                                             const float *a, const float *w, struct ahead ahead,
+                                                             uint32_t rows)
 {
     const size_t next = of->next;
     vec sums[CONV_ROWS][2];
@@ -29,8 +35,9 @@ static inline __attribute__((always_inline)) void panel_rows(float *out, size_t 
         sums[r][0] = sums[r][1] = (vec){0};
     for (uint32_t run = 0; run < of->runs; run++, a += of->step)
         for (uint32_t i = 0; i < of->run; i++, w += CONV_PANEL) {
-            __builtin_prefetch(w + AHEAD);
-            __builtin_prefetch(w + AHEAD + WIDTH);
+            __builtin_prefetch(ahead.from, 0, 2);
+            __builtin_prefetch(ahead.from + LINE_FLOATS, 0, 2);
+            ahead.from += ahead.step;
             vec first = vec_load(w), second = vec_load(w + WIDTH);
             for (uint32_t r = 0; r < rows; r++) {
                 sums[r][0] += a[r * next + i] * first;
@@ -44,12 +51,12 @@ static inline __attribute__((always_inline)) void panel_rows(float *out, size_t 
 }
 
 static void panel_product(float *out, size_t ldo, const struct ebm_rows *of, const float *a, const float *w,
-                          uint32_t rows)
+                          struct ahead ahead, uint32_t rows)
 {
     switch (rows) {
 #define ROWS_CASE(n)                                                                                                   \
     case n:                                                                                                            \
-        panel_rows(out, ldo, of, a, w, n);                                                                             \
+        panel_rows(out, ldo, of, a, w, ahead, n);                                                                      \
         break;
         ROWS_CASE(1)
         ROWS_CASE(2)
@@ -75,10 +82,12 @@ static void panel_product(float *out, size_t ldo, const struct ebm_rows *of, con
 static void panels_product(float *out, size_t ldo, const struct ebm_rows *rows, const float *w, uint32_t n_panels)
 {
     const size_t panel = (size_t)rows->runs * rows->run * CONV_PANEL;
+    const uint32_t blocks = (rows->n + CONV_ROWS - 1) / CONV_ROWS;
     for (uint32_t p = 0; p < n_panels; p++, w += panel, out += CONV_PANEL)
-        for (uint32_t first = 0, left = (rows->n + CONV_ROWS - 1) / CONV_ROWS, now; left > 0; first += now, left--) {
-            now = (rows->n - first + left - 1) / left;
-            panel_product(out + first * ldo, ldo, rows, rows->first + first * rows->next, w, now);
+        for (uint32_t first = 0, block = 0, now; block < blocks; first += now, block++) {
+            now = (rows->n - first + blocks - block - 1) / (blocks - block);
+            const struct ahead ahead = {w + panel + panel / blocks * block, CONV_PANEL / blocks + 1};
+            panel_product(out + first * ldo, ldo, rows, rows->first + first * rows->next, w, ahead, now);
         }
 }
 
