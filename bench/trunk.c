@@ -1,7 +1,7 @@
 /* trunk.c - what an image trunk reaches by each backend of convolutions, on one thread, at several tiles:
  *
  *   bench-trunk MODEL.safetensors [SECONDS [TILE ...]]
- *   bench-trunk MODEL.safetensors together THREADS SECONDS
+ *   bench-trunk MODEL.safetensors together THREADS SECONDS [TILE]
  *
  * Images a second of whole tiles, all kinds in turn, so that their ratios suffer little from a noisy machine; then a
  * batch of 32 in training, forward and backward, and forward by a trunk that does not learn. Prints the median and the
@@ -105,16 +105,17 @@ static void *run_together(void *user)
     return NULL;
 }
 
-static void bench_together(const struct ebm_model *model, const float *x, uint32_t n_threads, double seconds)
+static void bench_together(const struct ebm_model *model, const float *x, uint32_t n_threads, double seconds,
+                           uint32_t tile)
 {
     struct way way = {.backend = ebm_conv_own()};
     struct together *threads = must_have(calloc(n_threads, sizeof *threads));
     pthread_t *ids = must_have(calloc(n_threads, sizeof *ids));
     struct ebm_error error = {0};
     double rate = 0.0, cpu_us = 0.0;
-    training_must(ebm_trunk_plan_new(&ebm_model_net(model)->trunk, ebm_model_params(model), way.backend, EBM_TRUNK_TILE,
-                                     &way.plan, &error),
-                  &error, "trunk");
+    training_must(
+        ebm_trunk_plan_new(&ebm_model_net(model)->trunk, ebm_model_params(model), way.backend, tile, &way.plan, &error),
+        &error, "trunk");
     way.tile = ebm_trunk_plan_tile(way.plan);
     for (uint32_t i = 0; i < n_threads; i++) {
         threads[i] = (struct together){
@@ -200,7 +201,8 @@ int main(int argc, char **argv)
     struct ebm_error error = {0};
     struct ebm_model *model = NULL;
     if (argc < 2) {
-        fprintf(stderr, "usage: bench-trunk MODEL.safetensors [SECONDS [TILE ...]] | together THREADS SECONDS\n");
+        fprintf(stderr,
+                "usage: bench-trunk MODEL.safetensors [SECONDS [TILE ...]] | together THREADS SECONDS [TILE]\n");
         return 2;
     }
     training_must(ebm_model_load(argv[1], LIMIT_FILE_BYTES, &model, &error), &error, argv[1]);
@@ -209,7 +211,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench-trunk: %s reads vectors\n", argv[1]);
         return 2;
     }
-    bool together = argc == 5 && strcmp(argv[2], "together") == 0;
+    bool together = (argc == 5 || argc == 6) && strcmp(argv[2], "together") == 0;
     n_tiles = argc > 3 ? 0 : n_tiles;
     for (int i = 3; i < argc && n_tiles < MOST_TILES; i++)
         tiles[n_tiles++] = (uint32_t)strtoul(argv[i], NULL, 10);
@@ -219,7 +221,9 @@ int main(int argc, char **argv)
     ebm_device_thread_init();
     random_numbers(x, (size_t)BATCH * net->X, 0);
     if (together) {
-        bench_together(model, x, (uint32_t)strtoul(argv[3], NULL, 10), strtod(argv[4], NULL));
+        uint32_t tile = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : EBM_TRUNK_TILE;
+        bench_together(model, x, (uint32_t)strtoul(argv[3], NULL, 10), strtod(argv[4], NULL),
+                       tile < BATCH ? tile : BATCH);
     } else {
         bench_serving(model, x, h, seconds, tiles, n_tiles);
         bench_training(model, ebm_conv_own(), x, h, seconds);
