@@ -83,7 +83,7 @@ CUDA_BUGS = [
      "row += (size_t)tiles[0].row * n;", TWO),
     ("barrier before sums of warps is missing", BLOCK, "    __syncthreads(); /* before parts are read */\n", "", TWO + ("tsan",)),
     ("barrier before a search is missing", BLOCK, "    __syncthreads(); /* before what is cumulated is read, and starts are written again */\n", "", TWO + ("tsan",)),
-    ("a quantile's bit is kept", ANSWERS, "level | (bit - 1)) <", "level | bit) <", TWO),
+    ("quantiles of the first coordinate", ANSWERS, "number % all.D, p", "0, p", TWO),
     ("fair draws by other words", ANSWERS, "EBM_STREAM_RESAMPLE", "EBM_STREAM_DRAWS", TWO),
     ("the tail has another lane's place", ANSWERS, "1u << threadIdx.x) - 1))", "2u << threadIdx.x) - 1))", TWO),
     ("draws of the slot's first row", ANSWERS, "size_t first = (size_t)q->first_tile * EBM_GPU_TILE", "size_t first = 0", TWO),
