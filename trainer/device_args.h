@@ -10,8 +10,8 @@
     {.name = "device", .value = "NAME", .help = "cpu (default), cuda, cuda:N, or auto: a GPU where one answers"},      \
         {.name = "device-plugin", .value = "FILE", .help = "plug-in of --device cuda (default: the installed one)"},   \
     {                                                                                                                  \
-        .name = "precision", .value = "tf32|fp32|bf16",                                                                \
-        .help = "of a GPU's matrix products over draws (default: fp32)"                                                \
+        .name = "precision", .value = "WORD",                                                                          \
+        .help = "of a GPU's matrix products over draws: fp32 (default), tf32, bf16"                                    \
     }
 
 /* Opens what they say; a GPU is told of in one line on stderr, and so is what it was not found for by auto. Borrow:
