@@ -1,5 +1,6 @@
 # docker build -t ebm-server --build-arg VERSION="$(scripts/version.sh 0.1.0)" .
 # docker run -p 127.0.0.1:8080:8080 -v "$PWD/repository:/models:ro" ebm-server [option ...]
+# With --target gpu: the same and the plug-in of --device cuda (docs/GPU.md); docker run --gpus all ...
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev meson ninja-build pkg-config \
@@ -11,7 +12,7 @@ ARG VERSION=""
 RUN export EBM_VERSION="$VERSION" && meson setup /build --prefix=/usr --strip -Dtests=disabled -Dseccomp=enabled && \
     meson install -C /build --destdir /installed
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim AS serve
 LABEL org.opencontainers.image.title="ebm-server" \
       org.opencontainers.image.description="Energy-based regression served over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -31,3 +32,28 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["hea
 # Inside a container all addresses are those of the container: what may reach it is said by -p. The port is fixed, so that
 # the health check finds it; a stop waits for requests in progress, so give it longer than 35 s (docker stop -t 40).
 ENTRYPOINT ["ebm-server", "--model-repository", "/models", "--host", "0.0.0.0", "--port", "8080"]
+
+# A GPU: CUDA's own image gives the compiler and, for what runs, cuBLASLt; the driver is the host's, put in by its container
+# toolkit. The system stays Debian's, whose libraries the programs were built for.
+FROM nvidia/cuda:13.0.2-devel-ubuntu24.04 AS cuda
+
+FROM build AS build-gpu
+COPY --from=cuda /usr/local/cuda-13.0/ /usr/local/cuda/
+RUN apt-get install -y --no-install-recommends g++ && \
+    export EBM_VERSION="$VERSION" && meson setup /build-gpu --prefix=/usr --strip -Dtests=disabled -Dseccomp=enabled \
+        -Dgpu=enabled -Dgpu_sim=disabled && \
+    meson install -C /build-gpu --destdir /installed-gpu && \
+    mkdir -p /libraries && cp /usr/local/cuda/lib64/libcublasLt.so.13 /libraries/
+
+FROM serve AS gpu
+USER 0:0
+COPY --from=build-gpu /installed-gpu/usr/bin/ /usr/bin/
+COPY --from=build-gpu /installed-gpu/usr/lib/ /usr/lib/
+COPY --from=build-gpu /libraries/ /usr/local/cuda/lib64/
+RUN echo /usr/local/cuda/lib64 >/etc/ld.so.conf.d/cuda.conf && ldconfig
+USER 10001:10001
+# The filter of system calls would refuse the driver's. Two workers keep one device busy.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute \
+    EBM_SERVER_SECCOMP=off EBM_SERVER_DEVICE=auto EBM_SERVER_WORKERS=2
+
+FROM serve

@@ -38,7 +38,7 @@ build_ah rm "$container" >/dev/null
 rm -rf --one-file-system "$base"
 
 say "the image: buildah bud of the Dockerfile"
-build_ah bud --pull-never --network host --format docker --build-arg VERSION="$(scripts/version.sh "$(
+build_ah bud --target serve --pull-never --network host --format docker --build-arg VERSION="$(scripts/version.sh "$(
     sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)" || true)" -t ebm-server . >"$work/log" 2>&1 ||
     { tail -n 40 "$work/log" >&2; exit 1; }
 
