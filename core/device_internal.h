@@ -74,10 +74,6 @@ struct ebm_accelerator {
     /* The exact answer for the row begun, where it was expected; it stays until the next call. False: it is to be found
      * here. */
     bool (*exact)(struct ebm_ctx *ctx, struct ebm_exact_answer *ret_answer);
-    /* Of plans in training: f of the first n targets in y, of row b of hx; then the gradient of the sum of df f, += in
-     * dhx (energy_out) and grads. False: it failed. */
-    bool (*train_forward)(struct ebm_ctx *ctx, uint32_t b, uint32_t n);
-    bool (*train_backward)(struct ebm_ctx *ctx, const float *df, float *dhx, float *grads);
     bool has_failed; /* for good: the device's calls return EBM_DEVICE */
 };
 
@@ -108,8 +104,8 @@ struct ebm_plan {
     uint32_t n_members;            /* of an ensemble; 0: a single network */
     struct ebm_plan **members;     /* (n_members): plans of one network each. The ensemble has no params of its own,
                                       and net.K counts the components of all members */
-    void *accelerated;             /* the weights where an accelerator wants them, of a plan in training those of the
-                                      sample side; NULL: the CPU computes */
+    void *accelerated;             /* the weights where an accelerator wants them, of a plan in training its moments
+                                      and gradients, too; NULL: the CPU computes */
     void (*free_accelerated)(void *accelerated);
 };
 
@@ -339,11 +335,6 @@ bool ebm_row_defend(struct ebm_ctx *ctx, double share);
 static inline struct ebm_accelerator *ebm_ctx_accelerator(const struct ebm_ctx *ctx)
 {
     return ctx->plan->accelerated != NULL && ctx->plan->n_slots == 0 ? ctx->accelerator : NULL;
-}
-/* The one that runs the sample side of this plan's rows in training. */
-static inline struct ebm_accelerator *ebm_ctx_trainer(const struct ebm_ctx *ctx)
-{
-    return ctx->plan->accelerated != NULL && ctx->plan->n_slots > 0 ? ctx->accelerator : NULL;
 }
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);

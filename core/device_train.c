@@ -265,8 +265,8 @@ static bool is_complete(const struct ebm_loss_spec *spec)
     }
 }
 
-static bool is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
-                        const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
+bool ebm_train_is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
+                           const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
 {
     bool by_proposal = ebm_loss_trains_proposal(spec->loss),
          draws = ebm_loss_draws(spec->loss) || spec->proposal_beside;
@@ -311,7 +311,7 @@ static void all_losses(struct ebm_chunk *c, double *h_loss)
 enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                    const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss)
 {
-    if (!is_possible(ctx, plan, slot, spec, rows))
+    if (!ebm_train_is_possible(ctx, plan, slot, spec, rows))
         return EBM_INVALID;
     struct ebm_chunk c = {.ctx = ctx,
                           .plan = plan,
@@ -329,5 +329,5 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
     x_backward(&c);
     if (constant != NULL)
         *constant = before;
-    return ctx->accelerator != NULL && ctx->accelerator->has_failed ? EBM_DEVICE : EBM_OK;
+    return EBM_OK;
 }

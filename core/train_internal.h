@@ -85,6 +85,18 @@ void ebm_row_gradient_end(const struct ebm_chunk *c, uint32_t b, const struct eb
 /* Loss of row b, its gradient added into c->grads; what the x side needs of it left in ctx->train. NaN when the network
  * gives no finite number. */
 double ebm_train_row(struct ebm_chunk *c, uint32_t b);
+/* Does the spec hold what its loss reads, and do context, plan and rows fit it? */
+bool ebm_train_is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
+                           const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows);
+/* A mixture of n_sigmas Gaussians of equal weight around `center` (D), every sigma (n_sigmas, D) times `factor`; its
+ * arrays lie in `space`. False, as below: no finite density. */
+bool ebm_train_bind_fixed(const struct ebm_chunk *c, const struct ebm_slab *space, const float *center,
+                          const float *sigmas, uint32_t n_sigmas, double factor, struct ebm_mixture *ret_noise);
+/* The true target as the loss sees it (D): nce_plus moves it by a draw of the narrowed noise, which is draw number M of
+ * the row. `lanes` has room for (D, EBM_LANES). */
+bool ebm_train_target(const struct ebm_chunk *c, uint32_t b, float *lanes, float *ret_y);
+/* log N(y_m; y_0, sigma^2) of the candidates into train.log_label, for kld_is; true, too, of other losses. */
+bool ebm_train_label_density(const struct ebm_chunk *c, uint32_t b);
 /* The y of row b: draws of its noise at 0 .. M - 1, the true target behind them. False: no finite density. */
 bool ebm_train_candidates(struct ebm_chunk *c, uint32_t b, struct ebm_mixture *ret_noise);
 

@@ -12,10 +12,8 @@
 
 /* ---- candidates ---- */
 
-/* A mixture of n_sigmas Gaussians of equal weight around `center` (D), every sigma (n_sigmas, D) times `factor`; its
- * arrays lie in `space`. */
-static bool bind_fixed(const struct ebm_chunk *c, const struct ebm_slab *space, const float *center,
-                       const float *sigmas, uint32_t n_sigmas, double factor, struct ebm_mixture *ret_noise)
+bool ebm_train_bind_fixed(const struct ebm_chunk *c, const struct ebm_slab *space, const float *center,
+                          const float *sigmas, uint32_t n_sigmas, double factor, struct ebm_mixture *ret_noise)
 {
     uint32_t D = c->plan->net.D, K = n_sigmas;
     float *mean = space->p, *log_variance = mean + (size_t)D * K, *log_weight = log_variance + (size_t)D * K;
@@ -36,16 +34,14 @@ static bool bind_noise(const struct ebm_chunk *c, uint32_t b, struct ebm_mixture
     const struct ebm_loss_spec *spec = c->spec;
     size_t DK = (size_t)net->D * net->K;
     if (ebm_loss_noise(c->loss) == EBM_NOISE_FIXED)
-        return bind_fixed(c, &c->ctx->train.noise, c->rows->h_y + (size_t)b * net->D, spec->sigmas, spec->n_sigmas, 1.0,
-                          ret_noise);
+        return ebm_train_bind_fixed(c, &c->ctx->train.noise, c->rows->h_y + (size_t)b * net->D, spec->sigmas,
+                                    spec->n_sigmas, 1.0, ret_noise);
     return ebm_mixture_bind(ret_noise, c->ctx->mixture_space.p, c->ctx->mean.p + b * DK,
                             c->ctx->log_variance.p + b * DK, c->ctx->log_weight.p + (size_t)b * net->K, net->support,
                             net->D, net->K);
 }
 
-/* The true target as the loss sees it (D): nce_plus moves it by a draw of the narrowed noise, which is draw number M of
- * the row. `lanes` has room for (D, EBM_LANES). False: no finite density. */
-static bool true_target(const struct ebm_chunk *c, uint32_t b, float *lanes, float *ret_y)
+bool ebm_train_target(const struct ebm_chunk *c, uint32_t b, float *lanes, float *ret_y)
 {
     uint32_t D = c->plan->net.D;
     const struct ebm_train_rows *rows = c->rows;
@@ -59,7 +55,7 @@ static bool true_target(const struct ebm_chunk *c, uint32_t b, float *lanes, flo
                                              (double)(y[d] + rows->h_label_noise[(size_t)b * D + d]));
     if (rows->h_label_noise != NULL)
         return true;
-    if (!bind_fixed(c, &c->ctx->train.label, y, c->spec->sigmas, c->spec->n_sigmas, c->spec->beta, &noise))
+    if (!ebm_train_bind_fixed(c, &c->ctx->train.label, y, c->spec->sigmas, c->spec->n_sigmas, c->spec->beta, &noise))
         return false;
     c->ctx->kernels->draw(lanes, EBM_LANES, &noise, rows->rows[b].seed, rows->rows[b].row_in_request,
                           rows->rows[b].first_sample + c->M, EBM_LANES);
@@ -75,7 +71,7 @@ bool ebm_train_candidates(struct ebm_chunk *c, uint32_t b, struct ebm_mixture *r
     uint32_t D = c->plan->net.D;
     bool has_noise = ebm_loss_noise(c->loss) != EBM_NOISE_NONE;
     float y_0[LIMIT_TARGET_DIM];
-    if ((has_noise && !bind_noise(c, b, ret_noise)) || !true_target(c, b, ctx->y.p, y_0))
+    if ((has_noise && !bind_noise(c, b, ret_noise)) || !ebm_train_target(c, b, ctx->y.p, y_0))
         return false;
     if (has_noise && rows->h_samples == NULL && c->M > 0)
         ctx->kernels->draw(ctx->y.p, ctx->stride, ret_noise, rows->rows[b].seed, rows->rows[b].row_in_request,
@@ -92,14 +88,13 @@ bool ebm_train_candidates(struct ebm_chunk *c, uint32_t b, struct ebm_mixture *r
     return true;
 }
 
-/* log N(y_m; y_0, sigma^2) of the candidates, for kld_is. */
-static bool label_density(const struct ebm_chunk *c, uint32_t b)
+bool ebm_train_label_density(const struct ebm_chunk *c, uint32_t b)
 {
     struct ebm_mixture label;
     if (c->loss != EBM_LOSS_KLD_IS)
         return true;
-    if (!bind_fixed(c, &c->ctx->train.label, c->rows->h_y + (size_t)b * c->plan->net.D, c->spec->label_sigma, 1, 1.0,
-                    &label))
+    if (!ebm_train_bind_fixed(c, &c->ctx->train.label, c->rows->h_y + (size_t)b * c->plan->net.D, c->spec->label_sigma,
+                              1, 1.0, &label))
         return false;
     c->ctx->kernels->mixture_log_density(c->ctx->train.log_label.p, &label, c->ctx->y.p, c->ctx->stride, c->n);
     return true;
@@ -157,20 +152,16 @@ static void candidates_tile(struct ebm_y_tile *t, const struct ebm_chunk *c, uin
     ebm_y_tile_lay(t, c, at, c->n - at < lanes ? c->n - at : lanes);
 }
 
-/* False: the device failed. */
-static bool y_forward(struct ebm_chunk *c, uint32_t b)
+static void y_forward(struct ebm_chunk *c, uint32_t b)
 {
     struct ebm_ctx *ctx = c->ctx;
     struct ebm_y_tile t;
-    if (ebm_ctx_trainer(ctx) != NULL)
-        return ebm_ctx_trainer(ctx)->train_forward(ctx, b, c->n);
     for (uint32_t at = 0, lanes = lanes_of_tile(c); at < c->n; at += lanes) {
         candidates_tile(&t, c, at, lanes);
         for (uint32_t d = 0; d < c->plan->net.D; d++)
             memcpy(t.y + (size_t)d * t.lanes, ctx->y.p + d * ctx->stride + at, t.lanes * sizeof(float));
         memcpy(ctx->f.p + at, ebm_y_tile_run(c, b, &t), t.lanes * sizeof(float));
     }
-    return true;
 }
 
 struct ebm_row_gradient ebm_row_gradient_begin(const struct ebm_chunk *c)
@@ -198,12 +189,7 @@ static void y_backward(struct ebm_chunk *c, uint32_t b)
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     struct ebm_row_gradient row = ebm_row_gradient_begin(c);
     struct ebm_y_tile t;
-    uint32_t n = c->n;
-    if (ebm_ctx_trainer(c->ctx) != NULL) { /* all of it, in one go; what fails is seen at the end of the chunk */
-        (void)ebm_ctx_trainer(c->ctx)->train_backward(c->ctx, train->df.p, row.dhx, c->grads);
-        n = 0;
-    }
-    for (uint32_t at = 0, lanes = lanes_of_tile(c); at < n; at += lanes) {
+    for (uint32_t at = 0, lanes = lanes_of_tile(c); at < c->n; at += lanes) {
         candidates_tile(&t, c, at, lanes);
         memcpy(space.da, train->df.p + at, t.lanes * sizeof(float));
         ebm_energy_backward(c->plan, ebm_y_tile_g(c, &t), t.lanes, &t.energy, c->grads, row.dhx, row.dh, &space);
@@ -235,12 +221,12 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b)
     struct ebm_mixture noise;
     if (c->loss == EBM_LOSS_SM || c->loss == EBM_LOSS_DSM)
         return ebm_score_row(c, b);
-    if (!ebm_train_candidates(c, b, &noise) || !label_density(c, b))
+    if (!ebm_train_candidates(c, b, &noise) || !ebm_train_label_density(c, b))
         return (double)NAN;
     if (c->loss == EBM_LOSS_ML_MCMC && c->rows->h_samples == NULL)
         ebm_langevin_run(c, b);
-    if (ebm_loss_uses_energy(c->loss) && !y_forward(c, b))
-        return (double)NAN;
+    if (ebm_loss_uses_energy(c->loss))
+        y_forward(c, b);
     struct ebm_loss_row row = {.M = c->M,
                                .f = ctx->f.p,
                                .log_q = ctx->log_q.p,

@@ -2,7 +2,7 @@
  *
  *   on the device   the x side; draws on the line, their log q; f at draws and at given targets; what is made of them
  *                   where a task asks for no more than device_answers.c says; exact answers (device_exact.c)
- *                   in training, the sample side of each row forward and backward
+ *                   in training: train_cuda.c
  *   on the CPU      trunks of images; bounded and periodic draws; ensembles; gradients in y (ascents, chains);
  *                   quadrature; and all else that is made of f and log q, by the code of every other device
  *
@@ -14,6 +14,7 @@
 
 #include "core/cuda/device_answers.h"
 #include "core/cuda/device_exact.h"
+#include "core/cuda/train_cuda.h"
 #include "core/device_plugin.h"
 
 /* Of log weights beside their largest: ten times what rounding an input to 11 or 8 bits does to a number. */
@@ -51,17 +52,7 @@ struct accelerator {
     struct ebm_mixture mixture;
     struct ebm_sobol sobol;
     uint32_t words[EBM_SOBOL_DIMS * EBM_TILE];
-    struct ebm_gpu_training
-        *training; /* of the plan `trained`, for at most training_samples candidates; NULL: none yet */
-    const struct trained *trained;
-    uint32_t training_samples;
-};
-
-/* The weights of a plan in training. */
-struct trained {
-    struct ebm_gpu_net *net;
-    pthread_mutex_t mutex;
-    _Atomic bool is_stale; /* they are older than the plan's: the next row loads them, under the mutex */
+    struct ebm_cuda_chunks *chunks; /* of training */
 };
 
 static struct accelerator *of(struct ebm_ctx *ctx)
@@ -384,83 +375,15 @@ static size_t score(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at,
     return compute_now(ctx, scheme, at, is_given);
 }
 
-/* ---- training ---- */
-
-/* The sample side, but for energy nets whose first or last layer is residual. */
-static bool can_train(const struct ebm_net_desc *net)
-{
-    const struct ebm_net *energy = &net->energy;
-    return net->has_energy && !energy->layers[0].residual && !energy->layers[energy->n_layers - 1].residual;
-}
-
-/* Nobody updates the plan meanwhile. */
-static bool load_trained(const struct ebm_plan *plan)
-{
-    struct trained *trained = plan->accelerated;
-    bool is_fine = true;
-    (void)pthread_mutex_lock(&trained->mutex);
-    if (atomic_load(&trained->is_stale))
-        is_fine = ebm_gpu_net_load(trained->net, &plan->net, plan->params);
-    atomic_store(&trained->is_stale, !is_fine);
-    (void)pthread_mutex_unlock(&trained->mutex);
-    return is_fine;
-}
-
-/* Memory for n candidates of a row: made when so many first come, since contexts have room for validation's draws too,
- * of which there are many more. */
-static bool reserve_training(struct accelerator *own, const struct trained *trained, uint32_t n)
-{
-    if (own->training != NULL && own->trained == trained && own->training_samples >= n)
-        return true;
-    own->training = ebm_gpu_training_free(own->training);
-    own->trained = trained;
-    own->training_samples = n;
-    return ebm_gpu_training_new(own->space, trained->net, n, &own->training, NULL) == EBM_OK;
-}
-
-static bool train_forward(struct ebm_ctx *ctx, uint32_t b, uint32_t n)
+static enum ebm_status backward(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
+                                const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss)
 {
     struct accelerator *own = of(ctx);
-    struct trained *trained = ctx->plan->accelerated;
-    if (!check(own, reserve_training(own, trained, n)))
-        return false;
-    if (atomic_load(&trained->is_stale) && !check(own, load_trained(ctx->plan)))
-        return false;
-    return check(own, ebm_gpu_training_forward(own->training, ctx->y.p, ctx->stride,
-                                               ctx->hx.p + (size_t)b * ctx->plan->energy_out, n, ctx->f.p));
-}
-
-static bool train_backward(struct ebm_ctx *ctx, const float *df, float *dhx, float *grads)
-{
-    struct accelerator *own = of(ctx);
-    return check(own, ebm_gpu_training_backward(own->training, &ctx->plan->net, df, dhx, grads));
-}
-
-static void now_stale(struct ebm_plan *plan)
-{
-    struct trained *trained = plan->n_slots > 0 ? plan->accelerated : NULL;
-    if (trained != NULL)
-        atomic_store(&trained->is_stale, true);
-}
-
-static enum ebm_status update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
-{
-    now_stale(plan);
-    return ebm_device_cpu()->update(plan, adam, range);
-}
-
-static enum ebm_status params_write(struct ebm_plan *plan, enum ebm_train_state what, const float *h_src)
-{
-    now_stale(plan);
-    return ebm_device_cpu()->params_write(plan, what, h_src);
-}
-
-static void trained_free(void *accelerated)
-{
-    struct trained *trained = accelerated;
-    (void)ebm_gpu_net_free(trained->net);
-    (void)pthread_mutex_destroy(&trained->mutex);
-    free(trained);
+    if (own->base.has_failed)
+        return EBM_DEVICE;
+    enum ebm_status status = ebm_cuda_backward(ctx, own->space, &own->chunks, plan, slot, spec, rows, h_loss);
+    (void)check(own, status != EBM_DEVICE);
+    return status;
 }
 
 /* ---- plans ---- */
@@ -473,23 +396,12 @@ static void net_free(void *accelerated)
 static enum ebm_status accelerate_serving(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
 {
     struct ebm_gpu_net *there = NULL;
-    enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, false, &there, reterr);
+    enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, &there, reterr);
     plan->accelerated = there;
     plan->free_accelerated = net_free;
     if (status == EBM_OK && !cuda_exact_load(plan, there))
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the table of kinks cannot be put onto the device");
     return status;
-}
-
-static enum ebm_status accelerate_training(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
-{
-    struct trained *trained = calloc(1, sizeof *trained);
-    if (trained == NULL)
-        return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to train");
-    (void)pthread_mutex_init(&trained->mutex, NULL);
-    plan->accelerated = trained;
-    plan->free_accelerated = trained_free;
-    return ebm_gpu_net_new(&plan->net, h_params, true, &trained->net, reterr);
 }
 
 /* The plan of an ensemble is the CPU's. */
@@ -500,8 +412,8 @@ static enum ebm_status plan_new(const struct ebm_net_desc *net, const float *h_p
     enum ebm_status status = ebm_device_cpu()->plan_new(net, h_params, n_slots, &plan, reterr);
     if (status == EBM_OK && n_slots == 0 && net->members <= 1)
         status = accelerate_serving(plan, h_params, reterr);
-    else if (status == EBM_OK && n_slots > 0 && can_train(net))
-        status = accelerate_training(plan, h_params, reterr);
+    else if (status == EBM_OK && n_slots > 0)
+        status = ebm_cuda_train_plan(plan, reterr);
     if (status != EBM_OK) {
         (void)ebm_plan_unref(plan);
         return status;
@@ -516,7 +428,7 @@ static void accelerator_free(struct accelerator *own)
 {
     if (own == NULL)
         return;
-    (void)ebm_gpu_training_free(own->training);
+    (void)ebm_cuda_chunks_free(own->chunks);
     (void)ebm_gpu_space_free(own->space);
     free(own->mixture_space.p);
     free(own->wide.p);
@@ -540,13 +452,8 @@ static enum ebm_status ctx_new(const struct ebm_ctx_limits *limits, struct ebm_c
     if (own == NULL)
         status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
     if (status == EBM_OK) {
-        own->base = (struct ebm_accelerator){.features = features,
-                                             .expect = expect,
-                                             .score = score,
-                                             .sums = sums,
-                                             .exact = exact,
-                                             .train_forward = train_forward,
-                                             .train_backward = train_backward};
+        own->base = (struct ebm_accelerator){
+            .features = features, .expect = expect, .score = score, .sums = sums, .exact = exact};
         ctx->accelerator = &own->base;
         status = ebm_gpu_space_new(limits->max_rows, limits->max_rows * (ctx->stride / EBM_TILE), &own->space, reterr);
     }
@@ -590,8 +497,8 @@ static enum ebm_status open_device(uint32_t index, enum ebm_precision precision,
     ops.ctx_new = ctx_new;
     ops.ctx_prepare = ctx_prepare;
     ops.ctx_free = ctx_free;
-    ops.update = update;
-    ops.params_write = params_write;
+    ops.backward = backward;
+    ebm_cuda_train_entries(&ops);
     *ret_ops = &ops;
     return EBM_OK;
 }

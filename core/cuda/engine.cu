@@ -195,11 +195,9 @@ void pack_x_side(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
     pack_net(to, all, &net->weight, false);
 }
 
-/* Of a net in training the sample side alone, for products. */
 void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
 {
-    if (!to->is_trained)
-        pack_x_side(to, all, net);
+    pack_x_side(to, all, net);
     pack_net(to, all, &net->target, to->target_is_narrow);
     for (uint32_t i = 0; i < net->energy.n_layers; i++)
         to->layers.push_back(pack(all, &net->energy.layers[i], i == 0 ? net->H : 0,
@@ -223,7 +221,7 @@ bool fits_shared(uint32_t widest)
 }
 
 /* What runs where, and how large it gets. */
-void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net, bool is_trained)
+void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
 {
     const struct ebm_net *heads[] = {&net->mean, &net->log_variance, &net->weight};
     to->X = ebm_net_reach(net);
@@ -238,14 +236,11 @@ void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net, bool is_trained)
         to->x_widest = widest_of(heads[i], to->x_widest);
     }
     uint32_t target = widest_of(&net->target, net->D), energy = widest_of(&net->energy, target);
-    to->is_trained = is_trained;
-    if (is_trained)
-        to->n_feature = to->n_own = to->n_head[0] = to->n_head[1] = to->n_head[2] = 0;
-    to->target_is_narrow = !is_trained && fits_shared(target);
-    to->energy_is_narrow = !is_trained && net->has_energy && fits_shared(energy);
+    to->target_is_narrow = fits_shared(target);
+    to->energy_is_narrow = net->has_energy && fits_shared(energy);
     const struct ebm_layer *energy_layers = net->energy.layers;
-    bool is_two = !is_trained && net->has_energy && !to->energy_is_narrow && net->energy.n_layers == 2 &&
-                  !energy_layers[0].residual && !energy_layers[1].residual;
+    bool is_two = net->has_energy && !to->energy_is_narrow && net->energy.n_layers == 2 && !energy_layers[0].residual &&
+                  !energy_layers[1].residual;
     to->wide = is_two && gpu_wide_fits(precision, net->G) ? precision : EBM_GPU_FP32;
     to->narrow_widest = to->energy_is_narrow ? energy : to->target_is_narrow ? target : net->D;
     to->widest_ld = gpu_round_up(energy > net->G ? energy : net->G, 4);
@@ -289,8 +284,8 @@ cudaError_t upload(ebm_gpu_net *net, const packing *all)
 
 } // namespace
 
-enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, bool is_trained,
-                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr)
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, struct ebm_gpu_net **ret_net,
+                                struct ebm_error *reterr)
 {
     ebm_gpu_net *net = new (std::nothrow) ebm_gpu_net();
     if (net == NULL)
@@ -298,7 +293,7 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
     packing all = {{}, h_params};
     cudaError_t error;
     try {
-        shape_of(net, desc, is_trained);
+        shape_of(net, desc);
         pack_all(net, &all, desc);
         net->number = ++nets_made;
         std::lock_guard<std::mutex> lock(live_mutex);
@@ -314,22 +309,6 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
     }
     *ret_net = net;
     return EBM_OK;
-}
-
-bool ebm_gpu_net_load(struct ebm_gpu_net *net, const struct ebm_net_desc *desc, const float *h_params)
-{
-    packing all = {{}, h_params};
-    ebm_gpu_net packed = {};
-    packed.is_trained = net->is_trained;
-    packed.target_is_narrow = net->target_is_narrow;
-    packed.energy_is_narrow = net->energy_is_narrow;
-    try {
-        pack_all(&packed, &all, desc);
-    } catch (const std::bad_alloc &) {
-        return false;
-    }
-    return cudaSetDevice(device_index) == cudaSuccess &&
-           put(net->block, all.numbers.data(), all.numbers.size() * sizeof(float)) == cudaSuccess;
 }
 
 struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
@@ -460,9 +439,20 @@ bool set(ebm_gpu_space *space, product_handles *h, cublasLtMatmulDescAttributes_
     return gpu_fine(space, cublasLtMatmulDescSetAttribute(h->what, name, value, bytes), "a product");
 }
 
-bool lay_out(ebm_gpu_space *space, cublasLtMatrixLayout_t *ret, uint32_t rows, uint32_t columns, uint32_t ld)
+bool lay_out(ebm_gpu_space *space, const gpu_product *p, cublasLtMatrixLayout_t *ret, uint32_t rows, uint32_t columns,
+             uint32_t ld, size_t stride)
 {
-    return gpu_fine(space, cublasLtMatrixLayoutCreate(ret, CUDA_R_32F, rows, columns, ld), "a matrix");
+    const int32_t batches = (int32_t)p->batches;
+    const int64_t apart = (int64_t)stride;
+    return gpu_fine(space, cublasLtMatrixLayoutCreate(ret, CUDA_R_32F, rows, columns, ld), "a matrix") &&
+           (batches <= 1 || (gpu_fine(space,
+                                      cublasLtMatrixLayoutSetAttribute(*ret, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                                       &batches, sizeof batches),
+                                      "a matrix") &&
+                             gpu_fine(space,
+                                      cublasLtMatrixLayoutSetAttribute(
+                                          *ret, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &apart, sizeof apart),
+                                      "a matrix")));
 }
 
 bool describe(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
@@ -475,27 +465,28 @@ bool describe(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
     uint32_t rows = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
     uint32_t most = p->most > 0 ? p->most : columns;
     return gpu_fine(space, cublasLtMatmulDescCreate(&h->what, type, CUDA_R_32F), "a product") &&
-           lay_out(space, &h->a, p->a.rows, p->a.columns, p->a.ld) &&
-           lay_out(space, &h->b, p->b.rows, p->b.columns, p->b.ld) && lay_out(space, &h->d, rows, columns, p->ld_d) &&
-           lay_out(space, &h->most_b, p->b.rows, p->b.is_turned ? p->b.columns : most, p->b.ld) &&
-           lay_out(space, &h->most_d, rows, most, p->ld_d) &&
+           lay_out(space, p, &h->a, p->a.rows, p->a.columns, p->a.ld, p->stride_a) &&
+           lay_out(space, p, &h->b, p->b.rows, p->b.columns, p->b.ld, p->stride_b) &&
+           lay_out(space, p, &h->d, rows, columns, p->ld_d, p->stride_d) &&
+           lay_out(space, p, &h->most_b, p->b.rows, p->b.is_turned ? p->b.columns : most, p->b.ld, p->stride_b) &&
+           lay_out(space, p, &h->most_d, rows, most, p->ld_d, p->stride_d) &&
            set(space, h, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a) &&
            set(space, h, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b) &&
            (p->bias == NULL || (set(space, h, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
                                 set(space, h, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)));
 }
 
-uint32_t alignment_of(const void *p, uint32_t ld)
+uint32_t alignment_of(const void *p, uint32_t ld, size_t stride)
 {
-    return reinterpret_cast<uintptr_t>(p) % 16 == 0 && ld % 4 == 0 ? 16 : 4;
+    return reinterpret_cast<uintptr_t>(p) % 16 == 0 && ld % 4 == 0 && stride % 4 == 0 ? 16 : 4;
 }
 
 /* Bounds of the workspace and of alignments, and no split sums. */
 bool state_wishes(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
 {
     uint64_t workspace = WORKSPACE;
-    uint32_t unsplit = CUBLASLT_REDUCTION_SCHEME_NONE, a = alignment_of(p->a.p, p->a.ld);
-    uint32_t b = alignment_of(p->b.p, p->b.ld), d = alignment_of(p->d, p->ld_d);
+    uint32_t unsplit = CUBLASLT_REDUCTION_SCHEME_NONE, a = alignment_of(p->a.p, p->a.ld, p->stride_a);
+    uint32_t b = alignment_of(p->b.p, p->b.ld, p->stride_b), d = alignment_of(p->d, p->ld_d, p->stride_d);
     const struct {
         cublasLtMatmulPreferenceAttributes_t name;
         const void *value;

@@ -31,7 +31,6 @@ enum ebm_gpu_precision { EBM_GPU_FP32, EBM_GPU_TF32, EBM_GPU_BF16 };
 
 struct ebm_gpu_net;
 struct ebm_gpu_space;
-struct ebm_gpu_training;
 
 /* One tile: samples first_sample .. + EBM_GPU_TILE - 1 of a row. */
 struct ebm_gpu_tile {
@@ -82,11 +81,9 @@ struct ebm_gpu_x_side {
 enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision precision, char *ret_name, size_t bytes,
                              struct ebm_error *reterr) EBM_MUST_USE;
 
-/* From params (P) of a single network; is_trained: for ebm_gpu_training alone. New: free. Any thread. */
-enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *net, const float *h_params, bool is_trained,
-                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr) EBM_MUST_USE;
-/* Other params of the same network. Nobody uses it meanwhile. False: it failed. */
-bool ebm_gpu_net_load(struct ebm_gpu_net *to, const struct ebm_net_desc *net, const float *h_params);
+/* From params (P) of a single network. New: free. Any thread. */
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *net, const float *h_params, struct ebm_gpu_net **ret_net,
+                                struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net); /* NULL is fine; returns NULL */
 
 /* For at most max_rows rows of the x side and max_tiles tiles of all of them. New: free. */
@@ -108,19 +105,6 @@ struct ebm_gpu_slot *ebm_gpu_slot(struct ebm_gpu_space *space, const struct ebm_
 bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot,
                     const struct ebm_gpu_load *load);
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
-
-/* The sample side of one row in training, on the stream of a space; borrows space and net. Of nets with an energy net
- * whose first and last layers are not residual. For at most max_samples candidates. New: free, before both. */
-enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t max_samples,
-                                     struct ebm_gpu_training **ret_training, struct ebm_error *reterr) EBM_MUST_USE;
-struct ebm_gpu_training *ebm_gpu_training_free(struct ebm_gpu_training *training); /* NULL is fine; returns NULL */
-/* f (n) at y (D, n), rows `stride` apart, of a row whose first energy layer has hx (its outputs) from x; waits. */
-bool ebm_gpu_training_forward(struct ebm_gpu_training *training, const float *h_y, size_t stride, const float *h_hx,
-                              uint32_t n, float *h_f);
-/* From df (n) of the last forward: gradient of the sum of df f, += in hx and in the target and energy nets' part of
- * grads, which lies as params; the first energy layer's bias has none, since it is in hx. Waits. */
-bool ebm_gpu_training_backward(struct ebm_gpu_training *training, const struct ebm_net_desc *net, const float *h_df,
-                               float *h_dhx, float *grads);
 
 /* Why it failed. Borrow. */
 const char *ebm_gpu_failure(const struct ebm_gpu_space *space);

@@ -42,7 +42,6 @@ struct ebm_gpu_net {
     uint32_t narrow_widest;       /* of the layers that layers_k runs, and of y */
     bool target_is_narrow, energy_is_narrow;
     enum ebm_gpu_precision wide;   /* of wide_k, which runs its energy net; FP32: it does not */
-    bool is_trained;               /* then it has the layers of target and energy net alone, for products */
     uint32_t max_tiles;            /* that the sample side's two buffers have room for, EBM_GPU_TILES at most */
     std::vector<gpu_layer> layers; /* feature, W_h of the energy net, own, heads, target, energy; pointers: device */
     gpu_layer *d_layers;
@@ -61,7 +60,7 @@ struct ebm_gpu_net {
     }
     const gpu_layer *own() const
     {
-        return of_h() + (n_energy > 0 && !is_trained);
+        return of_h() + (n_energy > 0);
     }
     const gpu_layer *head(uint32_t i) const
     {
@@ -127,9 +126,11 @@ struct gpu_product {
     uint32_t ld_d;
     const float *bias;
     bool adds;
-    uint32_t most; /* columns of b for which the algorithm is chosen, at least as many as there are; b is not turned.
-                    * 0: those that there are */
-    bool is_exact; /* float, whatever the precision */
+    uint32_t most;    /* columns of b for which the algorithm is chosen, at least as many as there are; b is not turned.
+                       * 0: those that there are */
+    bool is_exact;    /* float, whatever the precision */
+    uint32_t batches; /* so many products whose matrices lie so many numbers apart; 0 and 1: one */
+    size_t stride_a, stride_b, stride_d;
 };
 bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p);
 

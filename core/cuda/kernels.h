@@ -31,24 +31,6 @@ struct gpu_narrow {
 
 /* ---- draws ---- */
 
-/* ebm_normal by the float fits of Wichura's AS 241 (PPND7): the top bit is the sign, the others a tail probability. */
-DEVICE float normal_of(uint32_t word)
-{
-    float p = ((float)(int32_t)(word & 0x7fffffffu) + 0.5f) * 0x1p-32f;
-    float q = 0.5f - p, magnitude;
-    if (q <= 0.425f) {
-        float r = 0.180625f - q * q;
-        float above = ((59.109374720f * r + 159.29113202f) * r + 50.434271938f) * r + 3.3871327179f;
-        float below = ((67.187563600f * r + 78.757757664f) * r + 17.895169469f) * r + 1.0f;
-        magnitude = q * above / below;
-    } else {
-        float t = sqrtf(-logf(p)) - 1.6f;
-        float above = ((0.17023821103f * t + 1.3067284816f) * t + 2.7568153900f) * t + 1.4234372777f;
-        magnitude = above / ((0.12021132975f * t + 0.73700164250f) * t + 1.0f);
-    }
-    return word & 0x80000000u ? magnitude : -magnitude;
-}
-
 /* One slot's mixture, as it was uploaded. */
 struct gpu_mixture {
     uint32_t K;

@@ -465,6 +465,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     if (workspace_bytes && !gpu_sim::on_device(workspace, workspace_bytes, "cublasLtMatmul, workspace"))
         gpu_sim::fail("cublasLtMatmul: the workspace is not on the device");
     uint64_t used = algo ? algo->data[1] : workspace_bytes; /* it is the library's to write */
+#ifdef GPU_SIM_TSAN                                         /* which is told of each byte */
+    used = used < 4096 ? used : 4096;
+#endif
     gpu_sim::enqueue(gpu_sim_stream(stream), [j, workspace, used] {
         if (used)
             memset(workspace, 0xff, used);

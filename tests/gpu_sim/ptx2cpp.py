@@ -129,6 +129,8 @@ class Kernel:
             return f"ptx::address({self.module.variables[text]})"
         if text in self.local:
             return f"ptx::address({text})"
+        if text in self.parameters:  # an address among them is a number of bytes
+            return f"uint64_t({self.parameters[text][0]}ull)"
         return immediate(text, kind)
 
     def get(self, text, kind):
@@ -156,6 +158,8 @@ class Kernel:
         base, offset = self.address(text)
         if base in self.parameters:
             return f"ptx::parameter<{TYPES[kind]}>(arguments, {self.parameters[base][0]} + {offset})"
+        if space.startswith("param"):
+            return f"ptx::parameter<{TYPES[kind]}>(arguments, {self.raw(base, 'u64')} + {offset})"
         where, slots = ("ptx::shared", "slots, ") if space == "shared" else ("ptx::plain", "")
         return f"{where}<{TYPES[kind]}, {count}>({slots}{self.raw(base, 'u64')}, {offset}, {line})"
 

@@ -1,0 +1,384 @@
+/* losses.cu - the training losses of a chunk's rows, as core/loss.c and core/mixture.c have them: noise, candidates,
+ * each row's loss and its gradients in f and log q, the gradient of each row's mixture. What is exponentiated is float,
+ * and differences of large numbers are taken before they are rounded together: see loss_k. */
+#include <math.h>
+
+#include "core/cuda/philox.h"
+#include "core/cuda/training_internal.h"
+
+#define CANDIDATES 128u /* of a block of candidates_k */
+#define ROW_THREADS 256u
+#define FULL_WARP 0xffffffffu
+#define HALF_LOG_2_PI 0.91893853320467274f
+
+/* ---- noise ---- */
+
+struct gpu_mixture_parts {
+    float *mean, *std, *inv_std, *log_const, *log_weight;
+    uint32_t *below;
+};
+
+DEVICE struct gpu_mixture_parts parts_at(float *at, uint32_t D, uint32_t K)
+{
+    struct gpu_mixture_parts q;
+    q.mean = at;
+    q.std = q.mean + D * K;
+    q.inv_std = q.std + D * K;
+    q.log_const = q.inv_std + D * K;
+    q.log_weight = q.log_const + K;
+    q.below = reinterpret_cast<uint32_t *>(q.log_weight + K);
+    return q;
+}
+
+/* noise: std, inv_std, log_const, below. A thread a row. */
+KERNEL void bind_noise_k(float *mixtures, size_t apart, const float *noise, const float *center, uint32_t D, uint32_t K,
+                         uint32_t rows)
+{
+    uint32_t row = blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= rows)
+        return;
+    struct gpu_mixture_parts q = parts_at(mixtures + row * apart, D, K);
+    const uint32_t *below = reinterpret_cast<const uint32_t *>(noise + (2 * D + 1) * K);
+    for (uint32_t i = 0; i < D * K; i++) {
+        q.mean[i] = center[(size_t)row * D + i / K];
+        q.std[i] = noise[i];
+        q.inv_std[i] = noise[D * K + i];
+    }
+    for (uint32_t k = 0; k < K; k++) {
+        q.log_const[k] = noise[2 * D * K + k];
+        q.log_weight[k] = 0.0f; /* nobody learns them */
+        q.below[k] = below[k];
+    }
+}
+
+/* Words that make uniform numbers below `share`: ebm_words_below. */
+DEVICE uint32_t words_below(float share)
+{
+    float words = share * 0x1p32f;
+    return words < 0x1p32f ? (uint32_t)words : 0xffffffffu;
+}
+
+/* Weights, thresholds and constants of one row's mixture, whose std and inv_std are there. */
+DEVICE void bind_weights(struct gpu_mixture_parts *q, const float *log_variance, const float *logits, uint32_t D,
+                         uint32_t K)
+{
+    float max = -INFINITY, sum = 0.0f, below = 0.0f;
+    for (uint32_t k = 0; k < K; k++)
+        max = fmaxf(max, logits[k]);
+    for (uint32_t k = 0; k < K; k++)
+        sum += expf(logits[k] - max);
+    for (uint32_t k = 0; k < K; k++) {
+        float constant = logits[k] - max - logf(sum);
+        q->log_weight[k] = constant;
+        below += expf(constant);
+        q->below[k] = words_below(below);
+        for (uint32_t d = 0; d < D; d++)
+            constant -= 0.5f * log_variance[d * K + k] + HALF_LOG_2_PI;
+        q->log_const[k] = constant;
+    }
+}
+
+/* A thread a row. */
+KERNEL void bind_proposal_k(float *mixtures, size_t apart, struct gpu_rows mean, struct gpu_rows log_variance,
+                            struct gpu_rows logits, uint32_t D, uint32_t K, uint32_t rows)
+{
+    uint32_t row = blockIdx.x * blockDim.x + threadIdx.x;
+    if (row >= rows)
+        return;
+    struct gpu_mixture_parts q = parts_at(mixtures + row * apart, D, K);
+    const float *variance = log_variance.p + (size_t)row * log_variance.ld;
+    for (uint32_t i = 0; i < D * K; i++) {
+        q.mean[i] = mean.p[(size_t)row * mean.ld + i];
+        q.std[i] = expf(0.5f * variance[i]);
+        q.inv_std[i] = expf(-0.5f * variance[i]);
+    }
+    bind_weights(&q, variance, logits.p + (size_t)row * logits.ld, D, K);
+}
+
+/* ---- candidates ---- */
+
+DEVICE struct gpu_mixture_parts mixture_of(const struct gpu_pass *p, uint32_t row)
+{
+    return parts_at(const_cast<float *>(p->mixtures) + (size_t)row * (3 * p->D + 3) * p->K, p->D, p->K);
+}
+
+DEVICE void draw(float *y, const struct gpu_mixture_parts *q, const struct ebm_gpu_draw *draw, uint32_t sample,
+                 uint32_t D, uint32_t K)
+{
+    struct gpu_words words = philox(draw->seed, draw->row_in_request, sample, EBM_STREAM_DRAWS, 0);
+    uint32_t k = 0;
+    while (k + 1 < K && words.w0 >= q->below[k])
+        k++;
+    for (uint32_t d = 0; d < D; d++) {
+        uint32_t at = d + 1;
+        if (at % 4 == 0)
+            words = philox(draw->seed, draw->row_in_request, sample, EBM_STREAM_DRAWS, at / 4);
+        y[d] = q->mean[d * K + k] + q->std[d * K + k] * normal_of(word_of(words, at % 4));
+    }
+}
+
+/* log of component k's share of the density. */
+DEVICE float component(const float *y, const struct gpu_mixture_parts *q, uint32_t k, uint32_t D, uint32_t K)
+{
+    float squares = 0.0f;
+    for (uint32_t d = 0; d < D; d++) {
+        float z = (y[d] - q->mean[d * K + k]) * q->inv_std[d * K + k];
+        squares += z * z;
+    }
+    return q->log_const[k] - 0.5f * squares;
+}
+
+/* In one pass; a NaN in any component shows in the sum. */
+DEVICE float log_density(const float *y, const struct gpu_mixture_parts *q, uint32_t D, uint32_t K)
+{
+    float max = -INFINITY, sum = 0.0f;
+    for (uint32_t k = 0; k < K; k++) {
+        float part = component(y, q, k, D, K);
+        if (part > max) {
+            sum = sum * expf(max - part) + 1.0f;
+            max = part;
+        } else if (part != -INFINITY) {
+            sum += expf(part - max);
+        }
+    }
+    return max + logf(sum);
+}
+
+DEVICE float label_density(const float *y, const float *center, const float *label, uint32_t D)
+{
+    float squares = 0.0f;
+    for (uint32_t d = 0; d < D; d++) {
+        float z = (y[d] - center[d]) * label[d];
+        squares += z * z;
+    }
+    return label[D] - 0.5f * squares;
+}
+
+DEVICE void place(float *y, const struct gpu_pass *p, const struct gpu_mixture_parts *q, uint32_t row, uint32_t m)
+{
+    if (m < p->M && p->given_y == NULL)
+        draw(y, q, p->draws + row, p->draws[row].first_sample + p->first_sample + m, p->D, p->K);
+    for (uint32_t d = 0; d < p->D && m < p->M && p->given_y != NULL; d++)
+        y[d] = p->given_y[((size_t)row * p->n + m) * p->D + d];
+    for (uint32_t d = 0; d < p->D && m >= p->M; d++)
+        y[d] = p->y_0[(size_t)row * p->D + d];
+}
+
+/* A thread a candidate, blockIdx.y a row. */
+KERNEL void __launch_bounds__(CANDIDATES) candidates_k(struct gpu_pass p)
+{
+    uint32_t row = blockIdx.y, m = blockIdx.x * CANDIDATES + threadIdx.x;
+    if (m >= p.n)
+        return;
+    size_t at = (size_t)row * p.n + m;
+    float *y = p.y.p + at * p.y.ld;
+    struct gpu_mixture_parts q = mixture_of(&p, row);
+    place(y, &p, &q, row, m);
+    if (p.K > 0)
+        p.log_q[at] = p.given_log_q != NULL ? p.given_log_q[at] : log_density(y, &q, p.D, p.K);
+    if (p.label != NULL)
+        p.log_label[at] = p.given_log_label != NULL ? p.given_log_label[at]
+                                                    : label_density(y, p.center + (size_t)row * p.D, p.label, p.D);
+}
+
+/* ---- losses ---- */
+
+/* Sum or largest over the block, for all its threads; `part` has a number a warp. */
+DEVICE float block_sum(float value, float *part)
+{
+    for (uint32_t apart = 16; apart > 0; apart /= 2)
+        value += __shfl_xor_sync(FULL_WARP, value, apart);
+    __syncthreads(); /* what was read of part before */
+    if (threadIdx.x % 32 == 0)
+        part[threadIdx.x / 32] = value;
+    __syncthreads(); /* what is read of it next */
+    value = 0.0f;
+    for (uint32_t i = 0; i < ROW_THREADS / 32; i++)
+        value += part[i];
+    return value;
+}
+
+DEVICE float block_max(float value, float *part)
+{
+    for (uint32_t apart = 16; apart > 0; apart /= 2)
+        value = fmaxf(value, __shfl_xor_sync(FULL_WARP, value, apart));
+    __syncthreads(); /* what was read of part before */
+    if (threadIdx.x % 32 == 0)
+        part[threadIdx.x / 32] = value;
+    __syncthreads(); /* what is read of it next */
+    value = part[0];
+    for (uint32_t i = 1; i < ROW_THREADS / 32; i++)
+        value = fmaxf(value, part[i]);
+    return value;
+}
+
+/* How much of each sum a loss has: core/loss.c. */
+struct gpu_shares {
+    bool nce, ml, kld, moves_draws;
+    float kl, nll;
+};
+
+DEVICE struct gpu_shares shares_of(uint32_t loss)
+{
+    struct gpu_shares s = {};
+    s.nce = loss == EBM_LOSS_NCE || loss == EBM_LOSS_NCE_PLUS || loss == EBM_LOSS_NCE_KL ||
+            loss == EBM_LOSS_MDN_KL_TEACHER;
+    s.ml = loss == EBM_LOSS_ML_IS || loss == EBM_LOSS_JOINT;
+    s.kld = loss == EBM_LOSS_KLD_IS;
+    s.moves_draws = loss == EBM_LOSS_JOINT;
+    s.kl = loss == EBM_LOSS_NCE_KL || loss == EBM_LOSS_KL_PROPOSAL ? 1.0f
+           : loss == EBM_LOSS_MDN_KL_TEACHER                       ? 0.5f
+                                                                   : 0.0f;
+    s.nll = loss == EBM_LOSS_MDN_NLL ? 1.0f : loss == EBM_LOSS_MDN_KL_TEACHER ? 0.5f : 0.0f;
+    return s;
+}
+
+/* What a row's draws come to. */
+struct gpu_sums {
+    float max, sum, labels; /* of f - log q: the largest, and of exp below it; sum of f r, r = N_label / q */
+};
+
+DEVICE struct gpu_sums sums_of(const struct gpu_pass *p, size_t row, bool labels, float *part)
+{
+    const float *f = p->f + row * p->n, *log_q = p->log_q + row * p->n;
+    struct gpu_sums to = {-INFINITY, 0.0f, 0.0f};
+    for (uint32_t m = threadIdx.x; m < p->M; m += ROW_THREADS) /* passes over a NaN, which the sum shows */
+        to.max = fmaxf(to.max, f[m] - log_q[m]);
+    to.max = block_max(to.max, part);
+    for (uint32_t m = threadIdx.x; m < p->M; m += ROW_THREADS) {
+        to.sum += expf(f[m] - log_q[m] - to.max);
+        if (labels)
+            to.labels += f[m] * expf(p->log_label[row * p->n + m] - log_q[m]);
+    }
+    to.sum = block_sum(to.sum, part);
+    if (labels)
+        to.labels = block_sum(to.labels, part);
+    return to;
+}
+
+/* The row's loss; ret_energy: |df| summed over the draws. above: log of draws over the target's, where all the large
+ * numbers cancel. */
+DEVICE float value_of(const struct gpu_shares *share, const struct gpu_sums *sums, float f_0, float log_q_0, float M,
+                      float *ret_energy)
+{
+    float value = -share->nll * log_q_0, draws = sums->max + logf(sums->sum);
+    *ret_energy = share->ml || share->kld ? 1.0f : 0.0f;
+    if (share->nce) {
+        float above = sums->max - (f_0 - log_q_0) + logf(sums->sum);
+        value += fmaxf(above, 0.0f) + log1pf(expf(-fabsf(above)));
+        *ret_energy = 1.0f / (1.0f + expf(-above));
+    } else if (share->ml) {
+        value += sums->max - f_0 + logf(sums->sum) - logf(M);
+    } else if (share->kld) {
+        value += draws - logf(M) - sums->labels / M;
+    }
+    return share->kl > 0.0f ? value + share->kl * (draws - logf(M)) : value;
+}
+
+/* A block a row. Rows without a finite loss give no gradient, and NaN. */
+KERNEL void __launch_bounds__(ROW_THREADS) loss_k(struct gpu_pass p)
+{
+    SHARED(float, part, [ROW_THREADS / 32]);
+    const size_t row = blockIdx.x, at = row * p.n;
+    const struct gpu_shares share = shares_of(p.loss);
+    struct gpu_sums sums = {0.0f, 1.0f, 0.0f};
+    float energy, f_0 = 0.0f;
+    if (p.M > 0) {
+        sums = sums_of(&p, row, share.kld, part);
+        f_0 = p.f[at + p.M];
+    }
+    float value = value_of(&share, &sums, f_0, p.log_q[at + p.M], (float)p.M, &energy);
+    bool is_finite = fabsf(value) < INFINITY;
+    float scale = is_finite ? p.scale : 0.0f, by_target = share.kld ? 0.0f : -scale * energy;
+    float proposal = scale * (share.kl + (share.moves_draws ? 1.0f : 0.0f));
+    for (uint32_t m = threadIdx.x; m < p.n; m += ROW_THREADS) {
+        float df = m == p.M ? by_target : 0.0f, dlog_q = m == p.M ? -scale * share.nll : 0.0f;
+        if (m < p.M && is_finite) {
+            float weight = expf(p.f[at + m] - p.log_q[at + m] - sums.max) / sums.sum;
+            df = scale * energy * weight;
+            if (share.kld)
+                df -= scale * expf(p.log_label[at + m] - p.log_q[at + m]) / (float)p.M;
+            dlog_q = -proposal * weight;
+        }
+        p.df[at + m] = df;
+        p.dlog_q[at + m] = dlog_q;
+    }
+    if (threadIdx.x == 0)
+        p.value[row] = is_finite ? value : NAN;
+}
+
+/* ---- the mixture's gradient ---- */
+
+/* Of a row's mixture: sums over its candidates, that of the logits unless logit is NULL. */
+DEVICE void gather(const struct gpu_pass *p, size_t row, uint32_t d, uint32_t k, float *mean, float *log_variance,
+                   float *logit)
+{
+    const struct gpu_mixture_parts q = mixture_of(p, (uint32_t)row);
+    const float inv_std = q.inv_std[d * p->K + k], center = q.mean[d * p->K + k], weight = expf(q.log_weight[k]);
+    float by_mean = 0.0f, by_spread = 0.0f, by_weight = 0.0f;
+    for (uint32_t m = threadIdx.x % 32; m < p->n; m += 32) {
+        const size_t at = row * p->n + m;
+        const float *y = p->y.p + at * p->y.ld, g = p->dlog_q[at];
+        if (g == 0.0f)
+            continue;
+        float r = expf(component(y, &q, k, p->D, p->K) - p->log_q[at]), z = (y[d] - center) * inv_std;
+        by_mean += g * r * z * inv_std;
+        by_spread += g * r * 0.5f * (z * z - 1.0f);
+        by_weight += g * (r - weight);
+    }
+    for (uint32_t apart = 16; apart > 0; apart /= 2) {
+        by_mean += __shfl_xor_sync(FULL_WARP, by_mean, apart);
+        by_spread += __shfl_xor_sync(FULL_WARP, by_spread, apart);
+        by_weight += __shfl_xor_sync(FULL_WARP, by_weight, apart);
+    }
+    if (threadIdx.x % 32 != 0)
+        return;
+    *mean = by_mean;
+    *log_variance = by_spread;
+    if (logit != NULL)
+        *logit = by_weight;
+}
+
+/* A block a row, a warp a component's coordinate. */
+KERNEL void __launch_bounds__(ROW_THREADS)
+    mixture_gradient_k(struct gpu_pass p, struct gpu_rows dmean, struct gpu_rows dlog_variance, struct gpu_rows dlogits)
+{
+    const size_t row = blockIdx.x;
+    for (uint32_t i = threadIdx.x / 32; i < p.D * p.K; i += ROW_THREADS / 32) {
+        uint32_t d = i / p.K, k = i % p.K;
+        gather(&p, row, d, k, dmean.p + row * dmean.ld + i, dlog_variance.p + row * dlog_variance.ld + i,
+               d == 0 ? dlogits.p + row * dlogits.ld + k : NULL);
+    }
+}
+
+/* ---- launches ---- */
+
+void gpu_bind_noise(cudaStream_t stream, float *mixtures, const float *noise, const float *center, uint32_t D,
+                    uint32_t K, uint32_t rows)
+{
+    LAUNCH(bind_noise_k, gpu_blocks(rows), dim3(GPU_THREADS), 0, stream, mixtures, gpu_mixture_count(D, K), noise,
+           center, D, K, rows);
+}
+
+void gpu_bind_proposal(cudaStream_t stream, float *mixtures, gpu_rows mean, gpu_rows log_variance, gpu_rows logits,
+                       uint32_t D, uint32_t K, uint32_t rows)
+{
+    LAUNCH(bind_proposal_k, gpu_blocks(rows), dim3(GPU_THREADS), 0, stream, mixtures, gpu_mixture_count(D, K), mean,
+           log_variance, logits, D, K, rows);
+}
+
+void gpu_candidates(cudaStream_t stream, const gpu_pass *pass)
+{
+    LAUNCH(candidates_k, dim3((pass->n + CANDIDATES - 1) / CANDIDATES, pass->rows), dim3(CANDIDATES), 0, stream, *pass);
+}
+
+void gpu_losses(cudaStream_t stream, const gpu_pass *pass)
+{
+    LAUNCH(loss_k, dim3(pass->rows), dim3(ROW_THREADS), 0, stream, *pass);
+}
+
+void gpu_mixture_gradient(cudaStream_t stream, const gpu_pass *pass, gpu_rows dmean, gpu_rows dlog_variance,
+                          gpu_rows dlogits)
+{
+    LAUNCH(mixture_gradient_k, dim3(pass->rows), dim3(ROW_THREADS), 0, stream, *pass, dmean, dlog_variance, dlogits);
+}

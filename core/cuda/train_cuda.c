@@ -1,0 +1,411 @@
+/* train_cuda.c - training on the device: where a plan's numbers are, and chunks of rows on their way.
+ *
+ *   on the device   losses of draws: x side, draws, f, losses and their gradients; sums over chunks; Adam
+ *   on the CPU      ml_exact, sm, dsm, ml_mcmc; draws of the proposal within bounds or of a period; trunks, whose
+ * learned tensors and their moments never leave it; validation
+ *
+ * Parameters and moments lie on both sides, and each side knows whether the other one's are newer: what is read is
+ * copied first. So one step may be the device's and the next one the CPU's, and a checkpoint is the same of both. A
+ * gradient is where the last chunks were. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cuda/train_cuda.h"
+#include "core/cuda/training.h"
+#include "core/support.h"
+#include "core/train_internal.h"
+
+#define STATES 3u /* parameters and two moments: enum ebm_train_state below EBM_TRAIN_GRADIENT */
+
+/* A plan in training. */
+struct trained {
+    struct ebm_gpu_trained *there;
+    pthread_mutex_t mutex;
+    _Atomic bool here_is_stale[STATES], there_is_stale[STATES]; /* changed under the mutex */
+    _Atomic bool gradient_is_there;
+};
+
+struct ebm_cuda_chunks {
+    struct ebm_gpu_training *training;
+    const struct ebm_gpu_trained *of;
+    uint32_t max_rows, max_candidates;
+};
+
+static struct trained *trained_of(const struct ebm_plan *plan)
+{
+    return plan->n_slots > 0 ? plan->accelerated : NULL;
+}
+
+/* ---- both sides ---- */
+
+static float *state_of(const struct ebm_plan *plan, enum ebm_train_state what)
+{
+    float *const states[] = {plan->params, plan->adam_m, plan->adam_v, plan->gradient};
+    return states[what];
+}
+
+/* Brings what is newer on the device here. False: it failed. */
+static bool bring(const struct ebm_plan *plan, enum ebm_train_state what)
+{
+    struct trained *t = trained_of(plan);
+    bool is_fine = true;
+    if (t == NULL || !atomic_load(&t->here_is_stale[what]))
+        return true;
+    (void)pthread_mutex_lock(&t->mutex);
+    if (atomic_load(&t->here_is_stale[what])) {
+        is_fine = ebm_gpu_trained_get(t->there, what, state_of(plan, what));
+        atomic_store(&t->here_is_stale[what], !is_fine);
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+    return is_fine;
+}
+
+/* Takes what is newer here to the device. */
+static bool take(const struct ebm_plan *plan, enum ebm_train_state what)
+{
+    struct trained *t = trained_of(plan);
+    bool is_fine = true;
+    if (!atomic_load(&t->there_is_stale[what]))
+        return true;
+    (void)pthread_mutex_lock(&t->mutex);
+    if (atomic_load(&t->there_is_stale[what])) {
+        is_fine = ebm_gpu_trained_put(t->there, what, state_of(plan, what));
+        atomic_store(&t->there_is_stale[what], !is_fine);
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+    return is_fine;
+}
+
+static bool bring_all(const struct ebm_plan *plan)
+{
+    return bring(plan, EBM_TRAIN_PARAMS) && bring(plan, EBM_TRAIN_ADAM_M) && bring(plan, EBM_TRAIN_ADAM_V);
+}
+
+static bool take_all(const struct ebm_plan *plan)
+{
+    return take(plan, EBM_TRAIN_PARAMS) && take(plan, EBM_TRAIN_ADAM_M) && take(plan, EBM_TRAIN_ADAM_V);
+}
+
+static void set_all(_Atomic bool *flags, bool value)
+{
+    for (uint32_t what = 0; what < STATES; what++)
+        atomic_store(&flags[what], value);
+}
+
+/* ---- plans ---- */
+
+static void trained_free(void *accelerated)
+{
+    struct trained *t = accelerated;
+    (void)ebm_gpu_trained_free(t->there);
+    (void)pthread_mutex_destroy(&t->mutex);
+    free(t);
+}
+
+/* All but energy nets whose first layer adds what it reads: that would take h to every candidate. */
+static bool can_train(const struct ebm_net_desc *net)
+{
+    return !net->has_energy || !net->energy.layers[0].residual;
+}
+
+enum ebm_status ebm_cuda_train_plan(struct ebm_plan *plan, struct ebm_error *reterr)
+{
+    if (!can_train(&plan->net))
+        return EBM_OK;
+    struct trained *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to train");
+    (void)pthread_mutex_init(&t->mutex, NULL);
+    set_all(t->there_is_stale, true);
+    plan->accelerated = t;
+    plan->free_accelerated = trained_free;
+    return ebm_gpu_trained_new(&plan->net, plan->n_slots, &t->there, reterr);
+}
+
+/* ---- entries of the table ---- */
+
+static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B)
+{
+    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->features(ctx, plan, h_x, B) : EBM_DEVICE;
+}
+
+static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
+                               const struct ebm_task *tasks, uint32_t B)
+{
+    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->predict(ctx, plan, h_x, tasks, B) : EBM_DEVICE;
+}
+
+static enum ebm_status refresh(struct ebm_plan *plan)
+{
+    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->refresh(plan) : EBM_DEVICE;
+}
+
+static bool gradient_is_there(const struct ebm_plan *plan)
+{
+    struct trained *t = trained_of(plan);
+    return t != NULL && atomic_load(&t->gradient_is_there);
+}
+
+static enum ebm_status reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range)
+{
+    if (!gradient_is_there(plan))
+        return ebm_device_cpu()->reduce(plan, n_slots, range);
+    struct trained *t = trained_of(plan);
+    (void)pthread_mutex_lock(&t->mutex);
+    bool is_fine = ebm_gpu_trained_reduce(t->there, n_slots, range);
+    (void)pthread_mutex_unlock(&t->mutex);
+    return is_fine ? EBM_OK : EBM_DEVICE;
+}
+
+/* What a trunk learns lies first, and here. */
+static enum ebm_status update_there(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
+{
+    struct trained *t = trained_of(plan);
+    size_t own = ebm_gpu_trained_range(t->there).first;
+    struct ebm_range here = {range.first, range.first >= own ? 0 : own - range.first};
+    here.count = here.count < range.count ? here.count : range.count;
+    enum ebm_status status = ebm_device_cpu()->update(plan, adam, here); /* of nothing, too: plans note it */
+    (void)pthread_mutex_lock(&t->mutex);
+    if (status == EBM_OK && !ebm_gpu_trained_update(t->there, adam, range))
+        status = EBM_DEVICE;
+    set_all(t->here_is_stale, true);
+    (void)pthread_mutex_unlock(&t->mutex);
+    return status;
+}
+
+static enum ebm_status update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
+{
+    struct trained *t = trained_of(plan);
+    if (t == NULL)
+        return ebm_device_cpu()->update(plan, adam, range);
+    if (gradient_is_there(plan))
+        return take_all(plan) ? update_there(plan, adam, range) : EBM_DEVICE;
+    if (!bring_all(plan))
+        return EBM_DEVICE;
+    set_all(t->there_is_stale, true);
+    return ebm_device_cpu()->update(plan, adam, range);
+}
+
+static enum ebm_status params_read(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst)
+{
+    struct trained *t = trained_of(plan);
+    bool is_fine = true;
+    if (what != EBM_TRAIN_GRADIENT)
+        is_fine = bring(plan, what);
+    else if (gradient_is_there(plan))
+        is_fine = ebm_gpu_trained_get(t->there, what, plan->gradient);
+    return is_fine ? ebm_device_cpu()->params_read(plan, what, h_dst) : EBM_DEVICE;
+}
+
+static enum ebm_status params_write(struct ebm_plan *plan, enum ebm_train_state what, const float *h_src)
+{
+    struct trained *t = trained_of(plan);
+    enum ebm_status status = ebm_device_cpu()->params_write(plan, what, h_src);
+    if (t == NULL || status != EBM_OK)
+        return status;
+    if (what == EBM_TRAIN_GRADIENT && gradient_is_there(plan))
+        return ebm_gpu_trained_put(t->there, what, plan->gradient) ? EBM_OK : EBM_DEVICE;
+    if (what != EBM_TRAIN_GRADIENT) {
+        atomic_store(&t->here_is_stale[what], false);
+        atomic_store(&t->there_is_stale[what], true);
+    }
+    return EBM_OK;
+}
+
+void ebm_cuda_train_entries(struct ebm_device_ops *ops)
+{
+    ops->features = features;
+    ops->predict = predict;
+    ops->refresh = refresh;
+    ops->reduce = reduce;
+    ops->update = update;
+    ops->params_read = params_read;
+    ops->params_write = params_write;
+}
+
+/* ---- chunks ---- */
+
+static bool is_drawn(enum ebm_loss loss)
+{
+    return loss != EBM_LOSS_ML_EXACT && loss != EBM_LOSS_SM && loss != EBM_LOSS_DSM && loss != EBM_LOSS_ML_MCMC;
+}
+
+/* Fixed noise within bounds or of a period is drawn here; a proposal that is, is not taken to the device. */
+static bool runs_there(const struct ebm_plan *plan, const struct ebm_loss_spec *spec)
+{
+    bool by_proposal = ebm_loss_noise(spec->loss) != EBM_NOISE_FIXED || spec->proposal_beside;
+    return trained_of(plan) != NULL && is_drawn(spec->loss) &&
+           !(by_proposal && ebm_support_is_confined(plan->net.support, plan->net.D));
+}
+
+static uint32_t candidates_of(uint32_t M)
+{
+    return (uint32_t)ebm_round_up(M + 1, EBM_LANES);
+}
+
+static struct ebm_gpu_chunk shape_of(const struct ebm_plan *plan, const struct ebm_loss_spec *spec,
+                                     const struct ebm_train_rows *rows)
+{
+    const struct ebm_net_desc *net = &plan->net;
+    bool is_fixed = ebm_loss_noise(spec->loss) == EBM_NOISE_FIXED;
+    bool is_confined = is_fixed && ebm_support_is_confined(net->support, net->D);
+    uint32_t M = ebm_loss_draws(spec->loss) ? spec->samples : 0;
+    return (struct ebm_gpu_chunk){.B = rows->B,
+                                  .M = M,
+                                  .n = candidates_of(M),
+                                  .loss = spec->loss,
+                                  .beside = spec->proposal_beside ? candidates_of(spec->samples) : 0,
+                                  .noise_K = is_fixed ? spec->n_sigmas : 0,
+                                  .is_given = M > 0 && (rows->h_samples != NULL || is_confined),
+                                  .has_density = is_confined,
+                                  .wants_dx = rows->h_dx != NULL,
+                                  .by_proposal = spec->proposal_trains_features,
+                                  .scale = (float)spec->scale};
+}
+
+/* Memory for chunks of such a shape, made anew where there is less. */
+static struct ebm_gpu_training *reserve(struct ebm_cuda_chunks **chunks, struct ebm_gpu_space *space,
+                                        struct ebm_gpu_trained *there, const struct ebm_gpu_chunk *shape)
+{
+    struct ebm_cuda_chunks *own = *chunks;
+    if (own == NULL)
+        own = *chunks = calloc(1, sizeof *own);
+    if (own == NULL)
+        return NULL;
+    if (own->training != NULL && own->of == there && own->max_rows >= shape->B && own->max_candidates >= shape->n)
+        return own->training;
+    own->training = ebm_gpu_training_free(own->training);
+    own->max_rows = own->of == there && own->max_rows > shape->B ? own->max_rows : shape->B;
+    own->max_candidates = own->of == there && own->max_candidates > shape->n ? own->max_candidates : shape->n;
+    own->of = there;
+    return ebm_gpu_training_new(space, there, own->max_rows, own->max_candidates, &own->training, NULL) == EBM_OK
+               ? own->training
+               : NULL;
+}
+
+struct ebm_cuda_chunks *ebm_cuda_chunks_free(struct ebm_cuda_chunks *chunks)
+{
+    if (chunks != NULL)
+        (void)ebm_gpu_training_free(chunks->training);
+    free(chunks);
+    return NULL;
+}
+
+/* std, inv_std, log_const and below of the noise around 0, which are the same around any target of the line. */
+static bool put_noise(const struct ebm_chunk *c, float *to)
+{
+    static const float zero[LIMIT_TARGET_DIM];
+    const uint32_t D = c->plan->net.D, K = c->spec->n_sigmas;
+    struct ebm_mixture noise;
+    if (!ebm_train_bind_fixed(c, &c->ctx->train.noise, zero, c->spec->sigmas, K, 1.0, &noise))
+        return false;
+    memcpy(to, noise.std, (size_t)D * K * sizeof *to);
+    memcpy(to + D * K, noise.inv_std, (size_t)D * K * sizeof *to);
+    memcpy(to + 2 * D * K, noise.log_const, K * sizeof *to);
+    memcpy(to + (2 * D + 1) * K, noise.below, K * sizeof *to);
+    return true;
+}
+
+static bool put_label(const struct ebm_chunk *c, float *to)
+{
+    static const float zero[LIMIT_TARGET_DIM];
+    const uint32_t D = c->plan->net.D;
+    struct ebm_mixture label;
+    if (!ebm_train_bind_fixed(c, &c->ctx->train.label, zero, c->spec->label_sigma, 1, 1.0, &label))
+        return false;
+    memcpy(to, label.inv_std, D * sizeof *to);
+    to[D] = label.log_const[0];
+    return true;
+}
+
+/* Candidates of row b, drawn or given here, with their densities where these are taken here too. */
+static bool put_candidates(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, const struct ebm_gpu_rows *to,
+                           uint32_t b)
+{
+    const struct ebm_ctx *ctx = c->ctx;
+    const uint32_t D = c->plan->net.D;
+    const size_t at = (size_t)b * shape->n;
+    struct ebm_mixture noise;
+    if (!shape->has_density) {
+        memcpy(to->y + at * D, c->rows->h_samples + (size_t)b * shape->M * D, (size_t)shape->M * D * sizeof *to->y);
+        return true;
+    }
+    if (!ebm_train_candidates(c, b, &noise) || !ebm_train_label_density(c, b))
+        return false;
+    for (uint32_t m = 0; m < shape->n; m++)
+        for (uint32_t d = 0; d < D; d++)
+            to->y[(at + m) * D + d] = ctx->y.p[d * ctx->stride + m];
+    memcpy(to->log_q + at, ctx->log_q.p, shape->n * sizeof *to->log_q);
+    if (c->loss == EBM_LOSS_KLD_IS)
+        memcpy(to->log_label + at, ctx->train.log_label.p, shape->n * sizeof *to->log_label);
+    return true;
+}
+
+/* False: no finite density. */
+static bool put_rows(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, const struct ebm_gpu_rows *to)
+{
+    const struct ebm_train_rows *rows = c->rows;
+    const uint32_t D = c->plan->net.D;
+    bool is_fine = (shape->noise_K == 0 || put_noise(c, to->noise)) &&
+                   (c->loss != EBM_LOSS_KLD_IS || put_label(c, to->label));
+    memcpy(to->x, rows->h_x, (size_t)rows->B * ebm_net_reach(&c->plan->net) * sizeof *to->x);
+    memcpy(to->center, rows->h_y, (size_t)rows->B * D * sizeof *to->center);
+    for (uint32_t b = 0; is_fine && b < rows->B; b++) {
+        if (rows->rows != NULL)
+            to->draws[b] = (struct ebm_gpu_draw){rows->rows[b].seed, rows->rows[b].row_in_request,
+                                                 rows->rows[b].first_sample};
+        is_fine = ebm_train_target(c, b, c->ctx->y.p, to->y_0 + (size_t)b * D) &&
+                  (!shape->is_given || put_candidates(c, shape, to, b));
+    }
+    return is_fine;
+}
+
+static void take_out(const struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, const struct ebm_gpu_rows *from,
+                     double *h_loss)
+{
+    for (uint32_t b = 0; b < shape->B; b++)
+        h_loss[b] = (double)from->loss[b] + (shape->beside > 0 ? (double)from->beside[b] : 0.0);
+    if (shape->wants_dx)
+        memcpy(c->rows->h_dx, from->dx, (size_t)shape->B * ebm_net_reach(&c->plan->net) * sizeof(float));
+}
+
+static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *space, struct ebm_cuda_chunks **chunks,
+                                 uint32_t slot, double *h_loss)
+{
+    struct trained *t = trained_of(c->plan);
+    const struct ebm_gpu_chunk shape = shape_of(c->plan, c->spec, c->rows);
+    struct ebm_gpu_training *training = reserve(chunks, space, t->there, &shape);
+    c->loss = c->spec->loss, c->M = shape.M, c->n = shape.n;
+    c->ctx->plan = c->plan;
+    c->ctx->B = c->ctx->M = 0; /* what features and propose left is gone */
+    atomic_store(&t->gradient_is_there, true);
+    if (training == NULL || !take_all(c->plan))
+        return EBM_DEVICE;
+    const struct ebm_gpu_rows *rows = ebm_gpu_training_rows(training);
+    if (!put_rows(c, &shape, rows)) { /* as the CPU: no loss, no gradient */
+        for (uint32_t b = 0; b < shape.B; b++)
+            h_loss[b] = (double)NAN;
+        return EBM_OK;
+    }
+    if (!ebm_gpu_training_run(training, &shape, slot))
+        return EBM_DEVICE;
+    take_out(c, &shape, rows, h_loss);
+    return EBM_OK;
+}
+
+enum ebm_status ebm_cuda_backward(struct ebm_ctx *ctx, struct ebm_gpu_space *space, struct ebm_cuda_chunks **chunks,
+                                  const struct ebm_plan *plan, uint32_t slot, const struct ebm_loss_spec *spec,
+                                  const struct ebm_train_rows *rows, double *h_loss)
+{
+    struct trained *t = trained_of(plan);
+    if (!ebm_train_is_possible(ctx, plan, slot, spec, rows))
+        return EBM_INVALID;
+    if (runs_there(plan, spec)) {
+        struct ebm_chunk c = {.ctx = ctx, .plan = plan, .spec = spec, .rows = rows};
+        return run_chunk(&c, space, chunks, slot, h_loss);
+    }
+    if (t != NULL)
+        atomic_store(&t->gradient_is_there, false);
+    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->backward(ctx, plan, slot, spec, rows, h_loss) : EBM_DEVICE;
+}
