@@ -191,7 +191,7 @@ DEVICE float block_sum(float value, float *part)
     __syncthreads(); /* what was read of part before */
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = value;
-    __syncthreads(); /* what is read of it next */
+    __syncthreads(); /* all sums are there */
     value = 0.0f;
     for (uint32_t i = 0; i < ROW_THREADS / 32; i++)
         value += part[i];
@@ -205,7 +205,7 @@ DEVICE float block_max(float value, float *part)
     __syncthreads(); /* what was read of part before */
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = value;
-    __syncthreads(); /* what is read of it next */
+    __syncthreads(); /* all warps' largest are there */
     value = part[0];
     for (uint32_t i = 1; i < ROW_THREADS / 32; i++)
         value = fmaxf(value, part[i]);

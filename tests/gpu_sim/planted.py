@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bugs planted into kernels and their host code, one at a time: each must be caught by the runs that promise it.
 
-  planted.py --cxx C++ --cc C --root ROOT --build FOLDER [--only WORD] sample|cuda
+  planted.py --cxx C++ --cc C --root ROOT --build FOLDER [--only WORD] sample|cuda|training
 
 FOLDER is the build's root, with the simulator's libraries and the test programs as meson built them. A checker that never fails proves
 nothing: whoever changes a kernel changes the text that a bug replaces, and a text that is not found is a failure too.
@@ -27,10 +27,16 @@ WIDE = "core/cuda/wide.cu"
 BLOCK, EXACT = "core/cuda/block.h", "core/cuda/exact.cu"
 TWO = ("random", "greedy")
 
-# plug-in -> CUDA sources, C sources, what else is linked
+LOSSES, ADAM = "core/cuda/losses.cu", "core/cuda/adam.cu"
+
+CUDA = ([ADAM, ANSWERS, ENGINE, EXACT, LOSSES, TRAINING, WIDE],
+        ["core/cuda/device_answers.c", "core/cuda/device_cuda.c", "core/cuda/device_exact.c", "core/cuda/train_cuda.c"],
+        ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"])
+# plug-in, or what of it is tested -> CUDA sources, C sources, what else is linked
 PLUGINS = {
     "sample": ([SAMPLE], [], []),
-    "cuda": ([ANSWERS, ENGINE, EXACT, TRAINING, WIDE], ["core/cuda/device_answers.c", "core/cuda/device_cuda.c", "core/cuda/device_exact.c"], ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"]),
+    "cuda": CUDA,
+    "training": CUDA,
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -110,6 +116,19 @@ CUDA_BUGS = [
     ("the download does not wait for kernels", ENGINE, "cudaStreamWaitEvent(s->copies, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
 ]
 
+TRAINING_BUGS = [
+    ("barrier before sums of warps is missing", LOSSES, "    __syncthreads(); /* all sums are there */\n", "", TWO + ("tsan",)),
+    ("barrier before sums of columns is missing", TRAINING, "    __syncthreads();\n    if (row > 0", "    if (row > 0", TWO + ("tsan",)),
+    ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", TWO),
+    ("the last row's weights are left out", TRAINING, "part < parts; part++", "part + 1 < parts; part++", TWO),
+    ("the first row's x side", TRAINING, "sample / bias.per * bias.ld", "sample / bias.per * 0", TWO),
+    ("a gradient that is not squared", ADAM, "step.rest2 * g * g", "step.rest2 * g", TWO),
+    ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", TWO),
+    ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
+    ("the host does not wait", TRAINING, 'gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "training")', "true", ("fwd", "rev")),
+    ("a checkpoint without what the device learned", "core/cuda/train_cuda.c", "is_fine = bring(plan, what);", "is_fine = true;", ("fwd",)),
+]
+
 
 def compile_one(command, folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -181,6 +200,8 @@ def run(options, which, plugin, path):
     environment = dict(os.environ, GPU_SIM_ORDER=order, ASAN_OPTIONS="detect_leaks=0:exitcode=66",
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
     arguments = ["--numbers"] if options.plugin == "sample" and which != "fwd" else []
+    if options.plugin == "training":  # one case, or one step
+        arguments = ["0" if which == "tsan" else "1"]
     if path == WIDE:  # what only tensor cores do
         arguments = ["tf32"]
     done = subprocess.run([os.path.join(options.build, "tests/gpu_sim", f"test_{options.plugin}_{flavour}"), plugin, *arguments], env=environment,
@@ -192,7 +213,7 @@ def try_bug(options, bug):
     """Verdicts by run."""
     name, path, old, new, must = bug
     runs = [r for r in RUNS if r in must or (r in PLAIN and options.plugin == "sample")] or \
-        RUNS[:len(RUNS) - (options.plugin == "cuda")]  # all of it under ThreadSanitizer is a test of its own
+        RUNS[:len(RUNS) - (options.plugin != "sample")]  # all of it under ThreadSanitizer is a test of its own
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "source")
         os.makedirs(os.path.join(source, os.path.dirname(path)))
@@ -218,7 +239,7 @@ def main():
     if not shutil.which(options.cxx):
         sys.exit("no compiler " + options.cxx)
     options.root, options.build = os.path.abspath(options.root), os.path.abspath(options.build)
-    bugs = SAMPLE_BUGS if options.plugin == "sample" else CUDA_BUGS
+    bugs = {"sample": SAMPLE_BUGS, "cuda": CUDA_BUGS, "training": TRAINING_BUGS}[options.plugin]
     # without a bug every run passes: else the others would prove nothing
     bugs = [("none", bugs[0][1], "", "", ())] + [b for b in bugs if options.only in b[0]]
     missed = 0
