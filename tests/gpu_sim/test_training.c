@@ -41,7 +41,8 @@ static const char plain_text[] = HEAD
     " \"target_net\": " NET(LINEAR("7", "tanh")) ","
     " \"energy_net\": " NET(LINEAR("12", "silu") "," LINEAR("12", "tanh") "," LINEAR("1", "identity")) "," MIXTURE("6");
 static const char bounded_text[] = HEAD
-    "\"target\": {\"support\": [\"bounded\"], \"lower\": [-4], \"upper\": [4]}, \"feature_net\": " NET(LINEAR("10", "relu")) ","
+    "\"target\": {\"support\": [\"bounded\"], \"lower\": [-4], \"upper\": [4]},"
+    " \"feature_net\": " NET(LINEAR("10", "relu")) ","
     " \"energy_net\": " NET(LINEAR("12", "softplus") "," LINEAR("1", "identity")) "}";
 static const char mixture_text[] = HEAD "\"target\": {}, \"feature_net\": " NET(LINEAR("9", "silu")) "," MIXTURE("6");
 static const char teacher_text[] = "{\"feature_net\": " NET(LINEAR("8", "tanh")) ","
