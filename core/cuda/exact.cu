@@ -148,7 +148,7 @@ DEVICE void sort_kinks(uint32_t n, const struct scratch *s)
         s->sorted_unit[at] = s->unit[k];
         s->sorted_segment[at] = p;
     }
-    __syncthreads(); /* before others read them */
+    __syncthreads(); /* before they are read in order */
 }
 
 /* Kinks of a layer between its rows; more than KNOTS with the rows: there are too many. */
