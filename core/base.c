@@ -38,16 +38,21 @@ static void ask_for_large_pages(void *memory, size_t bytes)
 #endif
 }
 
-void *ebm_alloc_aligned(size_t bytes)
+void *ebm_alloc_untouched(size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
         return NULL;
     size_t rounded = bytes ? ebm_round_up(bytes, EBM_ALIGNMENT) : EBM_ALIGNMENT;
     void *memory = aligned_alloc(EBM_ALIGNMENT, rounded);
-    if (memory == NULL)
-        return NULL;
-    if (rounded >= LARGE)
+    if (memory != NULL && rounded >= LARGE)
         ask_for_large_pages(memory, rounded);
-    memset(memory, 0, rounded);
+    return memory;
+}
+
+void *ebm_alloc_aligned(size_t bytes)
+{
+    void *memory = ebm_alloc_untouched(bytes);
+    if (memory != NULL)
+        memset(memory, 0, ebm_round_up(bytes, EBM_ALIGNMENT));
     return memory;
 }

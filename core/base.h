@@ -43,5 +43,7 @@ void ebm_freep(void *pointer_to_pointer);
 
 /* `bytes` of zeroed memory aligned to EBM_ALIGNMENT; NULL when there is none. New: free(). */
 void *ebm_alloc_aligned(size_t bytes);
+/* The same, not written: it stays with the system until somebody does. */
+void *ebm_alloc_untouched(size_t bytes);
 
 #endif

@@ -50,10 +50,10 @@ struct ebm_trunk_still {
 
 /* ---- memory ---- */
 
-/* Aligned, and not written, as ebm_alloc_aligned's is: it stays with the system until a batch comes this way. */
+/* It stays with the system until a batch comes this way. */
 static float *untouched(size_t floats)
 {
-    return aligned_alloc(EBM_ALIGNMENT, ebm_round_up(floats * sizeof(float), EBM_ALIGNMENT));
+    return ebm_alloc_untouched(floats * sizeof(float));
 }
 
 static enum ebm_status lay_conv(struct ebm_trunk_still *t, struct still_op *still)
