@@ -31,6 +31,7 @@ import regions
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEEP = threading.Lock()
+JUDGES = 9
 
 
 def read_arguments():
@@ -107,20 +108,23 @@ class Lab:
             self.table_file(table, "test")
         if "left_out_by" in table:
             self.splits(table)
+            self.splits(table, "left_out")
 
     def splits(self, table, which="splits"):
-        """The file of test rows a repeat."""
+        """The file of test rows a repeat; "left_out": of the rows that are not trained on, where those are more."""
         if "left_out_by" in table:
-            return self.splits_by_column(table["left_out_by"], self.table_file(table))
+            return self.splits_by_column(table["left_out_by"], self.table_file(table), which == "left_out")
         return os.path.abspath(os.path.join(self.data, table[which]))
 
-    def splits_by_column(self, column, folder):
-        """Test rows of repeat i: those whose number in the column ends in i. Rows of one number stay together."""
-        path = os.path.join(self.work, os.path.basename(folder) + ".test_splits.txt")
+    def splits_by_column(self, column, folder, with_judges):
+        """Test rows of repeat i: those whose number in the column ends in i, so that rows of one number stay together; with
+        judges also those whose number ends in JUDGES, by which models are calibrated."""
+        path = os.path.join(self.work, os.path.basename(folder) + (".left_out.txt" if with_judges else ".test_splits.txt"))
         if not os.path.exists(path):
             with open(os.path.join(folder, "labels.csv")) as file:
                 last = [int(row[column]) % 10 for row in csv.DictReader(file)]
-            write_lines(path, [[i for i, digit in enumerate(last) if digit == split] for split in range(10)])
+            write_lines(path, [[i for i, digit in enumerate(last) if digit == split or (with_judges and digit == JUDGES)]
+                               for split in range(10)])
         return os.path.abspath(path)
 
 
@@ -165,15 +169,6 @@ def train_peer(lab, task, table, row, folder):
     return code, cpu, time.monotonic() - begin
 
 
-def begin_with(lab, task, row):
-    """What is set for a row that goes on from what another row has learned in the same repeat."""
-    path = os.path.abspath(os.path.join(lab.work, "runs", task["table"], row["after"], str(task["repeat"]), "model.safetensors"))
-    with open(path, "rb") as file:
-        length, = struct.unpack("<Q", file.read(8))
-        config = json.loads(json.loads(file.read(length))["__metadata__"]["config"])
-    return {"training.initial": path, "model.input": config["input"]}
-
-
 def join(lab, task, row, folder):
     """The models of all repeats of another row as an ensemble."""
     os.makedirs(folder, exist_ok=True)
@@ -185,17 +180,35 @@ def join(lab, task, row, folder):
     return code, cpu, time.monotonic() - begin
 
 
+def calibrate(lab, task, table, row, folder):
+    """Another row's model of the same repeat at the temperature that its validation rows choose."""
+    other = os.path.join(lab.work, "runs", task["table"], row["calibrate"], str(task["repeat"]))
+    if row.get("peer"):  # its own program has done that already
+        with open(other + ".json") as found, open(folder + ".json", "w") as file:
+            json.dump(json.load(found)["calibrated"], file)
+        return 0, 0.0, 0.0
+    os.makedirs(folder, exist_ok=True)
+    model = os.path.join(folder, "model.safetensors")
+    if os.path.exists(model):
+        os.remove(model)
+    which = ["--split-file", lab.splits(table), "--split-index", str(JUDGES)] if "left_out_by" in table else ["--held-out"]
+    begin = time.monotonic()
+    code, cpu = run([lab.trainer, "calibrate", "--model", os.path.join(other, "model.safetensors"), "--data", task["file"],
+                     *which, "--threads", "1", "--output", model], folder + ".log")
+    return code, cpu, time.monotonic() - begin
+
+
 def train(lab, task, table, row, folder):
     """Trains one repeat. A seed a repeat, or a split a repeat."""
     if "join" in row:
         return join(lab, task, row, folder)
+    if "calibrate" in row:
+        return calibrate(lab, task, table, row, folder)
     config = os.path.join(HERE, "configs", row["config"] + ".json")
     own = {"training.seed": task["repeat"]}
     if has_splits(table):
-        own = {"data.split_file": lab.splits(table, "left_out" if "left_out" in table else "splits"),
+        own = {"data.split_file": lab.splits(table, "left_out" if "left_out" in table or "left_out_by" in table else "splits"),
                "data.split_index": task["repeat"], "training.seed": 0}
-    if "after" in row:
-        own.update(begin_with(lab, task, row))
     if row.get("peer"):
         return train_peer(lab, task, table, row, folder)
     command = [lab.trainer, "train", "--config", config, "--data", task["file"], "--threads", "1", "--output", folder,
@@ -205,6 +218,13 @@ def train(lab, task, table, row, folder):
     begin = time.monotonic()
     code, cpu = run(command, folder + ".log")
     return code, cpu, time.monotonic() - begin
+
+
+def recorded(path):
+    """What a model file tells of its training."""
+    with open(path, "rb") as file:
+        length, = struct.unpack("<Q", file.read(8))
+        return json.loads(json.loads(file.read(length))["__metadata__"]["config"])["training"]
 
 
 def evaluate(lab, task, table, row, folder):
@@ -223,6 +243,8 @@ def evaluate(lab, task, table, row, folder):
         return None
     with open(out) as file:
         found = json.load(file)
+    if "calibrate" in row and not row.get("peer"):
+        found["temperature"] = recorded(os.path.join(folder, "model.safetensors"))["calibration"]["temperature"]
     if table.get("regions"):
         with open(lab.splits(table)) as file:
             numbers = [int(word) for word in file.readlines()[task["repeat"]].split()]
@@ -304,7 +326,7 @@ def say(result, left):
 
 
 def stage_of(row):
-    return next((word for word in ("after", "join") if word in row), "")
+    return next((word for word in ("join", "calibrate") if word in row), "")
 
 
 def run_all(lab, tasks, jobs):
@@ -325,7 +347,7 @@ def main():
         for task, _, _ in tasks:
             print(*key_of(task))
         return
-    for stage in ("", "after", "join"):  # what is made of another row's models comes when those are there
+    for stage in ("", "join", "calibrate"):  # what is made of another row's models comes when those are there
         run_all(lab, [task for task in tasks if stage_of(task[2]) == stage], arguments.jobs)
 
 

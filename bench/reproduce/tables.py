@@ -138,15 +138,16 @@ def with_interval(values, digits=3):
 
 
 def image_lines(rows, table):
-    lines = ["| method | test NLL ± 95 %, runs | ± 95 %, test rows | MAE | 50 % holds | 90 % holds | runs | CPU s a run |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    lines = ["| method | T | test NLL ± 95 %, runs | ± 95 %, test rows | MAE | 50 % holds | 90 % holds | runs | CPU s a run |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in table["rows"]:
         runs = rows.get(row["name"])
         if not runs:
             continue
         errors = figures(runs, "nll_std_error")
         lines.append(
-            f"| `{row['name']}` | {with_interval(figures(runs, 'nll'))} | {1.96 * statistics.fmean(errors):.3f} | "
+            f"| `{row['name']}` | {mean_sd(figures(runs, 'temperature'), 2) if 'calibrate' in row else ''} | "
+            f"{with_interval(figures(runs, 'nll'))} | {1.96 * statistics.fmean(errors):.3f} | "
             f"{mean_sd(figures(runs, 'targets.0.mae'), 2)} | {mean_sd(figures(runs, 'targets.0.intervals.0.coverage'))} | "
             f"{mean_sd(figures(runs, 'targets.0.intervals.2.coverage'))} | {len(runs) - failures(runs)} of {len(runs)} | "
             f"{cpu(runs)} |")
@@ -155,7 +156,7 @@ def image_lines(rows, table):
 
 def region_lines(rows, table):
     """By digit, over all runs: how many sets have several intervals."""
-    groups = ["ambiguous", "others"] + [str(digit) for digit in range(10)]
+    groups = ["ambiguous", "others", "nearer turned"] + [str(digit) for digit in range(10)]
     lines = ["| method | | " + " | ".join(groups) + " |", "| --- | --- |" + " --- |" * len(groups)]
     for row in table["rows"]:
         counts = collections.defaultdict(collections.Counter)
@@ -164,10 +165,13 @@ def region_lines(rows, table):
                 counts[group].update(found)
         if not counts:
             continue
-        lines.append("| | test rows | " + " | ".join(str(counts[group]["rows"]) for group in groups) + " |")
-        for name, what in (("two intervals or more", "several"), ("hold the angle", "inside")):
-            shares = [100 * counts[group][what] / max(1, counts[group]["rows"]) for group in groups]
-            lines.append(f"| `{row['name']}` | {name} | " + " | ".join(f"{share:.0f} %" for share in shares) + " |")
+        if len(lines) == 2:
+            lines.append("| | test rows | " + " | ".join(str(counts[group]["rows"]) for group in groups) + " |")
+        for name, share in (("two intervals or more", lambda c: (c["several"], c["rows"])),
+                            ("hold the angle", lambda c: (c["inside"], c["rows"])),
+                            ("hold it where they are one interval", lambda c: (c["one_inside"], c["rows"] - c["several"]))):
+            cells = [f"{100 * part / max(1, whole):.0f} %" for part, whole in (share(counts[group]) for group in groups)]
+            lines.append(f"| `{row['name']}` | {name} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -6,7 +6,8 @@
 Reads the trainer's own configuration, so that trunk, heads, initial weights, standardisation, share held out, epochs, batch,
 draws, rate, decay and jitter are the same by construction; what it cannot do it refuses. log Z and everything asked of
 the density come of f on a grid of sixteenths of a bin over `training.support`. --output gets what `ebm-trainer evaluate`
-writes of it: nll, nll_std_error, targets[0].mae, targets[0].intervals. Needs Debian's python3-torch and python3-pil."""
+writes of it: nll, nll_std_error, targets[0].mae, targets[0].intervals; and under "calibrated" the same of exp(f / T), T
+chosen by the rows held out as `ebm-trainer calibrate` does it. Needs Debian's python3-torch and python3-pil."""
 import argparse
 import copy
 import csv
@@ -100,10 +101,11 @@ class Model(nn.Module):
         self.energy, _ = linear_layers(rest, first["out"])
         self.proposal = nn.ModuleList(linear_layers(proposal[net], n_h, self.K)[0]
                                       for net in ("mean_net", "log_variance_net", "weight_net"))
+        self.temperature = 1.0
 
     def f(self, h, y):
         a = self.act(self.from_h(h).unsqueeze(1) + self.from_g(self.target_net(y.unsqueeze(2))))
-        return self.energy(a).squeeze(2)
+        return self.energy(a).squeeze(2) / self.temperature
 
     def mixture(self, h):
         mean, log_variance, logits = (net(h) for net in self.proposal)
@@ -199,15 +201,17 @@ def optimiser(parameters, training):
     return torch.optim.AdamW(parameters, weight_decay=training.get("weight_decay", 0.0))
 
 
-def train_epoch(model, scale, x, y, training, flip, epoch, optimisers):
+def train_epoch(model, scale, x, y, training, augment, epoch, optimisers):
     """One epoch. Those of the warm-up move the proposal alone."""
     model.train()
     n_warm, size = training.get("warmup_epochs", 1), training["batch_size"]
     batches = torch.randperm(len(y)).split(size)
     for i, rows in enumerate(batches):
         pixels = scale.inputs(x[rows])
-        if flip:
+        if augment.get("flip"):
             pixels = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, pixels.flip(3), pixels)
+        if augment.get("flip_vertical"):
+            pixels = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, pixels.flip(2), pixels)
         target = scale.targets(y[rows] + scale.step * (torch.rand(len(rows)) - 0.5))
         for each in optimisers:
             each.zero_grad(set_to_none=True)
@@ -223,9 +227,9 @@ def train_epoch(model, scale, x, y, training, flip, epoch, optimisers):
 
 
 def train(config, x, y, seed, epochs):
-    """-> the model of the epoch with the least NLL of the rows held out, the scale, that NLL"""
+    """-> the model of the epoch with the least NLL of the rows held out, the scale, that NLL, those rows"""
     training, data = {**config["training"], "epochs": epochs or config["training"]["epochs"]}, config["data"]
-    assert training["method"] == "nce_kl" and not data.get("augment", {}).keys() - {"flip"}
+    assert training["method"] == "nce_kl" and not data.get("augment", {}).keys() - {"flip", "flip_vertical"}
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(data.get("split_seed", seed)))
     n_held = round(data.get("validation", 0) * len(y))
     held, rest = order[:n_held], order[n_held:]
@@ -236,13 +240,33 @@ def train(config, x, y, seed, epochs):
         [p for name, p in model.named_parameters() if not name.startswith("proposal.")], training)]
     best, kept = math.inf, None
     for epoch in range(training["epochs"]):
-        train_epoch(model, scale, x[rest], y[rest], training, data.get("augment", {}).get("flip"), epoch, optimisers)
+        train_epoch(model, scale, x[rest], y[rest], training, data.get("augment", {}), epoch, optimisers)
         nll = judge(model, scale, grid, x[held], y[held], seed)[0].mean().item() if n_held else -math.inf
         print(f"epoch {epoch + 1}: {nll:.4f}", flush=True)
         if epoch >= training.get("warmup_epochs", 1) and (nll < best or not n_held):
             best, kept = nll, copy.deepcopy(model.state_dict())
     model.load_state_dict(kept)
-    return model, scale, best
+    return model, scale, best, x[held], y[held]
+
+
+def calibrate(model, scale, grid, x, y, seed):
+    """Sets the temperature that makes the NLL of these rows least; -> that NLL"""
+    def nll_at(log_t):
+        model.temperature = math.exp(log_t)
+        return judge(model, scale, grid, x, y, seed)[0].mean().item()
+    golden, low, high = (5 ** 0.5 - 1) / 2, -math.log(8), math.log(8)
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    at_a, at_b = nll_at(a), nll_at(b)
+    while high - low > 1e-3:
+        if at_a <= at_b:
+            high, b, at_b = b, a, at_a
+            a = high - golden * (high - low)
+            at_a = nll_at(a)
+        else:
+            low, a, at_a = a, b, at_b
+            b = low + golden * (high - low)
+            at_b = nll_at(b)
+    return nll_at(a if at_a <= at_b else b)
 
 
 def main():
@@ -258,11 +282,15 @@ def main():
     torch.manual_seed(arguments.seed)
     with open(arguments.config) as file:
         config = json.load(file)
-    model, scale, best = train(config, *read_images(arguments.data), arguments.seed, arguments.epochs)
+    model, scale, best, x_held, y_held = train(config, *read_images(arguments.data), arguments.seed, arguments.epochs)
     found = {"validation_nll": best}
     if arguments.test:
         grid = Grid(config["training"]["support"], scale.step, FINE)
-        found.update(figures(model, scale, grid, *read_images(arguments.test), arguments.seed))
+        x, y = read_images(arguments.test)
+        found.update(figures(model, scale, grid, x, y, arguments.seed))
+        after = calibrate(model, scale, grid, x_held, y_held, arguments.seed)
+        found["calibrated"] = {"validation_nll": after, "temperature": model.temperature,
+                               **figures(model, scale, grid, x, y, arguments.seed)}
     with open(arguments.output, "w") as file:
         json.dump(found, file)
 
