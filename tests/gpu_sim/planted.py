@@ -116,13 +116,13 @@ CUDA_BUGS = [
 ]
 
 TRAINING_BUGS = [
-    ("barrier before sums of warps is missing", LOSSES, "    __syncthreads(); /* all sums are there */\n", "", TWO + ("tsan",)),
-    ("barrier before sums of columns is missing", TRAINING, "    __syncthreads();\n    if (row > 0", "    if (row > 0", TWO + ("tsan",)),
-    ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", TWO),
-    ("the last row's weights are left out", TRAINING, "part < parts; part++", "part + 1 < parts; part++", TWO),
-    ("the first row's x side", TRAINING, "sample / bias.per * bias.ld", "sample / bias.per * 0", TWO),
-    ("a gradient that is not squared", ADAM, "step.rest2 * g * g", "step.rest2 * g", TWO),
-    ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", TWO),
+    ("barrier before sums of warps is missing", LOSSES, "    __syncthreads(); /* all sums are there */\n", "", ("greedy", "tsan")),
+    ("barrier before sums of columns is missing", TRAINING, "    __syncthreads();\n    if (row > 0", "    if (row > 0", ("greedy",)),
+    ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", ("greedy",)),
+    ("the last row's weights are left out", TRAINING, "part < parts; part++", "part + 1 < parts; part++", ("greedy",)),
+    ("the first row's x side", TRAINING, "sample / bias.per * bias.ld", "sample / bias.per * 0", ("greedy",)),
+    ("a gradient that is not squared", ADAM, "step.rest2 * g * g", "step.rest2 * g", ("greedy",)),
+    ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", ("greedy",)),
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
     ("the host does not wait", TRAINING, 'gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "training")', "true", ("fwd", "rev")),
     ("a checkpoint without what the device learned", "core/cuda/train_cuda.c", "is_fine = bring(plan, what);", "is_fine = true;", ("fwd",)),

@@ -162,7 +162,7 @@ static void read_states(const struct step *step, struct run *r)
             fail("params_read");
 }
 
-static void one_step(const struct one_case *c, struct step *step, uint32_t i, struct run *r)
+static void one_step(const struct one_case *c, struct step *step, uint32_t i, bool is_last, struct run *r)
 {
     static float x[ROWS * MOST_X], y[ROWS * 2];
     static struct ebm_row rows[ROWS];
@@ -180,7 +180,7 @@ static void one_step(const struct one_case *c, struct step *step, uint32_t i, st
         fail("step_run");
     if (i == 0 && step->ops->params_read(step->plan, EBM_TRAIN_GRADIENT, r->state[EBM_TRAIN_GRADIENT]) != EBM_OK)
         fail("the gradient");
-    if (!c->images) {
+    if (is_last && !c->images) { /* once: whoever reads parameters waits for them */
         float h[64];
         if (step->ops->features(pool_ctx(step->pool), step->plan, x, 1) != EBM_OK ||
             step->ops->fetch(pool_ctx(step->pool), EBM_FETCH_FEATURES, 0, h) != EBM_OK)
@@ -216,7 +216,7 @@ static void train(const struct ebm_device_ops *ops, const struct ebm_net_desc *n
                         .reach = reach,
                         .taken = {first, first, first, first}};
     for (uint32_t i = first; i < end; i++)
-        one_step(c, &step, i, r);
+        one_step(c, &step, i, i + 1 == end, r);
     read_states(&step, r);
     (void)pool_free(pool);
     (void)ops->plan_unref(plan);
