@@ -12,8 +12,7 @@
  *   p <- p (1 - rate decay)          decoupled from Adam's moments (Loshchilov & Hutter 2019)
  *
  * What is added to what, and in which order, depends on the batch alone: never on the threads. Chunks have at least one
- * row; where no draws are made, a chunk fills the lanes of the x side, for there the x side is most of the work, and by
- * ml_exact twice as many.
+ * row; where no draws are made, a chunk fills the lanes of the x side, for there the x side is most of the work.
  * A part that the phase does not train is not updated, and its count of Adam steps stands still; a trunk that does not
  * learn goes by the statistics of each batch nevertheless, and the running ones move (arXiv 2110.11948). */
 #include "trainer/step.h"
@@ -22,7 +21,6 @@
 #include <stdatomic.h>
 
 #define LANE_ROWS 16u           /* rows that the x side computes at once */
-#define EXACT_ROWS 32u          /* of ml_exact: what a chunk does beside its rows is most of its work */
 #define RANGE_PARAMETERS 65536u /* parameters a task of the update; a multiple of 16 */
 
 struct job {
@@ -41,9 +39,8 @@ struct job {
 uint32_t step_chunk_rows(const struct ebm_loss_spec *loss, uint32_t B)
 {
     uint32_t rows = (B + STEP_CHUNKS - 1) / STEP_CHUNKS;
-    if (loss->loss == EBM_LOSS_ML_EXACT)
-        return (uint32_t)ebm_round_up(rows, EXACT_ROWS);
-    return loss->samples > 0 ? rows : (uint32_t)ebm_round_up(rows, LANE_ROWS);
+    bool is_drawn = loss->samples > 0 && loss->loss != EBM_LOSS_ML_EXACT;
+    return is_drawn ? rows : (uint32_t)ebm_round_up(rows, LANE_ROWS);
 }
 
 static void backward_chunk(void *user, uint32_t chunk, struct ebm_ctx *ctx)
