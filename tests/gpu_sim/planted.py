@@ -5,8 +5,10 @@
 
 FOLDER is the build's root, with the simulator's libraries and the test programs as meson built them. A checker that never fails proves
 nothing: whoever changes a kernel changes the text that a bug replaces, and a text that is not found is a failure too.
+GPU_PLANTED_PER_FILE=N tries the first N bugs of each file alone.
 Prints a table: how each run ended. `-` was not run."""
 import argparse
+import collections
 import concurrent.futures
 import os
 import re
@@ -226,6 +228,15 @@ def try_bug(options, bug):
         return {r: run(options, r, plugins.get(r, plugins["plain"]), path) for r in runs}
 
 
+def chosen(bugs, only, per_file):
+    """Those whose name `only` finds, and of each file at most so many."""
+    seen = collections.Counter()
+    for bug in bugs:
+        if re.search(only, bug[0]) and seen[bug[1]] < per_file:
+            seen[bug[1]] += 1
+            yield bug
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cxx", required=True)
@@ -240,7 +251,8 @@ def main():
     options.root, options.build = os.path.abspath(options.root), os.path.abspath(options.build)
     bugs = {"sample": SAMPLE_BUGS, "cuda": CUDA_BUGS, "training": TRAINING_BUGS}[options.plugin]
     # without a bug every run passes: else the others would prove nothing
-    bugs = [("none", bugs[0][1], "", "", ())] + [b for b in bugs if re.search(options.only, b[0])]
+    per_file = int(os.environ.get("GPU_PLANTED_PER_FILE", len(bugs)))
+    bugs = [("none", bugs[0][1], "", "", ()), *chosen(bugs, options.only, per_file)]
     missed = 0
     print("| bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 2))
     options.lock = threading.Lock()
