@@ -2,7 +2,7 @@
 3 x 64 x 64 bytes to any path gives {"mean": ..., "std": ...}.
 
   image_peer.py --peers DIR --port N [--processes 2] [--executors 1] [--threads 1] [--heads draws|none] [--most 16]
-  image_peer.py --peers DIR --alone SECONDS     the trunk on one thread, eight images at once, without HTTP
+  image_peer.py --peers DIR --alone SECONDS     the trunk on one thread, sixteen images at once, without HTTP
 
 The trunk is frozen and optimised for inference, which gives it to oneDNN with its norms folded in; `draws` computes the
 x part of the first energy layer once a row and 1024 draws of each image, `none` nothing behind the trunk: the most that
@@ -117,16 +117,16 @@ class Server:
 
 def alone():
     torch.set_num_threads(1)
-    net, x, n = Network().net.feature_net, torch.rand(8, *SHAPE), 0
+    net, x, n = Network().net.feature_net, torch.rand(16, *SHAPE), 0
     with torch.no_grad():
         for _ in range(8):
             net(x)
         begin, cpu = time.perf_counter(), time.process_time()
         while time.perf_counter() - begin < options.alone:
             net(x)
-            n += 8
+            n += len(x)
         rate, cpu_us = n / (time.perf_counter() - begin), 1e6 * (time.process_time() - cpu) / n
-        print(f"frozen trunk, 8 at once, 1 thread: {rate:.1f} images/s, {cpu_us:.0f} us of CPU an image")
+        print(f"frozen trunk, {len(x)} at once, 1 thread: {rate:.1f} images/s, {cpu_us:.0f} us of CPU an image")
 
 
 def main():

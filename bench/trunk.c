@@ -196,7 +196,7 @@ static void bench_still(const struct ebm_model *model, const float *x, float *h,
 
 int main(int argc, char **argv)
 {
-    uint32_t tiles[MOST_TILES] = {1, 4, 8};
+    uint32_t tiles[MOST_TILES] = {1, 4, 8, 16};
     size_t n_tiles = 3;
     struct ebm_error error = {0};
     struct ebm_model *model = NULL;

@@ -95,8 +95,8 @@ static void lay_out(struct ebm_conv *conv)
 {
     const uint32_t panel = conv->kernels->panel;
     const struct ebm_conv_spec *s = &conv->spec;
-    conv->by_lines = !conv->by_tiles && conv->to.width >= LINE;
     conv->is_plain = !conv->by_tiles && s->kernel == 1 && s->stride == 1 && s->padding == 0;
+    conv->by_lines = !conv->by_tiles && !conv->is_plain && conv->to.width >= LINE;
     if (!conv->by_tiles && !conv->is_plain)
         conv->padded = ebm_round_up(
             (size_t)(s->from.height + 2 * s->padding) * wide_of(conv) * s->from.channels + COPIED, EBM_LANES);
@@ -182,7 +182,8 @@ static size_t scratch_count(const struct ebm_conv *conv)
 {
     if (conv->library != NULL)
         return conv->library->scratch_count(conv->theirs);
-    return conv->padded + conv->n_products * conv->most * (conv->ldo + (conv->is_plain ? 0 : conv->lda));
+    size_t copied = conv->is_plain || conv->by_lines ? 0 : conv->lda;
+    return conv->padded + conv->n_products * conv->most * (conv->ldo + copied);
 }
 
 /* Weight (o, i, ky, kx) to (o / panel, (ky, kx, i), o % panel). */

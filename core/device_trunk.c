@@ -122,6 +122,8 @@ enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_thread
     enum ebm_status status = EBM_OK;
     if (atomic_exchange(&plan->still_is_stale, false))
         status = ebm_trunk_still_load(plan->trunk_still, plan->params, &parts);
+    if (status != EBM_OK)
+        atomic_store(&plan->still_is_stale, true);
     return status != EBM_OK ? status : ebm_trunk_still_forward(plan->trunk_still, plan->params, &parts, h_x, B, h_out);
 }
 

@@ -22,7 +22,9 @@
 #define LIMIT_IMAGE_NUMBERS (1u << 22) /* of an input */
 #define LIMIT_IMAGE_VALUES (1u << 24)  /* of one image between two layers */
 #define LIMIT_IMAGE_WINDOWS (1u << 28) /* numbers that a convolution reads of one image, overlaps counted again */
-#define LIMIT_IMAGE_KERNEL 31u         /* and stride, and padding */
+#define LIMIT_IMAGE_PACKED                                                                                             \
+    (1u << 30) /* weights of a trunk as its convolutions want them, which is up to some 100 times more */
+#define LIMIT_IMAGE_KERNEL 31u /* and stride, and padding */
 #define LIMIT_RESNET_WIDTH 1024u
 #define LIMIT_TARGET_DIM 64u
 #define LIMIT_COMPONENTS 256u

@@ -26,6 +26,7 @@ struct ebm_trunk_plan {
     struct ebm_shape in;
     uint32_t n_ops, n_slots;
     uint32_t tile;        /* images at once, at most */
+    size_t n_packed;      /* numbers of weights */
     struct ready_op *ops; /* (n_ops) */
     size_t slot, scratch; /* floats of one slot, of scratch memory */
     uint32_t image_slot;
@@ -116,6 +117,8 @@ static enum ebm_status make_slots(struct ebm_trunk_plan *plan, const struct ebm_
         size_t count = ebm_shape_count(&trunk->ops[i].to);
         plan->slot = count > plan->slot ? count : plan->slot;
     }
+    size_t most = LIMIT_IMAGE_VALUES / plan->slot; /* large images: few at once */
+    plan->tile = most >= plan->tile ? plan->tile : most > 0 ? (uint32_t)most : 1;
     plan->slot = ebm_round_up(plan->slot * plan->tile, EBM_ALIGNMENT / sizeof(float));
     return EBM_OK;
 }
@@ -151,7 +154,11 @@ static enum ebm_status make_op(struct ebm_trunk_plan *plan, struct ready_op *rea
     enum ebm_status status = make_conv(plan, ready);
     if (status != EBM_OK)
         return status;
-    ready->packed = ebm_alloc_aligned(plan->backend->packed_count(ready->conv) * sizeof(float));
+    size_t packed = plan->backend->packed_count(ready->conv);
+    plan->n_packed += packed;
+    if (plan->n_packed > LIMIT_IMAGE_PACKED)
+        return EBM_TOO_LARGE;
+    ready->packed = ebm_alloc_aligned(packed * sizeof(float));
     return ready->packed != NULL ? EBM_OK : EBM_NO_MEMORY;
 }
 
@@ -327,8 +334,9 @@ enum ebm_status ebm_trunk_plan_new(const struct ebm_trunk *trunk, const float *p
         status = ebm_trunk_plan_load(plan, params);
     if (status != EBM_OK) {
         (void)ebm_trunk_plan_free(plan);
-        return ebm_error_set(reterr, status, "feature_net", "%s refuses its convolutions: %s", backend->name,
-                             ebm_status_text(status));
+        return ebm_error_set(reterr, status, "feature_net", "%s cannot make its convolutions ready: %s", backend->name,
+                             status == EBM_TOO_LARGE ? "more than 2^30 numbers of weights as it wants them"
+                                                     : ebm_status_text(status));
     }
     *ret_plan = plan;
     return EBM_OK;

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 . scripts/lib.sh
 . deploy/lib.sh
-MOST_MIB=90 # over the base image; oneDNN for models of images and its OpenMP are 38 of them
+MOST_MIB=90 # over the base image; oneDNN, by which the trainer is faster on images, and its OpenMP are 38 of them
 
 [ "$(id -u)" = 0 ] || { echo "check-image.sh: run it as root: debootstrap and buildah's chroot isolation need it" >&2; exit 1; }
 install_packages debootstrap buildah curl python3

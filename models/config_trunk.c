@@ -66,6 +66,11 @@ static enum ebm_status set_window(struct maker *m, struct ebm_image_op *op, uint
     if (height < kernel || width < kernel)
         return ebm_error_set(m->reterr, EBM_INVALID, where, "a kernel of %u on an image of %u x %u with its padding",
                              kernel, height, width);
+    size_t padded = (size_t)height * width * op->from.channels;
+    if (padded > LIMIT_IMAGE_VALUES)
+        return ebm_error_set(m->reterr, EBM_TOO_LARGE, where,
+                             "reads an image of %zu numbers with its padding, the limit is %u", padded,
+                             LIMIT_IMAGE_VALUES);
     op->kernel = kernel;
     op->stride = stride;
     op->padding = padding;

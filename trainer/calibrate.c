@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/log.h"
 #include "trainer/columns.h"
 #include "trainer/device_args.h"
 #include "trainer/files.h"
@@ -33,8 +34,8 @@ static enum ebm_status replace(struct ebm_model **model, const struct temperatur
     return EBM_OK;
 }
 
-enum ebm_status calibrate_on_validation(const struct setup *setup, const struct ebm_device_ops *ops, uint32_t n_threads,
-                                        struct ebm_model **model, struct ebm_error *reterr)
+enum ebm_status calibrate_written(const struct setup *setup, const struct ebm_device_ops *ops, uint32_t n_threads,
+                                  const char *path, struct ebm_model **model, struct ebm_error *reterr)
 {
     const struct temperature_rows rows = {.ops = ops,
                                           .n_threads = n_threads,
@@ -44,7 +45,12 @@ enum ebm_status calibrate_on_validation(const struct setup *setup, const struct 
                                           .jitter = &setup->options->data.jitter,
                                           .samples = setup->options->validation_samples,
                                           .seed = setup->options->seed};
-    return replace(model, &rows, "validation rows", reterr);
+    struct ebm_error error = {.status = EBM_OK};
+    if (replace(model, &rows, "validation rows", &error) == EBM_OK)
+        return ebm_model_save(*model, path, reterr);
+    ebm_log_warning("training.calibrate: %s: %s: the model stays as it was trained; `ebm-trainer calibrate` can follow",
+                    error.where, error.text);
+    return EBM_OK;
 }
 
 /* ---- the command ---- */
@@ -92,6 +98,9 @@ static enum ebm_status open_rows(struct calibration *c, const struct args *args,
     if (status == EBM_OK && split != NULL && args_get(args, "held-out") != NULL)
         return ebm_error_set(reterr, EBM_INVALID, "calibrate",
                              "--held-out and --split-file both say which rows: leave one of them out");
+    if (status == EBM_OK && split == NULL && args_get(args, "split-index") != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "calibrate",
+                             "--split-index is a line of --split-file: say which file");
     const struct columns_files files = {.data = c->data_path,
                                         .targets = args_get(args, "targets"),
                                         .images = args_get(args, "images"),

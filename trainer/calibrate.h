@@ -6,10 +6,11 @@
 #include "trainer/args.h"
 #include "trainer/setup.h"
 
-/* `training.calibrate`: replaces *model by itself at the temperature that the validation rows of `setup` choose, and
- * tells of it. */
-enum ebm_status calibrate_on_validation(const struct setup *setup, const struct ebm_device_ops *ops, uint32_t n_threads,
-                                        struct ebm_model **model, struct ebm_error *reterr) EBM_MUST_USE;
+/* `training.calibrate` of a model that lies at `path`: replaces it, there and in *model, by itself at the temperature
+ * that the validation rows of `setup` choose, and tells of it. Where none can be found the model stays, with a warning:
+ * a training is not lost for that. */
+enum ebm_status calibrate_written(const struct setup *setup, const struct ebm_device_ops *ops, uint32_t n_threads,
+                                  const char *path, struct ebm_model **model, struct ebm_error *reterr) EBM_MUST_USE;
 
 /* The command `calibrate`. */
 enum ebm_status calibrate_command(const struct args *args, struct ebm_error *reterr);

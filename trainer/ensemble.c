@@ -140,8 +140,8 @@ static enum ebm_status calibrate_joined(const struct args *args, const struct se
     if (status == EBM_OK)
         status = model_file_load(path, &model, reterr);
     if (status == EBM_OK)
-        status = calibrate_on_validation(setup, ops, (uint32_t)n_threads, &model, reterr);
-    return status == EBM_OK ? ebm_model_save(model, path, reterr) : status;
+        status = calibrate_written(setup, ops, (uint32_t)n_threads, path, &model, reterr);
+    return status;
 }
 
 enum ebm_status ensemble_train(const struct args *args, const struct setup *setup, const char *output,

@@ -148,10 +148,9 @@ static enum ebm_status write_model(struct training *t, struct ebm_error *reterr)
     if (status != EBM_OK)
         return status;
     t->setup.config = NULL; /* the model's now */
-    if (t->setup.options->calibrate)
-        status = calibrate_on_validation(&t->setup, t->ops, t->n_threads, &model, reterr);
-    if (status == EBM_OK)
-        status = ebm_model_save(model, t->model_path, reterr);
+    status = ebm_model_save(model, t->model_path, reterr);
+    if (status == EBM_OK && t->setup.options->calibrate)
+        status = calibrate_written(&t->setup, t->ops, t->n_threads, t->model_path, &model, reterr);
     if (status == EBM_OK)
         status = model_file_load(t->model_path, &written, reterr);
     if (status != EBM_OK)

@@ -7,6 +7,8 @@
 
 #include "core/conv.h"
 
+#define GUARD 64 /* numbers behind scratch memory */
+
 static float *numbers(size_t n, uint32_t seed)
 {
     float *values = ebm_alloc_aligned((n + 1) * sizeof *values);
@@ -37,7 +39,10 @@ static float *run(const struct ebm_conv_backend *backend, struct ebm_conv_spec s
 {
     struct ebm_conv *conv = NULL;
     cr_assert_eq(backend->make(&spec, &conv), EBM_OK);
-    float *packed = numbers(backend->packed_count(conv), 1), *scratch = numbers(backend->scratch_count(conv), 2);
+    size_t n_scratch = backend->scratch_count(conv);
+    float *packed = numbers(backend->packed_count(conv), 1), *scratch = numbers(n_scratch + GUARD, 2);
+    for (size_t i = 0; i < GUARD; i++)
+        scratch[n_scratch + i] = 1234.0f;
     size_t from = spec.n * ebm_shape_count(&spec.from), to = spec.n * ebm_shape_count(&spec.to);
     float *out = numbers(from + to + ebm_conv_weights(&spec), 3);
     enum ebm_status status = EBM_OK;
@@ -54,6 +59,8 @@ static float *run(const struct ebm_conv_backend *backend, struct ebm_conv_spec s
         cr_assert_eq(backend->unpack(conv, out, packed), EBM_OK);
     }
     cr_assert_eq(status, EBM_OK);
+    for (size_t i = 0; i < GUARD; i++)
+        cr_assert_eq(scratch[n_scratch + i], 1234.0f, "%s wrote behind its memory", backend->name);
     (void)backend->free(conv);
     free(packed), free(scratch);
     return out;
@@ -123,12 +130,13 @@ static void compare(const struct ebm_conv_backend *backend, struct ebm_conv_spec
 static void compare_all(const struct ebm_conv_backend *backend)
 {
     const struct ebm_conv_spec specs[] = {
-        spec_of(3, 8, 21, 18, 7, 2, 3, 2),  spec_of(8, 8, 9, 7, 3, 1, 1, 4),     spec_of(8, 16, 9, 8, 3, 2, 1, 3),
-        spec_of(8, 16, 9, 8, 1, 2, 0, 3),   spec_of(16, 32, 4, 4, 1, 1, 0, 1),   spec_of(1, 1, 1, 1, 1, 1, 0, 1),
-        spec_of(5, 7, 6, 11, 4, 3, 2, 2),   spec_of(64, 64, 6, 6, 3, 1, 1, 2),   spec_of(32, 64, 2, 2, 3, 1, 1, 5),
-        spec_of(3, 16, 32, 32, 7, 2, 3, 1), spec_of(17, 33, 5, 5, 5, 1, 0, 2),   spec_of(37, 35, 7, 5, 3, 1, 1, 3),
-        spec_of(70, 33, 2, 2, 3, 1, 1, 29), spec_of(20, 66, 16, 16, 3, 1, 1, 3), spec_of(16, 16, 1, 1, 3, 1, 1, 9),
-        spec_of(2, 3, 3, 1, 3, 1, 1, 2),    spec_of(6, 6, 2, 2, 3, 2, 1, 2),
+        spec_of(3, 8, 21, 18, 7, 2, 3, 2),   spec_of(8, 8, 9, 7, 3, 1, 1, 4),     spec_of(8, 16, 9, 8, 3, 2, 1, 3),
+        spec_of(8, 16, 9, 8, 1, 2, 0, 3),    spec_of(16, 32, 4, 4, 1, 1, 0, 1),   spec_of(1, 1, 1, 1, 1, 1, 0, 1),
+        spec_of(5, 7, 6, 11, 4, 3, 2, 2),    spec_of(64, 64, 6, 6, 3, 1, 1, 2),   spec_of(32, 64, 2, 2, 3, 1, 1, 5),
+        spec_of(3, 16, 32, 32, 7, 2, 3, 1),  spec_of(17, 33, 5, 5, 5, 1, 0, 2),   spec_of(37, 35, 7, 5, 3, 1, 1, 3),
+        spec_of(70, 33, 2, 2, 3, 1, 1, 29),  spec_of(20, 66, 16, 16, 3, 1, 1, 3), spec_of(16, 16, 1, 1, 3, 1, 1, 9),
+        spec_of(2, 3, 3, 1, 3, 1, 1, 2),     spec_of(6, 6, 2, 2, 3, 2, 1, 2),     spec_of(5, 33, 3, 17, 1, 1, 0, 2),
+        spec_of(64, 64, 20, 20, 1, 1, 0, 2), spec_of(3, 5, 4, 20, 1, 1, 1, 2),
     };
     for (size_t i = 0; i < EBM_COUNT_OF(specs); i++)
         for (enum ebm_conv_pass pass = EBM_CONV_FORWARD; pass <= EBM_CONV_WEIGHT; pass++)
