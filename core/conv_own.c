@@ -50,15 +50,19 @@ static uint32_t tiles_of(const struct ebm_shape *to, enum ebm_tile tile)
     return ((to->height + out - 1) / out) * ((to->width + out - 1) / out);
 }
 
-/* Nanoseconds of a product, and of a number of the weights that is read where it does not stay in cache; of one core,
- * as good as any for the choice. */
+/* Nanoseconds of a product, of a number of the weights that is read where it does not stay in cache, and of a number on
+ * its way into or out of points; of one core, as good as any for the choice. */
 #define PRODUCT_NS (1.0 / 75.0)
 #define WEIGHT_NS 0.4
+#define POINT_NS 0.15
 
-/* What n images take for every pair of channels, when one takes so many rows of so many products. */
-static double cost_of(uint32_t n, uint32_t rows, uint32_t products)
+/* What n images take, when one takes so many rows of so many products, and rows that are tiles become points. */
+static double cost_of(const struct ebm_conv *conv, uint32_t rows, uint32_t products, bool is_tiles)
 {
-    return products * ((double)n * rows * PRODUCT_NS + WEIGHT_NS);
+    const double n = conv->spec.n, C = conv->from.channels,
+                 O = (double)ebm_round_up(conv->to.channels, conv->kernels->panel);
+    double points = is_tiles ? (double)ebm_round_up(conv->from.channels, EBM_LANES) + O : 0.0;
+    return products * (C * O * (n * rows * PRODUCT_NS + WEIGHT_NS) + n * rows * points * POINT_NS);
 }
 
 /* The cheapest way. */
@@ -68,10 +72,10 @@ static void choose_way(struct ebm_conv *conv)
     conv->rows = conv->to.height * conv->to.width;
     conv->n_in = s->kernel * s->kernel * conv->from.channels;
     conv->n_products = 1;
-    double least = cost_of(s->n, conv->rows, 9);
+    double least = cost_of(conv, conv->rows, 9, false);
     for (enum ebm_tile tile = EBM_TILE_TWO; tile <= EBM_TILE_WHOLE; tile++) {
         uint32_t products = ebm_tile_size(tile).points * ebm_tile_size(tile).points;
-        double cost = cost_of(s->n, tiles_of(&conv->to, tile), products);
+        double cost = cost_of(conv, tiles_of(&conv->to, tile), products, true);
         bool fits = s->kernel == 3 && s->stride == 1 && s->padding == 1 &&
                     (tile != EBM_TILE_WHOLE || (conv->to.height == 2 && conv->to.width == 2));
         if (!fits || cost >= least)
