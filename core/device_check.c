@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/device_check.h"
 #include "core/device_check_answers.h"
+#include "core/device_plugin.h"
 #include "core/order.h"
 #include "core/sobol.h"
 
@@ -187,6 +188,16 @@ static enum ebm_status make_ready(const struct ebm_device_ops *ops, const struct
     return status;
 }
 
+/* With what the device itself says, if it does. */
+static void refuse(const struct ebm_device_ops *ops, enum ebm_status status, struct ebm_error *reterr)
+{
+    char why[EBM_DEVICE_FAILURE_BYTES] = "";
+    if (status == EBM_DEVICE)
+        ebm_device_failure(why, sizeof why);
+    (void)ebm_error_set(reterr, status, "device", "%s refuses to predict: %s%s%s", ops->name, ebm_status_text(status),
+                        why[0] != 0 ? ": " : "", why);
+}
+
 static enum ebm_status ask(const struct ebm_device_ops *ops, const struct network *n, bool is_exact, struct answers *a,
                            struct ebm_error *reterr)
 {
@@ -199,8 +210,7 @@ static enum ebm_status ask(const struct ebm_device_ops *ops, const struct networ
         if (status == EBM_OK)
             status = fetch_x(ops, ctx, &n->desc, a);
         if (status != EBM_OK)
-            (void)ebm_error_set(reterr, status, "device", "%s refuses to predict: %s", ops->name,
-                                ebm_status_text(status));
+            refuse(ops, status, reterr);
     }
     (void)ops->ctx_free(ctx);
     (void)ops->plan_unref(plan);
@@ -284,10 +294,11 @@ static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct 
 {
     struct network n;
     struct answers got = {0}, expected = {0};
-    double weights = WEIGHT_ERROR + ops->slack;
+    double weights = WEIGHT_ERROR + ops->slack, draws = shape->is_exact ? 0.0 : DRAW_ERROR,
+           sampled = shape->is_exact ? 0.0 : weights;
     enum ebm_status status = EBM_OK;
     *ret_errors = (struct ebm_device_errors){.name = shape->name,
-                                             .allowed = {X_SIDE_ERROR, DRAW_ERROR, weights, weights, weights, weights}};
+                                             .allowed = {X_SIDE_ERROR, draws, sampled, sampled, weights, weights}};
     if (!make(&n, shape) || !answers_init(&got, &n.desc) || !answers_init(&expected, &n.desc))
         status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
     if (status == EBM_OK)

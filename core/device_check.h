@@ -1,6 +1,6 @@
-/* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, between them
- * every way that the sample side of an accelerator can go, a few rows each: draws, log q, f, and what is made of them.
- */
+/* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, a few rows each,
+ * between them every way that an accelerator's predictions can go: the x side, draws, log q, f, what is made of them,
+ * and exact answers. Training is not compared. */
 #ifndef EBM_CORE_DEVICE_CHECK_H
 #define EBM_CORE_DEVICE_CHECK_H
 
@@ -15,7 +15,7 @@
 struct ebm_device_errors {
     const char *name;
     double x_side, draws, log_weights, log_z, numbers, ranks;
-    double allowed[6]; /* of each */
+    double allowed[6]; /* of each; 0: it is not compared */
 };
 
 /* DEVICE, with the first number that is too far off, or the device's own failure. ret_errors (EBM_DEVICE_CHECKS):

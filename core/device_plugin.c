@@ -92,6 +92,8 @@ static enum ebm_status find_driver(const char *driver, struct ebm_error *reterr)
     return ebm_error_set(reterr, EBM_NOT_FOUND, "device", "no driver: %s", why != NULL ? why : driver);
 }
 
+static ebm_device_failure_fn *tell_failure; /* of the plug-in that was opened */
+
 static enum ebm_status open_file(const char *path, const struct ebm_device_plugin **ret_plugin,
                                  struct ebm_error *reterr)
 {
@@ -111,6 +113,8 @@ static enum ebm_status open_file(const char *path, const struct ebm_device_plugi
         status = ebm_error_set(reterr, EBM_INVALID, "device",
                                "%s is of another version: table %u of %u bytes, expected %u of %zu", path, plugin->abi,
                                plugin->bytes, EBM_DEVICE_ABI, sizeof(struct ebm_device_ops));
+    symbol = status == EBM_OK ? dlsym(library, EBM_DEVICE_FAILURE_SYMBOL) : NULL;
+    memcpy(&tell_failure, &symbol, sizeof tell_failure);
     if (status != EBM_OK)
         (void)dlclose(library);
     *ret_plugin = plugin;
@@ -137,4 +141,11 @@ enum ebm_status ebm_device_open(const struct ebm_device_choice *choice, const ch
 {
     enum ebm_status status = ebm_device_open_unchecked(choice, driver, ret_ops, ret_name, reterr);
     return status == EBM_OK ? ebm_device_check(*ret_ops, NULL, reterr) : status;
+}
+
+void ebm_device_failure(char *ret_text, size_t bytes)
+{
+    ret_text[0] = 0;
+    if (tell_failure != NULL)
+        tell_failure(ret_text, bytes);
 }

@@ -1,7 +1,8 @@
 /* device_plugin.h - devices that come as a file of their own, opened when somebody asks for them.
  *
- * A plug-in is a shared library with one exported symbol, EBM_DEVICE_PLUGIN_SYMBOL, a function that gives a struct
- * ebm_device_plugin. It is refused when it was built for another table. The programs link nothing of what it needs.
+ * A plug-in is a shared library that exports EBM_DEVICE_PLUGIN_SYMBOL, a function that gives a struct
+ * ebm_device_plugin. It is refused when it was built for another table. It may export EBM_DEVICE_FAILURE_SYMBOL, too,
+ * which tells what its device failed of. The programs link nothing of what it needs.
  *
  * Each step can fail, and says why in one line: no plug-in file, no driver, a file that is none or of another version,
  * no such device or one that is too old, numbers that differ from the CPU's. What then happens is the program's
@@ -12,7 +13,9 @@
 #include "core/device.h"
 
 #define EBM_DEVICE_PLUGIN_SYMBOL "ebm_device_plugin"
+#define EBM_DEVICE_FAILURE_SYMBOL "ebm_device_plugin_failure"
 #define EBM_DEVICE_NAME_BYTES 160u
+#define EBM_DEVICE_FAILURE_BYTES 256u
 
 /* What products on the sample side are made of. Sums, and all that is exponentiated, are float anyway. */
 #define EBM_PRECISION_MAP(X) X(FP32, "fp32") X(TF32, "tf32") X(BF16, "bf16")
@@ -30,6 +33,7 @@ struct ebm_device_plugin {
                             char ret_name[EBM_DEVICE_NAME_BYTES], struct ebm_error *reterr);
 };
 typedef const struct ebm_device_plugin *ebm_device_plugin_fn(void);
+typedef void ebm_device_failure_fn(char *ret_text, size_t bytes); /* as ebm_device_failure */
 
 /* What a user asked for. */
 struct ebm_device_choice {
@@ -53,5 +57,9 @@ enum ebm_status ebm_device_open(const struct ebm_device_choice *choice, const ch
 enum ebm_status ebm_device_open_unchecked(const struct ebm_device_choice *choice, const char *driver,
                                           const struct ebm_device_ops **ret_ops, char ret_name[EBM_DEVICE_NAME_BYTES],
                                           struct ebm_error *reterr) EBM_MUST_USE;
+
+/* What the opened plug-in's device failed of, the latest time: which call, and the driver's words. "": it did not, does
+ * not say, or there is none. Any thread, after it was opened. */
+void ebm_device_failure(char *ret_text, size_t bytes);
 
 #endif

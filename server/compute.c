@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/device_plugin.h"
 #include "core/log.h"
 
 struct compute {
@@ -168,9 +169,12 @@ static void finish_parts(const struct compute *compute, const struct batcher_bat
 /* What CUDA says after an error is about the error, whatever is asked of it. */
 static void note_failure(const struct compute *compute)
 {
-    if (compute->config.ops != ebm_device_cpu() && !atomic_exchange(compute->config.is_broken, true))
-        ebm_log_error("the device failed: device=%s; nothing that needs it is answered until a restart",
-                      compute->config.ops->name);
+    char why[EBM_DEVICE_FAILURE_BYTES];
+    if (compute->config.ops == ebm_device_cpu() || atomic_exchange(compute->config.is_broken, true))
+        return;
+    ebm_device_failure(why, sizeof why);
+    ebm_log_error("the device failed: device=%s (%s); nothing that needs it is answered until a restart",
+                  compute->config.ops->name, why[0] != 0 ? why : "it does not say why");
 }
 
 /* Under the mutex. */

@@ -13,7 +13,10 @@ static void show_errors(const struct ebm_device_errors *e)
     static const char *const what[] = {"x side", "draws", "log weights", "log Z", "moments", "ranks"};
     (void)printf("%-16s", e->name);
     for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
-        (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
+        if (e->allowed[i] > 0.0)
+            (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
+        else
+            (void)printf(", %s -", what[i]);
     (void)printf("\n");
 }
 

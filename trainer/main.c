@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/device_plugin.h"
 #include "core/names.h"
 #include "core/version.h"
 #include "trainer/args.h"
@@ -270,8 +271,12 @@ static const struct args_command *find_command(const char *word)
 
 static int report(const struct ebm_error *error)
 {
+    char why[EBM_DEVICE_FAILURE_BYTES];
     (void)fflush(stdout);
     (void)fprintf(stderr, "ebm-trainer: %s: %s\n", error->where, error->text);
+    ebm_device_failure(why, sizeof why);
+    if (error->status == EBM_DEVICE && why[0] != 0)
+        (void)fprintf(stderr, "ebm-trainer: the device says: %s\n", why);
     return error->status == EBM_CANCELLED ? 130 : 1;
 }
 

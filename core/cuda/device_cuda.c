@@ -320,7 +320,9 @@ static size_t take_expected(struct ebm_ctx *ctx, size_t at)
 static bool sums(struct ebm_ctx *ctx, struct ebm_row_sums *ret_sums)
 {
     struct accelerator *own = of(ctx);
-    struct sent *sent = ctx->task == &own->tasks[ctx->b] && is_expected(ctx->task) ? next_sent(ctx) : NULL;
+    if (own->tasks == NULL || ctx->task != &own->tasks[ctx->b] || !is_expected(ctx->task))
+        return false;
+    struct sent *sent = next_sent(ctx);
     if (sent == NULL || sent->tiles[sent->read].b != ctx->b || sent->tiles[sent->read].question == 0)
         return false;
     *ret_sums = cuda_answer(ebm_gpu_slot(own->space, ctx->plan->accelerated, own->oldest),
@@ -504,6 +506,12 @@ static enum ebm_status open_device(uint32_t index, enum ebm_precision precision,
 }
 
 __attribute__((visibility("default"))) const struct ebm_device_plugin *ebm_device_plugin(void);
+__attribute__((visibility("default"))) ebm_device_failure_fn ebm_device_plugin_failure;
+
+void ebm_device_plugin_failure(char *ret_text, size_t bytes)
+{
+    ebm_gpu_failure(ret_text, bytes);
+}
 
 const struct ebm_device_plugin *ebm_device_plugin(void)
 {

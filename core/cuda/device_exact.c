@@ -1,8 +1,8 @@
 /* device_exact.c - the plan's table of kinks for the device, and a batch's exact rows: all of them are asked at once,
  * before the first is answered.
  *
- * Regions, distribution functions, circles, improper integrals, residual first layers, rows of many knots and all that
- * is no exact answer stay the CPU's. */
+ * Regions, distribution functions, circles, improper integrals, residual first layers, wide deep nets, rows of many
+ * knots and all that is no exact answer stay the CPU's. */
 #include "core/cuda/device_exact.h"
 
 #include <math.h>
@@ -17,7 +17,8 @@ static bool suits(const struct ebm_plan *plan, const struct ebm_exact_table *tab
 {
     return table != NULL && table->n_layers > 1 && table->n_layers <= EBM_GPU_EXACT_LAYERS &&
            !table->layers[0].is_residual && table->n < EBM_GPU_EXACT_KNOTS &&
-           plan->support[0].kind != EBM_SUPPORT_PERIODIC && (!ebm_plan_is_open(plan) || ebm_plan_falls(plan));
+           ebm_gpu_exact_fits(table->n_layers, table->widest) && plan->support[0].kind != EBM_SUPPORT_PERIODIC &&
+           (!ebm_plan_is_open(plan) || ebm_plan_falls(plan));
 }
 
 bool cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net)

@@ -37,6 +37,10 @@ namespace
 int device_index;
 enum ebm_gpu_precision precision;
 
+/* What a space failed of, the latest one of all. */
+std::mutex failure_mutex;
+char latest_failure[EBM_GPU_FAILURE_BYTES];
+
 uint32_t next_power(uint32_t n)
 {
     uint32_t power = 1;
@@ -101,6 +105,12 @@ bool is_live(uint64_t number)
         if (other == number)
             return true;
     return false;
+}
+
+void set_live(uint64_t number)
+{
+    std::lock_guard<std::mutex> lock(live_mutex);
+    live.push_back(number);
 }
 
 /* A float's bits, rounded so that the lowest `drop` are zero. */
@@ -296,8 +306,7 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
         shape_of(net, desc);
         pack_all(net, &all, desc);
         net->number = ++nets_made;
-        std::lock_guard<std::mutex> lock(live_mutex);
-        live.push_back(net->number);
+        set_live(net->number);
         error = upload(net, &all);
     } catch (const std::bad_alloc &) {
         (void)ebm_gpu_net_free(net);
@@ -362,14 +371,19 @@ struct gpu_program {
 
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
 {
-    if (!space->failed)
-        (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
+    if (space->failed)
+        return false;
     space->failed = true;
+    (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
+    std::lock_guard<std::mutex> lock(failure_mutex);
+    memcpy(latest_failure, space->failure, sizeof latest_failure);
     return false;
 }
 
 bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what)
 {
+    if (error == cudaErrorMemoryAllocation && !space->failed)
+        space->lacks_memory = true;
     return error == cudaSuccess || gpu_fail(space, what, cudaGetErrorString(error));
 }
 
@@ -378,12 +392,27 @@ bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what)
     return status == CUBLAS_STATUS_SUCCESS || gpu_fail(space, what, cublasLtGetStatusString(status));
 }
 
+cudaError_t gpu_set_device(void)
+{
+    return cudaSetDevice(device_index);
+}
+
 /* An error of an earlier call, of another space maybe, stays the thread's last one until somebody takes it: what checks
  * launches must not find it. */
 bool gpu_enter(ebm_gpu_space *space)
 {
     (void)cudaGetLastError();
     return gpu_fine(space, cudaSetDevice(device_index), "the device");
+}
+
+enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
+{
+    (void)cudaGetLastError();
+    bool goes_on = space->lacks_memory && cudaStreamSynchronize(space->compute) == cudaSuccess;
+    space->lacks_memory = false;
+    if (goes_on)
+        space->failed = false;
+    return ebm_error_set(reterr, goes_on ? EBM_NO_MEMORY : EBM_DEVICE, "cuda", "%s", space->failure);
 }
 
 /* ---- memory ---- */
@@ -847,9 +876,9 @@ enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct eb
               gpu_fine(space, cublasLtCreate(&space->lt), "cuBLASLt") &&
               gpu_fine(space, cudaMalloc(&space->workspace, WORKSPACE), "memory of the device");
     if (!ok) {
-        (void)ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
+        enum ebm_status status = gpu_end_making(space, reterr);
         (void)ebm_gpu_space_free(space);
-        return EBM_DEVICE;
+        return status;
     }
     *ret_space = space;
     return EBM_OK;
@@ -870,13 +899,18 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a context");
     bool ok;
     try {
+        space->programs.reserve(space->programs.size() + 1);
         ok = make_program(space, net, own);
-        space->programs.push_back(own);
     } catch (const std::bad_alloc &) {
         ok = gpu_fail(space, "a context", "no memory");
-        free_program(own);
     }
-    return ok ? EBM_OK : ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
+    if (ok) {
+        space->programs.push_back(own);
+        return EBM_OK;
+    }
+    enum ebm_status status = gpu_end_making(space, reterr);
+    free_program(own);
+    return status;
 }
 
 struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space)
@@ -904,9 +938,10 @@ uint32_t ebm_gpu_tiles(const struct ebm_gpu_space *space, const struct ebm_gpu_n
     return space->max_tiles < net->max_tiles ? next_power((uint32_t)space->max_tiles) : net->max_tiles;
 }
 
-const char *ebm_gpu_failure(const struct ebm_gpu_space *space)
+void ebm_gpu_failure(char *ret_text, size_t bytes)
 {
-    return space->failure;
+    std::lock_guard<std::mutex> lock(failure_mutex);
+    (void)snprintf(ret_text, bytes, "%s", latest_failure);
 }
 
 /* ---- running ---- */

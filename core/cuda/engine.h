@@ -7,7 +7,8 @@
  * row: a slot holds up to ebm_gpu_tiles of any rows, and is submitted, then waited for. While one slot computes,
  * the others can be filled and read. A tile's numbers depend on nothing but the tile.
  *
- * What fails sets a space's failure for good: an error of CUDA may come from anything before it. */
+ * What fails sets a space's failure for good: an error of CUDA may come from anything before it. Only where there is no
+ * memory to prepare one more net does the space go on without that net. */
 #ifndef EBM_CORE_CUDA_ENGINE_H
 #define EBM_CORE_CUDA_ENGINE_H
 
@@ -25,6 +26,7 @@ extern "C" {
 #define EBM_GPU_TILES 128u /* most of a slot */
 #define EBM_GPU_SLOTS 3u
 #define EBM_GPU_SOBOL_WORDS (2u + 8u)
+#define EBM_GPU_FAILURE_BYTES 256u
 
 /* Of products on the sample side; sums, and all that is exponentiated, are float anyway. */
 enum ebm_gpu_precision { EBM_GPU_FP32, EBM_GPU_TF32, EBM_GPU_BF16 };
@@ -89,7 +91,8 @@ struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net); /* NULL is fine; 
 /* For at most max_rows rows of the x side and max_tiles tiles of all of them. New: free. */
 enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct ebm_gpu_space **ret_space,
                                   struct ebm_error *reterr) EBM_MUST_USE;
-/* All memory and graphs that this net will need; those of nets that are gone are dropped. */
+/* All memory and graphs that this net will need; those of nets that are gone are dropped. NO_MEMORY: the device has
+ * none left for it; nets prepared before it go on. */
 enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct ebm_gpu_net *net,
                                       struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space); /* NULL is fine; returns NULL */
@@ -106,8 +109,8 @@ bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, 
                     const struct ebm_gpu_load *load);
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
 
-/* Why it failed. Borrow. */
-const char *ebm_gpu_failure(const struct ebm_gpu_space *space);
+/* What a space failed of, the latest one of all; "": none did. Any thread. */
+void ebm_gpu_failure(char *ret_text, size_t bytes);
 
 #ifdef __cplusplus
 }

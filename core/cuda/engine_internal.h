@@ -84,8 +84,8 @@ struct gpu_program;
 struct ebm_gpu_space {
     uint32_t max_rows;
     size_t max_tiles;
-    bool failed;
-    char failure[256];
+    bool failed, lacks_memory; /* lacks_memory: that is what it failed of */
+    char failure[EBM_GPU_FAILURE_BYTES];
     cublasLtHandle_t lt;
     cudaStream_t compute;
     void *workspace;
@@ -102,8 +102,12 @@ struct gpu_memory {
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why);
 bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what);
 bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what);
+/* After something could not be made, before what there is of it is freed. Device memory that was not there is no
+ * failure of the device, and CUDA goes on after it: so does the space then, NO_MEMORY. Else DEVICE. */
+enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr);
 /* The thread's device. */
-bool gpu_enter(ebm_gpu_space *space);
+cudaError_t gpu_set_device(void);
+bool gpu_enter(ebm_gpu_space *space); /* and no error of before */
 
 /* `count` zeroed floats, at a multiple of 256 bytes. */
 bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count);

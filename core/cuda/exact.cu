@@ -26,6 +26,7 @@
 #define KNOTS EBM_GPU_EXACT_KNOTS
 #define TOGETHER 4u              /* rows of a thread in a product */
 #define MOST_BLOCKS 128u         /* rows at a time */
+#define LEAST_BLOCKS 24u         /* with fewer most of a device would idle */
 #define MOST_SCRATCH (64u << 20) /* bytes of all blocks */
 #define SHORT_ARRAY (KNOTS + 2u) /* numbers */
 
@@ -564,7 +565,7 @@ bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_tabl
     add_table(&all, table);
     unsigned char *host = new (std::nothrow) unsigned char[all.bytes];
     void *there = NULL;
-    bool ok = host != NULL && cudaMalloc(&there, all.bytes) == cudaSuccess;
+    bool ok = host != NULL && gpu_set_device() == cudaSuccess && cudaMalloc(&there, all.bytes) == cudaSuccess;
     net->exact = there; /* the net frees it */
     all.to = host;
     all.base = static_cast<unsigned char *>(there);
@@ -579,6 +580,18 @@ bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_tabl
 }
 
 /* ---- rows ---- */
+
+/* A block's scratch memory. */
+static size_t block_bytes(bool is_deep, uint32_t widest)
+{
+    return rounded(SHORT_ARRAY * (DOUBLES * sizeof(double) + WORDS * sizeof(uint32_t)) +
+                   (is_deep ? 4 * (size_t)KNOTS * widest * sizeof(float) : 0));
+}
+
+bool ebm_gpu_exact_fits(uint32_t n_layers, uint32_t widest)
+{
+    return LEAST_BLOCKS * block_bytes(n_layers > 2, widest) <= MOST_SCRATCH;
+}
 
 static const size_t ANSWER = EBM_GPU_EXACT_HEAD + EBM_GPU_MAX_PROBABILITIES + EBM_GPU_EXACT_DRAWS / 2;
 
@@ -600,14 +613,12 @@ bool gpu_exact_make(ebm_gpu_space *space, gpu_memory *memory, const ebm_gpu_net 
 {
     if (net->exact == NULL)
         return true;
-    const size_t widest = net->exact_is_deep ? net->exact_widest : 0;
     const size_t questions = rows * (sizeof(struct ebm_gpu_exact_question) / sizeof(float));
     const size_t probabilities = 2 * (size_t)rows * EBM_GPU_MAX_PROBABILITIES, answers = 2 * rows * ANSWER;
     float *device[4] = {}, *pinned[3] = {};
-    own->block_bytes = rounded(SHORT_ARRAY * (DOUBLES * sizeof(double) + WORDS * sizeof(uint32_t)) +
-                               4 * KNOTS * widest * sizeof(float));
+    own->block_bytes = block_bytes(net->exact_is_deep, net->exact_widest);
     own->blocks = (uint32_t)(MOST_SCRATCH / own->block_bytes);
-    own->blocks = own->blocks < 1 ? 1 : own->blocks > MOST_BLOCKS ? MOST_BLOCKS : own->blocks;
+    own->blocks = own->blocks > MOST_BLOCKS ? MOST_BLOCKS : own->blocks;
     own->blocks = own->blocks > rows ? rows : own->blocks;
     bool ok = gpu_device_floats(space, memory, &device[0], questions) &&
               gpu_device_floats(space, memory, &device[1], probabilities) &&

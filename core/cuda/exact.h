@@ -65,7 +65,9 @@ struct ebm_gpu_exact_rows {
     double *probabilities, *answers;
 };
 
-/* Copies the table to the device; the net then has one. False: there is no memory, or it failed. */
+/* Whether rows of such a table are answered by enough blocks at once in the memory that there is for them. */
+bool ebm_gpu_exact_fits(uint32_t n_layers, uint32_t widest);
+/* Copies a table that fits to the device; the net then has one. False: there is no memory, or it failed. */
 bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_table *table);
 /* NULL: the net has no table. Borrow. */
 struct ebm_gpu_exact_rows *ebm_gpu_exact_rows(struct ebm_gpu_space *space, const struct ebm_gpu_net *net);

@@ -386,9 +386,11 @@ bool weight_backward(ebm_gpu_training *t, const kept_layer *l, bool is_exact, co
     p.adds = way->parts == 1;
     p.is_exact = is_exact;
     p.batches = way->parts;
-    p.stride_a = (size_t)samples * in.ld;
-    p.stride_b = (size_t)samples * dz.ld;
-    p.stride_d = (size_t)out * l->in;
+    if (way->parts > 1) { /* else they would only lower the alignment that is promised */
+        p.stride_a = (size_t)samples * in.ld;
+        p.stride_b = (size_t)samples * dz.ld;
+        p.stride_d = (size_t)out * l->in;
+    }
     if (!gpu_multiply(t->space, &p))
         return false;
     if (way->parts > 1)
@@ -471,7 +473,8 @@ bool x_forward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 
 bool clear(ebm_gpu_training *t, float *p, size_t count)
 {
-    return gpu_fine(t->space, cudaMemsetAsync(p, 0, count * sizeof(float), t->space->compute), "a gradient");
+    return count == 0 ||
+           gpu_fine(t->space, cudaMemsetAsync(p, 0, count * sizeof(float), t->space->compute), "a gradient");
 }
 
 void add(ebm_gpu_training *t, gpu_rows to, gpu_rows from, uint32_t n, size_t rows)
@@ -682,6 +685,8 @@ enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu
                                      uint32_t max_candidates, struct ebm_gpu_training **ret_training,
                                      struct ebm_error *reterr)
 {
+    if (space->failed)
+        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
     ebm_gpu_training *t = new (std::nothrow) ebm_gpu_training();
     if (t == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory to train");
@@ -697,8 +702,9 @@ enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu
         ok = gpu_fail(space, "training", "no memory");
     }
     if (!ok) {
+        enum ebm_status status = gpu_end_making(space, reterr);
         (void)ebm_gpu_training_free(t);
-        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", space->failure);
+        return status;
     }
     *ret_training = t;
     return EBM_OK;

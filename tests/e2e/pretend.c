@@ -42,6 +42,12 @@ static enum ebm_status open_device(uint32_t index, enum ebm_precision precision,
 }
 
 __attribute__((visibility("default"))) const struct ebm_device_plugin *ebm_device_plugin(void);
+__attribute__((visibility("default"))) ebm_device_failure_fn ebm_device_plugin_failure;
+
+void ebm_device_plugin_failure(char *ret_text, size_t bytes)
+{
+    (void)snprintf(ret_text, bytes, "%s", pretends("breaks") ? "a batch: of seed 666" : "");
+}
 
 const struct ebm_device_plugin *ebm_device_plugin(void)
 {

@@ -150,7 +150,7 @@ def test_a_device_that_works_and_then_breaks(binary):
         assert answer(server, seed=666)[0] == 500
         assert server.ask("GET", "/readyz")[0] == 503 and server.ask("GET", "/livez")[0] == 200
         assert answer(server, seed=666)[0] == 500
-    assert sum("the device failed: device=pretend" in line for line in server.lines) == 1, server.lines
+    assert sum("the device failed: device=pretend (a batch: of seed 666);" in line for line in server.lines) == 1, server.lines
 
 
 if __name__ == "__main__":

@@ -335,6 +335,12 @@ void wait_in_capture()
     cudaStreamSynchronize(stream);
 }
 
+void nothing_in_capture()
+{
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+    cudaMemsetAsync(on, 0, 0, stream);
+}
+
 struct test {
     const char *name;
     void (*run)();
@@ -367,6 +373,7 @@ const test TESTS[] = {
     {"free twice", free_twice, "which cudaMalloc did not give", false},
     {"allocation in a capture", alloc_in_capture, "cudaMalloc while this thread captures", false},
     {"wait in a capture", wait_in_capture, "cudaStreamSynchronize while this thread captures", false},
+    {"a memset of nothing in a capture", nothing_in_capture, "cudaMemsetAsync of 0 bytes in a capture", false},
 };
 
 /* What the test wrote to stderr, and how it ended. */

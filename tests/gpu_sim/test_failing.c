@@ -1,6 +1,8 @@
 /* test_failing.c - calls of CUDA that fail, under the plug-in: the check of the device must say so and leave nothing.
  *
- *   test_failing PLUGIN.so     of a simulated make; POINTS calls of all, alone and with all calls after them */
+ *   test_failing PLUGIN.so     of a simulated make; POINTS calls of all, alone and with all calls after them
+ *
+ * And memory that is not there for one more network: others go on. */
 #include "core/device_check.h"
 #include "core/device_plugin.h"
 
@@ -8,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POINTS = 16 };
+enum { POINTS = 16, MEMORY_POINTS = 40, PARAMS = 96 };
 
 static void (*fail_at)(long, int);
 static long (*calls)(void), (*alive)(void);
@@ -43,11 +45,78 @@ static int check_point(const struct ebm_device_ops *ops, long at, int sticky, in
     fail_at(at, sticky);
     enum ebm_status status = ebm_device_check(ops, NULL, &error);
     long left = alive() - kept;
-    if ((status != EBM_OK || may_be_silent(sticky && !is_last)) && left == 0)
+    bool says_why = strstr(error.text, "the device failed") == NULL ||
+                    strstr(error.text, "the device failed: ") != NULL;
+    if ((status != EBM_OK || may_be_silent(sticky && !is_last)) && left == 0 && says_why)
         return 0;
     (void)printf("FAIL call %ld (%s), %s: %s, %ld left behind\n", at, failed(), sticky ? "and all after it" : "alone",
                  status == EBM_OK ? "nobody says so" : error.text, left);
     return 1;
+}
+
+/* ---- memory that is not there ---- */
+
+/* Four tanh units on either side. */
+static struct ebm_net_desc small_net(struct ebm_layer layers[3])
+{
+    layers[0] = (struct ebm_layer){.in = 1, .out = 4, .activation = EBM_ACT_TANH, .weight = 0, .bias = 16};
+    layers[1] = (struct ebm_layer){.in = 1, .out = 4, .activation = EBM_ACT_TANH, .weight = 32, .bias = 48};
+    layers[2] = (struct ebm_layer){.in = 8, .out = 1, .activation = EBM_ACT_IDENTITY, .weight = 64, .bias = 80};
+    return (struct ebm_net_desc){.X = 1,
+                                 .D = 1,
+                                 .H = 4,
+                                 .G = 4,
+                                 .has_energy = true,
+                                 .n_params = PARAMS,
+                                 .feature = {.layers = &layers[0], .n_layers = 1},
+                                 .target = {.layers = &layers[1], .n_layers = 1},
+                                 .energy = {.layers = &layers[2], .n_layers = 1}};
+}
+
+/* The at-th call of making the second of two plans ready fails. Where it asked for memory, the first goes on, and there
+ * is a second time. */
+static int check_memory(const struct ebm_device_ops *ops, struct ebm_plan *const plans[2], long at)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128};
+    const float x[2] = {0.5f, -1.0f};
+    struct ebm_ctx *ctx = NULL;
+    struct ebm_error error = {0};
+    if (ops->ctx_new(&limits, &ctx, &error) != EBM_OK || ops->ctx_prepare(ctx, plans[0], &error) != EBM_OK)
+        return 1;
+    long before = alive();
+    fail_at(at, 0);
+    enum ebm_status status = ops->ctx_prepare(ctx, plans[1], &error);
+    const char *name = failed() != NULL ? failed() : "nothing";
+    bool is_memory = strcmp(name, "cudaMalloc") == 0 || strcmp(name, "cudaHostAlloc") == 0;
+    fail_at(0, 0);
+    bool goes_on = ops->features(ctx, plans[0], x, 2) == EBM_OK;
+    bool is_right = goes_on == (status == EBM_OK || status == EBM_NO_MEMORY);
+    if (is_memory)
+        is_right = is_right && status == EBM_NO_MEMORY && alive() == before &&
+                   ops->ctx_prepare(ctx, plans[1], &error) == EBM_OK && ops->features(ctx, plans[1], x, 2) == EBM_OK;
+    if (!is_right)
+        (void)printf("FAIL one more network, call %ld (%s): %s\n", at, name, error.text);
+    (void)ops->ctx_free(ctx);
+    return is_right ? 0 : 1;
+}
+
+static int check_all_memory(const struct ebm_device_ops *ops)
+{
+    struct ebm_layer layers[3];
+    const struct ebm_net_desc net = small_net(layers);
+    _Alignas(64) float params[PARAMS];
+    struct ebm_plan *plans[2] = {NULL, NULL};
+    struct ebm_error error = {0};
+    int failures = 0;
+    for (uint32_t i = 0; i < PARAMS; i++)
+        params[i] = 0.25f;
+    for (uint32_t i = 0; i < 2; i++)
+        failures += ops->plan_new(&net, params, 0, &plans[i], &error) != EBM_OK;
+    for (long at = 1; failures == 0 && at <= MEMORY_POINTS; at++)
+        failures += check_memory(ops, plans, at);
+    for (uint32_t i = 0; i < 2; i++)
+        (void)ops->plan_unref(plans[i]);
+    return failures;
 }
 
 int main(int argc, char **argv)
@@ -77,6 +146,7 @@ int main(int argc, char **argv)
         (void)printf("FAIL after calls that failed: %s\n", error.text);
         failures++;
     }
+    failures += check_all_memory(ops);
     (void)printf("%ld calls, %d of them failed, alone and with all after them: %d faults\n", n, POINTS, failures);
     return failures > 0 ? 1 : 0;
 }
