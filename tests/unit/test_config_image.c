@@ -214,7 +214,8 @@ Test(config_image, refusals_say_where)
          "feature_net[0]", "reads 4030726144 numbers an image, the limit is 268435456"},
         {"{'kind': 'image', 'shape': [1, 16, 16]}",
          "[{'type': 'conv2d', 'in': 1, 'out': 8192, 'kernel': 1}, "
-         "{'type': 'conv2d', 'in': 8192, 'out': 1, 'kernel': 1, 'stride': 31, 'padding': 31}, {'type': 'global_avg_pool'}]",
+         "{'type': 'conv2d', 'in': 8192, 'out': 1, 'kernel': 1, 'stride': 31, 'padding': 31}, "
+         "{'type': 'global_avg_pool'}]",
          "feature_net[1]", "reads an image of 49840128 numbers with its padding, the limit is 16777216"},
         {IMAGE, "[{'type': 'max_pool2d', 'kernel': 3, 'padding': 2}]", "feature_net[0].padding", "half of the kernel"},
         {IMAGE, "[{'type': 'conv2d', 'in': 3, 'out': 64, 'kernel': 3}, {'type': 'flatten'}]", "feature_net",
