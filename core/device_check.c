@@ -5,6 +5,7 @@
  *
  * Seconds are of networks whose f has no finite integral: the answers are noise, which takes as long as others do. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -378,6 +379,19 @@ static enum ebm_status run_timed(const struct ebm_device_ops *ops, const struct 
     (void)ops->ctx_free(ctx);
     (void)ops->plan_unref(plan);
     return status;
+}
+
+void ebm_device_errors_print(const struct ebm_device_errors *e)
+{
+    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
+    static const char *const what[] = {"x side", "draws", "log weights", "log Z", "moments", "ranks"};
+    (void)printf("%-16s", e->name);
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
+        if (e->allowed[i] > 0.0)
+            (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
+        else
+            (void)printf(", %s -", what[i]);
+    (void)printf("\n");
 }
 
 enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,

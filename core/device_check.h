@@ -23,6 +23,9 @@ struct ebm_device_errors {
 enum ebm_status ebm_device_check(const struct ebm_device_ops *ops, struct ebm_device_errors *ret_errors,
                                  struct ebm_error *reterr) EBM_MUST_USE;
 
+/* A line on stdout: each error and what is allowed, `-` where it is not compared. */
+void ebm_device_errors_print(const struct ebm_device_errors *errors);
+
 /* Networks whose speed is measured, of random numbers: T, widths of 10, and V, widths of 512 (docs/GPU.md). */
 #define EBM_DEVICE_TIMED_MAP(X) X(T) X(V)
 

@@ -203,6 +203,12 @@ static inline __attribute__((always_inline)) void line_weights(vec *to, const ve
     }
 }
 
+/* f(..., tile) compiled for each kind of tile, whose sizes it then knows. */
+#define FOR_TILE(tile, f, ...)                                                                                         \
+    ((tile) == EBM_TILE_TWO    ? f(__VA_ARGS__, EBM_TILE_TWO)                                                          \
+     : (tile) == EBM_TILE_FOUR ? f(__VA_ARGS__, EBM_TILE_FOUR)                                                         \
+                               : f(__VA_ARGS__, EBM_TILE_WHOLE))
+
 /* n channels from c on. */
 static inline __attribute__((always_inline)) void tile_in_some(float *v, size_t stride, const float *const *at,
                                                                uint32_t c, uint32_t n, enum ebm_tile tile)
@@ -233,12 +239,7 @@ static inline __attribute__((always_inline)) void tile_in_of(float *v, size_t st
 
 static void tile_in(float *v, size_t stride, const float *const *at, uint32_t C, enum ebm_tile tile)
 {
-    if (tile == EBM_TILE_TWO)
-        tile_in_of(v, stride, at, C, EBM_TILE_TWO);
-    else if (tile == EBM_TILE_FOUR)
-        tile_in_of(v, stride, at, C, EBM_TILE_FOUR);
-    else
-        tile_in_of(v, stride, at, C, EBM_TILE_WHOLE);
+    FOR_TILE(tile, tile_in_of, v, stride, at, C);
 }
 
 static inline __attribute__((always_inline)) void tile_out_some(float *const *to, const float *m, size_t stride,
@@ -274,12 +275,7 @@ static inline __attribute__((always_inline)) void tile_out_of(float *const *to, 
 static void tile_out(float *const *to, const float *m, size_t stride, const struct ebm_finish *finish, uint32_t C,
                      enum ebm_tile tile)
 {
-    if (tile == EBM_TILE_TWO)
-        tile_out_of(to, m, stride, finish, C, EBM_TILE_TWO);
-    else if (tile == EBM_TILE_FOUR)
-        tile_out_of(to, m, stride, finish, C, EBM_TILE_FOUR);
-    else
-        tile_out_of(to, m, stride, finish, C, EBM_TILE_WHOLE);
+    FOR_TILE(tile, tile_out_of, to, m, stride, finish, C);
 }
 
 /* WIDTH outputs of one input, of which n are there. */
@@ -312,12 +308,7 @@ static void tile_weights(float *packed, size_t stride, const struct ebm_filters 
         for (uint32_t o = 0; o < CONV_PANEL; o += WIDTH) {
             uint32_t n = n_out > o + WIDTH ? WIDTH : n_out > o ? n_out - o : 0;
             const float *w = filters->w + i * filters->in + o * filters->out;
-            if (tile == EBM_TILE_TWO)
-                weights_some(packed + o, stride, filters, w, n, EBM_TILE_TWO);
-            else if (tile == EBM_TILE_FOUR)
-                weights_some(packed + o, stride, filters, w, n, EBM_TILE_FOUR);
-            else
-                weights_some(packed + o, stride, filters, w, n, EBM_TILE_WHOLE);
+            FOR_TILE(tile, weights_some, packed + o, stride, filters, w, n);
         }
 }
 

@@ -63,11 +63,10 @@ void ebm_trunk_mean(const struct ebm_image_op *op, float *to, const float *from)
 
 /* ---- making ---- */
 
-/* The last operation that reads each value; the last value is read by who asked for it. */
-static void find_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last)
+void ebm_trunk_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last)
 {
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
-        ret_last[i] = i;
+        ret_last[i + 1] = i;
         ret_last[trunk->ops[i].in] = i;
         if (trunk->ops[i].add != EBM_IMAGE_NONE)
             ret_last[trunk->ops[i].add] = i;
@@ -110,7 +109,7 @@ static enum ebm_status make_slots(struct ebm_trunk_plan *plan, const struct ebm_
     EBM_AUTO(ebm_freep) bool *taken = calloc(n + 1, sizeof *taken);
     if (slots == NULL || taken == NULL)
         return EBM_NO_MEMORY;
-    find_last_reads(trunk, slots + n);
+    ebm_trunk_last_reads(trunk, slots + n);
     lay_slots(plan, slots, slots + n, taken);
     plan->slot = ebm_shape_count(&trunk->in);
     for (uint32_t i = 0; i < trunk->n_ops; i++) {

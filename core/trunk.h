@@ -2,7 +2,7 @@
  *
  * Norms are folded into the convolutions before them, and so are relu and what a block adds. Images go through some at
  * once, which is for speed alone: by our own convolutions and the plain ones an image's features do not depend on its
- * neighbours, nor on their number. */
+ * neighbours, nor on how many of a plan's tile there are. */
 #ifndef EBM_CORE_TRUNK_H
 #define EBM_CORE_TRUNK_H
 
@@ -42,6 +42,9 @@ static inline const struct ebm_kernels *ebm_trunk_kernels(const struct ebm_conv_
 {
     return backend == ebm_conv_ref() ? ebm_kernels_ref() : ebm_kernels_cpu();
 }
+/* ret_last (n_ops + 1): the last operation that reads each value, that which makes it when none does; the last value is
+ * read by who asked for it, after all of them. */
+void ebm_trunk_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last);
 /* The mean of one image. */
 void ebm_trunk_mean(const struct ebm_image_op *op, float *to, const float *from);
 

@@ -110,18 +110,6 @@ static void find_late(struct ebm_trunk_still *t, const struct ebm_trunk *trunk)
         }
 }
 
-/* The last operation that reads each value; the last value is read by who asked for it. */
-static void find_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last)
-{
-    for (uint32_t i = 0; i < trunk->n_ops; i++) {
-        ret_last[i + 1] = i;
-        ret_last[trunk->ops[i].in] = i;
-        if (trunk->ops[i].add != EBM_IMAGE_NONE)
-            ret_last[trunk->ops[i].add] = i;
-    }
-    ret_last[trunk->n_ops] = EBM_IMAGE_NONE;
-}
-
 /* A slot whose value is not read by operation `now` or later ones; it is taken until `last`. */
 static uint32_t take_slot(struct ebm_trunk_still *t, uint32_t *until, uint32_t now, uint32_t last)
 {
@@ -140,7 +128,7 @@ static enum ebm_status lay_slots(struct ebm_trunk_still *t, const struct ebm_tru
     if (space == NULL)
         return EBM_NO_MEMORY;
     uint32_t *last = space, *until = space + n, *slot_of = space + 2 * n;
-    find_last_reads(trunk, last);
+    ebm_trunk_last_reads(trunk, last);
     t->image_slot = slot_of[0] = take_slot(t, until, 0, last[0]);
     for (uint32_t i = 0; i < t->n_ops; i++) {
         struct still_op *still = &t->ops[i];

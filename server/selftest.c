@@ -7,19 +7,6 @@
 
 #define REPEATS 21u
 
-static void show_errors(const struct ebm_device_errors *e)
-{
-    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
-    static const char *const what[] = {"x side", "draws", "log weights", "log Z", "moments", "ranks"};
-    (void)printf("%-16s", e->name);
-    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
-        if (e->allowed[i] > 0.0)
-            (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
-        else
-            (void)printf(", %s -", what[i]);
-    (void)printf("\n");
-}
-
 static enum ebm_status show_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, const char *name,
                                  uint32_t B, struct ebm_error *reterr)
 {
@@ -58,6 +45,6 @@ enum ebm_status selftest_run(const struct ebm_device_choice *choice, struct ebm_
     (void)printf("%s: %s\n", ops->name, name);
     status = ebm_device_check(ops, errors, reterr);
     for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
-        show_errors(&errors[i]);
+        ebm_device_errors_print(&errors[i]);
     return status == EBM_OK ? show_times(ops, reterr) : status;
 }

@@ -20,19 +20,6 @@ static int tell(const struct ebm_error *error, int exit_status)
     return exit_status;
 }
 
-static void show(const struct ebm_device_errors *e)
-{
-    const double errors[] = {e->x_side, e->draws, e->log_weights, e->log_z, e->numbers, e->ranks};
-    static const char *const what[] = {"x side", "draws", "log weights", "log Z", "moments", "ranks"};
-    (void)printf("%-16s", e->name);
-    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
-        if (e->allowed[i] > 0.0)
-            (void)printf("%s %s %.1e of %.1e", i > 0 ? "," : " ", what[i], errors[i], e->allowed[i]);
-        else
-            (void)printf(", %s -", what[i]);
-    (void)printf("\n");
-}
-
 static int predict_rows(const struct ebm_device_ops *ops, const char *name, const char *rows)
 {
 #define X(word) #word,
@@ -70,6 +57,6 @@ int main(int argc, char **argv)
         return predict_rows(ops, argv[3], argv[4]);
     status = ebm_device_check(ops, errors, &error);
     for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
-        show(&errors[i]);
+        ebm_device_errors_print(&errors[i]);
     return status == EBM_OK ? 0 : tell(&error, 1);
 }

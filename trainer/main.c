@@ -27,6 +27,16 @@
 
 #define OPTIONS(table) .options = table, .n_options = EBM_COUNT_OF(table)
 
+/* Rows of a table of a command that reads --data for a model. */
+#define IMAGES_ARGS                                                                                                    \
+    {.name = "images",                                                                                                 \
+     .value = "KIND",                                                                                                  \
+     .help = "--data are images of another kind than the model's own: "                                                \
+             "folder, utkface, cell200, driving_log, biwi, ccgan"},                                                    \
+    {                                                                                                                  \
+        .name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"   \
+    }
+
 static const struct args_option train_options[] = {
     {.name = "config", .value = "FILE", .help = "the training configuration (JSON)"},
     {.name = "data", .value = "FILE", .help = "a CSV with a header line or an .npy, instead of data.file"},
@@ -70,11 +80,7 @@ static const struct args_option evaluate_options[] = {
     {.name = "model", .value = "FILE", .help = "the model file"},
     {.name = "data", .value = "FILE", .help = "a CSV with the model's columns, or an .npy; not needed with --protocol"},
     {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
-    {.name = "images",
-     .value = "KIND",
-     .help =
-         "--data are images of another kind than the model's own: folder, utkface, cell200, driving_log, biwi, ccgan"},
-    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
+    IMAGES_ARGS,
     {.name = "protocol",
      .value = "NAME",
      .help = "as published: toy1, set2: KL divergence from the known density; toy2: NLL of --data on a grid"},
@@ -100,11 +106,7 @@ static const struct args_option calibrate_options[] = {
      .value = "FILE",
      .help = "rows with their targets that the model was not trained on: a CSV with its columns, an .npy, images"},
     {.name = "targets", .value = "FILE", .help = "an .npy of the targets, where --data has the inputs alone"},
-    {.name = "images",
-     .value = "KIND",
-     .help =
-         "--data are images of another kind than the model's own: folder, utkface, cell200, driving_log, biwi, ccgan"},
-    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
+    IMAGES_ARGS,
     {.name = "held-out", .help = "--data is what the model was trained on: only rows that training held out then"},
     {.name = "split-file", .value = "FILE", .help = "only the rows listed there: a line a split, 0-based row numbers"},
     {.name = "split-index", .value = "N", .help = "which line of it, from 0 (default: 0)"},
@@ -121,11 +123,7 @@ static const struct args_option predict_options[] = {
     {.name = "data",
      .value = "FILE",
      .help = "a CSV with the model's input columns, an .npy, or images; a row each, beside the truth if it is there"},
-    {.name = "images",
-     .value = "KIND",
-     .help =
-         "--data are images of another kind than the model's own: folder, utkface, cell200, driving_log, biwi, ccgan"},
-    {.name = "max-bad-files", .value = "N", .help = "images that may be unreadable and are left out (default: 0)"},
+    IMAGES_ARGS,
     {.name = "draw", .help = "draws the density as a picture (scalar target, at most 8 rows)"},
     {.name = "num-samples", .value = "N", .help = "draws a row, by Sobol points (default: 4096)"},
     {.name = "seed", .value = "S", .help = "of the draws (default: 0)"},

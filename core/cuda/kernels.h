@@ -13,6 +13,7 @@
 #define EBM_CORE_CUDA_KERNELS_H
 
 #include "core/cuda/engine_internal.h"
+#include "core/cuda/mixture.h"
 #include "core/cuda/philox.h"
 #include "core/sobol.h"
 
@@ -82,27 +83,6 @@ DEVICE void draw_targets(float *y, const struct gpu_mixture *q, const struct ebm
     }
 }
 
-/* log of the sum of the components' densities in one pass; a NaN in any of them shows in the sum. */
-DEVICE float log_density(const float *y, const struct gpu_mixture *q, uint32_t D)
-{
-    float max = -INFINITY, sum = 0.0f;
-    for (uint32_t k = 0; k < q->K; k++) {
-        float squares = 0.0f;
-        for (uint32_t d = 0; d < D; d++) {
-            float z = (y[d * EBM_GPU_TILE] - q->mean[d * q->K + k]) * q->inv_std[d * q->K + k];
-            squares += z * z;
-        }
-        float part = q->log_const[k] - 0.5f * squares;
-        if (part > max) {
-            sum = sum * expf(max - part) + 1.0f;
-            max = part;
-        } else if (part != -INFINITY) {
-            sum += expf(part - max);
-        }
-    }
-    return max + logf(sum);
-}
-
 /* A block a tile, a thread a sample. */
 KERNEL void __launch_bounds__(EBM_GPU_TILE) draw_k(const struct ebm_gpu_tile *tiles, const float *mixtures,
                                                    uint32_t mixture_floats, uint32_t D, float *y, float *log_q)
@@ -113,7 +93,8 @@ KERNEL void __launch_bounds__(EBM_GPU_TILE) draw_k(const struct ebm_gpu_tile *ti
     struct gpu_mixture q = mixture_at(mixtures + (size_t)tile->mixture * mixture_floats, D);
     float *own = y + (size_t)blockIdx.x * D * EBM_GPU_TILE + threadIdx.x;
     draw_targets(own, &q, tile, tile->first_sample + threadIdx.x, D);
-    log_q[(size_t)blockIdx.x * EBM_GPU_TILE + threadIdx.x] = log_density(own, &q, D);
+    const struct gpu_density density = {D, q.K, q.mean, q.inv_std, q.log_const};
+    log_q[(size_t)blockIdx.x * EBM_GPU_TILE + threadIdx.x] = log_density(own, EBM_GPU_TILE, &density);
 }
 
 /* ---- narrow layers ---- */

@@ -3,6 +3,7 @@
  * and differences of large numbers are taken before they are rounded together: see loss_k. */
 #include <math.h>
 
+#include "core/cuda/mixture.h"
 #include "core/cuda/philox.h"
 #include "core/cuda/training_internal.h"
 
@@ -17,6 +18,11 @@ struct gpu_mixture_parts {
     float *mean, *std, *inv_std, *log_const, *log_weight;
     uint32_t *below;
 };
+
+DEVICE struct gpu_density density_of(const struct gpu_mixture_parts *q, uint32_t D, uint32_t K)
+{
+    return {D, K, q->mean, q->inv_std, q->log_const};
+}
 
 DEVICE struct gpu_mixture_parts parts_at(float *at, uint32_t D, uint32_t K)
 {
@@ -117,33 +123,6 @@ DEVICE void draw(float *y, const struct gpu_mixture_parts *q, const struct ebm_g
     }
 }
 
-/* log of component k's share of the density. */
-DEVICE float component(const float *y, const struct gpu_mixture_parts *q, uint32_t k, uint32_t D, uint32_t K)
-{
-    float squares = 0.0f;
-    for (uint32_t d = 0; d < D; d++) {
-        float z = (y[d] - q->mean[d * K + k]) * q->inv_std[d * K + k];
-        squares += z * z;
-    }
-    return q->log_const[k] - 0.5f * squares;
-}
-
-/* In one pass; a NaN in any component shows in the sum. */
-DEVICE float log_density(const float *y, const struct gpu_mixture_parts *q, uint32_t D, uint32_t K)
-{
-    float max = -INFINITY, sum = 0.0f;
-    for (uint32_t k = 0; k < K; k++) {
-        float part = component(y, q, k, D, K);
-        if (part > max) {
-            sum = sum * expf(max - part) + 1.0f;
-            max = part;
-        } else if (part != -INFINITY) {
-            sum += expf(part - max);
-        }
-    }
-    return max + logf(sum);
-}
-
 DEVICE float label_density(const float *y, const float *center, const float *label, uint32_t D)
 {
     float squares = 0.0f;
@@ -174,8 +153,9 @@ KERNEL void __launch_bounds__(CANDIDATES) candidates_k(struct gpu_pass p)
     float *y = p.y.p + at * p.y.ld;
     struct gpu_mixture_parts q = mixture_of(&p, row);
     place(y, &p, &q, row, m);
+    const struct gpu_density density = density_of(&q, p.D, p.K);
     if (p.K > 0)
-        p.log_q[at] = p.given_log_q != NULL ? p.given_log_q[at] : log_density(y, &q, p.D, p.K);
+        p.log_q[at] = p.given_log_q != NULL ? p.given_log_q[at] : log_density(y, 1, &density);
     if (p.label != NULL)
         p.log_label[at] = p.given_log_label != NULL ? p.given_log_label[at]
                                                     : label_density(y, p.center + (size_t)row * p.D, p.label, p.D);
@@ -314,6 +294,7 @@ DEVICE void gather(const struct gpu_pass *p, size_t row, uint32_t d, uint32_t k,
                    float *logit)
 {
     const struct gpu_mixture_parts q = mixture_of(p, (uint32_t)row);
+    const struct gpu_density density = density_of(&q, p->D, p->K);
     const float inv_std = q.inv_std[d * p->K + k], center = q.mean[d * p->K + k], weight = expf(q.log_weight[k]);
     float by_mean = 0.0f, by_spread = 0.0f, by_weight = 0.0f;
     for (uint32_t m = threadIdx.x % 32; m < p->n; m += 32) {
@@ -321,7 +302,7 @@ DEVICE void gather(const struct gpu_pass *p, size_t row, uint32_t d, uint32_t k,
         const float *y = p->y.p + at * p->y.ld, g = p->dlog_q[at];
         if (g == 0.0f)
             continue;
-        float r = expf(component(y, &q, k, p->D, p->K) - p->log_q[at]), z = (y[d] - center) * inv_std;
+        float r = expf(log_share(y, 1, &density, k) - p->log_q[at]), z = (y[d] - center) * inv_std;
         by_mean += g * r * z * inv_std;
         by_spread += g * r * 0.5f * (z * z - 1.0f);
         by_weight += g * (r - weight);
