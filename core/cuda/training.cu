@@ -8,10 +8,8 @@
  *     backward         energy net, target net; sums over a row's candidates are what the x side gets
  *   x side backward    the proposal's nets, the first energy layer's x part, the feature net
  *
- * A layer is a product of cublasLt and a kernel of a thread a number. Gradients of weights are a product for each row
- * of a piece, by its candidates, and then sums over the rows in their order: so there is work for a whole device, and a
- * step has the same bytes whenever it is taken. A chunk's shape is run as it comes the first time, recorded the second
- * time. */
+ * Layers are those of layers.cu, the parts of whose samples are the rows of a piece. A chunk's shape is run as it comes
+ * the first time, recorded the second time. */
 #include <stdint.h>
 #include <string.h>
 
@@ -22,148 +20,12 @@
 #ifndef EBM_GPU_PIECE              /* tests have smaller ones */
 #define EBM_GPU_PIECE (256u << 20) /* bytes of a piece's activations and weights' gradients */
 #endif
-#define COLUMNS 32u     /* of a block of columns_k */
-#define COLUMN_PARTS 8u /* of a column's samples, summed side by side */
-#define SHAPES 32u      /* of chunks whose graphs are kept */
-
-/* ---- kernels ---- */
-
-/* act'(z), as core/kernels_ref.c has it. */
-DEVICE float derivative(int kind, float z)
-{
-    float s, t;
-    switch (kind) {
-    case EBM_ACT_RELU:
-        return z > 0.0f ? 1.0f : 0.0f;
-    case EBM_ACT_TANH:
-        t = tanhf(z);
-        return 1.0f - t * t;
-    case EBM_ACT_SILU:
-        s = 1.0f / (1.0f + expf(-z));
-        return s * (1.0f + z * (1.0f - s));
-    case EBM_ACT_SOFTPLUS:
-        return 1.0f / (1.0f + expf(-z));
-    default:
-        return 1.0f;
-    }
-}
-
-/* What a layer adds to its product: the same numbers to every sample, or a row's to `per` samples. */
-struct gpu_bias {
-    const float *p;
-    uint32_t ld, per; /* ld 0: the same */
-};
-
-/* z (sample, ld) += bias; a = act(z), plus in (sample, ld_in) unless it is NULL. a may be z: then z is lost. */
-KERNEL void finish_k(int activation, float *z, float *a, uint32_t ld, struct gpu_bias bias, const float *in,
-                     uint32_t ld_in, uint32_t n, size_t samples)
-{
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= samples * n)
-        return;
-    size_t sample = at / n, i = at % n;
-    float value = z[sample * ld + i] + bias.p[sample / bias.per * bias.ld + i];
-    if (a != z)
-        z[sample * ld + i] = value;
-    value = activate(activation, value);
-    a[sample * ld + i] = in != NULL ? value + in[sample * ld_in + i] : value;
-}
-
-/* dz (sample, ld_dz) = da (sample, ld_da) act'(z), z (sample, ld). */
-KERNEL void dact_k(int activation, const float *da, uint32_t ld_da, const float *z, uint32_t ld, float *dz,
-                   uint32_t ld_dz, uint32_t n, size_t samples)
-{
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= samples * n)
-        return;
-    size_t sample = at / n, i = at % n;
-    dz[sample * ld_dz + i] = da[sample * ld_da + i] * derivative(activation, z[sample * ld + i]);
-}
-
-/* to (sample, ld) += from (sample, ld_from). */
-KERNEL void plus_k(float *to, uint32_t ld, const float *from, uint32_t ld_from, uint32_t n, size_t samples)
-{
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at < samples * n)
-        to[at / n * ld + at % n] += from[at / n * ld_from + at % n];
-}
-
-/* sums (part, ld_sums) = or += over `samples` samples each of dz (sample, ld), n columns: 32 of them a block, in eight
- * parts each; blockIdx.y the part. */
-KERNEL void __launch_bounds__(COLUMNS *COLUMN_PARTS)
-    columns_k(const float *dz, uint32_t ld, float *sums, uint32_t ld_sums, uint32_t n, uint32_t samples, bool adds)
-{
-    SHARED(float, part, [COLUMN_PARTS][COLUMNS]);
-    uint32_t column = blockIdx.x * COLUMNS + threadIdx.x % COLUMNS, row = threadIdx.x / COLUMNS;
-    const float *from = dz + (size_t)blockIdx.y * samples * ld;
-    float *to = sums + (size_t)blockIdx.y * ld_sums;
-    float sum = 0.0f;
-    for (uint32_t s = row; column < n && s < samples; s += COLUMN_PARTS)
-        sum += from[(size_t)s * ld + column];
-    part[row][threadIdx.x % COLUMNS] = sum;
-    __syncthreads();
-    if (row > 0 || column >= n)
-        return;
-    for (uint32_t i = 1; i < COLUMN_PARTS; i++)
-        sum += part[i][threadIdx.x];
-    to[column] = adds ? to[column] + sum : sum;
-}
-
-/* to (rows, columns), rows `ld` apart, += over parts of from (part, rows, columns), in order. */
-KERNEL void parts_k(float *to, uint32_t ld, const float *from, uint32_t columns, size_t n, uint32_t parts)
-{
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= n)
-        return;
-    float sum = 0.0f;
-    for (uint32_t part = 0; part < parts; part++)
-        sum += from[part * n + at];
-    to[at / columns * ld + at % columns] += sum;
-}
+#define SHAPES 32u /* of chunks whose graphs are kept */
 
 /* ---- memory ---- */
 
-/* A layer's outputs; z is a where the derivative is seen from the output. */
-struct kept_layer {
-    const ebm_layer *layer;
-    uint32_t in, skip; /* inputs that it reads here, behind so many that the x side did */
-    struct gpu_rows z, a;
-};
-
-struct kept_net {
-    std::vector<kept_layer> layers;
-    bool is_exact; /* float, whatever the precision */
-};
-
-/* A shape of chunks; exec NULL: it came once. */
-struct shape_graph {
-    ebm_gpu_chunk chunk;
-    cudaGraphExec_t exec;
-};
-
-struct ebm_gpu_training {
-    ebm_gpu_space *space;
-    ebm_gpu_trained *trained;
-    const ebm_net_desc *net;
-    gpu_memory memory;
-    uint32_t max_rows, max_candidates, piece; /* piece: rows of one, of the most candidates */
-    kept_net feature, own, heads[3], target, energy;
-    struct ebm_gpu_rows host, there; /* pinned; the same on the device */
-    struct gpu_rows x, hx, y, da, dz, dhx, dh, down, dheads[3], heads_out[3];
-    struct gpu_rows h, reads; /* of the chunk that is enqueued: the features, and what the proposal's nets read */
-    float *mixtures, *gradient, *parts;
-    float *log_q, *log_label, *df, *dlog_q;
-    std::vector<shape_graph> graphs;
-};
-
 namespace
 {
-
-/* One number lies without gaps: f does. */
-uint32_t ld_of(uint32_t width)
-{
-    return width == 1 ? 1 : gpu_round_up(width, 4);
-}
 
 bool keeps_z(const ebm_layer *l)
 {
@@ -173,7 +35,7 @@ bool keeps_z(const ebm_layer *l)
 /* A buffer of `rows` rows of `width` numbers. */
 bool make_rows(ebm_gpu_training *t, gpu_rows *ret, uint32_t width, size_t rows)
 {
-    ret->ld = ld_of(width);
+    ret->ld = gpu_ld_of(width);
     return gpu_device_floats(t->space, &t->memory, &ret->p, rows * ret->ld);
 }
 
@@ -214,13 +76,13 @@ size_t bytes_of(const ebm_net *net)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < net->n_layers; i++)
-        n += ld_of(net->layers[i].out) * (keeps_z(&net->layers[i]) ? 2u : 1u);
+        n += gpu_ld_of(net->layers[i].out) * (keeps_z(&net->layers[i]) ? 2u : 1u);
     return n * sizeof(float);
 }
 
 uint32_t piece_of(const ebm_gpu_training *t, uint32_t widest, size_t heaviest)
 {
-    size_t candidate = bytes_of(&t->net->target) + bytes_of(&t->net->energy) + 2 * ld_of(widest) * sizeof(float);
+    size_t candidate = bytes_of(&t->net->target) + bytes_of(&t->net->energy) + 2 * gpu_ld_of(widest) * sizeof(float);
     size_t rows = EBM_GPU_PIECE / (candidate * t->max_candidates + heaviest * sizeof(float));
     return rows < 1 ? 1 : rows > t->max_rows ? t->max_rows : (uint32_t)rows;
 }
@@ -235,8 +97,8 @@ bool make_sample_side(ebm_gpu_training *t)
         x_widest = widest_of(one, x_widest);
     x_widest = ebm_net_reach(net) > x_widest ? ebm_net_reach(net) : x_widest;
     t->piece = piece_of(t, widest, heaviest);
-    size_t candidates = (size_t)t->piece * t->max_candidates, wide = candidates * ld_of(widest);
-    wide = (size_t)t->max_rows * ld_of(x_widest) > wide ? (size_t)t->max_rows * ld_of(x_widest) : wide;
+    size_t candidates = (size_t)t->piece * t->max_candidates, wide = candidates * gpu_ld_of(widest);
+    wide = (size_t)t->max_rows * gpu_ld_of(x_widest) > wide ? (size_t)t->max_rows * gpu_ld_of(x_widest) : wide;
     bool ok = make_net(t, &t->target, &net->target, 0, candidates) &&
               make_net(t, &t->energy, &net->energy, net->has_energy ? net->H : 0, candidates) &&
               make_rows(t, &t->y, net->D, candidates) && gpu_device_floats(t->space, &t->memory, &t->da.p, wide) &&
@@ -300,140 +162,6 @@ bool make_arrays(ebm_gpu_training *t)
     return true;
 }
 
-/* ---- layers ---- */
-
-const float *param(const ebm_gpu_training *t, size_t offset)
-{
-    return t->trained->params + (offset - t->trained->first);
-}
-
-float *gradient_at(const ebm_gpu_training *t, size_t offset)
-{
-    return t->gradient + (offset - t->trained->first);
-}
-
-gpu_matrix weights_of(const ebm_gpu_training *t, const kept_layer *l, bool is_turned)
-{
-    return {param(t, l->layer->weight + l->skip), l->in, l->layer->out, l->layer->in, is_turned};
-}
-
-/* Layers on n samples of `in`; `row` is added by the first one, unless its p is NULL, in place of its bias. Where the
- * last output lies. */
-bool run_net(ebm_gpu_training *t, const kept_net *net, gpu_rows in, size_t n, gpu_bias row, gpu_rows *ret)
-{
-    for (size_t i = 0; i < net->layers.size(); i++) {
-        const kept_layer *l = &net->layers[i];
-        gpu_product p = {};
-        gpu_bias bias = i == 0 && row.p != NULL ? row : gpu_bias{param(t, l->layer->bias), 0, 1};
-        p.a = weights_of(t, l, true);
-        p.b = {in.p, l->in, (uint32_t)n, in.ld, false};
-        p.d = l->z.p;
-        p.ld_d = l->z.ld;
-        p.is_exact = net->is_exact;
-        if (!gpu_multiply(t->space, &p))
-            return false;
-        LAUNCH(finish_k, gpu_blocks(n * l->layer->out), dim3(GPU_THREADS), 0, t->space->compute, l->layer->activation,
-               l->z.p, l->a.p, l->a.ld, bias, l->layer->residual ? in.p : NULL, in.ld, l->layer->out, n);
-        in = l->a;
-    }
-    *ret = in;
-    return true;
-}
-
-/* How a way back goes on a net's samples. */
-struct way_back {
-    size_t n;             /* samples, of all parts */
-    uint32_t parts;       /* whose weights' gradients are products of their own */
-    bool wants_input;     /* the gradient of what the first layer reads */
-    gpu_rows *row;        /* gets the first layer's sums, a row a part, in place of its bias; NULL: the bias does */
-    const kept_layer *no; /* its bias learns nothing; NULL: all do */
-};
-
-void sum_parts(ebm_gpu_training *t, float *to, uint32_t ld, uint32_t columns, size_t n, uint32_t parts)
-{
-    LAUNCH(parts_k, gpu_blocks(n), dim3(GPU_THREADS), 0, t->space->compute, to, ld, t->parts, columns, n, parts);
-}
-
-/* += in the layer's bias, of dz; or what the x side gets. */
-void bias_backward(ebm_gpu_training *t, const kept_layer *l, const way_back *way, bool is_first, gpu_rows dz)
-{
-    uint32_t out = l->layer->out, samples = (uint32_t)(way->n / way->parts);
-    dim3 grid((out + COLUMNS - 1) / COLUMNS, way->parts);
-    bool by_row = is_first && way->row != NULL, is_direct = by_row || way->parts == 1;
-    float *bias = gradient_at(t, l->layer->bias);
-    if (l == way->no && !by_row)
-        return;
-    LAUNCH(columns_k, grid, dim3(COLUMNS * COLUMN_PARTS), 0, t->space->compute, dz.p, dz.ld,
-           by_row      ? way->row->p
-           : is_direct ? bias
-                       : t->parts,
-           by_row ? way->row->ld : out, out, samples, is_direct && !by_row);
-    if (!is_direct)
-        sum_parts(t, bias, out, out, out, way->parts);
-}
-
-/* += in the layer's weights: dz^T in. */
-bool weight_backward(ebm_gpu_training *t, const kept_layer *l, bool is_exact, const way_back *way, gpu_rows in,
-                     gpu_rows dz)
-{
-    uint32_t out = l->layer->out, samples = (uint32_t)(way->n / way->parts);
-    float *weight = gradient_at(t, l->layer->weight + l->skip);
-    gpu_product p = {};
-    p.a = {in.p, l->in, samples, in.ld, false};
-    p.b = {dz.p, out, samples, dz.ld, true};
-    p.d = way->parts > 1 ? t->parts : weight;
-    p.ld_d = way->parts > 1 ? l->in : l->layer->in;
-    p.adds = way->parts == 1;
-    p.is_exact = is_exact;
-    p.batches = way->parts;
-    if (way->parts > 1) { /* else they would only lower the alignment that is promised */
-        p.stride_a = (size_t)samples * in.ld;
-        p.stride_b = (size_t)samples * dz.ld;
-        p.stride_d = (size_t)out * l->in;
-    }
-    if (!gpu_multiply(t->space, &p))
-        return false;
-    if (way->parts > 1)
-        sum_parts(t, weight, l->layer->in, l->in, (size_t)out * l->in, way->parts);
-    return true;
-}
-
-/* da of what a layer reads: W^T dz, and da itself where it is residual. */
-bool input_backward(ebm_gpu_training *t, const kept_layer *l, bool is_exact, size_t n, gpu_rows dz, gpu_rows da)
-{
-    gpu_product p = {};
-    p.a = weights_of(t, l, false);
-    p.b = {dz.p, l->layer->out, (uint32_t)n, dz.ld, false};
-    p.d = da.p;
-    p.ld_d = da.ld;
-    p.adds = l->layer->residual;
-    p.is_exact = is_exact;
-    return gpu_multiply(t->space, &p);
-}
-
-/* From da of the last output, which is lost; where that of the input lies, if it is wanted. */
-bool net_backward(ebm_gpu_training *t, const kept_net *net, gpu_rows in, gpu_rows da, const way_back *way,
-                  gpu_rows *ret)
-{
-    for (size_t i = net->layers.size(); i-- > 0;) {
-        const kept_layer *l = &net->layers[i];
-        gpu_rows reads = i > 0 ? net->layers[i - 1].a : in, dz = {t->dz.p, ld_of(l->layer->out)};
-        LAUNCH(dact_k, gpu_blocks(way->n * l->layer->out), dim3(GPU_THREADS), 0, t->space->compute,
-               l->layer->activation, da.p, da.ld, l->z.p, l->z.ld, dz.p, dz.ld, l->layer->out, way->n);
-        bias_backward(t, l, way, i == 0, dz);
-        if (!weight_backward(t, l, net->is_exact, way, reads, dz))
-            return false;
-        if (i == 0 && !way->wants_input)
-            return true;
-        if (!l->layer->residual)
-            da = {t->da.p, ld_of(l->in)};
-        if (!input_backward(t, l, net->is_exact, way->n, dz, da))
-            return false;
-    }
-    *ret = da;
-    return true;
-}
-
 /* ---- the x side ---- */
 
 bool has_proposal(const ebm_gpu_chunk *c)
@@ -445,28 +173,27 @@ bool heads_forward(ebm_gpu_training *t, uint32_t B)
 {
     const gpu_bias none = {NULL, 0, 1};
     t->reads = t->h;
-    bool ok = t->net->own_H == 0 || run_net(t, &t->own, t->x, B, none, &t->reads);
+    bool ok = t->net->own_H == 0 || gpu_net_run(t, &t->own, t->x, B, none, &t->reads);
     for (int i = 0; ok && i < 3; i++)
-        ok = run_net(t, &t->heads[i], t->reads, B, none, &t->heads_out[i]);
+        ok = gpu_net_run(t, &t->heads[i], t->reads, B, none, &t->heads_out[i]);
     return ok;
 }
 
 bool x_forward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const gpu_bias none = {NULL, 0, 1};
-    bool ok = run_net(t, &t->feature, t->x, c->B, none, &t->h);
+    bool ok = gpu_net_run(t, &t->feature, t->x, c->B, none, &t->h);
     if (ok && t->net->has_energy) {
         const ebm_layer *l = &t->net->energy.layers[0];
         gpu_product p = {};
-        p.a = {param(t, l->weight), t->net->H, l->out, l->in, true};
+        p.a = {gpu_param(t, l->weight), t->net->H, l->out, l->in, true};
         p.b = {t->h.p, t->net->H, c->B, t->h.ld, false};
         p.d = t->hx.p;
         p.ld_d = t->hx.ld;
         p.is_exact = true;
         ok = gpu_multiply(t->space, &p);
-        LAUNCH(finish_k, gpu_blocks((size_t)c->B * l->out), dim3(GPU_THREADS), 0, t->space->compute, EBM_ACT_IDENTITY,
-               t->hx.p, t->hx.p, t->hx.ld, (gpu_bias{param(t, l->bias), 0, 1}), (const float *)NULL, 0u, l->out,
-               (size_t)c->B);
+        if (ok)
+            gpu_bias_add(t, t->hx, {gpu_param(t, l->bias), 0, 1}, l->out, c->B);
     }
     return ok && (!has_proposal(c) || heads_forward(t, c->B));
 }
@@ -477,25 +204,19 @@ bool clear(ebm_gpu_training *t, float *p, size_t count)
            gpu_fine(t->space, cudaMemsetAsync(p, 0, count * sizeof(float), t->space->compute), "a gradient");
 }
 
-void add(ebm_gpu_training *t, gpu_rows to, gpu_rows from, uint32_t n, size_t rows)
-{
-    LAUNCH(plus_k, gpu_blocks(rows * n), dim3(GPU_THREADS), 0, t->space->compute, to.p, to.ld, from.p, from.ld, n,
-           rows);
-}
-
 bool heads_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     bool has_own = t->net->own_H > 0;
     way_back way = {c->B, 1, c->by_proposal || has_own, NULL, NULL};
     gpu_rows to = has_own ? t->down : t->dh, da = {};
     for (int i = 0; i < 3; i++) {
-        if (!net_backward(t, &t->heads[i], t->reads, t->dheads[i], &way, &da))
+        if (!gpu_net_back(t, &t->heads[i], t->reads, t->dheads[i], &way, &da))
             return false;
         if (way.wants_input)
-            add(t, to, da, has_own ? t->net->own_H : t->net->H, c->B);
+            gpu_rows_add(t, to, da, has_own ? t->net->own_H : t->net->H, c->B);
     }
     way.wants_input = false;
-    return !has_own || net_backward(t, &t->own, t->x, t->down, &way, &da);
+    return !has_own || gpu_net_back(t, &t->own, t->x, t->down, &way, &da);
 }
 
 /* Does the last bias do no more than shift f, which the loss does not see? Its gradient is 0 then, and what rounding
@@ -510,11 +231,11 @@ bool joint_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const kept_layer joint = {&t->net->energy.layers[0], t->net->H, 0, {}, {}};
     const way_back way = {c->B, 1, true, NULL, t->energy.layers.size() == 1 && shifts(t, c->loss) ? &joint : NULL};
-    gpu_rows da = {t->da.p, ld_of(t->net->H)};
-    bias_backward(t, &joint, &way, true, t->dhx);
-    if (!weight_backward(t, &joint, true, &way, t->h, t->dhx) || !input_backward(t, &joint, true, c->B, t->dhx, da))
+    gpu_rows da = {t->da.p, gpu_ld_of(t->net->H)};
+    gpu_bias_back(t, &joint, &way, true, t->dhx);
+    if (!gpu_weight_back(t, &joint, true, &way, t->h, t->dhx) || !gpu_input_back(t, &joint, true, c->B, t->dhx, da))
         return false;
-    add(t, t->dh, da, t->net->H, c->B);
+    gpu_rows_add(t, t->dh, da, t->net->H, c->B);
     return true;
 }
 
@@ -531,10 +252,10 @@ bool x_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
     gpu_rows da = {};
     bool reaches = trains_energy(c) || (c->by_proposal && t->net->own_H == 0);
     bool ok = (!trains_energy(c) || joint_backward(t, c)) && (!has_proposal(c) || heads_backward(t, c)) &&
-              (!reaches || net_backward(t, &t->feature, t->x, t->dh, &way, &da)) &&
+              (!reaches || gpu_net_back(t, &t->feature, t->x, t->dh, &way, &da)) &&
               (!c->wants_dx || clear(t, dx.p, (size_t)c->B * X));
     if (ok && reaches && c->wants_dx)
-        add(t, dx, da, X, c->B);
+        gpu_rows_add(t, dx, da, X, c->B);
     return ok;
 }
 
@@ -546,7 +267,7 @@ bool sample_forward(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, gpu_row
     const gpu_bias none = {NULL, 0, 1}, row = {t->hx.p + (size_t)first * t->hx.ld, t->hx.ld, pass->n};
     size_t n = (size_t)pass->rows * pass->n;
     gpu_rows f;
-    bool ok = run_net(t, &t->target, t->y, n, none, ret_g) && run_net(t, &t->energy, *ret_g, n, row, &f);
+    bool ok = gpu_net_run(t, &t->target, t->y, n, none, ret_g) && gpu_net_run(t, &t->energy, *ret_g, n, row, &f);
     pass->f = f.p;
     return ok;
 }
@@ -556,12 +277,12 @@ bool sample_backward(ebm_gpu_training *t, const gpu_pass *pass, uint32_t first, 
     const kept_layer *last = &t->energy.layers.back();
     gpu_rows row = {t->dhx.p + (size_t)first * t->dhx.ld, t->dhx.ld}, da = {t->df, 1};
     way_back way = {(size_t)pass->rows * pass->n, pass->rows, true, &row, shifts(t, pass->loss) ? last : NULL};
-    if (!net_backward(t, &t->energy, g, da, &way, &da))
+    if (!gpu_net_back(t, &t->energy, g, da, &way, &da))
         return false;
     way.row = NULL;
     way.no = NULL;
     way.wants_input = false;
-    return net_backward(t, &t->target, t->y, da, &way, &da);
+    return gpu_net_back(t, &t->target, t->y, da, &way, &da);
 }
 
 gpu_pass pass_of(const ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss, uint32_t first)

@@ -27,6 +27,90 @@ bool gpu_trained_wait(ebm_gpu_trained *trained, ebm_gpu_space *space);
 /* Adds a chunk's gradient (count) to a slot, on the chunk's stream. */
 bool gpu_trained_add(ebm_gpu_trained *trained, ebm_gpu_space *space, uint32_t slot, const float *gradient);
 
+/* ---- layers.cu ---- */
+
+/* What a layer adds to its product: the same numbers to every sample, or a row's to `per` samples. */
+struct gpu_bias {
+    const float *p;
+    uint32_t ld, per; /* ld 0: the same */
+};
+
+/* A layer's outputs; z is a where the derivative is seen from the output. */
+struct kept_layer {
+    const ebm_layer *layer;
+    uint32_t in, skip; /* inputs that it reads here, behind so many that the x side did */
+    struct gpu_rows z, a;
+};
+
+struct kept_net {
+    std::vector<kept_layer> layers;
+    bool is_exact; /* float, whatever the precision */
+};
+
+/* A shape of chunks; exec NULL: it came once. */
+struct shape_graph {
+    ebm_gpu_chunk chunk;
+    cudaGraphExec_t exec;
+};
+
+struct ebm_gpu_training {
+    ebm_gpu_space *space;
+    ebm_gpu_trained *trained;
+    const ebm_net_desc *net;
+    gpu_memory memory;
+    uint32_t max_rows, max_candidates, piece; /* piece: rows of one, of the most candidates */
+    kept_net feature, own, heads[3], target, energy;
+    struct ebm_gpu_rows host, there; /* pinned; the same on the device */
+    struct gpu_rows x, hx, y, da, dz, dhx, dh, down, dheads[3], heads_out[3];
+    struct gpu_rows h, reads; /* of the chunk that is enqueued: the features, and what the proposal's nets read */
+    float *mixtures, *gradient, *parts;
+    float *log_q, *log_label, *df, *dlog_q;
+    std::vector<shape_graph> graphs;
+};
+
+/* One number lies without gaps: f does. */
+inline uint32_t gpu_ld_of(uint32_t width)
+{
+    return width == 1 ? 1 : gpu_round_up(width, 4);
+}
+
+inline const float *gpu_param(const ebm_gpu_training *t, size_t offset)
+{
+    return t->trained->params + (offset - t->trained->first);
+}
+
+inline float *gpu_gradient_at(const ebm_gpu_training *t, size_t offset)
+{
+    return t->gradient + (offset - t->trained->first);
+}
+
+/* z (sample, n) += bias. */
+void gpu_bias_add(ebm_gpu_training *t, gpu_rows z, gpu_bias bias, uint32_t n, size_t samples);
+/* to (sample, n) += from. */
+void gpu_rows_add(ebm_gpu_training *t, gpu_rows to, gpu_rows from, uint32_t n, size_t rows);
+/* Layers on n samples of `in`; `row` is added by the first one, unless its p is NULL, in place of its bias. Where the
+ * last output lies. */
+bool gpu_net_run(ebm_gpu_training *t, const kept_net *net, gpu_rows in, size_t n, gpu_bias row, gpu_rows *ret);
+
+/* How a way back goes on a net's samples. */
+struct way_back {
+    size_t n;             /* samples, of all parts */
+    uint32_t parts;       /* whose weights' gradients are products of their own */
+    bool wants_input;     /* the gradient of what the first layer reads */
+    gpu_rows *row;        /* gets the first layer's sums, a row a part, in place of its bias; NULL: the bias does */
+    const kept_layer *no; /* its bias learns nothing; NULL: all do */
+};
+
+/* From da of the last output, which is lost; where that of the input lies, if it is wanted. */
+bool gpu_net_back(ebm_gpu_training *t, const kept_net *net, gpu_rows in, gpu_rows da, const way_back *way,
+                  gpu_rows *ret);
+/* Steps of it for one layer: += in its bias, of dz, or what the x side gets; += in its weights, dz^T in; da of what it
+ * reads, W^T dz, and da itself where it is residual. */
+void gpu_bias_back(ebm_gpu_training *t, const kept_layer *l, const way_back *way, bool is_first, gpu_rows dz);
+bool gpu_weight_back(ebm_gpu_training *t, const kept_layer *l, bool is_exact, const way_back *way, gpu_rows in,
+                     gpu_rows dz);
+bool gpu_input_back(ebm_gpu_training *t, const kept_layer *l, bool is_exact, size_t n, gpu_rows dz, gpu_rows da);
+
 /* ---- losses.cu ---- */
 
 /* Rows of one loss, by device memory. */

@@ -26,12 +26,12 @@ PLAIN = ("fwd", "rev", "random", "greedy")
 ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
 ANSWERS, PHILOX = "core/cuda/answers.cu", "core/cuda/philox.h"
 WIDE = "core/cuda/wide.cu"
-BLOCK, EXACT = "core/cuda/block.h", "core/cuda/exact.cu"
+BLOCK, EXACT, KNOTS = "core/cuda/block.h", "core/cuda/exact.cu", "core/cuda/exact_knots.h"
 TWO = ("random", "greedy")
 
-LOSSES, ADAM = "core/cuda/losses.cu", "core/cuda/adam.cu"
+LOSSES, ADAM, LAYERS = "core/cuda/losses.cu", "core/cuda/adam.cu", "core/cuda/layers.cu"
 
-CUDA = ([ADAM, ANSWERS, ENGINE, EXACT, LOSSES, TRAINING, WIDE],
+CUDA = ([ADAM, ANSWERS, ENGINE, EXACT, LAYERS, LOSSES, TRAINING, WIDE],
         ["core/cuda/device_answers.c", "core/cuda/device_cuda.c", "core/cuda/device_exact.c", "core/cuda/train_cuda.c"],
         ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"])
 # plug-in, or what of it is tested -> CUDA sources, C sources, what else is linked
@@ -96,10 +96,10 @@ CUDA_BUGS = [
     ("the tail has another lane's place", ANSWERS, "1u << threadIdx.x) - 1))", "2u << threadIdx.x) - 1))", TWO),
     ("draws of the slot's first row", ANSWERS, "size_t first = (size_t)q->first_tile * EBM_GPU_TILE", "size_t first = 0", TWO),
     ("a draw behind the last", ANSWERS, "m < first + n; m += 32)", "m <= first + n; m += 32)", TWO),
-    ("barrier behind the order of kinks is missing", EXACT, "    __syncthreads(); /* before they are read in order */\n", "", TWO),
-    ("kinks in the wrong order", EXACT, "s->t[i] < t ||", "s->t[i] > t ||", TWO),
-    ("a slope with a bias", EXACT, "(is_slope ? 0.0f : layer->bias[o])", "layer->bias[o]", TWO),
-    ("a ray's kinks outward", EXACT, "s->count[p] - 1 - off : off", "off : off", TWO),
+    ("barrier behind the order of kinks is missing", KNOTS, "    __syncthreads(); /* before they are read in order */\n", "", TWO),
+    ("kinks in the wrong order", KNOTS, "s->t[i] < t ||", "s->t[i] > t ||", TWO),
+    ("a slope with a bias", KNOTS, "(is_slope ? 0.0f : layer->bias[o])", "layer->bias[o]", TWO),
+    ("a ray's kinks outward", KNOTS, "s->count[p] - 1 - off : off", "off : off", TWO),
     ("hx of the first row", EXACT, "work.hx + (size_t)q->row * ", "work.hx + (size_t)0 * ", TWO),
     ("half of the dynamic shared memory", ENGINE, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
     ("the host does not wait", ENGINE, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
@@ -119,10 +119,10 @@ CUDA_BUGS = [
 
 TRAINING_BUGS = [
     ("barrier before sums of warps is missing", LOSSES, "    __syncthreads(); /* all sums are there */\n", "", ("greedy", "tsan")),
-    ("barrier before sums of columns is missing", TRAINING, "    __syncthreads();\n    if (row > 0", "    if (row > 0", ("greedy",)),
+    ("barrier before sums of columns is missing", LAYERS, "    __syncthreads();\n    if (row > 0", "    if (row > 0", ("greedy",)),
     ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", ("greedy",)),
-    ("the last row's weights are left out", TRAINING, "part < parts; part++", "part + 1 < parts; part++", ("greedy",)),
-    ("the first row's x side", TRAINING, "sample / bias.per * bias.ld", "sample / bias.per * 0", ("greedy",)),
+    ("the last row's weights are left out", LAYERS, "part < parts; part++", "part + 1 < parts; part++", ("greedy",)),
+    ("the first row's x side", LAYERS, "sample / bias.per * bias.ld", "sample / bias.per * 0", ("greedy",)),
     ("a gradient that is not squared", ADAM, "step.rest2 * g * g", "step.rest2 * g", ("greedy",)),
     ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", ("greedy",)),
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
