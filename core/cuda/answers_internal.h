@@ -1,4 +1,4 @@
-/* answers_internal.h - a slot's questions and answers on the device, between engine.cu and answers.cu. */
+/* answers_internal.h - a slot's questions and answers on the device, between slots.cu and answers.cu. */
 #ifndef EBM_CORE_CUDA_ANSWERS_INTERNAL_H
 #define EBM_CORE_CUDA_ANSWERS_INTERNAL_H
 

@@ -6,7 +6,6 @@
 #include "core/cuda/compat.h"
 
 #define MOST_WARPS 8u /* of a block */
-#define ALL_LANES 0xffffffffu
 
 /* Numbers of warps in shared memory: two sets in turn, so that one barrier a sum is enough. */
 struct block_space {

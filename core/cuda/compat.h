@@ -27,4 +27,6 @@
     T *name = reinterpret_cast<T *>(name##_bytes)
 #endif
 
+#define ALL_LANES 0xffffffffu /* of a warp, as a mask */
+
 #endif

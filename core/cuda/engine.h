@@ -1,4 +1,4 @@
-/* engine.h - what CUDA does for a context, as plain C: engine.cu on one side, device_cuda.c on the other.
+/* engine.h - what CUDA does for a context, as plain C: the .cu files on one side, device_cuda.c on the other.
  *
  *   net     weights of one network on the device; immutable, any thread
  *   space   one thread's memory, streams and graphs for any number of nets

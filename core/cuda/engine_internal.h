@@ -7,6 +7,15 @@
 #include "core/cuda/compat.h"
 #include "core/cuda/engine.h"
 
+#define GPU_WORKSPACE (32u << 20)   /* bytes, of cublasLt */
+#define GPU_ACTIVATIONS (32u << 20) /* bytes, of one of the sample side's two buffers: one tile of the widest layer */
+
+/* Rows of numbers, `ld` apart. */
+struct gpu_rows {
+    float *p;
+    uint32_t ld;
+};
+
 /* A layer on the device. */
 struct gpu_layer {
     const float *weight;      /* (out, in), rows `ld` apart: for matrix products; NULL where layers_k runs it */
@@ -98,6 +107,8 @@ struct gpu_memory {
     std::vector<void *> device, pinned;
 };
 
+/* ---- device.cu ---- */
+
 /* Sets the space's failure, unless there is one. Returns false. */
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why);
 bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what);
@@ -105,6 +116,9 @@ bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what);
 /* After something could not be made, before what there is of it is freed. Device memory that was not there is no
  * failure of the device, and CUDA goes on after it: so does the space then, NO_MEMORY. Else DEVICE. */
 enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr);
+/* Something went wrong where no space is: NO_MEMORY or DEVICE. */
+enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError_t error);
+enum ebm_gpu_precision gpu_precision(void); /* that the device was opened with */
 /* The thread's device. */
 cudaError_t gpu_set_device(void);
 bool gpu_enter(ebm_gpu_space *space); /* and no error of before */
@@ -114,6 +128,12 @@ bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, si
 bool gpu_pinned_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count);
 void gpu_memory_free(gpu_memory *memory);
 bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
+
+/* ---- nets.cu ---- */
+
+bool gpu_net_is_live(uint64_t number); /* graphs of others are dropped */
+
+/* ---- products.cu ---- */
 
 /* A matrix in columns of `rows` numbers, `ld` apart; turned: its transpose is meant. What lies row-major (n, length) is
  * one of n columns. */
@@ -137,6 +157,13 @@ struct gpu_product {
     size_t stride_a, stride_b, stride_d;
 };
 bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p);
+/* z (rows, l->out) = x W^T + bias, by the algorithm of most_rows rows. */
+bool gpu_multiply_layer(ebm_gpu_space *space, const gpu_layer *l, const float *bias, gpu_rows x, gpu_rows z,
+                        uint32_t rows, uint32_t most_rows, bool is_exact);
+/* Layers one after the other, in `a` and `b` in turn; the last one's output goes to `to` unless it is NULL. Where it
+ * lies. */
+bool gpu_run_layers(ebm_gpu_space *space, const gpu_layer *layers, uint32_t n, gpu_rows in, uint32_t rows,
+                    uint32_t most_rows, bool is_exact, float *a, float *b, float *to, gpu_rows *ret);
 
 /* What `enqueue` enqueues, as a graph. */
 template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *ret, Enqueue enqueue)
@@ -152,7 +179,13 @@ template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *
     return ok;
 }
 
-/* wide.cu: an energy net of a wide layer and a last one, neither residual. */
+/* ---- samples.cu ---- */
+
+bool gpu_narrow_fits(uint32_t widest); /* whether layers_k runs layers of so many numbers */
+
+/* ---- wide.cu ---- */
+
+/* An energy net of a wide layer and a last one, neither residual. */
 cudaError_t gpu_wide_open(void);                                  /* once for the device */
 bool gpu_wide_fits(enum ebm_gpu_precision precision, uint32_t G); /* whether it takes G numbers of g */
 uint32_t gpu_wide_deep(uint32_t G);                               /* how many there are in a row of weight_wide */

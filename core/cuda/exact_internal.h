@@ -1,4 +1,4 @@
-/* exact_internal.h - what engine.cu keeps of exact.cu's in a net and in a program. */
+/* exact_internal.h - what nets and programs keep of exact.cu's. */
 #ifndef EBM_CORE_CUDA_EXACT_INTERNAL_H
 #define EBM_CORE_CUDA_EXACT_INTERNAL_H
 

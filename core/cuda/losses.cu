@@ -9,7 +9,6 @@
 
 #define CANDIDATES 128u /* of a block of candidates_k */
 #define ROW_THREADS 256u
-#define FULL_WARP 0xffffffffu
 #define HALF_LOG_2_PI 0.91893853320467274f
 
 /* ---- noise ---- */
@@ -167,7 +166,7 @@ KERNEL void __launch_bounds__(CANDIDATES) candidates_k(struct gpu_pass p)
 DEVICE float block_sum(float value, float *part)
 {
     for (uint32_t apart = 16; apart > 0; apart /= 2)
-        value += __shfl_xor_sync(FULL_WARP, value, apart);
+        value += __shfl_xor_sync(ALL_LANES, value, apart);
     __syncthreads(); /* what was read of part before */
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = value;
@@ -181,7 +180,7 @@ DEVICE float block_sum(float value, float *part)
 DEVICE float block_max(float value, float *part)
 {
     for (uint32_t apart = 16; apart > 0; apart /= 2)
-        value = fmaxf(value, __shfl_xor_sync(FULL_WARP, value, apart));
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, apart));
     __syncthreads(); /* what was read of part before */
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = value;
@@ -308,9 +307,9 @@ DEVICE void gather(const struct gpu_pass *p, size_t row, uint32_t d, uint32_t k,
         by_weight += g * (r - weight);
     }
     for (uint32_t apart = 16; apart > 0; apart /= 2) {
-        by_mean += __shfl_xor_sync(FULL_WARP, by_mean, apart);
-        by_spread += __shfl_xor_sync(FULL_WARP, by_spread, apart);
-        by_weight += __shfl_xor_sync(FULL_WARP, by_weight, apart);
+        by_mean += __shfl_xor_sync(ALL_LANES, by_mean, apart);
+        by_spread += __shfl_xor_sync(ALL_LANES, by_spread, apart);
+        by_weight += __shfl_xor_sync(ALL_LANES, by_weight, apart);
     }
     if (threadIdx.x % 32 != 0)
         return;

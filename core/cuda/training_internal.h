@@ -5,12 +5,6 @@
 #include "core/cuda/engine_internal.h"
 #include "core/cuda/training.h"
 
-/* Rows of numbers, `ld` apart. */
-struct gpu_rows {
-    float *p;
-    uint32_t ld;
-};
-
 struct ebm_gpu_trained {
     ebm_gpu_space *space;
     const ebm_net_desc *net;

@@ -24,7 +24,6 @@ namespace wmma = nvcuda::wmma;
 #define ACROSS (COLUMNS / COLUMNS_OF_WARP) /* warps side by side */
 #define WIDE_SPACE                                                                                                     \
     (96u << 10) /* bytes of shared memory of a block, at most: two of them fit into compute capability 9.0 */
-#define WHOLE_WARP 0xffffffffu
 
 /* How inputs are rounded. STEP: the depth of a fragment; APART: numbers behind a row in shared memory. */
 struct as_bf16 {
@@ -147,7 +146,7 @@ template <class As> KERNEL void __launch_bounds__(WIDE_THREADS, 2) wide_k(struct
     __syncthreads(); /* of all results only the sums are kept */
 #pragma unroll
     for (uint32_t i = 0; i < 2; i++) {
-        float both = sum[i] + __shfl_xor_sync(WHOLE_WARP, sum[i], 1);
+        float both = sum[i] + __shfl_xor_sync(ALL_LANES, sum[i], 1);
         if (lane % 2 == 0)
             results[warp % ACROSS * EBM_GPU_TILE + row + i * SIDE + lane / 2] = both;
     }

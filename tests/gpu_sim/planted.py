@@ -10,6 +10,7 @@ Prints a table: how each run ended. `-` was not run."""
 import argparse
 import collections
 import concurrent.futures
+import glob
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ FLAGS = {"plain": [], "asan": ["-fsanitize=address,undefined"], "tsan": ["-fsani
 SAMPLE = "tests/gpu_sim/sample.cu"
 PLAIN = ("fwd", "rev", "random", "greedy")
 
-ENGINE, TRAINING, KERNELS = "core/cuda/engine.cu", "core/cuda/training.cu", "core/cuda/kernels.h"
+SAMPLES, SLOTS, TRAINING = "core/cuda/samples.cu", "core/cuda/slots.cu", "core/cuda/training.cu"
 ANSWERS, PHILOX = "core/cuda/answers.cu", "core/cuda/philox.h"
 WIDE = "core/cuda/wide.cu"
 BLOCK, EXACT, KNOTS = "core/cuda/block.h", "core/cuda/exact.cu", "core/cuda/exact_knots.h"
@@ -31,8 +32,8 @@ TWO = ("random", "greedy")
 
 LOSSES, ADAM, LAYERS = "core/cuda/losses.cu", "core/cuda/adam.cu", "core/cuda/layers.cu"
 
-CUDA = ([ADAM, ANSWERS, ENGINE, EXACT, LAYERS, LOSSES, TRAINING, WIDE],
-        ["core/cuda/device_answers.c", "core/cuda/device_cuda.c", "core/cuda/device_exact.c", "core/cuda/train_cuda.c"],
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+CUDA = (sorted(glob.glob("core/cuda/*.cu", root_dir=HERE)), sorted(glob.glob("core/cuda/*.c", root_dir=HERE)),
         ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"])
 # plug-in, or what of it is tested -> CUDA sources, C sources, what else is linked
 PLUGINS = {
@@ -80,14 +81,14 @@ SAMPLE_BUGS = [
 
 
 CUDA_BUGS = [
-    ("barrier before the first layer is missing", KERNELS,
+    ("barrier before the first layer is missing", SAMPLES,
      "    __syncthreads();\n    for (uint32_t i = 0; i < net.target + net.energy; i++) {",
      "    for (uint32_t i = 0; i < net.target + net.energy; i++) {", TWO + ("tsan",)),
-    ("barrier between layers is missing", KERNELS, "net.H, in, out);\n        __syncthreads();", "net.H, in, out);", TWO),
+    ("barrier between layers is missing", SAMPLES, "net.H, in, out);\n        __syncthreads();", "net.H, in, out);", TWO),
     ("a wrong constant of Philox", PHILOX, "0xBB67AE85u", "0xBB67AE8Du", TWO),
-    ("points of Sobol without their last bit", KERNELS, "bit < EBM_SOBOL_BITS", "bit < 7", TWO),
-    ("a quarter of the warp is not summed", KERNELS, "apart = 16;", "apart = 8;", TWO),
-    ("another row's x side", KERNELS, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
+    ("points of Sobol without their last bit", SAMPLES, "bit < EBM_SOBOL_BITS", "bit < 7", TWO),
+    ("a quarter of the warp is not summed", SAMPLES, "apart = 16;", "apart = 8;", TWO),
+    ("another row's x side", SAMPLES, "row += (size_t)tiles[sample / EBM_GPU_TILE].row * n;",
      "row += (size_t)tiles[0].row * n;", TWO),
     ("barrier before sums of warps is missing", BLOCK, "    __syncthreads(); /* before parts are read */\n", "", TWO + ("tsan",)),
     ("barrier before a search is missing", BLOCK, "    __syncthreads(); /* before what is cumulated is read, and starts are written again */\n", "", TWO + ("tsan",)),
@@ -101,10 +102,10 @@ CUDA_BUGS = [
     ("a slope with a bias", KNOTS, "(is_slope ? 0.0f : layer->bias[o])", "layer->bias[o]", TWO),
     ("a ray's kinks outward", KNOTS, "s->count[p] - 1 - off : off", "off : off", TWO),
     ("hx of the first row", EXACT, "work.hx + (size_t)q->row * ", "work.hx + (size_t)0 * ", TWO),
-    ("half of the dynamic shared memory", ENGINE, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
-    ("the host does not wait", ENGINE, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
+    ("half of the dynamic shared memory", SAMPLES, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
+    ("the host does not wait", SLOTS, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
      TWO),
-    ("kernels do not wait for the upload", ENGINE, "cudaStreamWaitEvent(space->compute, s->uploaded, 0)", "cudaSuccess", ("greedy",)),
+    ("kernels do not wait for the upload", SLOTS, "cudaStreamWaitEvent(space->compute, s->uploaded, 0)", "cudaSuccess", ("greedy",)),
     ("a piece of weights is overwritten too early", WIDE, "            __syncthreads(); /* nobody needs the last piece */\n", "",
      ("greedy",)),
     ("a piece of weights is read too early", WIDE, "            __syncthreads(); /* the next one is there, and the samples */\n", "",
@@ -114,7 +115,7 @@ CUDA_BUGS = [
     ("the first row's x side", WIDE, "w.tiles[blockIdx.x].row", "w.tiles[0].row", TWO),
     ("half of the warps' sums", WIDE, "results[threadIdx.x] + results[EBM_GPU_TILE + threadIdx.x]", "results[threadIdx.x]", TWO),
     ("the last piece of inputs is left out", WIDE, "k < w.deep; k += DEEP", "k + DEEP < w.deep; k += DEEP", TWO),
-    ("the download does not wait for kernels", ENGINE, "cudaStreamWaitEvent(s->copies, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
+    ("the download does not wait for kernels", SLOTS, "cudaStreamWaitEvent(s->copies, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
 ]
 
 TRAINING_BUGS = [

@@ -1,28 +1,25 @@
-/* kernels.h - the kernels of the sample side and what they share; a part of engine.cu, included there and nowhere else.
+/* samples.cu - the sample side: tiles -> draw_k -> narrow nets by layers_k, wide ones by products of cublasLt or by
+ * wide.cu -> f.
  *
  *   draw_k     tiles that are not given: targets of the row's mixture, and their log q
  *   layers_k   a net whose layers are narrow, y -> its last layer, activations in shared memory; with the energy net
  *              behind it, y -> f
  *   add_k      the first energy layer of a wide net: act(z + hx of the tile's row), z by a matrix product
- *   act_k      activation, and what a residual layer adds
  *   dot_k      the last energy layer, one output, straight from a wide layer's z or output: a warp a sample
  *
  * y lies (tile, D, EBM_GPU_TILE); activations (sample, features), rows `ld` apart. Words of Philox are those of
  * philox.h; normal numbers are of the same fit as the CPU's. */
-#ifndef EBM_CORE_CUDA_KERNELS_H
-#define EBM_CORE_CUDA_KERNELS_H
-
-#include "core/cuda/engine_internal.h"
 #include "core/cuda/mixture.h"
 #include "core/cuda/philox.h"
+#include "core/cuda/program_internal.h"
 #include "core/sobol.h"
 
-#define SAMPLES 32u     /* of a block of layers_k: a quarter of a tile */
-#define LANES_APART 36u /* between features in shared memory: float4 of 8 threads fall on 32 banks */
-#define TOGETHER 8u     /* samples of a thread of layers_k */
+#define NARROWEST_SPACE (48u << 10) /* bytes of shared memory that a block of layers_k may take anywhere */
+#define SAMPLES 32u                 /* of a block of layers_k: a quarter of a tile */
+#define LANES_APART 36u             /* between features in shared memory: float4 of 8 threads fall on 32 banks */
+#define TOGETHER 8u                 /* samples of a thread of layers_k */
 #define LAYERS_THREADS 128u
 #define DOT_THREADS 256u
-#define FULL_WARP 0xffffffffu
 
 /* What layers_k runs: `target` layers of the target net, then `energy` layers of the energy net. */
 struct gpu_narrow {
@@ -194,18 +191,6 @@ KERNEL void add_k(struct gpu_join join, int activation, bool residual, const flo
     a[sample * ld_a + i] = value;
 }
 
-/* a (sample, ld) = act(a), and plus in (sample, ld_in) unless it is NULL. */
-KERNEL void act_k(int activation, float *a, uint32_t ld, const float *in, uint32_t ld_in, uint32_t n, size_t samples)
-{
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= samples * n)
-        return;
-    size_t sample = at / n;
-    uint32_t i = (uint32_t)(at % n);
-    float value = activate(activation, a[sample * ld + i]);
-    a[sample * ld + i] = in != NULL ? value + in[sample * ld_in + i] : value;
-}
-
 /* f (sample) = act(w a + bias) with a (sample, ld), or with a = before(a + hx) where tiles are given. */
 KERNEL void __launch_bounds__(DOT_THREADS)
     dot_k(const struct gpu_layer *layers, uint32_t last, const struct ebm_gpu_tile *tiles, const float *hx,
@@ -225,9 +210,90 @@ KERNEL void __launch_bounds__(DOT_THREADS)
             sum += layer->weight[i] * own[i];
     }
     for (uint32_t apart = 16; apart > 0; apart /= 2)
-        sum += __shfl_xor_sync(FULL_WARP, sum, apart);
+        sum += __shfl_xor_sync(ALL_LANES, sum, apart);
     if (lane == 0)
         f[sample] = activate(layer->activation, sum + layer->bias[0]) + (layer->residual ? own[0] : 0.0f);
 }
 
-#endif
+/* ---- what runs them ---- */
+
+bool gpu_narrow_fits(uint32_t widest)
+{
+    return 2 * widest * LANES_APART * sizeof(float) <= NARROWEST_SPACE;
+}
+
+namespace
+{
+
+struct gpu_narrow narrow_of(const ebm_gpu_net *net)
+{
+    struct gpu_narrow narrow = {};
+    narrow.layers = net->d_layers + (net->target() - net->layers.data());
+    narrow.target = net->target_is_narrow ? net->n_target : 0;
+    narrow.energy = net->energy_is_narrow ? net->n_energy : 0;
+    narrow.D = net->D, narrow.H = net->H, narrow.energy_out = net->energy_out;
+    narrow.G = net->target_is_narrow ? net->G : net->D;
+    narrow.widest = net->narrow_widest;
+    return narrow;
+}
+
+void enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
+                    uint32_t tiles, gpu_rows g)
+{
+    struct gpu_narrow narrow = narrow_of(net);
+    size_t bytes = 2 * (size_t)narrow.widest * LANES_APART * sizeof(float);
+    const float *h = net->n_feature > 0 ? own->x.h : own->x.x;
+    LAUNCH(layers_k, dim3(tiles * (EBM_GPU_TILE / SAMPLES)), dim3(LAYERS_THREADS), bytes, space->compute, narrow,
+           slot->tiles, slot->y, own->x.hx, h, g.p, g.ld, slot->f);
+}
+
+/* g in one of the two buffers -> f: layers of the energy net from the first one's product on. */
+bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
+                    uint32_t tiles, gpu_rows g)
+{
+    const gpu_layer *first = net->energy();
+    const gpu_layer *d_energy = net->d_layers + (first - net->layers.data());
+    uint32_t last = net->n_energy - 1, samples = tiles * EBM_GPU_TILE, most = net->max_tiles * EBM_GPU_TILE;
+    const float *h = net->n_feature > 0 ? own->x.h : own->x.x;
+    struct gpu_join join = {slot->tiles, own->x.hx, h, g.p, net->H, g.ld};
+    float *other = g.p == space->a ? space->b : space->a;
+    gpu_rows z = {other, gpu_round_up(first->out, 4)}, done = z;
+    if (net->wide != EBM_GPU_FP32) {
+        gpu_wide_score(space, net, slot->tiles, tiles, own->x.hx, g.p, g.ld, slot->f);
+        return true;
+    }
+    if (!gpu_multiply_layer(space, first, NULL, g, z, samples, most, false))
+        return false;
+    bool is_fused = last == 1 && !first->residual && !first[1].residual;
+    if (last == 0)
+        done = {slot->f, 1};
+    if (!is_fused)
+        LAUNCH(add_k, gpu_blocks((size_t)samples * first->out), dim3(GPU_THREADS), 0, space->compute, join,
+               first->activation, first->residual, z.p, z.ld, done.p, done.ld, first->out, (size_t)samples);
+    if (last > 1 && !gpu_run_layers(space, first + 1, last - 1, done, samples, most, false, g.p, other, NULL, &done))
+        return false;
+    if (last > 0)
+        LAUNCH(dot_k, dim3(samples / (DOT_THREADS / 32)), dim3(DOT_THREADS), 0, space->compute, d_energy, last,
+               is_fused ? slot->tiles : NULL, own->x.hx, done.p, done.ld, slot->f);
+    return true;
+}
+
+} // namespace
+
+bool gpu_samples_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
+                         uint32_t tiles)
+{
+    if (net->K > 0)
+        LAUNCH(draw_k, dim3(tiles), dim3(EBM_GPU_TILE), 0, space->compute, slot->tiles, slot->mixtures,
+               ebm_gpu_mixture_floats(net->D, net->K + 1), net->D, slot->y, slot->log_q);
+    gpu_rows g = {space->a, gpu_round_up(net->target_is_narrow ? net->G : net->D, 4)};
+    if (net->n_energy > 0)
+        enqueue_narrow(space, net, own, slot, tiles, g);
+    if (net->n_energy == 0 || net->energy_is_narrow)
+        return gpu_fine(space, cudaGetLastError(), "the sample side");
+    uint32_t samples = tiles * EBM_GPU_TILE, most = net->max_tiles * EBM_GPU_TILE;
+    bool ok = net->target_is_narrow || gpu_run_layers(space, net->target(), net->n_target, g, samples, most, false,
+                                                      space->b, space->a, NULL, &g);
+    return ok && enqueue_energy(space, net, own, slot, tiles, g) &&
+           gpu_fine(space, cudaGetLastError(), "the sample side");
+}

@@ -1,0 +1,151 @@
+/* device.cu - the device itself, what goes wrong on it, and memory: what all .cu files stand on. */
+#include <stdio.h>
+#include <string.h>
+
+#include <mutex>
+
+#include "core/cuda/engine_internal.h"
+
+namespace
+{
+
+int device_index;
+enum ebm_gpu_precision precision;
+
+/* What a space failed of, the latest one of all. */
+std::mutex failure_mutex;
+char latest_failure[EBM_GPU_FAILURE_BYTES];
+
+} // namespace
+
+enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError_t error)
+{
+    return ebm_error_set(reterr, error == cudaErrorMemoryAllocation ? EBM_NO_MEMORY : EBM_DEVICE, "cuda", "%s: %s",
+                         what, cudaGetErrorString(error));
+}
+
+/* ---- the device ---- */
+
+enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret_name, size_t bytes,
+                             struct ebm_error *reterr)
+{
+    int count = 0;
+    struct cudaDeviceProp device;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+        return gpu_refuse(reterr, "the driver gives no device", error);
+    if (index < 0 || index >= count)
+        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "there is no device %d, only %d of them", index, count);
+    error = cudaGetDeviceProperties(&device, index);
+    if (error != cudaSuccess)
+        return gpu_refuse(reterr, "the device says nothing of itself", error);
+    if (device.major < 8)
+        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s has compute capability %d.%d, expected at least 8.0",
+                             device.name, device.major, device.minor);
+    device_index = index;
+    precision = wanted;
+    error = cudaSetDevice(index);
+    if (error == cudaSuccess)
+        error = gpu_wide_open();
+    if (error != cudaSuccess)
+        return gpu_refuse(reterr, "the device refuses a kernel's shared memory", error);
+    (void)snprintf(ret_name, bytes, "%s, compute capability %d.%d, %zu MiB", device.name, device.major, device.minor,
+                   device.totalGlobalMem >> 20);
+    return EBM_OK;
+}
+
+/* ---- what goes wrong ---- */
+
+bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
+{
+    if (space->failed)
+        return false;
+    space->failed = true;
+    (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
+    std::lock_guard<std::mutex> lock(failure_mutex);
+    memcpy(latest_failure, space->failure, sizeof latest_failure);
+    return false;
+}
+
+bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what)
+{
+    if (error == cudaErrorMemoryAllocation && !space->failed)
+        space->lacks_memory = true;
+    return error == cudaSuccess || gpu_fail(space, what, cudaGetErrorString(error));
+}
+
+bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what)
+{
+    return status == CUBLAS_STATUS_SUCCESS || gpu_fail(space, what, cublasLtGetStatusString(status));
+}
+
+void ebm_gpu_failure(char *ret_text, size_t bytes)
+{
+    std::lock_guard<std::mutex> lock(failure_mutex);
+    (void)snprintf(ret_text, bytes, "%s", latest_failure);
+}
+
+enum ebm_gpu_precision gpu_precision(void)
+{
+    return precision;
+}
+
+cudaError_t gpu_set_device(void)
+{
+    return cudaSetDevice(device_index);
+}
+
+/* An error of an earlier call, of another space maybe, stays the thread's last one until somebody takes it: what checks
+ * launches must not find it. */
+bool gpu_enter(ebm_gpu_space *space)
+{
+    (void)cudaGetLastError();
+    return gpu_fine(space, cudaSetDevice(device_index), "the device");
+}
+
+enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
+{
+    (void)cudaGetLastError();
+    bool goes_on = space->lacks_memory && cudaStreamSynchronize(space->compute) == cudaSuccess;
+    space->lacks_memory = false;
+    if (goes_on)
+        space->failed = false;
+    return ebm_error_set(reterr, goes_on ? EBM_NO_MEMORY : EBM_DEVICE, "cuda", "%s", space->failure);
+}
+
+/* ---- memory ---- */
+
+bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count)
+{
+    size_t bytes = (count + 4) * sizeof(float);
+    void *p = NULL;
+    if (!gpu_fine(space, cudaMalloc(&p, bytes), "memory of the device"))
+        return false;
+    memory->device.push_back(p);
+    *ret = static_cast<float *>(p);
+    return gpu_fine(space, cudaMemsetAsync(p, 0, bytes, space->compute), "memory of the device");
+}
+
+bool gpu_pinned_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count)
+{
+    void *p = NULL;
+    if (!gpu_fine(space, cudaHostAlloc(&p, (count + 4) * sizeof(float), cudaHostAllocDefault), "pinned memory"))
+        return false;
+    memory->pinned.push_back(p);
+    memset(p, 0, (count + 4) * sizeof(float));
+    *ret = static_cast<float *>(p);
+    return true;
+}
+
+void gpu_memory_free(gpu_memory *memory)
+{
+    for (void *p : memory->device)
+        (void)cudaFree(p);
+    for (void *p : memory->pinned)
+        (void)cudaFreeHost(p);
+}
+
+bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+{
+    return bytes == 0 || gpu_fine(space, cudaMemcpyAsync(to, from, bytes, kind, stream), "a copy");
+}

@@ -1,0 +1,263 @@
+/* nets.cu - networks on the device: what runs where, and weights as kernels and products want them.
+ *
+ * All tensors of a net lie in one block of device memory, each at a multiple of ALIGNED floats. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <atomic>
+#include <mutex>
+#include <new>
+
+#include "core/cuda/engine_internal.h"
+
+#define ALIGNED 64u /* floats, of every tensor */
+
+namespace
+{
+
+std::atomic<uint64_t> nets_made;
+
+/* Numbers of nets that are there. */
+std::mutex live_mutex;
+std::vector<uint64_t> live;
+
+} // namespace
+
+bool gpu_net_is_live(uint64_t number)
+{
+    std::lock_guard<std::mutex> lock(live_mutex);
+    for (uint64_t other : live)
+        if (other == number)
+            return true;
+    return false;
+}
+
+namespace
+{
+
+void set_live(uint64_t number)
+{
+    std::lock_guard<std::mutex> lock(live_mutex);
+    live.push_back(number);
+}
+
+/* A float's bits, rounded so that the lowest `drop` are zero. */
+uint32_t bits_of(float x, uint32_t drop)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return isfinite(x) ? (bits + (1u << (drop - 1))) >> drop << drop : bits;
+}
+
+/* Tensors on their way to the device: what layers hold are offsets + 1 until it is known where they lie. */
+struct packing {
+    std::vector<float> numbers;
+    const float *params;
+
+    const float *start()
+    {
+        numbers.resize((numbers.size() + ALIGNED - 1) / ALIGNED * ALIGNED);
+        return reinterpret_cast<const float *>((numbers.size() + 1) * sizeof(float));
+    }
+    const float *rows(const float *from, size_t stride, uint32_t n, uint32_t length, uint32_t ld)
+    {
+        const float *at = start();
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < ld; j++)
+                numbers.push_back(j < length ? from[i * stride + j] : 0.0f);
+        return at;
+    }
+    /* As wide_k wants them: bfloat16, or floats that TF32 has. */
+    const float *rounded(const float *from, size_t stride, uint32_t n, uint32_t length, bool is_bf16)
+    {
+        const float *at = start();
+        uint32_t deep = gpu_wide_deep(length);
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < deep; j += 1 + is_bf16) {
+                uint32_t low = bits_of(j < length ? from[i * stride + j] : 0.0f, is_bf16 ? 16 : 13), high = 0;
+                if (is_bf16)
+                    high = bits_of(j + 1 < length ? from[i * stride + j + 1] : 0.0f, 16), low >>= 16;
+                low |= high;
+                float both;
+                memcpy(&both, &low, sizeof both);
+                numbers.push_back(both);
+            }
+        return at;
+    }
+    const float *columns(const float *from, size_t stride, uint32_t n, uint32_t length)
+    {
+        const float *at = start();
+        for (uint32_t j = 0; j < length; j++)
+            for (uint32_t i = 0; i < n; i++)
+                numbers.push_back(from[i * stride + j]);
+        return at;
+    }
+};
+
+/* Inputs first .. first + count - 1 of a layer. */
+gpu_layer pack(packing *all, const struct ebm_layer *layer, uint32_t first, uint32_t count, bool is_narrow)
+{
+    const float *from = all->params + layer->weight + first;
+    gpu_layer packed = {};
+    packed.in = count;
+    packed.out = layer->out;
+    packed.ld = gpu_round_up(count, 4);
+    packed.activation = layer->activation;
+    packed.residual = layer->residual;
+    if (is_narrow)
+        packed.weight_t = all->columns(from, layer->in, layer->out, count);
+    else
+        packed.weight = all->rows(from, layer->in, layer->out, count, packed.ld);
+    packed.bias = all->rows(all->params + layer->bias, layer->out, 1, layer->out, layer->out);
+    return packed;
+}
+
+void pack_net(ebm_gpu_net *to, packing *all, const struct ebm_net *net, bool is_narrow)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++)
+        to->layers.push_back(pack(all, &net->layers[i], 0, net->layers[i].in, is_narrow));
+}
+
+void pack_x_side(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
+{
+    pack_net(to, all, &net->feature, false);
+    if (net->has_energy) {
+        gpu_layer of_h = pack(all, &net->energy.layers[0], 0, net->H, false);
+        of_h.activation = EBM_ACT_IDENTITY;
+        of_h.residual = false;
+        to->layers.push_back(of_h);
+    }
+    pack_net(to, all, &net->own, false);
+    pack_net(to, all, &net->mean, false);
+    pack_net(to, all, &net->log_variance, false);
+    pack_net(to, all, &net->weight, false);
+}
+
+void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
+{
+    pack_x_side(to, all, net);
+    pack_net(to, all, &net->target, to->target_is_narrow);
+    for (uint32_t i = 0; i < net->energy.n_layers; i++)
+        to->layers.push_back(pack(all, &net->energy.layers[i], i == 0 ? net->H : 0,
+                                  i == 0 ? net->G : net->energy.layers[i].in, to->energy_is_narrow));
+    const struct ebm_layer *first = net->energy.layers;
+    if (to->wide != EBM_GPU_FP32)
+        to->layers[to->layers.size() - 2].weight_wide = all->rounded(all->params + first->weight + net->H, first->in,
+                                                                     first->out, net->G, to->wide == EBM_GPU_BF16);
+}
+
+uint32_t widest_of(const struct ebm_net *net, uint32_t at_least)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++)
+        at_least = net->layers[i].out > at_least ? net->layers[i].out : at_least;
+    return at_least;
+}
+
+/* What runs where, and how large it gets. */
+void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
+{
+    const struct ebm_net *heads[] = {&net->mean, &net->log_variance, &net->weight};
+    to->X = ebm_net_reach(net);
+    to->D = net->D, to->H = net->H, to->G = net->G, to->K = net->K, to->own_H = net->own_H;
+    to->n_feature = net->feature.n_layers, to->n_target = net->target.n_layers, to->n_own = net->own.n_layers;
+    to->n_energy = net->has_energy ? net->energy.n_layers : 0;
+    to->energy_out = net->has_energy ? net->energy.layers[0].out : 0;
+    to->x_widest = widest_of(&net->feature, to->X > to->energy_out ? to->X : to->energy_out);
+    to->x_widest = widest_of(&net->own, to->x_widest);
+    for (uint32_t i = 0; i < 3; i++) {
+        to->n_head[i] = heads[i]->n_layers;
+        to->x_widest = widest_of(heads[i], to->x_widest);
+    }
+    uint32_t target = widest_of(&net->target, net->D), energy = widest_of(&net->energy, target);
+    to->target_is_narrow = gpu_narrow_fits(target);
+    to->energy_is_narrow = net->has_energy && gpu_narrow_fits(energy);
+    const struct ebm_layer *energy_layers = net->energy.layers;
+    bool is_two = net->has_energy && !to->energy_is_narrow && net->energy.n_layers == 2 && !energy_layers[0].residual &&
+                  !energy_layers[1].residual;
+    to->wide = is_two && gpu_wide_fits(gpu_precision(), net->G) ? gpu_precision() : EBM_GPU_FP32;
+    to->narrow_widest = to->energy_is_narrow ? energy : to->target_is_narrow ? target : net->D;
+    to->widest_ld = gpu_round_up(energy > net->G ? energy : net->G, 4);
+    uint32_t most = (uint32_t)(GPU_ACTIVATIONS / ((size_t)to->widest_ld * EBM_GPU_TILE * sizeof(float)));
+    to->max_tiles = 1;
+    while (to->max_tiles < EBM_GPU_TILES && 2 * to->max_tiles <= most)
+        to->max_tiles *= 2;
+}
+
+const float *place(const float *block, const float *offset)
+{
+    return offset != NULL ? block + (reinterpret_cast<uintptr_t>(offset) / sizeof(float) - 1) : NULL;
+}
+
+/* Of pageable memory cudaMemcpy returns when it has read it, which may be before the device has it, and streams that
+ * do not block wait for nothing of it: hence the wait. */
+cudaError_t put(void *to, const void *from, size_t bytes)
+{
+    cudaError_t error = cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice);
+    return error == cudaSuccess ? cudaStreamSynchronize(NULL) : error;
+}
+
+cudaError_t upload(ebm_gpu_net *net, const packing *all)
+{
+    size_t bytes = all->numbers.size() * sizeof(float), layer_bytes = net->layers.size() * sizeof(gpu_layer);
+    cudaError_t error = gpu_set_device();
+    if (error == cudaSuccess)
+        error = cudaMalloc((void **)&net->block, bytes);
+    if (error == cudaSuccess)
+        error = cudaMalloc((void **)&net->d_layers, layer_bytes);
+    if (error == cudaSuccess)
+        error = put(net->block, all->numbers.data(), bytes);
+    for (gpu_layer &layer : net->layers) {
+        layer.weight = place(net->block, layer.weight);
+        layer.weight_t = place(net->block, layer.weight_t);
+        layer.weight_wide = place(net->block, layer.weight_wide);
+        layer.bias = place(net->block, layer.bias);
+    }
+    return error == cudaSuccess ? put(net->d_layers, net->layers.data(), layer_bytes) : error;
+}
+
+} // namespace
+
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, struct ebm_gpu_net **ret_net,
+                                struct ebm_error *reterr)
+{
+    ebm_gpu_net *net = new (std::nothrow) ebm_gpu_net();
+    if (net == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a network");
+    packing all = {{}, h_params};
+    cudaError_t error;
+    try {
+        shape_of(net, desc);
+        pack_all(net, &all, desc);
+        net->number = ++nets_made;
+        set_live(net->number);
+        error = upload(net, &all);
+    } catch (const std::bad_alloc &) {
+        (void)ebm_gpu_net_free(net);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a network");
+    }
+    if (error != cudaSuccess) {
+        (void)ebm_gpu_net_free(net);
+        return gpu_refuse(reterr, "weights cannot be put onto the device", error);
+    }
+    *ret_net = net;
+    return EBM_OK;
+}
+
+struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
+{
+    if (net == NULL)
+        return NULL;
+    {
+        std::lock_guard<std::mutex> lock(live_mutex);
+        for (size_t i = live.size(); i-- > 0;)
+            if (live[i] == net->number)
+                live.erase(live.begin() + (ptrdiff_t)i);
+    }
+    (void)gpu_set_device();
+    (void)cudaFree(net->block);
+    (void)cudaFree(net->d_layers);
+    (void)cudaFree(net->exact);
+    delete net;
+    return NULL;
+}

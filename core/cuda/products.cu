@@ -1,0 +1,191 @@
+/* products.cu - matrix products by cuBLASLt, and layers made of them.
+ *
+ * Same bytes: a product has one algorithm for all its numbers of rows, chosen for the largest, without split sums, so
+ * that what a row gets does not depend on how many there are beside it. */
+#include <stdint.h>
+
+#include "core/cuda/engine_internal.h"
+
+/* ---- products ---- */
+
+namespace
+{
+
+struct product_handles {
+    cublasLtMatmulDesc_t what;
+    cublasLtMatrixLayout_t a, b, d, most_b, most_d;
+    cublasLtMatmulPreference_t wish;
+};
+
+bool set(ebm_gpu_space *space, product_handles *h, cublasLtMatmulDescAttributes_t name, const void *value, size_t bytes)
+{
+    return gpu_fine(space, cublasLtMatmulDescSetAttribute(h->what, name, value, bytes), "a product");
+}
+
+bool lay_out(ebm_gpu_space *space, const gpu_product *p, cublasLtMatrixLayout_t *ret, uint32_t rows, uint32_t columns,
+             uint32_t ld, size_t stride)
+{
+    const int32_t batches = (int32_t)p->batches;
+    const int64_t apart = (int64_t)stride;
+    return gpu_fine(space, cublasLtMatrixLayoutCreate(ret, CUDA_R_32F, rows, columns, ld), "a matrix") &&
+           (batches <= 1 || (gpu_fine(space,
+                                      cublasLtMatrixLayoutSetAttribute(*ret, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                                       &batches, sizeof batches),
+                                      "a matrix") &&
+                             gpu_fine(space,
+                                      cublasLtMatrixLayoutSetAttribute(
+                                          *ret, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &apart, sizeof apart),
+                                      "a matrix")));
+}
+
+bool describe(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
+{
+    static const cublasComputeType_t types[] = {CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32,
+                                                CUBLAS_COMPUTE_32F_FAST_16BF};
+    cublasComputeType_t type = types[p->is_exact ? EBM_GPU_FP32 : gpu_precision()];
+    cublasOperation_t a = p->a.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N, b = p->b.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    uint32_t rows = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
+    uint32_t most = p->most > 0 ? p->most : columns;
+    return gpu_fine(space, cublasLtMatmulDescCreate(&h->what, type, CUDA_R_32F), "a product") &&
+           lay_out(space, p, &h->a, p->a.rows, p->a.columns, p->a.ld, p->stride_a) &&
+           lay_out(space, p, &h->b, p->b.rows, p->b.columns, p->b.ld, p->stride_b) &&
+           lay_out(space, p, &h->d, rows, columns, p->ld_d, p->stride_d) &&
+           lay_out(space, p, &h->most_b, p->b.rows, p->b.is_turned ? p->b.columns : most, p->b.ld, p->stride_b) &&
+           lay_out(space, p, &h->most_d, rows, most, p->ld_d, p->stride_d) &&
+           set(space, h, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a) &&
+           set(space, h, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b) &&
+           (p->bias == NULL || (set(space, h, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
+                                set(space, h, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)));
+}
+
+uint32_t alignment_of(const void *p, uint32_t ld, size_t stride)
+{
+    return reinterpret_cast<uintptr_t>(p) % 16 == 0 && ld % 4 == 0 && stride % 4 == 0 ? 16 : 4;
+}
+
+/* Bounds of the workspace and of alignments, and no split sums. */
+bool state_wishes(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
+{
+    uint64_t workspace = GPU_WORKSPACE;
+    uint32_t unsplit = CUBLASLT_REDUCTION_SCHEME_NONE, a = alignment_of(p->a.p, p->a.ld, p->stride_a);
+    uint32_t b = alignment_of(p->b.p, p->b.ld, p->stride_b), d = alignment_of(p->d, p->ld_d, p->stride_d);
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t name;
+        const void *value;
+        size_t bytes;
+    } wishes[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
+                  {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &unsplit, sizeof unsplit},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &a, sizeof a},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &b, sizeof b},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &d, sizeof d},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &d, sizeof d}};
+    bool ok = gpu_fine(space, cublasLtMatmulPreferenceCreate(&h->wish), "a product's wishes");
+    for (const auto &wish : wishes)
+        ok = ok && gpu_fine(space, cublasLtMatmulPreferenceSetAttribute(h->wish, wish.name, wish.value, wish.bytes),
+                            "a product's wishes");
+    return ok;
+}
+
+/* The algorithm of the most columns, where there is one that does fewer too; else that of so many. */
+bool choose(ebm_gpu_space *space, const product_handles *h, cublasLtMatmulAlgo_t *ret)
+{
+    cublasLtMatmulHeuristicResult_t found = {};
+    int n = 0;
+    cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->most_b, h->most_d, h->most_d,
+                                                           h->wish, 1, &found, &n);
+    *ret = found.algo;
+    if (status == CUBLAS_STATUS_SUCCESS && n == 1 &&
+        cublasLtMatmulAlgoCheck(space->lt, h->what, h->a, h->b, h->d, h->d, ret, &found) == CUBLAS_STATUS_SUCCESS &&
+        found.workspaceSize <= GPU_WORKSPACE)
+        return true;
+    status = cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->b, h->d, h->d, h->wish, 1, &found, &n);
+    *ret = found.algo;
+    return gpu_fine(space, status, "the choice of a product") &&
+           (n == 1 || gpu_fail(space, "the choice of a product", "cuBLASLt has none"));
+}
+
+void drop(product_handles *h)
+{
+    if (h->what != NULL)
+        (void)cublasLtMatmulDescDestroy(h->what);
+    for (cublasLtMatrixLayout_t layout : {h->a, h->b, h->d, h->most_b, h->most_d})
+        if (layout != NULL)
+            (void)cublasLtMatrixLayoutDestroy(layout);
+    if (h->wish != NULL)
+        (void)cublasLtMatmulPreferenceDestroy(h->wish);
+}
+
+} // namespace
+
+bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p)
+{
+    const float one = 1.0f, before = p->adds ? 1.0f : 0.0f;
+    product_handles h = {};
+    cublasLtMatmulAlgo_t algorithm;
+    bool ok = describe(space, p, &h) && state_wishes(space, p, &h) && choose(space, &h, &algorithm);
+    ok = ok && gpu_fine(space,
+                        cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
+                                       &algorithm, space->workspace, GPU_WORKSPACE, space->compute),
+                        "a product");
+    drop(&h);
+    return ok;
+}
+
+/* ---- layers ---- */
+
+/* a (sample, ld) = act(a), and plus in (sample, ld_in) unless it is NULL. */
+KERNEL void act_k(int activation, float *a, uint32_t ld, const float *in, uint32_t ld_in, uint32_t n, size_t samples)
+{
+    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= samples * n)
+        return;
+    size_t sample = at / n;
+    uint32_t i = (uint32_t)(at % n);
+    float value = activate(activation, a[sample * ld + i]);
+    a[sample * ld + i] = in != NULL ? value + in[sample * ld_in + i] : value;
+}
+
+namespace
+{
+
+void activate_rows(ebm_gpu_space *space, const gpu_layer *l, float *a, uint32_t ld, const float *in, uint32_t ld_in,
+                   size_t rows)
+{
+    const float *added = l->residual ? in : NULL;
+    if (l->activation != EBM_ACT_IDENTITY || added != NULL)
+        LAUNCH(act_k, gpu_blocks(rows * l->out), dim3(GPU_THREADS), 0, space->compute, l->activation, a, ld, added,
+               ld_in, l->out, rows);
+}
+
+} // namespace
+
+bool gpu_multiply_layer(ebm_gpu_space *space, const gpu_layer *l, const float *bias, gpu_rows x, gpu_rows z,
+                        uint32_t rows, uint32_t most_rows, bool is_exact)
+{
+    gpu_product p = {};
+    p.a = {l->weight, l->in, l->out, l->ld, true};
+    p.b = {x.p, l->in, rows, x.ld, false};
+    p.d = z.p;
+    p.ld_d = z.ld;
+    p.bias = bias;
+    p.most = most_rows;
+    p.is_exact = is_exact;
+    return gpu_multiply(space, &p);
+}
+
+bool gpu_run_layers(ebm_gpu_space *space, const gpu_layer *layers, uint32_t n, gpu_rows in, uint32_t rows,
+                    uint32_t most_rows, bool is_exact, float *a, float *b, float *to, gpu_rows *ret)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const gpu_layer *l = &layers[i];
+        bool is_last = i + 1 == n && to != NULL;
+        gpu_rows out = {is_last ? to : i % 2 == 0 ? a : b, is_last && is_exact ? l->out : gpu_round_up(l->out, 4)};
+        if (!gpu_multiply_layer(space, l, l->bias, in, out, rows, most_rows, is_exact))
+            return false;
+        activate_rows(space, l, out.p, out.ld, in.p, in.ld, rows);
+        in = out;
+    }
+    *ret = in;
+    return true;
+}
