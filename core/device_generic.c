@@ -163,11 +163,11 @@ static enum ebm_status features_of_net(struct ebm_ctx *ctx, const struct ebm_pla
                                        uint32_t base)
 {
     const float *reach;
-    enum ebm_status status = ebm_reach(ctx, plan, h_x, B, &reach);
-    if (status == EBM_OK && ebm_ctx_accelerator(ctx) != NULL) {
+    if (ebm_ctx_accelerator(ctx) != NULL) {
         ctx->has_mixtures = true;
-        return ctx->accelerator->features(ctx, reach, B) ? EBM_OK : EBM_DEVICE;
+        return ctx->accelerator->features(ctx, h_x, B) ? EBM_OK : EBM_DEVICE;
     }
+    enum ebm_status status = ebm_reach(ctx, plan, h_x, B, &reach);
     for (uint32_t first = 0; status == EBM_OK && first < B; first += plan->x_tile)
         features_of_tile(ctx, plan, reach + (size_t)first * ebm_net_reach(&plan->net), base + first,
                          B - first < plan->x_tile ? B - first : plan->x_tile);

@@ -61,8 +61,9 @@ struct ebm_exact_answer {
 /* Hardware beside the CPU that does the hot part of a context's work; all else, and whatever it does not do, is done
  * here. NULL on a CPU. The functions are called on the context's thread. */
 struct ebm_accelerator {
-    /* The x side of rows of reach (B, X or trunk.out) into h, hx and, with K > 0, the mixtures. False: it failed. */
-    bool (*features)(struct ebm_ctx *ctx, const float *reach, uint32_t B);
+    /* The x side of x (B, X), of images with their trunk, into h, hx and, with K > 0, the mixtures. False: it failed.
+     */
+    bool (*features)(struct ebm_ctx *ctx, const float *h_x, uint32_t B);
     /* These rows come next, in this order: work may begin. The tasks stay until the next call, or one with B = 0. */
     void (*expect)(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B);
     /* Targets, log q and f of the row begun from sample `at` on, a multiple of EBM_TILE: draws, or with is_given f

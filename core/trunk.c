@@ -14,11 +14,10 @@
 
 struct ready_op {
     struct ebm_image_op op;
-    struct ebm_conv *conv;      /* of CONV */
-    float *packed;              /* its weights */
-    float *factor, *offset;     /* (to.channels): of the norm, else 1 and the bias, or 0 */
-    uint32_t in_slot, out_slot; /* of values */
-    uint32_t add_slot;          /* out_slot: what is added lies there already */
+    struct ebm_conv *conv;  /* of CONV */
+    float *packed;          /* its weights */
+    float *factor, *offset; /* (to.channels): of the norm, else 1 and the bias, or 0 */
+    struct ebm_trunk_slots at;
 };
 
 struct ebm_trunk_plan {
@@ -74,43 +73,51 @@ void ebm_trunk_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last)
     ret_last[trunk->n_ops] = EBM_IMAGE_NONE;
 }
 
-static uint32_t take_slot(struct ebm_trunk_plan *plan, bool *taken)
+static uint32_t take_slot(bool *taken, uint32_t *n)
 {
     uint32_t slot = 0;
     while (taken[slot])
         slot++;
     taken[slot] = true;
-    plan->n_slots = slot + 1 > plan->n_slots ? slot + 1 : plan->n_slots;
+    *n = slot + 1 > *n ? slot + 1 : *n;
     return slot;
 }
 
-/* `slots` and `last` (n_ops + 1): of values. */
-static void lay_slots(struct ebm_trunk_plan *plan, uint32_t *slots, const uint32_t *last, bool *taken)
+enum ebm_status ebm_trunk_lay_slots(const struct ebm_trunk *trunk, struct ebm_trunk_slots *ret_slots,
+                                    uint32_t *ret_image, uint32_t *ret_n)
 {
-    plan->image_slot = slots[0] = take_slot(plan, taken);
-    for (uint32_t i = 0; i < plan->n_ops; i++) {
-        struct ready_op *ready = &plan->ops[i];
-        uint32_t in = ready->op.in, add = ready->op.add;
+    size_t n = (size_t)trunk->n_ops + 1;
+    EBM_AUTO(ebm_freep) uint32_t *of = calloc(2 * n, sizeof *of); /* values, and their last reads */
+    EBM_AUTO(ebm_freep) bool *taken = calloc(n + 1, sizeof *taken);
+    if (of == NULL || taken == NULL)
+        return EBM_NO_MEMORY;
+    uint32_t *last = of + n;
+    ebm_trunk_last_reads(trunk, last);
+    *ret_n = 0;
+    *ret_image = of[0] = take_slot(taken, ret_n);
+    for (uint32_t i = 0; i < trunk->n_ops; i++) {
+        uint32_t in = trunk->ops[i].in, add = trunk->ops[i].add;
         bool in_place = add != EBM_IMAGE_NONE && last[add] == i && add != in;
-        ready->in_slot = slots[in];
-        slots[i + 1] = ready->out_slot = in_place ? slots[add] : take_slot(plan, taken);
-        ready->add_slot = add != EBM_IMAGE_NONE ? slots[add] : ready->out_slot;
+        uint32_t out = of[i + 1] = in_place ? of[add] : take_slot(taken, ret_n);
+        ret_slots[i] = (struct ebm_trunk_slots){of[in], add != EBM_IMAGE_NONE ? of[add] : out, out};
         if (last[in] == i)
-            taken[slots[in]] = false;
+            taken[of[in]] = false;
         if (add != EBM_IMAGE_NONE && last[add] == i && !in_place)
-            taken[slots[add]] = false;
+            taken[of[add]] = false;
     }
+    return EBM_OK;
 }
 
 static enum ebm_status make_slots(struct ebm_trunk_plan *plan, const struct ebm_trunk *trunk)
 {
-    size_t n = (size_t)trunk->n_ops + 1;
-    EBM_AUTO(ebm_freep) uint32_t *slots = calloc(2 * n, sizeof *slots);
-    EBM_AUTO(ebm_freep) bool *taken = calloc(n + 1, sizeof *taken);
-    if (slots == NULL || taken == NULL)
+    EBM_AUTO(ebm_freep) struct ebm_trunk_slots *slots = calloc(trunk->n_ops, sizeof *slots);
+    if (slots == NULL)
         return EBM_NO_MEMORY;
-    ebm_trunk_last_reads(trunk, slots + n);
-    lay_slots(plan, slots, slots + n, taken);
+    enum ebm_status status = ebm_trunk_lay_slots(trunk, slots, &plan->image_slot, &plan->n_slots);
+    if (status != EBM_OK)
+        return status;
+    for (uint32_t i = 0; i < trunk->n_ops; i++)
+        plan->ops[i].at = slots[i];
     plan->slot = ebm_shape_count(&trunk->in);
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
         size_t count = ebm_shape_count(&trunk->ops[i].to);
@@ -200,18 +207,17 @@ struct ebm_trunk_plan *ebm_trunk_plan_free(struct ebm_trunk_plan *plan)
 
 /* ---- parameters ---- */
 
-static void load_norm(struct ready_op *ready, const float *params)
+void ebm_trunk_fold(const struct ebm_image_op *op, const float *params, float *factor, float *offset)
 {
-    const struct ebm_image_op *op = &ready->op;
     bool has_bias = op->kind == EBM_IMAGE_CONV && op->bias != EBM_NO_TENSOR;
     for (uint32_t c = 0; c < op->to.channels; c++) {
-        double factor = 1.0, offset = has_bias ? (double)params[op->bias + c] : 0.0;
+        double by = 1.0, plus = has_bias ? (double)params[op->bias + c] : 0.0;
         if (op->has_norm) {
-            factor = (double)params[op->scale + c] / sqrt((double)params[op->variance + c] + EBM_NORM_EPSILON);
-            offset = (double)params[op->shift + c] + (offset - (double)params[op->mean + c]) * factor;
+            by = (double)params[op->scale + c] / sqrt((double)params[op->variance + c] + EBM_NORM_EPSILON);
+            plus = (double)params[op->shift + c] + (plus - (double)params[op->mean + c]) * by;
         }
-        ready->factor[c] = (float)factor;
-        ready->offset[c] = (float)offset;
+        factor[c] = (float)by;
+        offset[c] = (float)plus;
     }
 }
 
@@ -231,7 +237,7 @@ enum ebm_status ebm_trunk_plan_load(struct ebm_trunk_plan *plan, const float *pa
 {
     enum ebm_status status = EBM_OK;
     for (uint32_t i = 0; i < plan->n_ops && status == EBM_OK; i++) {
-        load_norm(&plan->ops[i], params);
+        ebm_trunk_fold(&plan->ops[i].op, params, plan->ops[i].factor, plan->ops[i].offset);
         if (plan->ops[i].op.kind == EBM_IMAGE_CONV)
             status = load_weights(plan, &plan->ops[i], params);
     }
@@ -266,10 +272,10 @@ static enum ebm_status run_op(const struct ebm_trunk_plan *plan, const struct re
 {
     const struct ebm_image_op *op = &ready->op;
     size_t from = ebm_shape_count(&op->from), to = ebm_shape_count(&op->to);
-    const float *in = space + ready->in_slot * plan->slot;
-    float *out = space + ready->out_slot * plan->slot;
-    if (ready->add_slot != ready->out_slot)
-        memcpy(out, space + ready->add_slot * plan->slot, n * to * sizeof *out);
+    const float *in = space + ready->at.in * plan->slot;
+    float *out = space + ready->at.out * plan->slot;
+    if (ready->at.add != ready->at.out)
+        memcpy(out, space + ready->at.add * plan->slot, n * to * sizeof *out);
     switch (op->kind) {
     case EBM_IMAGE_CONV:
         return plan->backend->forward(ready->conv, n, out, in, ready->packed, ready->offset,
@@ -306,7 +312,7 @@ static enum ebm_status run_tile(const struct ebm_trunk_plan *plan, const float *
             return status;
     }
     for (uint32_t i = 0; i < n; i++)
-        ebm_trunk_to_outer(h + i * out, space + last->out_slot * plan->slot + i * out, &last->op.to);
+        ebm_trunk_to_outer(h + i * out, space + last->at.out * plan->slot + i * out, &last->op.to);
     return EBM_OK;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/conv.h"
 #include "core/kernels.h"
+#include "core/trunk_layout.h"
 
 #define EBM_TRUNK_TILE 16u /* images at once: docs/PERFORMANCE.md */
 

@@ -35,7 +35,7 @@ struct golden {
     struct ebm_model *model;
     const struct ebm_net_desc *net;
     struct ebm_safetensors *expected;
-    struct ebm_plan *plan;
+    struct ebm_plan *plan, *served; /* in training; as a server has it */
     struct ebm_ctx *ctx;
     uint32_t B, M;
     float *x, *y, *samples, *sigmas; /* (B, X), (B, D), (B, M, D), (n_sigmas, D) */
@@ -167,7 +167,7 @@ static void forward_x(struct golden *g)
     size_t DK = (size_t)g->net->D * g->net->K;
     struct rows h = rows_new(g, g->net->H), mean = rows_new(g, DK), log_variance = rows_new(g, DK);
     struct rows log_weight = rows_new(g, g->net->K);
-    must_ok(g->ops->features(g->ctx, g->plan, g->x, g->B), "features");
+    must_ok(g->ops->features(g->ctx, g->served, g->x, g->B), "features");
     for (uint32_t b = 0; b < g->B; b++) {
         rows_fetch(g, &h, EBM_FETCH_FEATURES, b);
         rows_fetch(g, &mean, EBM_FETCH_MIXTURE_MEAN, b);
@@ -326,7 +326,7 @@ static void check_laplacian(struct golden *g, const double *losses)
     uint32_t D = g->net->D;
     struct rows laplacian = rows_new(g, 1);
     float *gradient = must(calloc(D, sizeof *gradient));
-    must_ok(g->ops->features(g->ctx, g->plan, g->x, g->B), "features");
+    must_ok(g->ops->features(g->ctx, g->served, g->x, g->B), "features");
     for (uint32_t b = 0; b < g->B; b++) {
         struct ebm_row row = {.samples = 1};
         must_ok(g->ops->propose(g->ctx, b, &row, g->y + (size_t)b * D), "propose");
@@ -369,14 +369,16 @@ static void losses_and_gradient(struct golden *g, const struct ebm_loss_spec *sp
     free(reach);
 }
 
-/* Plan and context of one device, for one training step. */
+/* Plans and context of one device: to be asked, and for one training step. */
 static void open_device(struct golden *g, struct ebm_error *error)
 {
     const struct ebm_ctx_limits limits = {.training = true, .max_rows = g->B, .max_samples = g->M};
+    must_ok(g->ops->plan_new(g->net, ebm_model_params(g->model), 0, &g->served, error), "plan");
     must_ok(g->ops->plan_new(g->net, ebm_model_params(g->model), 1, &g->plan, error), "plan");
     if (g->net->trunk.n_ops > 0)
         must_ok(g->ops->trunk_prepare(g->plan, g->B, error), "trunk");
     must_ok(g->ops->ctx_new(&limits, &g->ctx, error), "context");
+    must_ok(g->ops->ctx_prepare(g->ctx, g->served, error), "prepare");
     must_ok(g->ops->ctx_prepare(g->ctx, g->plan, error), "prepare");
 }
 
@@ -407,6 +409,7 @@ static float *find_jumps(const struct golden *g, const struct ebm_loss_spec *spe
     }
     (void)moved.ops->ctx_free(moved.ctx);
     (void)moved.ops->plan_unref(moved.plan);
+    (void)moved.ops->plan_unref(moved.served);
     free(at), free(near), free(losses), free(moved.x);
     return jumps;
 }
@@ -541,6 +544,7 @@ static void golden_folder(const char *folder, const struct ebm_device_ops *ops)
     list_not_built(&g);
     (void)ops->ctx_free(g.ctx);
     (void)ops->plan_unref(g.plan);
+    (void)ops->plan_unref(g.served);
     (void)ebm_model_unref(g.model);
     (void)ebm_safetensors_free(g.expected);
     free(g.is_done), free(g.x), free(g.y), free(g.samples), free(g.sigmas);

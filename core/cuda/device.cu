@@ -115,6 +115,14 @@ enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
 
 /* ---- memory ---- */
 
+/* Of pageable memory cudaMemcpy returns when it has read it, which may be before the device has it, and streams that
+ * do not block wait for nothing of it: hence the wait. */
+cudaError_t gpu_put(void *to, const void *from, size_t bytes)
+{
+    cudaError_t error = cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice);
+    return error == cudaSuccess ? cudaStreamSynchronize(NULL) : error;
+}
+
 bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count)
 {
     size_t bytes = (count + 4) * sizeof(float);

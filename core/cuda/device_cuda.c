@@ -1,9 +1,8 @@
 /* device_cuda.c - the coarse table with CUDA: the CPU's device, whose contexts have an accelerator.
  *
- *   on the device   the x side; draws on the line, their log q; f at draws and at given targets; what is made of them
- *                   where a task asks for no more than device_answers.c says; exact answers (device_exact.c)
- *                   in training: train_cuda.c
- *   on the CPU      trunks of images; bounded and periodic draws; ensembles; gradients in y (ascents, chains);
+ *   on the device   trunks of images and the x side; draws on the line, their log q; f at draws and at given targets;
+ * what is made of them where a task asks for no more than device_answers.c says; exact answers (device_exact.c) in
+ * training: train_cuda.c on the CPU      bounded and periodic draws; ensembles; gradients in y (ascents, chains);
  *                   quadrature; and all else that is made of f and log q, by the code of every other device
  *
  * A batch's rows are known when it begins. Their tiles are put into two slots in turn, as many rows as fit, and come
@@ -62,12 +61,12 @@ static struct accelerator *of(struct ebm_ctx *ctx)
 
 /* ---- the x side ---- */
 
-static bool features(struct ebm_ctx *ctx, const float *reach, uint32_t B)
+static bool features(struct ebm_ctx *ctx, const float *h_x, uint32_t B)
 {
     const struct ebm_net_desc *net = &ctx->plan->net;
     struct accelerator *own = of(ctx);
     const struct ebm_gpu_x_side out = {ctx->h.p, ctx->hx.p, ctx->mean.p, ctx->log_variance.p, ctx->log_weight.p};
-    if (!ebm_gpu_features(own->space, ctx->plan->accelerated, reach, B, &out))
+    if (!ebm_gpu_features(own->space, ctx->plan->accelerated, h_x, B, &out))
         own->base.has_failed = true;
     for (uint32_t b = 0; net->K > 0 && b < B; b++)
         ebm_log_softmax(ctx->log_weight.p + (size_t)b * net->K, ctx->log_weight.p + (size_t)b * net->K, 1, net->K);

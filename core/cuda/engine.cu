@@ -37,6 +37,7 @@ void free_program(gpu_program *own)
     gpu_graphs_free(own->x.graphs);
     for (gpu_device_slot &slot : own->slots)
         gpu_slot_free(&slot);
+    (void)gpu_images_free(own->images);
     gpu_memory_free(&own->memory);
     delete own;
 }
@@ -53,6 +54,7 @@ bool make_program(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own
     for (gpu_device_slot &slot : own->slots)
         ok = ok && gpu_slot_make(space, net, own, &slot);
     ok = ok && gpu_exact_make(space, &own->memory, net, space->max_rows, &own->exact);
+    ok = ok && (net->trunk == NULL || gpu_images_new(space, net->trunk, space->max_rows, &own->images));
     return ok && record_all(space, net, own);
 }
 

@@ -97,7 +97,7 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
                                       struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space); /* NULL is fine; returns NULL */
 
-/* The x side of x (B, numbers that reach the feature net); waits. False: it failed. */
+/* The x side of x (B, X), vectors or images; waits. False: it failed. */
 bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, const float *h_x, uint32_t B,
                       const struct ebm_gpu_x_side *out);
 

@@ -43,6 +43,8 @@ DEVICE float activate(int kind, float z)
     }
 }
 
+struct ebm_gpu_trunk;
+
 struct ebm_gpu_net {
     uint64_t number; /* of all nets ever made: what graphs are kept by */
     uint32_t X, D, H, G, K, own_H, energy_out;
@@ -57,7 +59,8 @@ struct ebm_gpu_net {
     float *block; /* device memory of all tensors */
     void *exact;  /* device memory of its table of kinks (exact.cu), NULL: none */
     uint32_t exact_widest;
-    bool exact_is_deep; /* more than one hidden energy layer */
+    bool exact_is_deep;   /* more than one hidden energy layer */
+    ebm_gpu_trunk *trunk; /* of images (trunk_internal.h), NULL: of vectors */
 
     const gpu_layer *feature() const
     {
@@ -119,6 +122,8 @@ enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr);
 /* Something went wrong where no space is: NO_MEMORY or DEVICE. */
 enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError_t error);
 enum ebm_gpu_precision gpu_precision(void); /* that the device was opened with */
+/* From pageable memory; waits. */
+cudaError_t gpu_put(void *to, const void *from, size_t bytes);
 /* The thread's device. */
 cudaError_t gpu_set_device(void);
 bool gpu_enter(ebm_gpu_space *space); /* and no error of before */
@@ -150,6 +155,7 @@ struct gpu_product {
     uint32_t ld_d;
     const float *bias;
     bool adds;
+    bool has_relu;    /* then d = max(d, 0); with a bias alone */
     uint32_t most;    /* columns of b for which the algorithm is chosen, at least as many as there are; b is not turned.
                        * 0: those that there are */
     bool is_exact;    /* float, whatever the precision */

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <new>
 
-#include "core/cuda/engine_internal.h"
+#include "core/cuda/trunk_internal.h"
 
 #define ALIGNED 64u /* floats, of every tensor */
 
@@ -189,14 +189,6 @@ const float *place(const float *block, const float *offset)
     return offset != NULL ? block + (reinterpret_cast<uintptr_t>(offset) / sizeof(float) - 1) : NULL;
 }
 
-/* Of pageable memory cudaMemcpy returns when it has read it, which may be before the device has it, and streams that
- * do not block wait for nothing of it: hence the wait. */
-cudaError_t put(void *to, const void *from, size_t bytes)
-{
-    cudaError_t error = cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice);
-    return error == cudaSuccess ? cudaStreamSynchronize(NULL) : error;
-}
-
 cudaError_t upload(ebm_gpu_net *net, const packing *all)
 {
     size_t bytes = all->numbers.size() * sizeof(float), layer_bytes = net->layers.size() * sizeof(gpu_layer);
@@ -206,14 +198,14 @@ cudaError_t upload(ebm_gpu_net *net, const packing *all)
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&net->d_layers, layer_bytes);
     if (error == cudaSuccess)
-        error = put(net->block, all->numbers.data(), bytes);
+        error = gpu_put(net->block, all->numbers.data(), bytes);
     for (gpu_layer &layer : net->layers) {
         layer.weight = place(net->block, layer.weight);
         layer.weight_t = place(net->block, layer.weight_t);
         layer.weight_wide = place(net->block, layer.weight_wide);
         layer.bias = place(net->block, layer.bias);
     }
-    return error == cudaSuccess ? put(net->d_layers, net->layers.data(), layer_bytes) : error;
+    return error == cudaSuccess ? gpu_put(net->d_layers, net->layers.data(), layer_bytes) : error;
 }
 
 } // namespace
@@ -236,9 +228,14 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
         (void)ebm_gpu_net_free(net);
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a network");
     }
-    if (error != cudaSuccess) {
+    enum ebm_status status = EBM_OK;
+    if (error != cudaSuccess)
+        status = gpu_refuse(reterr, "weights cannot be put onto the device", error);
+    else if (desc->trunk.n_ops > 0)
+        status = gpu_trunk_new(&desc->trunk, h_params, &net->trunk, reterr);
+    if (status != EBM_OK) {
         (void)ebm_gpu_net_free(net);
-        return gpu_refuse(reterr, "weights cannot be put onto the device", error);
+        return status;
     }
     *ret_net = net;
     return EBM_OK;
@@ -258,6 +255,7 @@ struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
     (void)cudaFree(net->block);
     (void)cudaFree(net->d_layers);
     (void)cudaFree(net->exact);
+    (void)gpu_trunk_free(net->trunk);
     delete net;
     return NULL;
 }

@@ -44,7 +44,7 @@ bool describe(ebm_gpu_space *space, const gpu_product *p, product_handles *h)
                                                 CUBLAS_COMPUTE_32F_FAST_16BF};
     cublasComputeType_t type = types[p->is_exact ? EBM_GPU_FP32 : gpu_precision()];
     cublasOperation_t a = p->a.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N, b = p->b.is_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cublasLtEpilogue_t epilogue = p->has_relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
     uint32_t rows = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
     uint32_t most = p->most > 0 ? p->most : columns;
     return gpu_fine(space, cublasLtMatmulDescCreate(&h->what, type, CUDA_R_32F), "a product") &&

@@ -4,6 +4,7 @@
 
 #include "core/cuda/answers_internal.h"
 #include "core/cuda/exact_internal.h"
+#include "core/cuda/trunk_internal.h"
 
 #define GPU_POWERS 11u /* of two, 1 .. LIMIT_BATCH_ROWS */
 
@@ -30,6 +31,7 @@ struct gpu_program {
     struct gpu_x_buffers x;
     struct gpu_device_slot slots[EBM_GPU_SLOTS];
     gpu_exact exact;
+    gpu_images *images; /* of nets with a trunk */
     gpu_memory memory;
 };
 

@@ -50,7 +50,7 @@ bool gpu_x_make(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
     bool ok = true;
     for (const auto &want : wants)
         ok = ok && gpu_device_floats(space, &own->memory, want.to, rows * want.count);
-    return ok && gpu_pinned_floats(space, &own->memory, &x->host_x, rows * net->X) &&
+    return ok && gpu_pinned_floats(space, &own->memory, &x->host_x, net->trunk == NULL ? rows * net->X : 0) &&
            gpu_pinned_floats(space, &own->memory, &x->host_out, rows * x_out_floats(net));
 }
 
@@ -65,6 +65,17 @@ struct way_out {
     float *to;
     size_t n;
 };
+
+/* Into x: rows as they are, or what the trunk makes of images. */
+bool put_rows(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, const float *h_x, uint32_t B)
+{
+    struct gpu_x_buffers *x = &own->x;
+    const size_t bytes = (size_t)B * net->X * sizeof(float);
+    if (net->trunk != NULL)
+        return gpu_images_enqueue(own->images, h_x, B, x->x);
+    memcpy(x->host_x, h_x, bytes);
+    return gpu_copy(space, space->compute, x->x, x->host_x, bytes, cudaMemcpyHostToDevice);
+}
 
 } // namespace
 
@@ -81,10 +92,7 @@ bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net
                             {x->mean, out->mean, DK},
                             {x->log_variance, out->log_variance, DK},
                             {x->logits, out->logits, net->K}};
-    memcpy(x->host_x, h_x, (size_t)B * net->X * sizeof(float));
-    bool ok = gpu_enter(space) &&
-              gpu_copy(space, space->compute, x->x, x->host_x, (size_t)B * net->X * sizeof(float),
-                       cudaMemcpyHostToDevice) &&
+    bool ok = gpu_enter(space) && put_rows(space, net, own, h_x, B) &&
               gpu_fine(space, cudaGraphLaunch(x->graphs[gpu_power_of(B)], space->compute), "the x side");
     float *pinned = x->host_out;
     for (const way_out &way : ways) {

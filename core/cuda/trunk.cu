@@ -1,0 +1,317 @@
+/* trunk.cu - a trunk that stands still: its weights on the device, and images on their way through it.
+ *
+ *   h_x -> pinned memory, two pieces in turn -> x -> one graph: channels inner -> operation -> ... -> channels outer
+ *       -> reach
+ *
+ * While the device computes one piece, the host copies the next one into pinned memory. Operations are conv.cu's. */
+#include <string.h>
+
+#include <new>
+
+#include "core/cuda/conv_internal.h"
+#include "core/cuda/program_internal.h"
+
+extern "C" {
+#include "core/trunk_layout.h"
+}
+
+#define ALIGNED 64u
+#define TURNS 2u
+
+namespace
+{
+
+struct gpu_trunk_op {
+    ebm_image_op op;
+    ebm_trunk_slots at;
+    const float *weight, *factor, *offset; /* of CONV the first and the last, of PASS the last two */
+};
+
+} // namespace
+
+struct ebm_gpu_trunk {
+    ebm_shape in;
+    uint32_t out, image_slot;
+    std::vector<gpu_trunk_op> ops;
+    std::vector<size_t> slots; /* numbers of an image in each */
+    float *block;              /* device memory of all tensors */
+};
+
+/* ---- weights ---- */
+
+namespace
+{
+
+/* Tensors on their way: what operations hold are offsets until it is known where they lie. */
+struct trunk_packing {
+    std::vector<float> numbers;
+    const float *params;
+
+    float *start(size_t count, const float **ret_at)
+    {
+        size_t at = (numbers.size() + ALIGNED - 1) / ALIGNED * ALIGNED;
+        numbers.resize(at + count);
+        *ret_at = reinterpret_cast<const float *>(at * sizeof(float));
+        return numbers.data() + at;
+    }
+};
+
+void pack_op(trunk_packing *all, gpu_trunk_op *op)
+{
+    const size_t C = op->op.to.channels;
+    std::vector<float> factor(C), offset(C);
+    ebm_trunk_fold(&op->op, all->params, factor.data(), offset.data());
+    if (op->op.kind == EBM_IMAGE_CONV)
+        gpu_pack_windows(all->start(C * gpu_window_ld(&op->op), &op->weight), &op->op, all->params + op->op.weight,
+                         factor.data());
+    memcpy(all->start(C, &op->factor), factor.data(), C * sizeof(float));
+    memcpy(all->start(C, &op->offset), offset.data(), C * sizeof(float));
+}
+
+enum ebm_status lay_slots(ebm_gpu_trunk *to, const ebm_trunk *trunk)
+{
+    std::vector<ebm_trunk_slots> slots(trunk->n_ops);
+    uint32_t n = 0;
+    enum ebm_status status = ebm_trunk_lay_slots(trunk, slots.data(), &to->image_slot, &n);
+    if (status != EBM_OK)
+        return status;
+    to->slots.assign(n, 0);
+    to->slots[to->image_slot] = ebm_shape_count(&trunk->in);
+    for (uint32_t i = 0; i < trunk->n_ops; i++) {
+        gpu_trunk_op op = {};
+        op.op = trunk->ops[i];
+        op.at = slots[i];
+        if (op.op.kind == EBM_IMAGE_CONV && gpu_window_places(&op.op, 1) == 0)
+            return EBM_TOO_LARGE;
+        size_t count = ebm_shape_count(&op.op.to), *slot = &to->slots[op.at.out];
+        *slot = count > *slot ? count : *slot;
+        to->ops.push_back(op);
+    }
+    return EBM_OK;
+}
+
+void place(const float *block, const float **tensor)
+{
+    *tensor = block + reinterpret_cast<uintptr_t>(*tensor) / sizeof(float);
+}
+
+cudaError_t upload(ebm_gpu_trunk *trunk, const trunk_packing *all)
+{
+    const size_t bytes = all->numbers.size() * sizeof(float);
+    cudaError_t error = gpu_set_device();
+    if (error == cudaSuccess)
+        error = cudaMalloc((void **)&trunk->block, bytes);
+    if (error == cudaSuccess)
+        error = gpu_put(trunk->block, all->numbers.data(), bytes);
+    for (gpu_trunk_op &op : trunk->ops) {
+        place(trunk->block, &op.weight);
+        place(trunk->block, &op.factor);
+        place(trunk->block, &op.offset);
+    }
+    return error;
+}
+
+enum ebm_status make_trunk(ebm_gpu_trunk *to, const ebm_trunk *trunk, const float *h_params, ebm_error *reterr)
+{
+    enum ebm_status status = lay_slots(to, trunk);
+    if (status != EBM_OK)
+        return ebm_error_set(reterr, status, "cuda", "%s",
+                             status == EBM_TOO_LARGE ? "a window of a convolution takes more than 64 MiB"
+                                                     : "no memory for a trunk");
+    trunk_packing all = {{}, h_params};
+    for (gpu_trunk_op &op : to->ops)
+        pack_op(&all, &op);
+    cudaError_t error = upload(to, &all);
+    return error == cudaSuccess ? EBM_OK : gpu_refuse(reterr, "a trunk's weights cannot be put onto the device", error);
+}
+
+} // namespace
+
+enum ebm_status gpu_trunk_new(const ebm_trunk *trunk, const float *h_params, ebm_gpu_trunk **ret_trunk,
+                              ebm_error *reterr)
+{
+    enum ebm_status status = EBM_NO_MEMORY;
+    ebm_gpu_trunk *to = new (std::nothrow) ebm_gpu_trunk();
+    try {
+        if (to != NULL) {
+            to->in = trunk->in, to->out = trunk->out;
+            status = make_trunk(to, trunk, h_params, reterr);
+        }
+    } catch (const std::bad_alloc &) {
+        to = gpu_trunk_free(to);
+        status = EBM_NO_MEMORY;
+    }
+    if (to == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a trunk");
+    if (status != EBM_OK) {
+        (void)gpu_trunk_free(to);
+        return status;
+    }
+    *ret_trunk = to;
+    return EBM_OK;
+}
+
+ebm_gpu_trunk *gpu_trunk_free(ebm_gpu_trunk *trunk)
+{
+    if (trunk == NULL)
+        return NULL;
+    (void)gpu_set_device();
+    (void)cudaFree(trunk->block);
+    delete trunk;
+    return NULL;
+}
+
+/* ---- images ---- */
+
+struct gpu_images {
+    ebm_gpu_space *space;
+    const ebm_gpu_trunk *trunk;
+    uint32_t piece; /* images at once */
+    gpu_memory memory;
+    float *x, *reach, *windows; /* (piece, X), (piece, out) */
+    std::vector<float *> slots;
+    float *host_x[TURNS];
+    cudaEvent_t read[TURNS]; /* after the device has read host_x */
+    cudaGraphExec_t graphs[GPU_POWERS];
+};
+
+namespace
+{
+
+bool enqueue_op(gpu_images *images, const gpu_trunk_op *op, uint32_t n)
+{
+    ebm_gpu_space *space = images->space;
+    float *out = images->slots[op->at.out];
+    const float *in = images->slots[op->at.in];
+    const size_t bytes = n * ebm_shape_count(&op->op.to) * sizeof(float);
+    if (op->at.add != op->at.out &&
+        !gpu_copy(space, space->compute, out, images->slots[op->at.add], bytes, cudaMemcpyDeviceToDevice))
+        return false;
+    switch (op->op.kind) {
+    case EBM_IMAGE_CONV: {
+        const gpu_convolution convolution = {&op->op,
+                                             op->weight,
+                                             op->offset,
+                                             in,
+                                             out,
+                                             images->windows,
+                                             images->piece,
+                                             op->op.add != EBM_IMAGE_NONE,
+                                             op->op.has_relu};
+        return gpu_convolve(space, &convolution, n);
+    }
+    case EBM_IMAGE_MAX_POOL:
+        gpu_max_pool(space->compute, &op->op, out, in, n);
+        break;
+    case EBM_IMAGE_MEAN:
+        gpu_image_mean(space->compute, &op->op, out, in, n);
+        break;
+    case EBM_IMAGE_PASS:
+        gpu_pass(space->compute, &op->op, out, in, op->factor, op->offset, n);
+        break;
+    }
+    return gpu_fine(space, cudaGetLastError(), "a trunk");
+}
+
+/* The n images in x, into `reach`. */
+bool enqueue_images(gpu_images *images, uint32_t n)
+{
+    const ebm_gpu_trunk *trunk = images->trunk;
+    ebm_gpu_space *space = images->space;
+    const gpu_trunk_op *last = &trunk->ops.back();
+    gpu_to_inner(space->compute, images->slots[trunk->image_slot], images->x, &trunk->in, n);
+    for (const gpu_trunk_op &op : trunk->ops)
+        if (!enqueue_op(images, &op, n))
+            return false;
+    gpu_to_outer(space->compute, images->reach, images->slots[last->at.out], &last->op.to, n);
+    return gpu_fine(space, cudaGetLastError(), "a trunk");
+}
+
+/* Images whose values fit, a power of two. */
+uint32_t piece_of(const ebm_gpu_trunk *trunk, uint32_t max_rows)
+{
+    size_t each = ebm_shape_count(&trunk->in) + trunk->out;
+    uint32_t piece = 1;
+    for (size_t slot : trunk->slots)
+        each += slot;
+    while (piece < max_rows && 2 * piece * each * sizeof(float) <= GPU_IMAGES_BYTES)
+        piece *= 2;
+    return piece;
+}
+
+size_t windows_of(const ebm_gpu_trunk *trunk, uint32_t piece)
+{
+    size_t most = 0;
+    for (const gpu_trunk_op &op : trunk->ops)
+        if (op.op.kind == EBM_IMAGE_CONV && !gpu_is_pointwise(&op.op)) {
+            size_t count = (size_t)gpu_window_places(&op.op, piece) * gpu_window_ld(&op.op);
+            most = count > most ? count : most;
+        }
+    return most;
+}
+
+bool make_memory(gpu_images *images)
+{
+    ebm_gpu_space *space = images->space;
+    const ebm_gpu_trunk *trunk = images->trunk;
+    const size_t n = images->piece, X = ebm_shape_count(&trunk->in);
+    bool ok = gpu_device_floats(space, &images->memory, &images->x, n * X) &&
+              gpu_device_floats(space, &images->memory, &images->reach, n * trunk->out) &&
+              gpu_device_floats(space, &images->memory, &images->windows, windows_of(trunk, images->piece));
+    images->slots.assign(trunk->slots.size(), NULL);
+    for (size_t i = 0; ok && i < images->slots.size(); i++)
+        ok = gpu_device_floats(space, &images->memory, &images->slots[i], n * trunk->slots[i]);
+    for (uint32_t turn = 0; ok && turn < TURNS; turn++)
+        ok = gpu_pinned_floats(space, &images->memory, &images->host_x[turn], n * X) &&
+             gpu_fine(space, cudaEventCreateWithFlags(&images->read[turn], cudaEventDisableTiming), "an event");
+    return ok;
+}
+
+} // namespace
+
+bool gpu_images_new(ebm_gpu_space *space, const ebm_gpu_trunk *trunk, uint32_t max_rows, gpu_images **ret_images)
+{
+    gpu_images *images = *ret_images = new gpu_images();
+    images->space = space;
+    images->trunk = trunk;
+    images->piece = piece_of(trunk, max_rows);
+    bool ok = make_memory(images) && enqueue_images(images, 1) &&
+              gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
+    for (uint32_t i = 0; ok && 1u << i <= images->piece; i++)
+        ok = gpu_record(space, &images->graphs[i], [&] { return enqueue_images(images, 1u << i); });
+    return ok;
+}
+
+gpu_images *gpu_images_free(gpu_images *images)
+{
+    if (images == NULL)
+        return NULL;
+    gpu_graphs_free(images->graphs);
+    for (cudaEvent_t event : images->read)
+        if (event != NULL)
+            (void)cudaEventDestroy(event);
+    gpu_memory_free(&images->memory);
+    delete images;
+    return NULL;
+}
+
+bool gpu_images_enqueue(gpu_images *images, const float *h_x, uint32_t B, float *reach)
+{
+    ebm_gpu_space *space = images->space;
+    const size_t X = ebm_shape_count(&images->trunk->in), out = images->trunk->out;
+    bool ok = true;
+    for (uint32_t first = 0, n, turn = 0; ok && first < B; first += n, turn++) {
+        n = B - first < images->piece ? B - first : images->piece;
+        float *host = images->host_x[turn % TURNS];
+        cudaEvent_t read = images->read[turn % TURNS];
+        ok = turn < TURNS || gpu_fine(space, cudaEventSynchronize(read), "images");
+        if (ok)
+            memcpy(host, h_x + first * X, n * X * sizeof(float));
+        ok = ok && gpu_copy(space, space->compute, images->x, host, n * X * sizeof(float), cudaMemcpyHostToDevice) &&
+             gpu_fine(space, cudaEventRecord(read, space->compute), "an event") &&
+             gpu_fine(space, cudaGraphLaunch(images->graphs[gpu_power_of(n)], space->compute), "a trunk") &&
+             gpu_copy(space, space->compute, reach + first * out, images->reach, n * out * sizeof(float),
+                      cudaMemcpyDeviceToDevice);
+    }
+    return ok;
+}

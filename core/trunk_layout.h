@@ -1,0 +1,23 @@
+/* trunk_layout.h - what every way through a trunk that serves shares: where its values lie, and norms as factors.
+ * Private to core. */
+#ifndef EBM_CORE_TRUNK_LAYOUT_H
+#define EBM_CORE_TRUNK_LAYOUT_H
+
+#include "core/net_desc.h"
+#include "core/status.h"
+
+/* Where an operation reads and writes. add == out: what is added lies there already, or nothing is. */
+struct ebm_trunk_slots {
+    uint32_t in, add, out;
+};
+
+/* ret_slots (n_ops); ret_image: where the images lie; ret_n: slots in all. A slot is free again after the last
+ * operation that reads its value. NO_MEMORY. */
+enum ebm_status ebm_trunk_lay_slots(const struct ebm_trunk *trunk, struct ebm_trunk_slots *ret_slots,
+                                    uint32_t *ret_image, uint32_t *ret_n) EBM_MUST_USE;
+
+/* factor, offset (to.channels): norm(z + bias) = factor z + offset by the running statistics among params; without a
+ * norm 1 and the bias, or 0. */
+void ebm_trunk_fold(const struct ebm_image_op *op, const float *params, float *factor, float *offset);
+
+#endif
