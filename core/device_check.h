@@ -1,4 +1,5 @@
-/* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, a few rows each,
+/* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, a few rows each, of
+ * vectors and of images,
  * between them every way that an accelerator's predictions can go: the x side, draws, log q, f, what is made of them,
  * and exact answers. Training is not compared. */
 #ifndef EBM_CORE_DEVICE_CHECK_H
@@ -6,7 +7,7 @@
 
 #include "core/device.h"
 
-#define EBM_DEVICE_CHECKS 5u
+#define EBM_DEVICE_CHECKS 7u
 
 /* Largest errors of one network's rows: of h and mixtures, relative to their largest number; of draws, relative to
  * theirs; and relative to the range of the log weights: of normalised log weights, of log Z, of moments and their like

@@ -146,7 +146,7 @@ KERNEL void pass_k(float *out, const float *in, const float *factor, const float
 
 uint32_t gpu_window_places(const ebm_image_op *op, uint32_t n)
 {
-    size_t all = (size_t)n * gpu_plane(&op->to), most = GPU_WINDOW_BYTES / (gpu_window_ld(op) * sizeof(float));
+    size_t all = (size_t)n * gpu_plane(&op->to), most = EBM_GPU_WINDOWS / (gpu_window_ld(op) * sizeof(float));
     return (uint32_t)(gpu_is_pointwise(op) || most > all ? all : most);
 }
 

@@ -8,14 +8,16 @@
  *
  *   out (place, outputs) = windows (place, numbers) weights^T (outputs, numbers)
  *
- * Windows are copied in pieces of at most GPU_WINDOW_BYTES; a kernel of 1 x 1 without stride and padding reads its
+ * Windows are copied in pieces of at most EBM_GPU_WINDOWS; a kernel of 1 x 1 without stride and padding reads its
  * input itself. A place's numbers depend on its window alone, as far as products' do (engine_internal.h). */
 #ifndef EBM_CORE_CUDA_CONV_INTERNAL_H
 #define EBM_CORE_CUDA_CONV_INTERNAL_H
 
 #include "core/cuda/engine_internal.h"
 
-#define GPU_WINDOW_BYTES (64u << 20)
+#ifndef EBM_GPU_WINDOWS             /* tests have fewer */
+#define EBM_GPU_WINDOWS (64u << 20) /* bytes of windows at once */
+#endif
 
 /* Numbers of a window, and of a row of windows or weights. */
 inline uint32_t gpu_window_count(const ebm_image_op *op)
@@ -57,7 +59,7 @@ struct gpu_convolution {
     const float *bias;      /* (to.channels) */
     const float *in;
     float *out;
-    float *windows; /* GPU_WINDOW_BYTES, or as many as gpu_window_places(op, most) take; of pointwise ones none */
+    float *windows; /* EBM_GPU_WINDOWS, or as many as gpu_window_places(op, most) take; of pointwise ones none */
     uint32_t most;  /* images of a call, at most: what products are chosen for */
     bool adds, has_relu;
 };

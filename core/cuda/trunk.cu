@@ -234,7 +234,7 @@ uint32_t piece_of(const ebm_gpu_trunk *trunk, uint32_t max_rows)
     uint32_t piece = 1;
     for (size_t slot : trunk->slots)
         each += slot;
-    while (piece < max_rows && 2 * piece * each * sizeof(float) <= GPU_IMAGES_BYTES)
+    while (piece < max_rows && 2 * piece * each * sizeof(float) <= EBM_GPU_IMAGES)
         piece *= 2;
     return piece;
 }

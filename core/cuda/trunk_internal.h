@@ -4,7 +4,7 @@
  *   trunk    weights of one network's trunk, norms folded into the convolutions; immutable, any thread
  *   images   one space's memory and graphs for a trunk
  *
- * Images go through some at once, as many as GPU_IMAGES_BYTES hold of their values, a power of two: a piece. Values lie
+ * Images go through some at once, as many as EBM_GPU_IMAGES hold of their values, a power of two: a piece. Values lie
  * in slots as on the CPU (trunk_layout.h). A graph for each power of two of images up to a piece; nothing is allocated
  * after they are made. */
 #ifndef EBM_CORE_CUDA_TRUNK_INTERNAL_H
@@ -12,7 +12,9 @@
 
 #include "core/cuda/engine_internal.h"
 
-#define GPU_IMAGES_BYTES (256u << 20)
+#ifndef EBM_GPU_IMAGES              /* tests have fewer */
+#define EBM_GPU_IMAGES (256u << 20) /* bytes of the values of images at once */
+#endif
 
 struct ebm_gpu_trunk;
 struct gpu_images;
