@@ -228,3 +228,5 @@ bool gpu_trained_add(ebm_gpu_trained *t, ebm_gpu_space *space, uint32_t slot, co
            t->count);
     return gpu_fine(space, cudaGetLastError(), "the gradient");
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(add_all_k), GPU_KERNEL(reduce_k), GPU_KERNEL(adam_k)};

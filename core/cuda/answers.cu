@@ -358,14 +358,6 @@ static bool launch(ebm_gpu_space *space, const struct gpu_draws &all, const stru
     return gpu_fine(space, cudaGetLastError(), "answers");
 }
 
-bool gpu_answers_warm(ebm_gpu_space *space, const gpu_answers *own, uint32_t D)
-{
-    const struct gpu_draws all = {own->questions,  own->probabilities, own->weights,
-                                  own->weights,    own->weights,       own->weights,
-                                  own->cumulative, own->answers,       D};
-    return launch(space, all, {1, 1, true, true});
-}
-
 bool gpu_answers_enqueue(ebm_gpu_space *space, const gpu_answers *own, const struct ebm_gpu_slot *host,
                          const struct ebm_gpu_load *load, uint32_t D, const float *y, const float *log_q,
                          const float *f)
@@ -389,3 +381,6 @@ bool gpu_answers_download(ebm_gpu_space *space, cudaStream_t stream, const gpu_a
     return gpu_copy(space, stream, host->answers, own->answers, load->n_answers * sizeof *own->answers,
                     cudaMemcpyDeviceToHost);
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(weigh_k), GPU_KERNEL(moments_k), GPU_KERNEL(covariance_k),
+                                   GPU_KERNEL(rank_k), GPU_KERNEL(choose_k)};

@@ -14,8 +14,6 @@ struct gpu_answers {
 /* Memory for rows of so many tiles in all, the slot's own part of it into `host`. */
 bool gpu_answers_make(ebm_gpu_space *space, gpu_memory *memory, uint32_t tiles, uint32_t D, gpu_answers *own,
                       struct ebm_gpu_slot *host);
-/* Every kernel once, about a row without draws, so that none is loaded when somebody waits. */
-bool gpu_answers_warm(ebm_gpu_space *space, const gpu_answers *own, uint32_t D);
 /* Copies on `stream`; between them the kernels, on the stream that computes, behind y (tile, D, EBM_GPU_TILE), log q
  * and f of the slot. */
 bool gpu_answers_upload(ebm_gpu_space *space, cudaStream_t stream, const gpu_answers *own,

@@ -232,3 +232,10 @@ void gpu_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const flo
     LAUNCH(pass_k, gpu_blocks(all), dim3(GPU_THREADS), 0, stream, out, in, factor, offset, op->to.channels,
            op->add != EBM_IMAGE_NONE, op->has_relu, all);
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(windows_k<float4>),
+                                   GPU_KERNEL(windows_k<float>),
+                                   GPU_KERNEL(turn_k),
+                                   GPU_KERNEL(pool_k),
+                                   GPU_KERNEL(mean_k),
+                                   GPU_KERNEL(pass_k)};

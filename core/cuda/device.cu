@@ -16,7 +16,29 @@ enum ebm_gpu_precision precision;
 std::mutex failure_mutex;
 char latest_failure[EBM_GPU_FAILURE_BYTES];
 
+std::vector<const void *> &all_kernels()
+{
+    static std::vector<const void *> kernels;
+    return kernels;
+}
+
+/* A question about a kernel loads it. */
+cudaError_t load_kernels()
+{
+    cudaFuncAttributes attributes;
+    cudaError_t error = cudaSuccess;
+    for (const void *kernel : all_kernels())
+        if (error == cudaSuccess)
+            error = cudaFuncGetAttributes(&attributes, kernel);
+    return error;
+}
+
 } // namespace
+
+gpu_kernels::gpu_kernels(std::initializer_list<const void *> kernels)
+{
+    all_kernels().insert(all_kernels().end(), kernels);
+}
 
 enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError_t error)
 {
@@ -45,10 +67,17 @@ enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret
     device_index = index;
     precision = wanted;
     error = cudaSetDevice(index);
+    /* A batch takes some ten microseconds, about what it takes to wake a thread up: so threads ask again and again, but
+     * whoever has work for the core goes first. By default they would hold it. */
+    if (error == cudaSuccess)
+        error = cudaSetDeviceFlags(cudaDeviceScheduleYield);
+    if (error != cudaSuccess)
+        return gpu_refuse(reterr, "the device cannot be used", error);
+    error = load_kernels();
     if (error == cudaSuccess)
         error = gpu_wide_open();
     if (error != cudaSuccess)
-        return gpu_refuse(reterr, "the device refuses a kernel's shared memory", error);
+        return gpu_refuse(reterr, "the device refuses a kernel", error);
     (void)snprintf(ret_name, bytes, "%s, compute capability %d.%d, %zu MiB", device.name, device.major, device.minor,
                    device.totalGlobalMem >> 20);
     return EBM_OK;

@@ -16,13 +16,23 @@ namespace
 
 /* ---- graphs ---- */
 
-/* Everything is run once before, so that nothing is loaded for the first time while it is recorded. */
+/* Products of each number of rows once: cublasLt loads its kernels when they come first, which must not be while
+ * graphs are recorded. */
+bool run_products(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
+{
+    uint32_t tiles = gpu_samples_multiply(net) ? ebm_gpu_tiles(space, net) : 0;
+    bool ok = true;
+    for (uint32_t rows = 1; ok && rows <= own->x_rows; rows *= 2)
+        ok = gpu_x_enqueue(space, net, own, rows);
+    for (uint32_t n = 1; ok && n <= tiles; n *= 2)
+        ok = gpu_samples_enqueue(space, net, own, &own->slots[0], n);
+    return ok && gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
+}
+
 bool record_all(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
 {
     uint32_t tiles = ebm_gpu_tiles(space, net);
-    bool ok = gpu_x_enqueue(space, net, own, 1) && gpu_samples_enqueue(space, net, own, &own->slots[0], 1) &&
-              gpu_answers_warm(space, &own->slots[0].answers, net->D) &&
-              gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
+    bool ok = run_products(space, net, own);
     for (uint32_t i = 0; ok && 1u << i <= own->x_rows; i++)
         ok = gpu_record(space, &own->x.graphs[i], [&] { return gpu_x_enqueue(space, net, own, 1u << i); });
     for (gpu_device_slot &slot : own->slots)
@@ -32,6 +42,14 @@ bool record_all(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own)
     return ok;
 }
 
+void wait_for_all(ebm_gpu_space *space)
+{
+    for (cudaStream_t stream : {space->compute, space->up, space->down})
+        if (stream != NULL)
+            (void)cudaStreamSynchronize(stream);
+}
+
+/* Nothing of it runs. */
 void free_program(gpu_program *own)
 {
     gpu_graphs_free(own->x.graphs);
@@ -82,6 +100,7 @@ void drop_dead(ebm_gpu_space *space)
 {
     for (size_t i = space->programs.size(); i-- > 0;)
         if (!gpu_net_is_live(space->programs[i]->net)) {
+            wait_for_all(space);
             free_program(space->programs[i]);
             space->programs.erase(space->programs.begin() + (ptrdiff_t)i);
         }
@@ -97,10 +116,14 @@ enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct eb
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a context");
     space->max_rows = max_rows;
     space->max_tiles = max_tiles;
-    bool ok = gpu_enter(space) &&
-              gpu_fine(space, cudaStreamCreateWithFlags(&space->compute, cudaStreamNonBlocking), "a stream") &&
-              gpu_fine(space, cublasLtCreate(&space->lt), "cuBLASLt") &&
-              gpu_fine(space, cudaMalloc(&space->workspace, GPU_WORKSPACE), "memory of the device");
+    bool ok = gpu_enter(space);
+    for (cudaStream_t *stream : {&space->compute, &space->up, &space->down})
+        ok = ok && gpu_fine(space, cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "a stream");
+    ok = ok &&
+         gpu_fine(space, cudaEventCreateWithFlags(&space->idle, cudaEventDisableTiming | cudaEventBlockingSync),
+                  "an event") &&
+         gpu_fine(space, cublasLtCreate(&space->lt), "cuBLASLt") &&
+         gpu_fine(space, cudaMalloc(&space->workspace, GPU_WORKSPACE), "memory of the device");
     if (!ok) {
         enum ebm_status status = gpu_end_making(space, reterr);
         (void)ebm_gpu_space_free(space);
@@ -135,6 +158,7 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
         return EBM_OK;
     }
     enum ebm_status status = gpu_end_making(space, reterr);
+    wait_for_all(space);
     free_program(own);
     return status;
 }
@@ -144,8 +168,7 @@ struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space)
     if (space == NULL)
         return NULL;
     (void)gpu_set_device();
-    if (space->compute != NULL)
-        (void)cudaStreamSynchronize(space->compute);
+    wait_for_all(space);
     for (gpu_program *own : space->programs)
         free_program(own);
     (void)cudaFree(space->a);
@@ -153,10 +176,19 @@ struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space)
     (void)cudaFree(space->workspace);
     if (space->lt != NULL)
         (void)cublasLtDestroy(space->lt);
-    if (space->compute != NULL)
-        (void)cudaStreamDestroy(space->compute);
+    if (space->idle != NULL)
+        (void)cudaEventDestroy(space->idle);
+    for (cudaStream_t stream : {space->compute, space->up, space->down})
+        if (stream != NULL)
+            (void)cudaStreamDestroy(stream);
     delete space;
     return NULL;
+}
+
+bool gpu_sleep(ebm_gpu_space *space, const char *what)
+{
+    return gpu_fine(space, cudaEventRecord(space->idle, space->compute), what) &&
+           gpu_fine(space, cudaEventSynchronize(space->idle), what);
 }
 
 uint32_t ebm_gpu_tiles(const struct ebm_gpu_space *space, const struct ebm_gpu_net *net)

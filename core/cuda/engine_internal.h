@@ -2,6 +2,7 @@
 #ifndef EBM_CORE_CUDA_ENGINE_INTERNAL_H
 #define EBM_CORE_CUDA_ENGINE_INTERNAL_H
 
+#include <initializer_list>
 #include <vector>
 
 #include "core/cuda/compat.h"
@@ -99,7 +100,8 @@ struct ebm_gpu_space {
     bool failed, lacks_memory; /* lacks_memory: that is what it failed of */
     char failure[EBM_GPU_FAILURE_BYTES];
     cublasLtHandle_t lt;
-    cudaStream_t compute;
+    cudaStream_t compute, up, down; /* up and down: copies of slots, which overlap what is computed */
+    cudaEvent_t idle;               /* of gpu_sleep */
     void *workspace;
     float *a, *b; /* activations of the sample side; NULL until a wide net is there */
     std::vector<gpu_program *> programs;
@@ -127,6 +129,13 @@ cudaError_t gpu_put(void *to, const void *from, size_t bytes);
 /* The thread's device. */
 cudaError_t gpu_set_device(void);
 bool gpu_enter(ebm_gpu_space *space); /* and no error of before */
+
+/* Kernels of a file, which the device has once it is open. CUDA would load each when it comes first: while somebody
+ * waits, or within a capture, where nothing may be loaded. One object a file, made before there is a device. */
+struct gpu_kernels {
+    gpu_kernels(std::initializer_list<const void *> kernels);
+};
+#define GPU_KERNEL(kernel) reinterpret_cast<const void *>(kernel)
 
 /* `count` zeroed floats, at a multiple of 256 bytes. */
 bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, size_t count);
@@ -184,6 +193,11 @@ template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *
         (void)cudaGraphDestroy(graph);
     return ok;
 }
+
+/* ---- engine.cu ---- */
+
+/* Waits for what is computed as gpu_fine says, without a core: for what takes longer than waking up does. */
+bool gpu_sleep(ebm_gpu_space *space, const char *what);
 
 /* ---- samples.cu ---- */
 

@@ -283,3 +283,5 @@ bool ebm_gpu_exact_wait(struct ebm_gpu_space *space)
 {
     return !space->failed && gpu_fine(space, cudaStreamSynchronize(space->compute), "exact answers");
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(exact_k)};

@@ -31,13 +31,13 @@ DEVICE float derivative(int kind, float z)
 
 /* z (sample, ld) += bias; a = act(z), plus in (sample, ld_in) unless it is NULL. a may be z: then z is lost. */
 KERNEL void finish_k(int activation, float *z, float *a, uint32_t ld, struct gpu_bias bias, const float *in,
-                     uint32_t ld_in, uint32_t n, size_t samples)
+                     uint32_t ld_in, uint32_t n, uint32_t samples)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, i = at % n;
     if (at >= samples * n)
         return;
-    size_t sample = at / n, i = at % n;
-    float value = z[sample * ld + i] + bias.p[sample / bias.per * bias.ld + i];
+    size_t sample = at / n;
+    float value = z[sample * ld + i] + bias.p[(size_t)(at / n / bias.per) * bias.ld + i];
     if (a != z)
         z[sample * ld + i] = value;
     value = activate(activation, value);
@@ -46,21 +46,22 @@ KERNEL void finish_k(int activation, float *z, float *a, uint32_t ld, struct gpu
 
 /* dz (sample, ld_dz) = da (sample, ld_da) act'(z), z (sample, ld). */
 KERNEL void dact_k(int activation, const float *da, uint32_t ld_da, const float *z, uint32_t ld, float *dz,
-                   uint32_t ld_dz, uint32_t n, size_t samples)
+                   uint32_t ld_dz, uint32_t n, uint32_t samples)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, i = at % n;
     if (at >= samples * n)
         return;
-    size_t sample = at / n, i = at % n;
+    size_t sample = at / n;
     dz[sample * ld_dz + i] = da[sample * ld_da + i] * derivative(activation, z[sample * ld + i]);
 }
 
 /* to (sample, ld) += from (sample, ld_from). */
-KERNEL void plus_k(float *to, uint32_t ld, const float *from, uint32_t ld_from, uint32_t n, size_t samples)
+KERNEL void plus_k(float *to, uint32_t ld, const float *from, uint32_t ld_from, uint32_t n, uint32_t samples)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, i = at % n;
+    size_t sample = at / n;
     if (at < samples * n)
-        to[at / n * ld + at % n] += from[at / n * ld_from + at % n];
+        to[sample * ld + i] += from[sample * ld_from + i];
 }
 
 /* sums (part, ld_sums) = or += over `samples` samples each of dz (sample, ld), n columns: 32 of them a block, in eight
@@ -85,15 +86,15 @@ KERNEL void __launch_bounds__(COLUMNS *COLUMN_PARTS)
 }
 
 /* to (rows, columns), rows `ld` apart, += over parts of from (part, rows, columns), in order. */
-KERNEL void parts_k(float *to, uint32_t ld, const float *from, uint32_t columns, size_t n, uint32_t parts)
+KERNEL void parts_k(float *to, uint32_t ld, const float *from, uint32_t columns, uint32_t n, uint32_t parts)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= n)
         return;
     float sum = 0.0f;
     for (uint32_t part = 0; part < parts; part++)
-        sum += from[part * n + at];
-    to[at / columns * ld + at % columns] += sum;
+        sum += from[(size_t)part * n + at];
+    to[(size_t)(at / columns) * ld + at % columns] += sum;
 }
 
 /* ---- launches ---- */
@@ -216,3 +217,6 @@ bool gpu_net_back(ebm_gpu_training *t, const kept_net *net, gpu_rows in, gpu_row
     *ret = da;
     return true;
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(finish_k), GPU_KERNEL(dact_k), GPU_KERNEL(plus_k), GPU_KERNEL(columns_k),
+                                   GPU_KERNEL(parts_k)};

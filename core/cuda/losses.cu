@@ -362,3 +362,6 @@ void gpu_mixture_gradient(cudaStream_t stream, const gpu_pass *pass, gpu_rows dm
 {
     LAUNCH(mixture_gradient_k, dim3(pass->rows), dim3(ROW_THREADS), 0, stream, *pass, dmean, dlog_variance, dlogits);
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(bind_noise_k), GPU_KERNEL(bind_proposal_k), GPU_KERNEL(candidates_k),
+                                   GPU_KERNEL(loss_k), GPU_KERNEL(mixture_gradient_k)};

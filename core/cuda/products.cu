@@ -87,22 +87,26 @@ bool state_wishes(ebm_gpu_space *space, const gpu_product *p, product_handles *h
     return ok;
 }
 
+bool is_found(cublasStatus_t status, int n, const cublasLtMatmulHeuristicResult_t &found)
+{
+    return status == CUBLAS_STATUS_SUCCESS && n == 1 && found.state == CUBLAS_STATUS_SUCCESS;
+}
+
 /* The algorithm of the most columns, where there is one that does fewer too; else that of so many. */
-bool choose(ebm_gpu_space *space, const product_handles *h, cublasLtMatmulAlgo_t *ret)
+cublasStatus_t choose(ebm_gpu_space *space, const product_handles *h, cublasLtMatmulAlgo_t *ret)
 {
     cublasLtMatmulHeuristicResult_t found = {};
     int n = 0;
     cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->most_b, h->most_d, h->most_d,
                                                            h->wish, 1, &found, &n);
     *ret = found.algo;
-    if (status == CUBLAS_STATUS_SUCCESS && n == 1 &&
+    if (is_found(status, n, found) &&
         cublasLtMatmulAlgoCheck(space->lt, h->what, h->a, h->b, h->d, h->d, ret, &found) == CUBLAS_STATUS_SUCCESS &&
         found.workspaceSize <= GPU_WORKSPACE)
-        return true;
+        return CUBLAS_STATUS_SUCCESS;
     status = cublasLtMatmulAlgoGetHeuristic(space->lt, h->what, h->a, h->b, h->d, h->d, h->wish, 1, &found, &n);
     *ret = found.algo;
-    return gpu_fine(space, status, "the choice of a product") &&
-           (n == 1 || gpu_fail(space, "the choice of a product", "cuBLASLt has none"));
+    return status != CUBLAS_STATUS_SUCCESS || is_found(status, n, found) ? status : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 void drop(product_handles *h)
@@ -118,30 +122,55 @@ void drop(product_handles *h)
 
 } // namespace
 
+/* d (column, ld) += bias (n), then activated. A thread a number. */
+KERNEL void bias_k(int activation, float *d, uint32_t ld, const float *bias, uint32_t n, uint32_t columns)
+{
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, i = at % n;
+    float *to = d + (size_t)(at / n) * ld + i;
+    if (at < n * columns)
+        *to = activate(activation, *to + bias[i]);
+}
+
+static void add_bias(ebm_gpu_space *space, const gpu_product *p)
+{
+    uint32_t n = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
+    LAUNCH(bias_k, gpu_blocks((size_t)n * columns), dim3(GPU_THREADS), 0, space->compute,
+           p->has_relu ? EBM_ACT_RELU : EBM_ACT_IDENTITY, p->d, p->ld_d, p->bias, n, columns);
+}
+
 bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p)
 {
     const float one = 1.0f, before = p->adds ? 1.0f : 0.0f;
+    const cublasLtEpilogue_t none = CUBLASLT_EPILOGUE_DEFAULT;
     product_handles h = {};
     cublasLtMatmulAlgo_t algorithm;
-    bool ok = describe(space, p, &h) && state_wishes(space, p, &h) && choose(space, &h, &algorithm);
-    ok = ok && gpu_fine(space,
-                        cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
-                                       &algorithm, space->workspace, GPU_WORKSPACE, space->compute),
-                        "a product");
+    bool ok = describe(space, p, &h) && state_wishes(space, p, &h);
+    cublasStatus_t chosen = ok ? choose(space, &h, &algorithm) : CUBLAS_STATUS_NOT_SUPPORTED;
+    bool lacks_bias = ok && p->bias != NULL && chosen != CUBLAS_STATUS_SUCCESS; /* as for columns of one number */
+    if (lacks_bias) {
+        ok = set(space, &h, CUBLASLT_MATMUL_DESC_EPILOGUE, &none, sizeof none);
+        chosen = ok ? choose(space, &h, &algorithm) : chosen;
+    }
+    ok = ok && gpu_fine(space, chosen, "the choice of a product") &&
+         gpu_fine(space,
+                  cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
+                                 &algorithm, space->workspace, GPU_WORKSPACE, space->compute),
+                  "a product");
     drop(&h);
+    if (ok && lacks_bias)
+        add_bias(space, p);
     return ok;
 }
 
 /* ---- layers ---- */
 
 /* a (sample, ld) = act(a), and plus in (sample, ld_in) unless it is NULL. */
-KERNEL void act_k(int activation, float *a, uint32_t ld, const float *in, uint32_t ld_in, uint32_t n, size_t samples)
+KERNEL void act_k(int activation, float *a, uint32_t ld, const float *in, uint32_t ld_in, uint32_t n, uint32_t samples)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, i = at % n;
     if (at >= samples * n)
         return;
     size_t sample = at / n;
-    uint32_t i = (uint32_t)(at % n);
     float value = activate(activation, a[sample * ld + i]);
     a[sample * ld + i] = in != NULL ? value + in[sample * ld_in + i] : value;
 }
@@ -150,12 +179,12 @@ namespace
 {
 
 void activate_rows(ebm_gpu_space *space, const gpu_layer *l, float *a, uint32_t ld, const float *in, uint32_t ld_in,
-                   size_t rows)
+                   uint32_t rows)
 {
     const float *added = l->residual ? in : NULL;
     if (l->activation != EBM_ACT_IDENTITY || added != NULL)
-        LAUNCH(act_k, gpu_blocks(rows * l->out), dim3(GPU_THREADS), 0, space->compute, l->activation, a, ld, added,
-               ld_in, l->out, rows);
+        LAUNCH(act_k, gpu_blocks((size_t)rows * l->out), dim3(GPU_THREADS), 0, space->compute, l->activation, a, ld,
+               added, ld_in, l->out, rows);
 }
 
 } // namespace
@@ -189,3 +218,5 @@ bool gpu_run_layers(ebm_gpu_space *space, const gpu_layer *layers, uint32_t n, g
     *ret = in;
     return true;
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(bias_k), GPU_KERNEL(act_k)};

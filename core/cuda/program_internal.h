@@ -13,7 +13,6 @@ struct gpu_device_slot {
     float *mixtures, *y, *log_q, *f;
     gpu_answers answers;
     struct ebm_gpu_slot host;
-    cudaStream_t copies;
     cudaEvent_t uploaded, computed, done;
     cudaGraphExec_t graphs[GPU_POWERS];
 };
@@ -50,6 +49,7 @@ bool gpu_x_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *ow
 /* A slot's first `tiles` tiles: drawn where they are not given, and f. */
 bool gpu_samples_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
                          uint32_t tiles);
+bool gpu_samples_multiply(const ebm_gpu_net *net); /* whether products of cublasLt are in it */
 
 /* ---- slots.cu ---- */
 

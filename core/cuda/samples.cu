@@ -178,13 +178,12 @@ struct gpu_join {
 
 /* a (sample, ld_a) = act(z + hx) and, of a residual layer, + [h, g]. A thread a number; a may be z. */
 KERNEL void add_k(struct gpu_join join, int activation, bool residual, const float *z, uint32_t ld_z, float *a,
-                  uint32_t ld_a, uint32_t n, size_t samples)
+                  uint32_t ld_a, uint32_t n, uint32_t samples)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t at = blockIdx.x * blockDim.x + threadIdx.x, i = at % n;
     if (at >= samples * n)
         return;
     size_t sample = at / n, row = join.tiles[sample / EBM_GPU_TILE].row;
-    uint32_t i = (uint32_t)(at % n);
     float value = activate(activation, z[sample * ld_z + i] + join.hx[row * n + i]);
     if (residual)
         value += i < join.H ? join.h[row * join.H + i] : join.g[sample * join.ld_g + i - join.H];
@@ -269,7 +268,7 @@ bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *o
         done = {slot->f, 1};
     if (!is_fused)
         LAUNCH(add_k, gpu_blocks((size_t)samples * first->out), dim3(GPU_THREADS), 0, space->compute, join,
-               first->activation, first->residual, z.p, z.ld, done.p, done.ld, first->out, (size_t)samples);
+               first->activation, first->residual, z.p, z.ld, done.p, done.ld, first->out, samples);
     if (last > 1 && !gpu_run_layers(space, first + 1, last - 1, done, samples, most, false, g.p, other, NULL, &done))
         return false;
     if (last > 0)
@@ -297,3 +296,10 @@ bool gpu_samples_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_progr
     return ok && enqueue_energy(space, net, own, slot, tiles, g) &&
            gpu_fine(space, cudaGetLastError(), "the sample side");
 }
+
+bool gpu_samples_multiply(const ebm_gpu_net *net)
+{
+    return net->n_energy > 0 && !net->energy_is_narrow && (!net->target_is_narrow || net->wide == EBM_GPU_FP32);
+}
+
+static const gpu_kernels loaded = {GPU_KERNEL(draw_k), GPU_KERNEL(layers_k), GPU_KERNEL(add_k), GPU_KERNEL(dot_k)};

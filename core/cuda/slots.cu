@@ -1,7 +1,7 @@
 /* slots.cu - slots of the sample side: their memory, and tiles on their way there and back.
  *
- * A slot's copies have a stream of their own, so that they overlap what the device computes for another slot; events
- * tie them to the one stream that computes. */
+ * Copies up and down have a stream each, so that they overlap each other and what the device computes for another slot;
+ * events tie them to the stream that computes. */
 #include "core/cuda/program_internal.h"
 
 /* ---- memory ---- */
@@ -24,7 +24,6 @@ bool gpu_slot_make(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *ow
               gpu_device_floats(space, &own->memory, &slot->f, samples) &&
               gpu_pinned_floats(space, &own->memory, &slot->host.f, samples) &&
               gpu_answers_make(space, &own->memory, (uint32_t)tiles, net->D, &slot->answers, &slot->host) &&
-              gpu_fine(space, cudaStreamCreateWithFlags(&slot->copies, cudaStreamNonBlocking), "a stream") &&
               gpu_fine(space, cudaEventCreateWithFlags(&slot->uploaded, quiet), "an event") &&
               gpu_fine(space, cudaEventCreateWithFlags(&slot->computed, quiet), "an event") &&
               gpu_fine(space, cudaEventCreateWithFlags(&slot->done, quiet), "an event");
@@ -39,10 +38,6 @@ void gpu_slot_free(gpu_device_slot *slot)
     for (cudaEvent_t event : {slot->uploaded, slot->computed, slot->done})
         if (event != NULL)
             (void)cudaEventDestroy(event);
-    if (slot->copies != NULL) {
-        (void)cudaStreamSynchronize(slot->copies);
-        (void)cudaStreamDestroy(slot->copies);
-    }
 }
 
 /* ---- running ---- */
@@ -71,12 +66,12 @@ bool upload_slot(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_device_slot *
     const size_t mixtures = (size_t)load->n_mixtures * ebm_gpu_mixture_floats(net->D, net->K + 1) * sizeof(float);
     const cudaMemcpyKind in = cudaMemcpyHostToDevice;
     fill_up(&s->host, load->n_tiles);
-    return gpu_copy(space, s->copies, s->tiles, s->host.tiles, gpu_next_power(load->n_tiles) * sizeof *s->tiles, in) &&
-           gpu_copy(space, s->copies, s->mixtures, s->host.mixtures, mixtures, in) &&
-           gpu_copy(space, s->copies, s->y, s->host.y, samples * net->D, in) &&
-           gpu_copy(space, s->copies, s->log_q, s->host.log_q, samples, in) &&
-           gpu_answers_upload(space, s->copies, &s->answers, &s->host, load) &&
-           gpu_fine(space, cudaEventRecord(s->uploaded, s->copies), "an event") &&
+    return gpu_copy(space, space->up, s->tiles, s->host.tiles, gpu_next_power(load->n_tiles) * sizeof *s->tiles, in) &&
+           gpu_copy(space, space->up, s->mixtures, s->host.mixtures, mixtures, in) &&
+           gpu_copy(space, space->up, s->y, s->host.y, samples * net->D, in) &&
+           gpu_copy(space, space->up, s->log_q, s->host.log_q, samples, in) &&
+           gpu_answers_upload(space, space->up, &s->answers, &s->host, load) &&
+           gpu_fine(space, cudaEventRecord(s->uploaded, space->up), "an event") &&
            gpu_fine(space, cudaStreamWaitEvent(space->compute, s->uploaded, 0), "an event");
 }
 
@@ -85,12 +80,12 @@ bool download_slot(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_device_slot
     const size_t first = (size_t)load->first_wanted * EBM_GPU_TILE;
     const size_t bytes = (size_t)(load->end_wanted - load->first_wanted) * EBM_GPU_TILE * sizeof(float);
     const cudaMemcpyKind out = cudaMemcpyDeviceToHost;
-    return gpu_fine(space, cudaStreamWaitEvent(s->copies, s->computed, 0), "an event") &&
-           gpu_copy(space, s->copies, s->host.y + first * net->D, s->y + first * net->D, bytes * net->D, out) &&
-           gpu_copy(space, s->copies, s->host.log_q + first, s->log_q + first, bytes, out) &&
-           gpu_copy(space, s->copies, s->host.f + first, s->f + first, bytes, out) &&
-           gpu_answers_download(space, s->copies, &s->answers, &s->host, load) &&
-           gpu_fine(space, cudaEventRecord(s->done, s->copies), "an event");
+    return gpu_fine(space, cudaStreamWaitEvent(space->down, s->computed, 0), "an event") &&
+           gpu_copy(space, space->down, s->host.y + first * net->D, s->y + first * net->D, bytes * net->D, out) &&
+           gpu_copy(space, space->down, s->host.log_q + first, s->log_q + first, bytes, out) &&
+           gpu_copy(space, space->down, s->host.f + first, s->f + first, bytes, out) &&
+           gpu_answers_download(space, space->down, &s->answers, &s->host, load) &&
+           gpu_fine(space, cudaEventRecord(s->done, space->down), "an event");
 }
 
 } // namespace

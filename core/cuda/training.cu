@@ -397,7 +397,7 @@ bool download(ebm_gpu_training *t, const ebm_gpu_chunk *c)
     return down(t, t->host.loss, t->there.loss, rows) &&
            down(t, t->host.beside, t->there.beside, c->beside > 0 ? rows : 0) &&
            down(t, t->host.dx, t->there.dx, c->wants_dx ? rows * ebm_net_reach(t->net) : 0) &&
-           gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "training");
+           gpu_sleep(t->space, "training");
 }
 
 } // namespace

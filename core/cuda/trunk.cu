@@ -275,8 +275,10 @@ bool gpu_images_new(ebm_gpu_space *space, const ebm_gpu_trunk *trunk, uint32_t m
     images->space = space;
     images->trunk = trunk;
     images->piece = piece_of(trunk, max_rows);
-    bool ok = make_memory(images) && enqueue_images(images, 1) &&
-              gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
+    bool ok = make_memory(images);
+    for (uint32_t n = 1; ok && n <= images->piece; n *= 2) /* products are loaded as in engine.cu */
+        ok = enqueue_images(images, n);
+    ok = ok && gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");
     for (uint32_t i = 0; ok && 1u << i <= images->piece; i++)
         ok = gpu_record(space, &images->graphs[i], [&] { return enqueue_images(images, 1u << i); });
     return ok;

@@ -190,3 +190,5 @@ void gpu_wide_score(ebm_gpu_space *space, const ebm_gpu_net *net, const ebm_gpu_
     else
         LAUNCH(wide_k<as_tf32>, dim3(n_tiles), dim3(WIDE_THREADS), shared_bytes<as_tf32>(w.deep), space->compute, w, f);
 }
+
+static const gpu_kernels loaded = {GPU_KERNEL(wide_k<as_bf16>), GPU_KERNEL(wide_k<as_tf32>)};

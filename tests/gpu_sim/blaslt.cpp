@@ -165,6 +165,17 @@ void count(const job &j)
                            bytes_of(j.a.shape) + bytes_of(j.b.shape) + before, bytes_of(j.d_shape));
 }
 
+/* What decides which kernel of the library runs: loaded when it comes first. */
+std::string kind_of(const job &j)
+{
+    const uint64_t parts[] = {j.d_shape.rows,        j.d_shape.cols,        cols_of(j.a), uint64_t(j.p.compute),
+                              uint64_t(j.p.trans_a), uint64_t(j.p.trans_b), j.p.epilogue, uint64_t(j.d_shape.batch)};
+    std::string name;
+    for (uint64_t part : parts)
+        name += (name.empty() ? "" : " x ") + std::to_string(part);
+    return name;
+}
+
 cublasStatus_t refuse(cublasStatus_t status, const char *why)
 {
     fprintf(stderr, "gpu_sim: cublasLt: %s\n", why);
@@ -395,7 +406,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     return set(&ignored, value, bytes);
 }
 
-/* GPU_SIM_NO_BATCH_BIAS=1: no algorithm adds a bias of its own to each batch, as hardware may answer. */
+/* As hardware may answer. GPU_SIM_NO_BATCH_BIAS=1: no algorithm adds a bias of its own to each batch. GPU_SIM_PICKY=1:
+ * none adds a bias to columns of less than four numbers, and every other one that is found cannot be used after all. */
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
                                               cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t p, int asked,
@@ -406,13 +418,21 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     *found = 0;
     if (fault)
         return refuse(CUBLAS_STATUS_INVALID_VALUE, fault);
-    if (asked < 1 || (of(desc)->bias_stride && gpu_sim::setting("GPU_SIM_NO_BATCH_BIAS", 0)))
+    static const bool is_picky = gpu_sim::setting("GPU_SIM_PICKY", 0) != 0;
+    bool has_bias = (of(desc)->epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
+    if (asked < 1 || (of(desc)->bias_stride && gpu_sim::setting("GPU_SIM_NO_BATCH_BIAS", 0)) ||
+        (is_picky && has_bias && of(d)->rows < 4))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     memset(&results[0], 0, sizeof(results[0]));
     results[0].algo.data[0] = ALGORITHM;
     results[0].workspaceSize = of(p)->workspace_bytes < WORKSPACE_NEEDED ? of(p)->workspace_bytes : WORKSPACE_NEEDED;
     results[0].algo.data[1] = results[0].workspaceSize;
     results[0].state = CUBLAS_STATUS_SUCCESS;
+    static thread_local unsigned found_before;
+    if (is_picky && found_before++ % 2 == 0) {
+        results[0].algo.data[0] = 0;
+        results[0].state = CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     *found = 1;
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -468,6 +488,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
 #ifdef GPU_SIM_TSAN                                         /* which is told of each byte */
     used = used < 4096 ? used : 4096;
 #endif
+    gpu_sim::first_use(gpu_sim_stream(stream), kind_of(j));
     gpu_sim::enqueue(gpu_sim_stream(stream), [j, workspace, used] {
         if (used)
             memset(workspace, 0xff, used);

@@ -128,6 +128,7 @@ int gpu_sim_launched(const gpu_sim::grid *what, const void *function, cudaStream
     cudaError_t error = cudaError_t(gpu_sim::check_grid(*what, function));
     if (error != cudaSuccess)
         return complain(error, what->name);
+    gpu_sim::first_use(gpu_sim_stream(stream), function, what->name);
     gpu_sim::grid copy = *what;
     gpu_sim::enqueue(gpu_sim_stream(stream), [copy, kernel] { gpu_sim::run_grid(copy, kernel); });
     return cudaSuccess;
@@ -517,6 +518,16 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
     call c;
     gpu_sim::graph_free(of(exec));
     gpu_sim::alive(-1);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, const void *function)
+{
+    BEGIN(cudaErrorInvalidDeviceFunction);
+    not_in_capture("cudaFuncGetAttributes");
+    memset(attributes, 0, sizeof(*attributes));
+    attributes->maxThreadsPerBlock = int(gpu_sim::THREADS_MAX);
+    gpu_sim::load(function);
     return cudaSuccess;
 }
 

@@ -11,7 +11,8 @@
  * Environment: GPU_SIM_ORDER=fwd|rev|random|greedy, GPU_SIM_SEED, GPU_SIM_EAGER=1 (streams do not wait),
  * GPU_SIM_FAIL_AT=n (the n-th call fails), GPU_SIM_STICKY=1 (and all after it), GPU_SIM_LOST=FILE (every call fails
  * once the file is there), GPU_SIM_APPROX=k (errors of up to k * 2^-22 in approximate functions), GPU_SIM_MEMORY
- * (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES, GPU_SIM_COUNT=1 (count.h). */
+ * (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES, GPU_SIM_COUNT=1 (count.h), GPU_SIM_PICKY=1
+ * (blaslt.cpp). */
 #ifndef GPU_SIM_SIM_H
 #define GPU_SIM_SIM_H
 
@@ -21,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -166,6 +168,10 @@ void wait_all();
 void drop(stream *s); /* forgets what is queued, as a lost device does */
 bool idle(stream *s);
 bool captures(const stream *s);
+/* Kernels, and shapes of products, are loaded when they come for the first time, which must not be in a capture. */
+void load(const void *function);
+void first_use(const stream *s, const void *function, const char *name);
+void first_use(const stream *s, const std::string &product);
 bool thread_captures();
 void capture_begin(stream *s, bool whole_thread);
 graph *capture_end(stream *s); /* NULL: it was not captured */

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -33,6 +34,8 @@ namespace
 {
 
 std::vector<stream *> streams;
+std::set<const void *> functions; /* that are loaded */
+std::set<std::string> products;   /* whose kernels are */
 thread_local unsigned thread_captured;
 long fail_at, calls, living;
 bool sticky;
@@ -184,6 +187,23 @@ bool idle(stream *s)
 bool captures(const stream *s)
 {
     return s->captured != nullptr;
+}
+
+void load(const void *function)
+{
+    functions.insert(function);
+}
+
+void first_use(const stream *s, const void *function, const char *name)
+{
+    if (functions.insert(function).second && captures(s))
+        fail("%s is loaded in a capture", name);
+}
+
+void first_use(const stream *s, const std::string &product)
+{
+    if (products.insert(product).second && captures(s))
+        fail("a product of %s is loaded in a capture", product.c_str());
 }
 
 bool thread_captures()

@@ -200,6 +200,8 @@ void graphs()
 {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
+    cudaFuncAttributes attributes;
+    cudaFuncGetAttributes(&attributes, reinterpret_cast<const void *>(fine_k));
     cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
     LAUNCH(fine_k, dim3(1), dim3(32), 0, stream, on, 0);
     cudaStreamEndCapture(stream, &graph);
@@ -335,6 +337,12 @@ void wait_in_capture()
     cudaStreamSynchronize(stream);
 }
 
+void load_in_capture()
+{
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+    LAUNCH(fine_k, dim3(1), dim3(32), 0, stream, on, 0);
+}
+
 void nothing_in_capture()
 {
     cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
@@ -373,6 +381,7 @@ const test TESTS[] = {
     {"free twice", free_twice, "which cudaMalloc did not give", false},
     {"allocation in a capture", alloc_in_capture, "cudaMalloc while this thread captures", false},
     {"wait in a capture", wait_in_capture, "cudaStreamSynchronize while this thread captures", false},
+    {"a kernel comes first in a capture", load_in_capture, "fine_k is loaded in a capture", false},
     {"a memset of nothing in a capture", nothing_in_capture, "cudaMemsetAsync of 0 bytes in a capture", false},
 };
 
