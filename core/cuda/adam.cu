@@ -76,7 +76,7 @@ bool make(ebm_gpu_trained *t)
     float **blocks[] = {&t->params, &t->m, &t->v, &t->gradient};
     bool ok = gpu_enter(t->space) &&
               gpu_fine(t->space, cudaEventCreateWithFlags(&t->ready, cudaEventDisableTiming), "an event") &&
-              gpu_device_floats(t->space, &t->memory, &t->slots, t->n_slots * t->count);
+              gpu_device_floats(t->space, &t->memory, &t->slots, t->n_slots * gpu_slot_count(t));
     for (float **block : blocks)
         ok = ok && gpu_device_floats(t->space, &t->memory, block, t->count);
     return ok && gpu_fine(t->space, cudaEventRecord(t->ready, t->space->compute), "an event");
@@ -86,14 +86,6 @@ float *block_of(const ebm_gpu_trained *t, enum ebm_train_state what)
 {
     float *const blocks[] = {t->params, t->m, t->v, t->gradient};
     return blocks[what];
-}
-
-/* What of `range` lies here, as numbers of the blocks. */
-struct ebm_range own_range(const ebm_gpu_trained *t, struct ebm_range range)
-{
-    size_t first = range.first > t->first ? range.first : t->first, end = range.first + range.count;
-    end = end < t->first + t->count ? end : t->first + t->count;
-    return {first - t->first, end > first ? end - first : 0};
 }
 
 bool launched(ebm_gpu_trained *t, const char *what)
@@ -120,15 +112,13 @@ struct adam_part part_of(const ebm_gpu_trained *t, const struct ebm_adam *adam, 
 enum ebm_status ebm_gpu_trained_new(const struct ebm_net_desc *net, uint32_t n_slots,
                                     struct ebm_gpu_trained **ret_trained, struct ebm_error *reterr)
 {
-    const struct ebm_range *last = &net->part[EBM_PARTS - 1];
     ebm_gpu_trained *t = new (std::nothrow) ebm_gpu_trained();
     if (t == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory to train");
     t->net = net;
     t->n_slots = n_slots;
-    t->first = net->trunk.learned.count;
-    t->count = (net->trunk.n_ops > 0 ? last->first + last->count : net->n_params) -
-               t->first; /* no running statistics */
+    t->count = net->n_params;
+    t->learned = net->trunk.learned.count;
     enum ebm_status status = ebm_gpu_space_new(1, 1, &t->space, reterr);
     bool ok = false;
     try {
@@ -162,48 +152,42 @@ struct ebm_gpu_trained *ebm_gpu_trained_free(struct ebm_gpu_trained *t)
     return NULL;
 }
 
-struct ebm_range ebm_gpu_trained_range(const struct ebm_gpu_trained *t)
-{
-    return {t->first, t->count};
-}
-
 /* ---- copies, sums and steps ---- */
 
 bool ebm_gpu_trained_put(struct ebm_gpu_trained *t, enum ebm_train_state what, const float *h_from)
 {
     ebm_gpu_space *space = t->space;
     return !space->failed && gpu_enter(space) &&
-           gpu_copy(space, space->compute, block_of(t, what), h_from + t->first, t->count * sizeof(float),
+           gpu_copy(space, space->compute, block_of(t, what), h_from, t->count * sizeof(float),
                     cudaMemcpyHostToDevice) &&
            gpu_fine(space, cudaStreamSynchronize(space->compute), "parameters");
 }
 
-bool ebm_gpu_trained_get(struct ebm_gpu_trained *t, enum ebm_train_state what, float *h_to)
+bool ebm_gpu_trained_get(struct ebm_gpu_trained *t, enum ebm_train_state what, struct ebm_range range, float *h_to)
 {
     ebm_gpu_space *space = t->space;
     return !space->failed && gpu_enter(space) &&
-           gpu_copy(space, space->compute, h_to + t->first, block_of(t, what), t->count * sizeof(float),
-                    cudaMemcpyDeviceToHost) &&
+           gpu_copy(space, space->compute, h_to + range.first, block_of(t, what) + range.first,
+                    range.count * sizeof(float), cudaMemcpyDeviceToHost) &&
            gpu_fine(space, cudaStreamSynchronize(space->compute), "parameters");
 }
 
 bool ebm_gpu_trained_reduce(struct ebm_gpu_trained *t, uint32_t n_slots, struct ebm_range range)
 {
-    struct ebm_range own = own_range(t, range);
-    if (own.count == 0)
+    size_t first = range.first > t->learned ? range.first : t->learned, end = range.first + range.count;
+    if (first >= end)
         return !t->space->failed;
     if (t->space->failed || !gpu_enter(t->space))
         return false;
-    LAUNCH(reduce_k, gpu_blocks(own.count), dim3(GPU_THREADS), 0, t->space->compute, t->gradient + own.first,
-           t->slots + own.first, t->count, n_slots, own.count);
+    LAUNCH(reduce_k, gpu_blocks(end - first), dim3(GPU_THREADS), 0, t->space->compute, t->gradient + first,
+           t->slots + (first - t->learned), gpu_slot_count(t), n_slots, end - first);
     return launched(t, "the gradient");
 }
 
 bool ebm_gpu_trained_update(struct ebm_gpu_trained *t, const struct ebm_adam *adam, struct ebm_range range)
 {
-    struct ebm_range own = own_range(t, range);
     struct adam_step step = {};
-    if (own.count == 0)
+    if (range.count == 0)
         return !t->space->failed;
     if (t->space->failed || !gpu_enter(t->space))
         return false;
@@ -212,8 +196,8 @@ bool ebm_gpu_trained_update(struct ebm_gpu_trained *t, const struct ebm_adam *ad
     step.beta1 = (float)adam->beta1, step.rest1 = (float)(1.0 - adam->beta1);
     step.beta2 = (float)adam->beta2, step.rest2 = (float)(1.0 - adam->beta2);
     step.epsilon = (float)adam->epsilon;
-    LAUNCH(adam_k, gpu_blocks(own.count), dim3(GPU_THREADS), 0, t->space->compute, step, t->params + own.first,
-           t->m + own.first, t->v + own.first, t->gradient + own.first, (uint64_t)(t->first + own.first), own.count);
+    LAUNCH(adam_k, gpu_blocks(range.count), dim3(GPU_THREADS), 0, t->space->compute, step, t->params + range.first,
+           t->m + range.first, t->v + range.first, t->gradient + range.first, (uint64_t)range.first, range.count);
     return launched(t, "Adam");
 }
 
@@ -224,8 +208,9 @@ bool gpu_trained_wait(ebm_gpu_trained *t, ebm_gpu_space *space)
 
 bool gpu_trained_add(ebm_gpu_trained *t, ebm_gpu_space *space, uint32_t slot, const float *gradient)
 {
-    LAUNCH(add_all_k, gpu_blocks(t->count), dim3(GPU_THREADS), 0, space->compute, t->slots + slot * t->count, gradient,
-           t->count);
+    const size_t count = gpu_slot_count(t);
+    LAUNCH(add_all_k, gpu_blocks(count), dim3(GPU_THREADS), 0, space->compute, t->slots + slot * count, gradient,
+           count);
     return gpu_fine(space, cudaGetLastError(), "the gradient");
 }
 

@@ -225,8 +225,8 @@ void gpu_image_mean(cudaStream_t stream, const ebm_image_op *op, float *out, con
            gpu_plane(&op->from));
 }
 
-void gpu_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, const float *factor,
-              const float *offset, uint32_t n)
+void gpu_image_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, const float *factor,
+                    const float *offset, uint32_t n)
 {
     size_t all = n * ebm_shape_count(&op->to);
     LAUNCH(pass_k, gpu_blocks(all), dim3(GPU_THREADS), 0, stream, out, in, factor, offset, op->to.channels,

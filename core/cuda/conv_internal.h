@@ -72,7 +72,7 @@ void gpu_max_pool(cudaStream_t stream, const ebm_image_op *op, float *out, const
 /* Sums in double, as on the CPU. */
 void gpu_image_mean(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n);
 /* out = relu(factor in + offset + what out held), each where it is said; factor, offset (to.channels). */
-void gpu_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, const float *factor,
-              const float *offset, uint32_t n);
+void gpu_image_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, const float *factor,
+                    const float *offset, uint32_t n);
 
 #endif

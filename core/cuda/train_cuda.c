@@ -1,8 +1,8 @@
 /* train_cuda.c - training on the device: where a plan's numbers are, and chunks of rows on their way.
  *
- *   on the device   losses of draws: x side, draws, f, losses and their gradients; sums over chunks; Adam
- *   on the CPU      ml_exact, sm, dsm, ml_mcmc; draws of the proposal within bounds or of a period; trunks, whose
- * learned tensors and their moments never leave it; validation
+ *   on the device   losses of draws: x side, draws, f, losses and their gradients; trunks (train_trunk_cuda.c); sums
+ *                   over chunks; Adam
+ *   on the CPU      ml_exact, sm, dsm, ml_mcmc; draws of the proposal within bounds or of a period; validation
  *
  * Parameters and moments lie on both sides, and each side knows whether the other one's are newer: what is read is
  * copied first. So one step may be the device's and the next one the CPU's, and a checkpoint is the same of both. A
@@ -11,31 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/cuda/train_cuda.h"
-#include "core/cuda/training.h"
+#include "core/cuda/train_internal.h"
 #include "core/support.h"
 #include "core/train_internal.h"
-
-#define STATES 3u /* parameters and two moments: enum ebm_train_state below EBM_TRAIN_GRADIENT */
-
-/* A plan in training. */
-struct trained {
-    struct ebm_gpu_trained *there;
-    pthread_mutex_t mutex;
-    _Atomic bool here_is_stale[STATES], there_is_stale[STATES]; /* changed under the mutex */
-    _Atomic bool gradient_is_there;
-};
 
 struct ebm_cuda_chunks {
     struct ebm_gpu_training *training;
     const struct ebm_gpu_trained *of;
     uint32_t max_rows, max_candidates;
 };
-
-static struct trained *trained_of(const struct ebm_plan *plan)
-{
-    return plan->n_slots > 0 ? plan->accelerated : NULL;
-}
 
 /* ---- both sides ---- */
 
@@ -45,26 +29,29 @@ static float *state_of(const struct ebm_plan *plan, enum ebm_train_state what)
     return states[what];
 }
 
-/* Brings what is newer on the device here. False: it failed. */
-static bool bring(const struct ebm_plan *plan, enum ebm_train_state what)
+static struct ebm_range all_of(const struct ebm_plan *plan)
 {
-    struct trained *t = trained_of(plan);
+    return (struct ebm_range){0, plan->net.n_params};
+}
+
+bool ebm_cuda_bring(const struct ebm_plan *plan, enum ebm_train_state what)
+{
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     bool is_fine = true;
     if (t == NULL || !atomic_load(&t->here_is_stale[what]))
         return true;
     (void)pthread_mutex_lock(&t->mutex);
     if (atomic_load(&t->here_is_stale[what])) {
-        is_fine = ebm_gpu_trained_get(t->there, what, state_of(plan, what));
+        is_fine = ebm_gpu_trained_get(t->there, what, all_of(plan), state_of(plan, what));
         atomic_store(&t->here_is_stale[what], !is_fine);
     }
     (void)pthread_mutex_unlock(&t->mutex);
     return is_fine;
 }
 
-/* Takes what is newer here to the device. */
-static bool take(const struct ebm_plan *plan, enum ebm_train_state what)
+bool ebm_cuda_take(const struct ebm_plan *plan, enum ebm_train_state what)
 {
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     bool is_fine = true;
     if (!atomic_load(&t->there_is_stale[what]))
         return true;
@@ -79,17 +66,19 @@ static bool take(const struct ebm_plan *plan, enum ebm_train_state what)
 
 static bool bring_all(const struct ebm_plan *plan)
 {
-    return bring(plan, EBM_TRAIN_PARAMS) && bring(plan, EBM_TRAIN_ADAM_M) && bring(plan, EBM_TRAIN_ADAM_V);
+    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) && ebm_cuda_bring(plan, EBM_TRAIN_ADAM_M) &&
+           ebm_cuda_bring(plan, EBM_TRAIN_ADAM_V);
 }
 
 static bool take_all(const struct ebm_plan *plan)
 {
-    return take(plan, EBM_TRAIN_PARAMS) && take(plan, EBM_TRAIN_ADAM_M) && take(plan, EBM_TRAIN_ADAM_V);
+    return ebm_cuda_take(plan, EBM_TRAIN_PARAMS) && ebm_cuda_take(plan, EBM_TRAIN_ADAM_M) &&
+           ebm_cuda_take(plan, EBM_TRAIN_ADAM_V);
 }
 
 static void set_all(_Atomic bool *flags, bool value)
 {
-    for (uint32_t what = 0; what < STATES; what++)
+    for (uint32_t what = 0; what < EBM_CUDA_STATES; what++)
         atomic_store(&flags[what], value);
 }
 
@@ -97,7 +86,8 @@ static void set_all(_Atomic bool *flags, bool value)
 
 static void trained_free(void *accelerated)
 {
-    struct trained *t = accelerated;
+    struct ebm_cuda_trained *t = accelerated;
+    (void)ebm_gpu_trunk_train_free(t->trunk);
     (void)ebm_gpu_trained_free(t->there);
     (void)pthread_mutex_destroy(&t->mutex);
     free(t);
@@ -113,7 +103,7 @@ enum ebm_status ebm_cuda_train_plan(struct ebm_plan *plan, struct ebm_error *ret
 {
     if (!can_train(&plan->net))
         return EBM_OK;
-    struct trained *t = calloc(1, sizeof *t);
+    struct ebm_cuda_trained *t = calloc(1, sizeof *t);
     if (t == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to train");
     (void)pthread_mutex_init(&t->mutex, NULL);
@@ -127,23 +117,23 @@ enum ebm_status ebm_cuda_train_plan(struct ebm_plan *plan, struct ebm_error *ret
 
 static enum ebm_status features(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B)
 {
-    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->features(ctx, plan, h_x, B) : EBM_DEVICE;
+    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->features(ctx, plan, h_x, B) : EBM_DEVICE;
 }
 
 static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
                                const struct ebm_task *tasks, uint32_t B)
 {
-    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->predict(ctx, plan, h_x, tasks, B) : EBM_DEVICE;
+    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->predict(ctx, plan, h_x, tasks, B) : EBM_DEVICE;
 }
 
 static enum ebm_status refresh(struct ebm_plan *plan)
 {
-    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->refresh(plan) : EBM_DEVICE;
+    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->refresh(plan) : EBM_DEVICE;
 }
 
 static bool gradient_is_there(const struct ebm_plan *plan)
 {
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     return t != NULL && atomic_load(&t->gradient_is_there);
 }
 
@@ -151,21 +141,18 @@ static enum ebm_status reduce(struct ebm_plan *plan, uint32_t n_slots, struct eb
 {
     if (!gradient_is_there(plan))
         return ebm_device_cpu()->reduce(plan, n_slots, range);
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     (void)pthread_mutex_lock(&t->mutex);
     bool is_fine = ebm_gpu_trained_reduce(t->there, n_slots, range);
     (void)pthread_mutex_unlock(&t->mutex);
     return is_fine ? EBM_OK : EBM_DEVICE;
 }
 
-/* What a trunk learns lies first, and here. */
 static enum ebm_status update_there(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
 {
-    struct trained *t = trained_of(plan);
-    size_t own = ebm_gpu_trained_range(t->there).first;
-    struct ebm_range here = {range.first, range.first >= own ? 0 : own - range.first};
-    here.count = here.count < range.count ? here.count : range.count;
-    enum ebm_status status = ebm_device_cpu()->update(plan, adam, here); /* of nothing, too: plans note it */
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
+    const struct ebm_range none = {range.first, 0};
+    enum ebm_status status = ebm_device_cpu()->update(plan, adam, none); /* plans note it */
     (void)pthread_mutex_lock(&t->mutex);
     if (status == EBM_OK && !ebm_gpu_trained_update(t->there, adam, range))
         status = EBM_DEVICE;
@@ -176,7 +163,7 @@ static enum ebm_status update_there(struct ebm_plan *plan, const struct ebm_adam
 
 static enum ebm_status update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range)
 {
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     if (t == NULL)
         return ebm_device_cpu()->update(plan, adam, range);
     if (gradient_is_there(plan))
@@ -189,18 +176,18 @@ static enum ebm_status update(struct ebm_plan *plan, const struct ebm_adam *adam
 
 static enum ebm_status params_read(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst)
 {
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     bool is_fine = true;
     if (what != EBM_TRAIN_GRADIENT)
-        is_fine = bring(plan, what);
+        is_fine = ebm_cuda_bring(plan, what);
     else if (gradient_is_there(plan))
-        is_fine = ebm_gpu_trained_get(t->there, what, plan->gradient);
+        is_fine = ebm_gpu_trained_get(t->there, what, all_of(plan), plan->gradient);
     return is_fine ? ebm_device_cpu()->params_read(plan, what, h_dst) : EBM_DEVICE;
 }
 
 static enum ebm_status params_write(struct ebm_plan *plan, enum ebm_train_state what, const float *h_src)
 {
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     enum ebm_status status = ebm_device_cpu()->params_write(plan, what, h_src);
     if (t == NULL || status != EBM_OK)
         return status;
@@ -222,6 +209,7 @@ void ebm_cuda_train_entries(struct ebm_device_ops *ops)
     ops->update = update;
     ops->params_read = params_read;
     ops->params_write = params_write;
+    ebm_cuda_trunk_entries(ops);
 }
 
 /* ---- chunks ---- */
@@ -235,7 +223,7 @@ static bool is_drawn(enum ebm_loss loss)
 static bool runs_there(const struct ebm_plan *plan, const struct ebm_loss_spec *spec)
 {
     bool by_proposal = ebm_loss_noise(spec->loss) != EBM_NOISE_FIXED || spec->proposal_beside;
-    return trained_of(plan) != NULL && is_drawn(spec->loss) &&
+    return ebm_cuda_trained(plan) != NULL && is_drawn(spec->loss) &&
            !(by_proposal && ebm_support_is_confined(plan->net.support, plan->net.D));
 }
 
@@ -373,7 +361,7 @@ static void take_out(const struct ebm_chunk *c, const struct ebm_gpu_chunk *shap
 static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *space, struct ebm_cuda_chunks **chunks,
                                  uint32_t slot, double *h_loss)
 {
-    struct trained *t = trained_of(c->plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(c->plan);
     const struct ebm_gpu_chunk shape = shape_of(c->plan, c->spec, c->rows);
     struct ebm_gpu_training *training = reserve(chunks, space, t->there, &shape);
     c->loss = c->spec->loss, c->M = shape.M, c->n = shape.n;
@@ -398,7 +386,7 @@ enum ebm_status ebm_cuda_backward(struct ebm_ctx *ctx, struct ebm_gpu_space *spa
                                   const struct ebm_plan *plan, uint32_t slot, const struct ebm_loss_spec *spec,
                                   const struct ebm_train_rows *rows, double *h_loss)
 {
-    struct trained *t = trained_of(plan);
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     if (!ebm_train_is_possible(ctx, plan, slot, spec, rows))
         return EBM_INVALID;
     if (runs_there(plan, spec)) {
@@ -407,5 +395,6 @@ enum ebm_status ebm_cuda_backward(struct ebm_ctx *ctx, struct ebm_gpu_space *spa
     }
     if (t != NULL)
         atomic_store(&t->gradient_is_there, false);
-    return bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->backward(ctx, plan, slot, spec, rows, h_loss) : EBM_DEVICE;
+    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->backward(ctx, plan, slot, spec, rows, h_loss)
+                                                  : EBM_DEVICE;
 }

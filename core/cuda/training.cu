@@ -17,9 +17,6 @@
 
 #include "core/cuda/training_internal.h"
 
-#ifndef EBM_GPU_PIECE              /* tests have smaller ones */
-#define EBM_GPU_PIECE (256u << 20) /* bytes of a piece's activations and weights' gradients */
-#endif
 #define SHAPES 32u /* of chunks whose graphs are kept */
 
 /* ---- memory ---- */
@@ -119,7 +116,7 @@ bool make_x_side(ebm_gpu_training *t)
     bool ok = make_net(t, &t->feature, &net->feature, 0, rows) && make_net(t, &t->own, &net->own, 0, rows) &&
               make_rows(t, &t->hx, E, rows) && make_rows(t, &t->dhx, E, rows) && make_rows(t, &t->dh, net->H, rows) &&
               make_rows(t, &t->down, net->own_H, rows) &&
-              gpu_device_floats(t->space, &t->memory, &t->gradient, t->trained->count) &&
+              gpu_device_floats(t->space, &t->memory, &t->gradient, gpu_slot_count(t->trained)) &&
               gpu_device_floats(t->space, &t->memory, &t->mixtures, rows * gpu_mixture_count(net->D, most_K));
     for (int i = 0; ok && i < 3 && net->K > 0; i++) {
         t->heads[i].is_exact = true;
@@ -344,7 +341,7 @@ bool run_loss(ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss)
 
 bool enqueue(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
-    bool ok = clear(t, t->gradient, t->trained->count) && clear(t, t->dh.p, (size_t)c->B * t->dh.ld) &&
+    bool ok = clear(t, t->gradient, gpu_slot_count(t->trained)) && clear(t, t->dh.p, (size_t)c->B * t->dh.ld) &&
               clear(t, t->down.p, (size_t)c->B * t->down.ld) && x_forward(t, c) && run_loss(t, c, c->loss) &&
               (c->beside == 0 || run_loss(t, c, EBM_LOSS_KL_PROPOSAL)) && x_backward(t, c);
     return ok && gpu_fine(t->space, cudaGetLastError(), "training");

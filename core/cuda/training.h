@@ -1,8 +1,7 @@
 /* training.h - a plan in training on the device, as plain C: adam.cu and training.cu on one side, train_cuda.c on the
  * other.
  *
- *   trained    what all threads share: parameters, Adam's moments and gradients, laid out as the CPU's; all but what a
- *              trunk learns, which the CPU has
+ *   trained    what all threads share: parameters, Adam's moments and gradients, laid out as the CPU's
  *   training   one thread's memory and graphs, on the stream of a space
  *
  * A chunk of rows goes through all of it in one graph: x side, draws, f, losses and the way back. Its gradient is added
@@ -24,12 +23,12 @@ struct ebm_gpu_training;
 enum ebm_status ebm_gpu_trained_new(const struct ebm_net_desc *net, uint32_t n_slots,
                                     struct ebm_gpu_trained **ret_trained, struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_trained *ebm_gpu_trained_free(struct ebm_gpu_trained *trained); /* NULL is fine; returns NULL */
-/* The parameters that lie here: all of net's that are learned, but for its trunk's. */
-struct ebm_range ebm_gpu_trained_range(const struct ebm_gpu_trained *trained);
-/* That range of a block (P), from or to the host; waits. One caller at a time, and false: it failed, as all below. */
+/* A block (P) from the host, and what of it lies in `range` to the same place there; waits. One caller at a time, and
+ * false: it failed, as all below. */
 bool ebm_gpu_trained_put(struct ebm_gpu_trained *trained, enum ebm_train_state what, const float *h_from);
-bool ebm_gpu_trained_get(struct ebm_gpu_trained *trained, enum ebm_train_state what, float *h_to);
-/* What of `range` lies here, as the table's reduce and update; chunks that begin later see it. */
+bool ebm_gpu_trained_get(struct ebm_gpu_trained *trained, enum ebm_train_state what, struct ebm_range range,
+                         float *h_to);
+/* As the table's reduce and update; chunks that begin later see it. */
 bool ebm_gpu_trained_reduce(struct ebm_gpu_trained *trained, uint32_t n_slots, struct ebm_range range);
 bool ebm_gpu_trained_update(struct ebm_gpu_trained *trained, const struct ebm_adam *adam, struct ebm_range range);
 

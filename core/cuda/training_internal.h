@@ -5,20 +5,30 @@
 #include "core/cuda/engine_internal.h"
 #include "core/cuda/training.h"
 
+#ifndef EBM_GPU_PIECE              /* tests have smaller ones */
+#define EBM_GPU_PIECE (256u << 20) /* bytes of what is computed at once: candidates of rows, columns of images */
+#endif
+
 struct ebm_gpu_trained {
     ebm_gpu_space *space;
     const ebm_net_desc *net;
     gpu_memory memory;
-    size_t first, count; /* of the parameters */
+    size_t count, learned; /* parameters; those first that a trunk learns, which chunks have no gradient of */
     uint32_t n_slots;
     float *params, *m, *v, *gradient; /* (count) */
-    float *slots;                     /* (n_slots, count) */
+    float *slots;                     /* (n_slots, gpu_slot_count) */
     cudaEvent_t ready;                /* after all that was enqueued here */
 };
 
+/* Numbers of a chunk's gradient: all parameters behind those that a trunk learns. */
+inline size_t gpu_slot_count(const ebm_gpu_trained *trained)
+{
+    return trained->count - trained->learned;
+}
+
 /* A chunk's stream waits for what the trained parameters' does. */
 bool gpu_trained_wait(ebm_gpu_trained *trained, ebm_gpu_space *space);
-/* Adds a chunk's gradient (count) to a slot, on the chunk's stream. */
+/* Adds a chunk's gradient (gpu_slot_count) to a slot, on the chunk's stream. */
 bool gpu_trained_add(ebm_gpu_trained *trained, ebm_gpu_space *space, uint32_t slot, const float *gradient);
 
 /* ---- layers.cu ---- */
@@ -70,12 +80,12 @@ inline uint32_t gpu_ld_of(uint32_t width)
 
 inline const float *gpu_param(const ebm_gpu_training *t, size_t offset)
 {
-    return t->trained->params + (offset - t->trained->first);
+    return t->trained->params + offset;
 }
 
 inline float *gpu_gradient_at(const ebm_gpu_training *t, size_t offset)
 {
-    return t->gradient + (offset - t->trained->first);
+    return t->gradient + (offset - t->trained->learned);
 }
 
 /* z (sample, n) += bias. */

@@ -207,7 +207,7 @@ bool enqueue_op(gpu_images *images, const gpu_trunk_op *op, uint32_t n)
         gpu_image_mean(space->compute, &op->op, out, in, n);
         break;
     case EBM_IMAGE_PASS:
-        gpu_pass(space->compute, &op->op, out, in, op->factor, op->offset, n);
+        gpu_image_pass(space->compute, &op->op, out, in, op->factor, op->offset, n);
         break;
     }
     return gpu_fine(space, cudaGetLastError(), "a trunk");

@@ -32,6 +32,9 @@ BLOCK, EXACT, KNOTS = "core/cuda/block.h", "core/cuda/exact.cu", "core/cuda/exac
 TWO = ("random", "greedy")
 
 LOSSES, ADAM, LAYERS = "core/cuda/losses.cu", "core/cuda/adam.cu", "core/cuda/layers.cu"
+NORMS, CONV_BACK, TRUNK_TRAIN = "core/cuda/norms.cu", "core/cuda/conv_back.cu", "core/cuda/trunk_train.cu"
+TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_trunk_cuda.c"
+TRUNKS = (NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 CUDA = (sorted(glob.glob("core/cuda/*.cu", root_dir=HERE)), sorted(glob.glob("core/cuda/*.c", root_dir=HERE)),
@@ -133,6 +136,20 @@ TRAINING_BUGS = [
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
     ("the host does not wait", TRAINING, 'gpu_sleep(t->space, "training")', "true", ("fwd", "rev")),
     ("a checkpoint without what the device learned", "core/cuda/train_cuda.c", "is_fine = bring(plan, what);", "is_fine = true;", ("fwd",)),
+    ("barrier before sums of rows is missing", NORMS, "    __syncthreads(); /* before rows are summed */\n", "", ("greedy", "tsan")),
+    ("a running variance by the wrong count", NORMS, "variance * n / (n - 1.0)", "variance", ("greedy",)),
+    ("a norm's slope is forgotten", NORMS, "z[i] * slopes[C + c] + slopes", "slopes", ("greedy",)),
+    ("a last part of places that is left out", NORMS, "return (s->places + s->per - 1) / s->per;", "return s->places > s->per ? s->places / s->per : 1;", ("greedy",)),
+    ("windows one column too short", CONV_BACK, "column < op.kernel && column <= x; column += op.stride) {\n            uint32_t to_y",
+     "column + 1 < op.kernel && column <= x; column += op.stride) {\n            uint32_t to_y", ("greedy",)),
+    ("every largest number of a pool's window", CONV_BACK, "in[i] == out[to] && is_first_largest(&op, in, &w, row * op.kernel + column, c, out[to])",
+     "in[i] == out[to]", ("greedy",)),
+    ("weights by the wrong order", CONV_BACK, "weight[((size_t)(i / ld) * C + number % C) * taps + tap]", "weight[((size_t)(i / ld) * taps + tap) * C + number % C]", ("greedy",)),
+    ("only the last piece's gradient of weights", TRUNK_BACKWARD, "p.adds = of->first > 0;", "p.adds = false;", ("greedy",)),
+    ("the rest of a piece is left out", TRUNK_BACKWARD, "(left == 0 || multiply_parts(t, op, of, whole, left, 1))", "true", ("greedy",)),
+    ("nobody waits for a trunk", TRUNK_TRAIN, 'gpu_sleep(space, "the trunk");\n}\n\nbool', "true;\n}\n\nbool", ("fwd", "rev")),
+    ("running statistics stay there", TRUNK_HERE, "    atomic_store(&t->here_is_stale[EBM_TRAIN_PARAMS], true);\n", "", ("fwd",)),
+    ("a trunk's gradient stays there", TRUNK_HERE, "if (is_fine && !atomic_load(&t->gradient_is_there))", "if (false)", ("fwd",)),
 ]
 
 
@@ -153,7 +170,7 @@ def reads(options, file, patched):
 
 def compile_source(options, flavour, file, source, out):
     """One file, as it lies in `source` or else in the root."""
-    shared = ["-O1", "-g", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
+    shared = ["-O1", "-g", "-DEBM_GPU_PIECE=20000", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
     patched = os.path.join(source, file)
     language = [options.cc, "-std=gnu17", "-D_GNU_SOURCE"] if file.endswith(".c") else \
         [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-x", "c++"]
@@ -207,7 +224,7 @@ def run(options, which, plugin, path):
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
     arguments = ["--numbers"] if options.plugin == "sample" and which != "fwd" else []
     if options.plugin == "training":  # one case, or one step
-        arguments = ["0" if which == "tsan" else "1"]
+        arguments = ["0" if which == "tsan" else "-4" if path in TRUNKS else "1"]
     if path == WIDE:  # what only tensor cores do
         arguments = ["tf32"]
     if path == PRODUCTS:  # and what a cuBLASLt does that refuses much

@@ -2,7 +2,8 @@
  *
  *   test_failing PLUGIN.so     of a simulated make; POINTS calls of all, alone and with all calls after them
  *
- * And memory that is not there for one more network: others go on. */
+ * And memory that is not there for one more network: others go on. And a step of a trunk, of which every call fails
+ * once. */
 #include "core/device_check.h"
 #include "core/device_plugin.h"
 
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POINTS = 16, MEMORY_POINTS = 40, PARAMS = 96 };
+enum { POINTS = 16, MEMORY_POINTS = 40, PARAMS = 96, TRUNK_PARAMS = 128, IMAGES = 2, PIXELS = 16, CHANNELS = 2 };
 
 static void (*fail_at)(long, int);
 static long (*calls)(void), (*alive)(void);
@@ -119,6 +120,89 @@ static int check_all_memory(const struct ebm_device_ops *ops)
     return failures;
 }
 
+/* ---- trunks in training ---- */
+
+/* A convolution with a norm, and a mean, before a linear f. */
+static struct ebm_net_desc image_net(struct ebm_image_op ops[2], struct ebm_layer *layer)
+{
+    const struct ebm_shape in = {1, 4, 4}, to = {CHANNELS, 4, 4}, last = {CHANNELS, 1, 1};
+    ops[0] = (struct ebm_image_op){.kind = EBM_IMAGE_CONV,
+                                   .add = EBM_IMAGE_NONE,
+                                   .has_norm = true,
+                                   .has_relu = true,
+                                   .from = in,
+                                   .to = to,
+                                   .kernel = 3,
+                                   .stride = 1,
+                                   .padding = 1,
+                                   .weight = 0,
+                                   .bias = EBM_NO_TENSOR,
+                                   .scale = 32,
+                                   .shift = 48,
+                                   .mean = 96,
+                                   .variance = 112};
+    ops[1] = (struct ebm_image_op){.kind = EBM_IMAGE_MEAN, .in = 1, .add = EBM_IMAGE_NONE, .from = to, .to = last};
+    *layer = (struct ebm_layer){.in = CHANNELS + 1, .out = 1, .activation = EBM_ACT_IDENTITY, .weight = 64, .bias = 80};
+    return (struct ebm_net_desc){.X = PIXELS,
+                                 .D = 1,
+                                 .H = CHANNELS,
+                                 .G = 1,
+                                 .has_energy = true,
+                                 .n_params = TRUNK_PARAMS,
+                                 .trunk = {.n_ops = 2, .ops = ops, .in = in, .out = CHANNELS, .learned = {0, 64}},
+                                 .energy = {.layers = layer, .n_layers = 1},
+                                 .part = {{0, 64}, {64, 0}, {64, 32}, {96, 0}}};
+}
+
+/* A step of the trunk alone, twice: batches of a size come once and again. */
+static enum ebm_status step_trunk(const struct ebm_device_ops *ops, struct ebm_plan *plan)
+{
+    const struct ebm_threads nobody = {0};
+    float x[IMAGES * PIXELS], h[IMAGES * CHANNELS], gradient[TRUNK_PARAMS];
+    struct ebm_error error;
+    enum ebm_status status = ops->trunk_prepare(plan, IMAGES, &error);
+    for (uint32_t i = 0; i < IMAGES * PIXELS; i++)
+        x[i] = (float)(i * 7 % 5);
+    for (uint32_t i = 0; i < 2 && status == EBM_OK; i++) {
+        status = ops->trunk_forward(plan, &nobody, x, IMAGES, true, h);
+        if (status == EBM_OK)
+            status = ops->trunk_backward(plan, &nobody, h);
+    }
+    if (status == EBM_OK)
+        status = ops->trunk_run(plan, &nobody, x, IMAGES, h);
+    return status == EBM_OK ? ops->params_read(plan, EBM_TRAIN_GRADIENT, gradient) : status;
+}
+
+/* The at-th call fails; memory that is not there leaves the plan as it was. False: that many calls there are not. */
+static bool check_trunk(const struct ebm_device_ops *ops, long at, long kept, int *failures)
+{
+    struct ebm_image_op image_ops[2];
+    struct ebm_layer layer;
+    const struct ebm_net_desc net = image_net(image_ops, &layer);
+    _Alignas(64) float params[TRUNK_PARAMS];
+    struct ebm_plan *plan = NULL;
+    struct ebm_error error = {0};
+    for (uint32_t i = 0; i < TRUNK_PARAMS; i++)
+        params[i] = 0.25f + 0.01f * (float)i;
+    bool is_made = ops->plan_new(&net, params, 1, &plan, &error) == EBM_OK;
+    fail_at(at, 0);
+    enum ebm_status status = is_made ? step_trunk(ops, plan) : EBM_DEVICE;
+    bool has_failed = failed() != NULL, is_memory = has_failed && strcmp(failed(), "cudaMalloc") == 0;
+    bool is_right = (status == EBM_OK) == !has_failed || may_be_silent(0);
+    if (is_memory) {
+        fail_at(0, 0);
+        is_right = status == EBM_NO_MEMORY && step_trunk(ops, plan) == EBM_OK;
+    }
+    (void)ops->plan_unref(plan);
+    if (!is_right || alive() != kept) {
+        (void)printf("FAIL a trunk, call %ld (%s): %s, %ld left behind\n", at, has_failed ? failed() : "nothing",
+                     ebm_status_text(status), alive() - kept);
+        (*failures)++;
+    }
+    fail_at(0, 0);
+    return has_failed;
+}
+
 int main(int argc, char **argv)
 {
     const struct ebm_device_ops *ops = NULL;
@@ -147,6 +231,10 @@ int main(int argc, char **argv)
         failures++;
     }
     failures += check_all_memory(ops);
-    (void)printf("%ld calls, %d of them failed, alone and with all after them: %d faults\n", n, POINTS, failures);
+    long trunk_calls = 1;
+    while (check_trunk(ops, trunk_calls, kept, &failures))
+        trunk_calls++;
+    (void)printf("%ld calls, %d of them failed, alone and with all after them; %ld of a trunk: %d faults\n", n, POINTS,
+                 trunk_calls - 1, failures);
     return failures > 0 ? 1 : 0;
 }

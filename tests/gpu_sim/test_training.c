@@ -1,6 +1,7 @@
 /* test_training.c - the same steps on the CPU and on a plug-in's device: losses, gradients, moments and parameters.
  *
- *   test_training PLUGIN.so [CASES]     the first cases, or all; 0: a step, for slow runs; 77: no device
+ *   test_training PLUGIN.so [CASES]     the first cases, or all; 0: a step of two, for slow runs; -N: the N-th alone;
+ *                                       77: no device
  *
  * A case is a model and what each of its steps trains by: losses that the device computes, and some that the CPU does,
  * in turn. Batches are full ones and a last one that is not, so that shapes come once and again. Beside the whole run
@@ -22,7 +23,8 @@
 #define BATCH 19u
 #define STEPS 6u
 #define SAMPLES 21u
-#define MOST_X 81u
+#define MOST_X 84u
+#define MOST_REACH 64u
 #define RATE 0.01
 
 #define NET(text) "[" text "]"
@@ -51,21 +53,39 @@ static const char image_text[] =
     "{\"format_version\": 1, \"input\": {\"kind\": \"image\", \"shape\": [1, 9, 9]}, \"target\": {},"
     " \"feature_net\": " NET("{\"type\": \"resnet\", \"depth\": 18, \"width\": 2}") ","
     " \"energy_net\": " NET(LINEAR("12", "tanh") "," LINEAR("1", "identity")) "," MIXTURE("3");
+/* A norm of the image itself, pools, with equal numbers before one, a bias, a stride, a window without surroundings, a
+ * last value of several places. */
+static const char layers_text[] =
+    "{\"format_version\": 1, \"input\": {\"kind\": \"image\", \"shape\": [2, 7, 6]},"
+    " \"target\": {\"support\": [\"bounded\"], \"lower\": [-4], \"upper\": [4]},"
+    " \"feature_net\": " NET("{\"type\": \"batch_norm2d\"}, {\"type\": \"max_pool2d\", \"kernel\": 2, \"stride\": 1},"
+    " {\"type\": \"conv2d\", \"out\": 5, \"kernel\": 3, \"padding\": 1},"
+    " {\"type\": \"relu\"}, {\"type\": \"max_pool2d\", \"kernel\": 2, \"stride\": 1},"
+    " {\"type\": \"conv2d\", \"out\": 4, \"kernel\": 2, \"stride\": 2, \"bias\": false}, {\"type\": \"relu\"},"
+    " {\"type\": \"batch_norm2d\"}, {\"type\": \"relu\"}, {\"type\": \"conv2d\", \"out\": 8, \"kernel\": 1},"
+    " {\"type\": \"batch_norm2d\"}, {\"type\": \"relu\"}, {\"type\": \"flatten\"}, " LINEAR("9", "tanh")) ","
+    " \"energy_net\": " NET(LINEAR("12", "tanh") "," LINEAR("1", "identity")) "," MIXTURE("3");
 /* clang-format on */
 
 static const float widths[] = {0.2f, 0.3f, 1.0f, 1.2f};
 
-#define PHASE(...)                                                                                                     \
+#define PHASE_OF(features, ...)                                                                                        \
     {                                                                                                                  \
-        .word = "", .trains = {true, true, true, true}, .loss = {.samples = SAMPLES, __VA_ARGS__ }                     \
+        .word = "", .trains = {features, true, true, true}, .loss = {.samples = SAMPLES, __VA_ARGS__ }                 \
     }
+#define PHASE(...) PHASE_OF(true, __VA_ARGS__)
+#define STILL(...) PHASE_OF(false, __VA_ARGS__)
 #define FIXED .n_sigmas = 2, .sigmas = widths
 
 struct one_case {
     const char *name, *model, *teacher; /* teacher: NULL without one */
-    uint32_t X, D, images;
+    uint32_t X, D;
+    struct ebm_shape image; /* of images, X numbers */
+    bool has_ties;          /* inputs are multiples of a half */
     double clip, decay;
     struct method_phase phases[2]; /* in turn */
+    double
+        slack; /* of errors: 20 norms by few rows make them larger, the CPU's beside the reference device too; 0: 1 */
 };
 
 #define BOTH(...)                                                                                                      \
@@ -79,23 +99,71 @@ static const struct one_case cases[] = {
      NULL,
      3,
      2,
-     0,
+     {0},
+     false,
      0.0,
      0.0,
      {PHASE(.loss = EBM_LOSS_NCE_PLUS, FIXED, .beta = 0.5, .proposal_beside = true), PHASE(.loss = EBM_LOSS_NCE_KL)}},
-    {"ml_is beside, clipped", plain_text, NULL, 3, 2, 0, 0.5, 0.01,
+    {"ml_is beside, clipped",
+     plain_text,
+     NULL,
+     3,
+     2,
+     {0},
+     false,
+     0.5,
+     0.01,
      BOTH(.loss = EBM_LOSS_ML_IS, FIXED, .proposal_beside = true, .proposal_trains_features = true)},
-    {"images, nce_kl, features", image_text, NULL, MOST_X, 1, 1, 0.0, 0.0,
-     BOTH(.loss = EBM_LOSS_NCE_KL, .proposal_trains_features = true)},
-    {"mdn_kl_teacher", mixture_text, teacher_text, 3, 2, 0, 0.0, 0.0, BOTH(.loss = EBM_LOSS_MDN_KL_TEACHER)},
-    {"kld_is", plain_text, NULL, 3, 2, 0, 0.0, 0.0, BOTH(.loss = EBM_LOSS_KLD_IS, FIXED, .label_sigma = widths)},
-    {"joint", plain_text, NULL, 3, 2, 0, 0.0, 0.0, BOTH(.loss = EBM_LOSS_JOINT)},
+    {"images, nce_kl, features",
+     image_text,
+     NULL,
+     81,
+     1,
+     {1, 9, 9},
+     false,
+     0.0,
+     0.0,
+     BOTH(.loss = EBM_LOSS_NCE_KL, .proposal_trains_features = true),
+     3.0},
+    {"layers, nce; nce_kl here",
+     layers_text,
+     NULL,
+     84,
+     1,
+     {2, 7, 6},
+     true,
+     0.5,
+     0.0,
+     {PHASE(.loss = EBM_LOSS_NCE, FIXED), PHASE(.loss = EBM_LOSS_NCE_KL, .proposal_trains_features = true)}},
+    {"layers, nce; a still trunk",
+     layers_text,
+     NULL,
+     84,
+     1,
+     {2, 7, 6},
+     true,
+     0.0,
+     0.01,
+     {PHASE(.loss = EBM_LOSS_NCE, FIXED), STILL(.loss = EBM_LOSS_NCE_PLUS, FIXED, .beta = 0.5)}},
+    {"mdn_kl_teacher", mixture_text, teacher_text, 3, 2, {0}, false, 0.0, 0.0, BOTH(.loss = EBM_LOSS_MDN_KL_TEACHER)},
+    {"kld_is",
+     plain_text,
+     NULL,
+     3,
+     2,
+     {0},
+     false,
+     0.0,
+     0.0,
+     BOTH(.loss = EBM_LOSS_KLD_IS, FIXED, .label_sigma = widths)},
+    {"joint", plain_text, NULL, 3, 2, {0}, false, 0.0, 0.0, BOTH(.loss = EBM_LOSS_JOINT)},
     {"mdn_nll, kl_proposal",
      plain_text,
      NULL,
      3,
      2,
-     0,
+     {0},
+     false,
      0.0,
      0.0,
      {PHASE(.loss = EBM_LOSS_MDN_NLL, .proposal_trains_features = true), PHASE(.loss = EBM_LOSS_KL_PROPOSAL)}},
@@ -104,7 +172,8 @@ static const struct one_case cases[] = {
      NULL,
      3,
      2,
-     0,
+     {0},
+     false,
      0.0,
      0.0,
      {PHASE(.loss = EBM_LOSS_NCE, FIXED), PHASE(.loss = EBM_LOSS_DSM, .n_sigmas = 1, .sigmas = widths)}},
@@ -113,18 +182,22 @@ static const struct one_case cases[] = {
      NULL,
      3,
      1,
-     0,
+     {0},
+     false,
      0.0,
      0.0,
      {PHASE(.loss = EBM_LOSS_NCE, FIXED), PHASE(.loss = EBM_LOSS_KLD_IS, FIXED, .label_sigma = widths)}},
 };
+
+static const size_t slow[] = {0, 3}; /* of runs that have time for one step: one of vectors, one of images */
 
 /* What a run leaves. */
 struct run {
     double losses[STEPS][BATCH];
     float *state[4]; /* (P): enum ebm_train_state; the gradient is the first step's */
     size_t P;
-    float h; /* a feature of the first row, as the plan's x side computes it */
+    float h;                        /* a feature of the first row, as the plan's x side computes it */
+    float reach[ROWS * MOST_REACH]; /* of images, by the running statistics */
 };
 
 static void fail(const char *what)
@@ -169,7 +242,7 @@ static void one_step(const struct one_case *c, struct step *step, uint32_t i, bo
     uint32_t first = i % 3 * BATCH, B = ROWS - first < BATCH ? ROWS - first : BATCH;
     for (uint32_t b = 0; b < ROWS; b++) {
         for (uint32_t j = 0; j < c->X; j++)
-            x[b * c->X + j] = number(b, j);
+            x[b * c->X + j] = c->has_ties ? 0.5f * roundf(2.0f * number(b, j)) : number(b, j);
         for (uint32_t d = 0; d < c->D; d++)
             y[b * c->D + d] = number(b, c->X + d);
         rows[b] = (struct ebm_row){.seed = 4, .row_in_request = b, .first_sample = 1000 * i, .samples = SAMPLES};
@@ -180,8 +253,11 @@ static void one_step(const struct one_case *c, struct step *step, uint32_t i, bo
         fail("step_run");
     if (i == 0 && step->ops->params_read(step->plan, EBM_TRAIN_GRADIENT, r->state[EBM_TRAIN_GRADIENT]) != EBM_OK)
         fail("the gradient");
-    if (is_last && !c->images) { /* once: whoever reads parameters waits for them */
+    if (is_last) { /* once: whoever reads parameters waits for them */
+        const struct ebm_threads threads = pool_threads(step->pool);
         float h[64];
+        if (c->image.channels > 0 && step->ops->trunk_run(step->plan, &threads, x, ROWS, r->reach) != EBM_OK)
+            fail("trunk_run");
         if (step->ops->features(pool_ctx(step->pool), step->plan, x, 1) != EBM_OK ||
             step->ops->fetch(pool_ctx(step->pool), EBM_FETCH_FEATURES, 0, h) != EBM_OK)
             fail("features");
@@ -194,7 +270,7 @@ static void train(const struct ebm_device_ops *ops, const struct ebm_net_desc *n
                   uint32_t n_threads, uint32_t first, uint32_t end, struct run *r)
 {
     const struct ebm_ctx_limits limits = {.max_rows = BATCH, .max_samples = 64, .training = true};
-    static float reach[2 * BATCH * 64];
+    static float reach[2 * BATCH * MOST_REACH];
     struct ebm_error error;
     struct ebm_plan *plan = NULL;
     struct pool *pool = NULL;
@@ -202,7 +278,7 @@ static void train(const struct ebm_device_ops *ops, const struct ebm_net_desc *n
     if (space == NULL || ops->plan_new(net, r->state[EBM_TRAIN_PARAMS], STEP_CHUNKS, &plan, &error) != EBM_OK ||
         ops->params_write(plan, EBM_TRAIN_ADAM_M, r->state[EBM_TRAIN_ADAM_M]) != EBM_OK ||
         ops->params_write(plan, EBM_TRAIN_ADAM_V, r->state[EBM_TRAIN_ADAM_V]) != EBM_OK ||
-        (c->images && ops->trunk_prepare(plan, BATCH, &error) != EBM_OK) ||
+        (c->image.channels > 0 && ops->trunk_prepare(plan, BATCH, &error) != EBM_OK) ||
         pool_new(ops, &limits, plan, n_threads, &pool, &error) != EBM_OK)
         fail("nothing to train with");
     struct step step = {.ops = ops,
@@ -213,8 +289,10 @@ static void train(const struct ebm_device_ops *ops, const struct ebm_net_desc *n
                         .gradient_clip = c->clip,
                         .weight_decay = c->decay,
                         .space = space,
-                        .reach = reach,
-                        .taken = {first, first, first, first}};
+                        .reach = reach};
+    for (uint32_t i = 0; i < first; i++)
+        for (uint32_t part = 0; part < EBM_PARTS; part++)
+            step.taken[part] += c->phases[i % 2].trains[part];
     for (uint32_t i = first; i < end; i++)
         one_step(c, &step, i, i + 1 == end, r);
     read_states(&step, r);
@@ -247,8 +325,10 @@ static int check(const char *name, const char *run, const char *what, double off
 }
 
 /* No parameter may do no more than shift f: its gradient would be rounding's, and Adam divides by its size. */
-static int compare(const char *name, const char *run, const struct run *got, const struct run *expected)
+static int compare(const struct one_case *c, const char *run, const struct run *got, const struct run *expected)
 {
+    const char *name = c->name;
+    const double slack = c->slack > 0.0 ? c->slack : 1.0;
     double losses = 0.0, largest, off;
     int failures = 0;
     for (uint32_t i = 0; i < STEPS; i++)
@@ -256,16 +336,17 @@ static int compare(const char *name, const char *run, const struct run *got, con
             off = fabs(got->losses[i][b] - expected->losses[i][b]);
             losses = isfinite(off) ? fmax(losses, off) : (double)INFINITY;
         }
-    failures += check(name, run, "losses", losses, 3e-5);
+    failures += check(name, run, "losses", losses, 3e-5 * slack);
     off = largest_off(got->state[EBM_TRAIN_GRADIENT], expected->state[EBM_TRAIN_GRADIENT], got->P, &largest);
-    failures += check(name, run, "gradients", off / largest, 3e-5);
+    failures += check(name, run, "gradients", off / largest, 3e-5 * slack);
     double gradient = off / largest;
     off = largest_off(got->state[EBM_TRAIN_ADAM_M], expected->state[EBM_TRAIN_ADAM_M], got->P, &largest);
-    failures += check(name, run, "moments", off / largest, 1e-4);
+    failures += check(name, run, "moments", off / largest, 1e-4 * slack);
     double moments = off / largest;
     off = largest_off(got->state[EBM_TRAIN_PARAMS], expected->state[EBM_TRAIN_PARAMS], got->P, &largest);
     failures += check(name, run, "parameters", off, 1e-4);
     failures += check(name, run, "features", fabs((double)got->h - (double)expected->h), 1e-3);
+    failures += check(name, run, "trunks", largest_off(got->reach, expected->reach, ROWS * MOST_REACH, &largest), 1e-3);
     (void)printf("%-26s %-12s losses %.1e, gradients %.1e, moments %.1e, parameters %.1e\n", name, run, losses,
                  gradient, moments, off);
     return failures;
@@ -288,7 +369,7 @@ static int run_once(const struct ebm_device_ops *ops, const struct one_case *c, 
     run_init(&got, net);
     train(ebm_device_cpu(), net, c, 1, 0, 1, &expected);
     train(ops, net, c, 1, 0, 1, &got);
-    int failures = compare(c->name, "one step", &got, &expected);
+    int failures = compare(c, "one step", &got, &expected);
     run_done(&expected);
     run_done(&got);
     return failures;
@@ -308,9 +389,9 @@ static int run_net(const struct ebm_device_ops *ops, const struct one_case *c, c
     train(cpu, net, c, 1, STEPS / 2, STEPS, &there_first);
     train(cpu, net, c, 1, 0, STEPS / 2, &here_first);
     train(ops, net, c, 1, STEPS / 2, STEPS, &here_first);
-    int failures = compare(c->name, "device", &whole, &expected) + same_bytes(c->name, &threads, &whole) +
-                   compare(c->name, "device, CPU", &there_first, &expected) +
-                   compare(c->name, "CPU, device", &here_first, &expected);
+    int failures = compare(c, "device", &whole, &expected) + same_bytes(c->name, &threads, &whole) +
+                   compare(c, "device, CPU", &there_first, &expected) +
+                   compare(c, "CPU, device", &here_first, &expected);
     for (size_t i = 0; i < EBM_COUNT_OF(all); i++)
         run_done(all[i]);
     return failures;
@@ -322,8 +403,7 @@ static int run_case(const struct ebm_device_ops *ops, const struct one_case *c, 
     struct ebm_config *config = NULL;
     struct teacher teacher = {0};
     struct ebm_error error;
-    if (c->images)
-        defaults.image = (struct ebm_shape){1, 9, 9};
+    defaults.image = c->image;
     if (ebm_config_parse(c->model, strlen(c->model), &defaults, &config, &error) != EBM_OK ||
         (c->teacher != NULL && teacher_make(config, c->teacher, &teacher, &error) != EBM_OK))
         fail(error.text);
@@ -341,14 +421,16 @@ int main(int argc, char **argv)
     char name[EBM_DEVICE_NAME_BYTES];
     struct ebm_error error;
     int failures = 0;
-    size_t n = argc == 3 ? strtoul(argv[2], NULL, 10) : EBM_COUNT_OF(cases);
-    if (argc < 2 || n > EBM_COUNT_OF(cases) || ebm_device_choose("cuda", "fp32", &choice, &error) != EBM_OK)
+    long first = argc == 3 ? strtol(argv[2], NULL, 10) : (long)EBM_COUNT_OF(cases), n = labs(first);
+    if (argc < 2 || n > (long)EBM_COUNT_OF(cases) || ebm_device_choose("cuda", "fp32", &choice, &error) != EBM_OK)
         return 2;
     choice.file = argv[1];
     if (ebm_device_open_unchecked(&choice, NULL, &ops, name, &error) != EBM_OK)
         return SKIPPED;
-    for (size_t i = 0; i < n || i == 0; i++)
-        failures += run_case(ops, &cases[i], n == 0);
-    (void)printf("%zu cases, %d faults\n", n > 0 ? n : 1, failures);
+    for (long i = first < 0 ? n - 1 : 0; i < n; i++)
+        failures += run_case(ops, &cases[i], false);
+    for (size_t i = 0; n == 0 && i < EBM_COUNT_OF(slow); i++)
+        failures += run_case(ops, &cases[slow[i]], true);
+    (void)printf("%d faults\n", failures);
     return failures > 0 ? 1 : 0;
 }
