@@ -124,14 +124,14 @@ enum ebm_status ebm_gpu_trained_new(const struct ebm_net_desc *net, uint32_t n_s
     try {
         ok = status == EBM_OK && make(t);
     } catch (const std::bad_alloc &) {
-        ok = gpu_fail(t->space, "training", "no memory");
+        ok = gpu_fine(t->space, cudaErrorMemoryAllocation, "training");
     }
     if (ok) {
         *ret_trained = t;
         return EBM_OK;
     }
     if (status == EBM_OK)
-        status = ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", t->space->failure);
+        status = gpu_end_making(t->space, reterr);
     (void)ebm_gpu_trained_free(t);
     return status;
 }

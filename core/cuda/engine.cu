@@ -151,7 +151,7 @@ enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct 
         space->programs.reserve(space->programs.size() + 1);
         ok = make_program(space, net, own);
     } catch (const std::bad_alloc &) {
-        ok = gpu_fail(space, "a context", "no memory");
+        ok = gpu_fine(space, cudaErrorMemoryAllocation, "a context");
     }
     if (ok) {
         space->programs.push_back(own);

@@ -9,6 +9,9 @@
 
 #define CANDIDATES 128u /* of a block of candidates_k */
 #define ROW_THREADS 256u
+#ifndef SHARED_OUT       /* tests have fewer */
+#define SHARED_OUT 1024u /* candidates whose shares a warp keeps */
+#endif
 #define HALF_LOG_2_PI 0.91893853320467274f
 
 /* ---- noise ---- */
@@ -35,21 +38,27 @@ DEVICE struct gpu_mixture_parts parts_at(float *at, uint32_t D, uint32_t K)
     return q;
 }
 
-/* noise: std, inv_std, log_const, below. A thread a row. */
+/* The row of a thread's warp. */
+DEVICE uint32_t row_of_warp()
+{
+    return blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+}
+
+/* noise: std, inv_std, log_const, below. A warp a row. */
 KERNEL void bind_noise_k(float *mixtures, size_t apart, const float *noise, const float *center, uint32_t D, uint32_t K,
                          uint32_t rows)
 {
-    uint32_t row = blockIdx.x * blockDim.x + threadIdx.x;
+    const uint32_t row = row_of_warp(), lane = threadIdx.x % 32;
     if (row >= rows)
         return;
     struct gpu_mixture_parts q = parts_at(mixtures + row * apart, D, K);
     const uint32_t *below = reinterpret_cast<const uint32_t *>(noise + (2 * D + 1) * K);
-    for (uint32_t i = 0; i < D * K; i++) {
+    for (uint32_t i = lane; i < D * K; i += 32) {
         q.mean[i] = center[(size_t)row * D + i / K];
         q.std[i] = noise[i];
         q.inv_std[i] = noise[D * K + i];
     }
-    for (uint32_t k = 0; k < K; k++) {
+    for (uint32_t k = lane; k < K; k += 32) {
         q.log_const[k] = noise[2 * D * K + k];
         q.log_weight[k] = 0.0f; /* nobody learns them */
         q.below[k] = below[k];
@@ -63,19 +72,22 @@ DEVICE uint32_t words_below(float share)
     return words < 0x1p32f ? (uint32_t)words : 0xffffffffu;
 }
 
-/* Weights, thresholds and constants of one row's mixture, whose std and inv_std are there. */
+/* Weights, thresholds and constants of one row's mixture. Each lane has all weights of its components anew: sums go in
+ * the components' order, and no lane waits. */
 DEVICE void bind_weights(struct gpu_mixture_parts *q, const float *log_variance, const float *logits, uint32_t D,
                          uint32_t K)
 {
     float max = -INFINITY, sum = 0.0f, below = 0.0f;
+    uint32_t summed = 0;
     for (uint32_t k = 0; k < K; k++)
         max = fmaxf(max, logits[k]);
     for (uint32_t k = 0; k < K; k++)
         sum += expf(logits[k] - max);
-    for (uint32_t k = 0; k < K; k++) {
+    for (uint32_t k = threadIdx.x % 32; k < K; k += 32) {
         float constant = logits[k] - max - logf(sum);
+        for (; summed <= k; summed++)
+            below += expf(logits[summed] - max - logf(sum));
         q->log_weight[k] = constant;
-        below += expf(constant);
         q->below[k] = words_below(below);
         for (uint32_t d = 0; d < D; d++)
             constant -= 0.5f * log_variance[d * K + k] + HALF_LOG_2_PI;
@@ -83,16 +95,16 @@ DEVICE void bind_weights(struct gpu_mixture_parts *q, const float *log_variance,
     }
 }
 
-/* A thread a row. */
+/* A warp a row. */
 KERNEL void bind_proposal_k(float *mixtures, size_t apart, struct gpu_rows mean, struct gpu_rows log_variance,
                             struct gpu_rows logits, uint32_t D, uint32_t K, uint32_t rows)
 {
-    uint32_t row = blockIdx.x * blockDim.x + threadIdx.x;
+    const uint32_t row = row_of_warp();
     if (row >= rows)
         return;
     struct gpu_mixture_parts q = parts_at(mixtures + row * apart, D, K);
     const float *variance = log_variance.p + (size_t)row * log_variance.ld;
-    for (uint32_t i = 0; i < D * K; i++) {
+    for (uint32_t i = threadIdx.x % 32; i < D * K; i += 32) {
         q.mean[i] = mean.p[(size_t)row * mean.ld + i];
         q.std[i] = expf(0.5f * variance[i]);
         q.inv_std[i] = expf(-0.5f * variance[i]);
@@ -288,47 +300,72 @@ KERNEL void __launch_bounds__(ROW_THREADS) loss_k(struct gpu_pass p)
 
 /* ---- the mixture's gradient ---- */
 
-/* Of a row's mixture: sums over its candidates, that of the logits unless logit is NULL. */
-DEVICE void gather(const struct gpu_pass *p, size_t row, uint32_t d, uint32_t k, float *mean, float *log_variance,
-                   float *logit)
+/* Sums of the three numbers over the warp's lanes. */
+DEVICE void sum_lanes(float *a, float *b, float *c)
 {
-    const struct gpu_mixture_parts q = mixture_of(p, (uint32_t)row);
-    const struct gpu_density density = density_of(&q, p->D, p->K);
-    const float inv_std = q.inv_std[d * p->K + k], center = q.mean[d * p->K + k], weight = expf(q.log_weight[k]);
-    float by_mean = 0.0f, by_spread = 0.0f, by_weight = 0.0f;
-    for (uint32_t m = threadIdx.x % 32; m < p->n; m += 32) {
-        const size_t at = row * p->n + m;
-        const float *y = p->y.p + at * p->y.ld, g = p->dlog_q[at];
-        if (g == 0.0f)
-            continue;
-        float r = expf(log_share(y, 1, &density, k) - p->log_q[at]), z = (y[d] - center) * inv_std;
-        by_mean += g * r * z * inv_std;
-        by_spread += g * r * 0.5f * (z * z - 1.0f);
-        by_weight += g * (r - weight);
-    }
     for (uint32_t apart = 16; apart > 0; apart /= 2) {
-        by_mean += __shfl_xor_sync(ALL_LANES, by_mean, apart);
-        by_spread += __shfl_xor_sync(ALL_LANES, by_spread, apart);
-        by_weight += __shfl_xor_sync(ALL_LANES, by_weight, apart);
+        *a += __shfl_xor_sync(ALL_LANES, *a, apart);
+        *b += __shfl_xor_sync(ALL_LANES, *b, apart);
+        *c += __shfl_xor_sync(ALL_LANES, *c, apart);
     }
-    if (threadIdx.x % 32 != 0)
-        return;
-    *mean = by_mean;
-    *log_variance = by_spread;
-    if (logit != NULL)
-        *logit = by_weight;
 }
 
-/* A block a row, a warp a component's coordinate. */
+/* What candidates first .. end - 1 of a row give to component k: `own`, a number a candidate, gets dlog q times the
+ * component's share, each lane's for itself. Returns the logit's gradient. */
+DEVICE float share_out(const struct gpu_pass *p, const struct gpu_mixture_parts *q, size_t row, uint32_t k,
+                       uint32_t first, uint32_t end, float *own)
+{
+    const struct gpu_density density = density_of(q, p->D, p->K);
+    const float weight = expf(q->log_weight[k]);
+    float by_weight = 0.0f;
+    for (uint32_t m = first + threadIdx.x % 32; m < end; m += 32) {
+        const size_t at = row * p->n + m;
+        const float g = p->dlog_q[at];
+        float r = g == 0.0f ? 0.0f : expf(log_share(p->y.p + at * p->y.ld, 1, &density, k) - p->log_q[at]);
+        own[m - first] = g * r;
+        if (g != 0.0f)
+            by_weight += g * (r - weight);
+    }
+    return by_weight;
+}
+
+/* The gradients of component k of a row, from candidates first .. end - 1: added to what those before gave. */
+DEVICE void gather(const struct gpu_pass *p, const struct gpu_mixture_parts *q, size_t row, uint32_t k, uint32_t first,
+                   uint32_t end, float *own, float *mean, float *log_variance, float *logit)
+{
+    const uint32_t lane = threadIdx.x % 32;
+    float by_weight = share_out(p, q, row, k, first, end, own);
+    for (uint32_t d = 0; d < p->D; d++) {
+        const float inv_std = q->inv_std[d * p->K + k], center = q->mean[d * p->K + k];
+        float by_mean = 0.0f, by_spread = 0.0f, by_logit = d == 0 ? by_weight : 0.0f;
+        for (uint32_t m = first + lane; m < end; m += 32) {
+            if (own[m - first] == 0.0f)
+                continue;
+            float z = (p->y.p[(row * p->n + m) * p->y.ld + d] - center) * inv_std;
+            by_mean += own[m - first] * z * inv_std;
+            by_spread += own[m - first] * 0.5f * (z * z - 1.0f);
+        }
+        sum_lanes(&by_mean, &by_spread, &by_logit);
+        if (lane > 0)
+            continue;
+        mean[d * p->K + k] = first > 0 ? mean[d * p->K + k] + by_mean : by_mean;
+        log_variance[d * p->K + k] = first > 0 ? log_variance[d * p->K + k] + by_spread : by_spread;
+        if (d == 0)
+            logit[k] = first > 0 ? logit[k] + by_logit : by_logit;
+    }
+}
+
+/* A block a row, a warp a component, whose shares of SHARED_OUT candidates are taken once for all coordinates. */
 KERNEL void __launch_bounds__(ROW_THREADS)
     mixture_gradient_k(struct gpu_pass p, struct gpu_rows dmean, struct gpu_rows dlog_variance, struct gpu_rows dlogits)
 {
+    SHARED(float, own, [ROW_THREADS / 32][SHARED_OUT]);
     const size_t row = blockIdx.x;
-    for (uint32_t i = threadIdx.x / 32; i < p.D * p.K; i += ROW_THREADS / 32) {
-        uint32_t d = i / p.K, k = i % p.K;
-        gather(&p, row, d, k, dmean.p + row * dmean.ld + i, dlog_variance.p + row * dlog_variance.ld + i,
-               d == 0 ? dlogits.p + row * dlogits.ld + k : NULL);
-    }
+    const struct gpu_mixture_parts q = mixture_of(&p, (uint32_t)row);
+    for (uint32_t k = threadIdx.x / 32; k < p.K; k += ROW_THREADS / 32)
+        for (uint32_t first = 0; first < p.n; first += SHARED_OUT)
+            gather(&p, &q, row, k, first, first + SHARED_OUT < p.n ? first + SHARED_OUT : p.n, own[threadIdx.x / 32],
+                   dmean.p + row * dmean.ld, dlog_variance.p + row * dlog_variance.ld, dlogits.p + row * dlogits.ld);
 }
 
 /* ---- launches ---- */
@@ -336,15 +373,15 @@ KERNEL void __launch_bounds__(ROW_THREADS)
 void gpu_bind_noise(cudaStream_t stream, float *mixtures, const float *noise, const float *center, uint32_t D,
                     uint32_t K, uint32_t rows)
 {
-    LAUNCH(bind_noise_k, gpu_blocks(rows), dim3(GPU_THREADS), 0, stream, mixtures, gpu_mixture_count(D, K), noise,
-           center, D, K, rows);
+    LAUNCH(bind_noise_k, gpu_blocks((size_t)rows * 32), dim3(GPU_THREADS), 0, stream, mixtures, gpu_mixture_count(D, K),
+           noise, center, D, K, rows);
 }
 
 void gpu_bind_proposal(cudaStream_t stream, float *mixtures, gpu_rows mean, gpu_rows log_variance, gpu_rows logits,
                        uint32_t D, uint32_t K, uint32_t rows)
 {
-    LAUNCH(bind_proposal_k, gpu_blocks(rows), dim3(GPU_THREADS), 0, stream, mixtures, gpu_mixture_count(D, K), mean,
-           log_variance, logits, D, K, rows);
+    LAUNCH(bind_proposal_k, gpu_blocks((size_t)rows * 32), dim3(GPU_THREADS), 0, stream, mixtures,
+           gpu_mixture_count(D, K), mean, log_variance, logits, D, K, rows);
 }
 
 void gpu_candidates(cudaStream_t stream, const gpu_pass *pass)

@@ -253,23 +253,21 @@ static struct ebm_gpu_chunk shape_of(const struct ebm_plan *plan, const struct e
 }
 
 /* Memory for chunks of such a shape, made anew where there is less. */
-static struct ebm_gpu_training *reserve(struct ebm_cuda_chunks **chunks, struct ebm_gpu_space *space,
-                                        struct ebm_gpu_trained *there, const struct ebm_gpu_chunk *shape)
+static enum ebm_status reserve(struct ebm_cuda_chunks **chunks, struct ebm_gpu_space *space,
+                               struct ebm_gpu_trained *there, const struct ebm_gpu_chunk *shape)
 {
     struct ebm_cuda_chunks *own = *chunks;
     if (own == NULL)
         own = *chunks = calloc(1, sizeof *own);
     if (own == NULL)
-        return NULL;
+        return EBM_NO_MEMORY;
     if (own->training != NULL && own->of == there && own->max_rows >= shape->B && own->max_candidates >= shape->n)
-        return own->training;
+        return EBM_OK;
     own->training = ebm_gpu_training_free(own->training);
     own->max_rows = own->of == there && own->max_rows > shape->B ? own->max_rows : shape->B;
     own->max_candidates = own->of == there && own->max_candidates > shape->n ? own->max_candidates : shape->n;
     own->of = there;
-    return ebm_gpu_training_new(space, there, own->max_rows, own->max_candidates, &own->training, NULL) == EBM_OK
-               ? own->training
-               : NULL;
+    return ebm_gpu_training_new(space, there, own->max_rows, own->max_candidates, &own->training, NULL);
 }
 
 struct ebm_cuda_chunks *ebm_cuda_chunks_free(struct ebm_cuda_chunks *chunks)
@@ -363,13 +361,16 @@ static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *spac
 {
     struct ebm_cuda_trained *t = ebm_cuda_trained(c->plan);
     const struct ebm_gpu_chunk shape = shape_of(c->plan, c->spec, c->rows);
-    struct ebm_gpu_training *training = reserve(chunks, space, t->there, &shape);
+    enum ebm_status status = reserve(chunks, space, t->there, &shape);
     c->loss = c->spec->loss, c->M = shape.M, c->n = shape.n;
     c->ctx->plan = c->plan;
     c->ctx->B = c->ctx->M = 0; /* what features and propose left is gone */
     atomic_store(&t->gradient_is_there, true);
-    if (training == NULL || !take_all(c->plan))
-        return EBM_DEVICE;
+    if (status == EBM_OK && !take_all(c->plan))
+        status = EBM_DEVICE;
+    if (status != EBM_OK)
+        return status;
+    struct ebm_gpu_training *training = (*chunks)->training;
     const struct ebm_gpu_rows *rows = ebm_gpu_training_rows(training);
     if (!put_rows(c, &shape, rows)) { /* as the CPU: no loss, no gradient */
         for (uint32_t b = 0; b < shape.B; b++)

@@ -77,11 +77,18 @@ size_t bytes_of(const ebm_net *net)
     return n * sizeof(float);
 }
 
-uint32_t piece_of(const ebm_gpu_training *t, uint32_t widest, size_t heaviest)
+size_t at_least_one(size_t n)
 {
-    size_t candidate = bytes_of(&t->net->target) + bytes_of(&t->net->energy) + 2 * gpu_ld_of(widest) * sizeof(float);
-    size_t rows = EBM_GPU_PIECE / (candidate * t->max_candidates + heaviest * sizeof(float));
-    return rows < 1 ? 1 : rows > t->max_rows ? t->max_rows : (uint32_t)rows;
+    return n > 0 ? n : 1;
+}
+
+/* Rows of a piece whose rows have n candidates: of the net and of n alone, so that a chunk has the same sums whatever
+ * chunks there were before it. */
+uint32_t piece_of(const ebm_gpu_training *t, uint32_t n)
+{
+    size_t rows = at_least_one(t->most_candidates / n), parts = at_least_one(t->most_parts);
+    rows = rows < parts ? rows : parts;
+    return rows < t->max_rows ? (uint32_t)rows : t->max_rows;
 }
 
 bool make_sample_side(ebm_gpu_training *t)
@@ -93,14 +100,20 @@ bool make_sample_side(ebm_gpu_training *t)
     for (const ebm_net *one : nets)
         x_widest = widest_of(one, x_widest);
     x_widest = ebm_net_reach(net) > x_widest ? ebm_net_reach(net) : x_widest;
-    t->piece = piece_of(t, widest, heaviest);
-    size_t candidates = (size_t)t->piece * t->max_candidates, wide = candidates * gpu_ld_of(widest);
+    size_t candidate = bytes_of(&net->target) + bytes_of(&net->energy) + 2 * gpu_ld_of(widest) * sizeof(float);
+    t->most_candidates = EBM_GPU_PIECE / 4 * 3 / candidate;
+    t->most_parts = EBM_GPU_PIECE / 4 / (heaviest * sizeof(float));
+    size_t all = (size_t)t->max_rows * t->max_candidates, parts = at_least_one(t->most_parts);
+    size_t candidates = t->most_candidates < all ? t->most_candidates : all;
+    candidates = candidates > t->max_candidates ? candidates : t->max_candidates; /* a row at least */
+    parts = parts < t->max_rows ? parts : t->max_rows;
+    size_t wide = candidates * gpu_ld_of(widest);
     wide = (size_t)t->max_rows * gpu_ld_of(x_widest) > wide ? (size_t)t->max_rows * gpu_ld_of(x_widest) : wide;
     bool ok = make_net(t, &t->target, &net->target, 0, candidates) &&
               make_net(t, &t->energy, &net->energy, net->has_energy ? net->H : 0, candidates) &&
               make_rows(t, &t->y, net->D, candidates) && gpu_device_floats(t->space, &t->memory, &t->da.p, wide) &&
               gpu_device_floats(t->space, &t->memory, &t->dz.p, wide) &&
-              gpu_device_floats(t->space, &t->memory, &t->parts, t->piece * heaviest);
+              gpu_device_floats(t->space, &t->memory, &t->parts, parts * heaviest);
     for (float **buffer : {&t->log_q, &t->log_label, &t->df, &t->dlog_q})
         ok = ok && gpu_device_floats(t->space, &t->memory, buffer, candidates);
     return ok;
@@ -282,7 +295,7 @@ bool sample_backward(ebm_gpu_training *t, const gpu_pass *pass, uint32_t first, 
     return gpu_net_back(t, &t->target, t->y, da, &way, &da);
 }
 
-gpu_pass pass_of(const ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss, uint32_t first)
+gpu_pass pass_of(const ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss, uint32_t first, uint32_t piece)
 {
     const struct ebm_gpu_rows *there = &t->there;
     const uint32_t D = t->net->D, is_beside = loss != c->loss,
@@ -290,7 +303,7 @@ gpu_pass pass_of(const ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t los
     const size_t at = (size_t)first * c->n;
     bool has_label = loss == EBM_LOSS_KLD_IS;
     gpu_pass p = {};
-    p.loss = loss, p.rows = c->B - first < t->piece ? c->B - first : t->piece;
+    p.loss = loss, p.rows = c->B - first < piece ? c->B - first : piece;
     p.D = D, p.K = K, p.M = c->M, p.n = c->n, p.scale = c->scale;
     p.first_sample = is_beside ? c->beside : 0;
     p.draws = there->draws + first;
@@ -322,9 +335,10 @@ bool run_loss(ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss)
     cudaStream_t stream = t->space->compute;
     bool is_fixed = loss == c->loss && c->noise_K > 0, ok = true;
     bool back = loss != EBM_LOSS_MDN_NLL && loss != EBM_LOSS_KL_PROPOSAL;
+    const uint32_t piece = piece_of(t, c->n);
     bind(t, c, is_fixed);
-    for (uint32_t first = 0; ok && first < c->B; first += t->piece) {
-        gpu_pass pass = pass_of(t, c, loss, first);
+    for (uint32_t first = 0; ok && first < c->B; first += piece) {
+        gpu_pass pass = pass_of(t, c, loss, first, piece);
         gpu_rows g = {}, heads[3];
         gpu_candidates(stream, &pass);
         if (loss != EBM_LOSS_MDN_NLL)
@@ -417,7 +431,7 @@ enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu
     try {
         ok = gpu_enter(space) && make_sample_side(t) && make_x_side(t) && make_arrays(t);
     } catch (const std::bad_alloc &) {
-        ok = gpu_fail(space, "training", "no memory");
+        ok = gpu_fine(space, cudaErrorMemoryAllocation, "training");
     }
     if (!ok) {
         enum ebm_status status = gpu_end_making(space, reterr);

@@ -62,7 +62,8 @@ struct ebm_gpu_training {
     ebm_gpu_trained *trained;
     const ebm_net_desc *net;
     gpu_memory memory;
-    uint32_t max_rows, max_candidates, piece; /* piece: rows of one, of the most candidates */
+    uint32_t max_rows, max_candidates;
+    size_t most_candidates, most_parts; /* that fit into a piece, of all its rows; rows whose weights' gradients do */
     kept_net feature, own, heads[3], target, energy;
     struct ebm_gpu_rows host, there; /* pinned; the same on the device */
     struct gpu_rows x, hx, y, da, dz, dhx, dh, down, dheads[3], heads_out[3];
