@@ -75,6 +75,8 @@ enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret
         return gpu_refuse(reterr, "the device cannot be used", error);
     error = load_kernels();
     if (error == cudaSuccess)
+        error = gpu_samples_open();
+    if (error == cudaSuccess)
         error = gpu_wide_open();
     if (error != cudaSuccess)
         return gpu_refuse(reterr, "the device refuses a kernel", error);

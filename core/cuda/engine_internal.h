@@ -51,7 +51,6 @@ struct ebm_gpu_net {
     uint32_t X, D, H, G, K, own_H, energy_out;
     uint32_t n_feature, n_target, n_energy, n_own, n_head[3]; /* layers: mean, log variance, weight */
     uint32_t x_widest, widest_ld; /* of the x side; of what the sample side writes to global memory, padded */
-    uint32_t narrow_widest;       /* of the layers that layers_k runs, and of y */
     bool target_is_narrow, energy_is_narrow;
     enum ebm_gpu_precision wide;   /* of wide_k, which runs its energy net; FP32: it does not */
     uint32_t max_tiles;            /* that the sample side's two buffers have room for, EBM_GPU_TILES at most */
@@ -201,7 +200,9 @@ bool gpu_sleep(ebm_gpu_space *space, const char *what);
 
 /* ---- samples.cu ---- */
 
-bool gpu_narrow_fits(uint32_t widest); /* whether layers_k runs layers of so many numbers */
+cudaError_t gpu_samples_open(void);         /* once for the device */
+bool gpu_narrow_fits(uint32_t widest);      /* whether layers_k runs layers of so many numbers */
+bool gpu_g_is_bf16(const ebm_gpu_net *net); /* whether that is what g is, rather than float */
 
 /* ---- wide.cu ---- */
 
@@ -209,7 +210,7 @@ bool gpu_narrow_fits(uint32_t widest); /* whether layers_k runs layers of so man
 cudaError_t gpu_wide_open(void);                                  /* once for the device */
 bool gpu_wide_fits(enum ebm_gpu_precision precision, uint32_t G); /* whether it takes G numbers of g */
 uint32_t gpu_wide_deep(uint32_t G);                               /* how many there are in a row of weight_wide */
-/* f of n_tiles tiles from g (sample, G), rows ld_g apart. */
+/* f of n_tiles tiles from g (sample, G), rows ld_g numbers apart. */
 void gpu_wide_score(ebm_gpu_space *space, const ebm_gpu_net *net, const ebm_gpu_tile *tiles, uint32_t n_tiles,
                     const float *hx, const float *g, uint32_t ld_g, float *f);
 

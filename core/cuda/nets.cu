@@ -176,7 +176,6 @@ void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
     bool is_two = net->has_energy && !to->energy_is_narrow && net->energy.n_layers == 2 && !energy_layers[0].residual &&
                   !energy_layers[1].residual;
     to->wide = is_two && gpu_wide_fits(gpu_precision(), net->G) ? gpu_precision() : EBM_GPU_FP32;
-    to->narrow_widest = to->energy_is_narrow ? energy : to->target_is_narrow ? target : net->D;
     to->widest_ld = gpu_round_up(energy > net->G ? energy : net->G, 4);
     uint32_t most = (uint32_t)(GPU_ACTIVATIONS / ((size_t)to->widest_ld * EBM_GPU_TILE * sizeof(float)));
     to->max_tiles = 1;

@@ -15,16 +15,18 @@
 #include "core/sobol.h"
 
 #define NARROWEST_SPACE (48u << 10) /* bytes of shared memory that a block of layers_k may take anywhere */
-#define SAMPLES 32u                 /* of a block of layers_k: a quarter of a tile */
-#define LANES_APART 36u             /* between features in shared memory: float4 of 8 threads fall on 32 banks */
-#define TOGETHER 8u                 /* samples of a thread of layers_k */
-#define LAYERS_THREADS 128u
+#define NARROW_SPACE (56u << 10)    /* that it takes: four blocks of it fit into compute capability 9.0 */
+#define FEWEST 32u                  /* samples of a block of layers_k: a quarter of a tile */
+#define BETWEEN 4u  /* floats behind a feature's samples in shared memory: float4 of 8 threads fall on 32 banks */
+#define TOGETHER 8u /* samples of a thread of layers_k */
 #define DOT_THREADS 256u
 
 /* What layers_k runs: `target` layers of the target net, then `energy` layers of the energy net. */
 struct gpu_narrow {
     const struct gpu_layer *layers; /* device memory, the target net's first */
-    uint32_t target, energy, D, G, H, energy_out, widest;
+    uint32_t target, energy, D, H, energy_out;
+    uint32_t even; /* the widest of y and of every other layer's outputs, but for the last layer's */
+    bool is_bf16;  /* g is written as bfloat16 */
 };
 
 /* ---- draws ---- */
@@ -96,14 +98,15 @@ KERNEL void __launch_bounds__(EBM_GPU_TILE) draw_k(const struct ebm_gpu_tile *ti
 
 /* ---- narrow layers ---- */
 
-/* TOGETHER samples of output o: z = bias + W in, `in` features LANES_APART apart. */
-DEVICE void multiply(float z[TOGETHER], const struct gpu_layer *layer, float bias, uint32_t o, const float *in)
+/* TOGETHER samples of output o: z = bias + W in, `in` features `apart` floats apart. */
+DEVICE void multiply(float z[TOGETHER], const struct gpu_layer *layer, float bias, uint32_t o, const float *in,
+                     uint32_t apart)
 {
     for (uint32_t s = 0; s < TOGETHER; s++)
         z[s] = bias;
     for (uint32_t i = 0; i < layer->in; i++) {
         float w = layer->weight_t[(size_t)i * layer->out + o];
-        const float4 *x = reinterpret_cast<const float4 *>(in + i * LANES_APART);
+        const float4 *x = reinterpret_cast<const float4 *>(in + i * apart);
         float4 low = x[0], high = x[1];
         z[0] += w * low.x;
         z[1] += w * low.y;
@@ -116,55 +119,93 @@ DEVICE void multiply(float z[TOGETHER], const struct gpu_layer *layer, float bia
     }
 }
 
-/* One layer of a block's samples. hx and h: of the row, for the first energy layer; NULL elsewhere. A residual first
- * energy layer adds [h, g]. */
-DEVICE void narrow_layer(const struct gpu_layer *layer, const float *hx, const float *h, uint32_t H, const float *in,
-                         float *out)
+/* The row's part of the first energy layer: what it starts from, and h, which a residual one adds before g. NULL in
+ * other layers. */
+struct narrow_join {
+    const float *hx, *h;
+    uint32_t H;
+};
+
+/* a = act(z), and what a residual layer adds: of the same place, or, where it joins, of [h, g]. */
+DEVICE void finish(float a[TOGETHER], const struct gpu_layer *layer, const struct narrow_join *join, uint32_t o,
+                   const float *in, uint32_t apart)
 {
+    bool is_of_h = join->h != NULL && o < join->H;
+    uint32_t same = o - (join->h != NULL ? join->H : 0);
+    for (uint32_t s = 0; s < TOGETHER; s++) {
+        a[s] = activate(layer->activation, a[s]);
+        if (layer->residual)
+            a[s] += is_of_h ? join->h[o] : in[same * apart + s];
+    }
+}
+
+/* Where outputs go: to shared memory as they came, or, of the last layer, to g or f (sample, ld) in global memory. */
+struct narrow_out {
+    float *shared;
+    void *last;
+    uint32_t ld;
+    bool is_bf16;
+};
+
+DEVICE void put_last(const struct narrow_out *out, size_t sample, uint32_t o, float value)
+{
+    size_t at = sample * out->ld + o;
+    if (out->is_bf16)
+        static_cast<__nv_bfloat16 *>(out->last)[at] = __float2bfloat16_rn(value);
+    else
+        static_cast<float *>(out->last)[at] = value;
+}
+
+/* One layer of a block's samples, the first of which is `sample`. */
+template <uint32_t SAMPLES>
+DEVICE void narrow_layer(const struct gpu_layer *layer, const struct narrow_join *join, const float *in,
+                         const struct narrow_out *out, size_t sample)
+{
+    const uint32_t apart = SAMPLES + BETWEEN;
     for (uint32_t item = threadIdx.x; item < layer->out * (SAMPLES / TOGETHER); item += blockDim.x) {
         uint32_t o = item % layer->out, first = item / layer->out * TOGETHER;
-        float z[TOGETHER];
-        multiply(z, layer, hx != NULL ? hx[o] : layer->bias[o], o, in + first);
-        uint32_t same = o - (h != NULL ? H : 0); /* the input that a residual layer adds, unless it is of h */
-        bool is_of_h = h != NULL && o < H;
-        for (uint32_t s = 0; s < TOGETHER; s++) {
-            float a = activate(layer->activation, z[s]);
-            if (layer->residual)
-                a += is_of_h ? h[o] : in[same * LANES_APART + first + s];
-            out[o * LANES_APART + first + s] = a;
+        float a[TOGETHER];
+        multiply(a, layer, join->hx != NULL ? join->hx[o] : layer->bias[o], o, in + first, apart);
+        finish(a, layer, join, o, in + first, apart);
+        if (out->shared != NULL) {
+            float4 *to = reinterpret_cast<float4 *>(out->shared + o * apart + first);
+            to[0] = make_float4(a[0], a[1], a[2], a[3]);
+            to[1] = make_float4(a[4], a[5], a[6], a[7]);
+        } else {
+            for (uint32_t s = 0; s < TOGETHER; s++)
+                put_last(out, sample + first + s, o, a[s]);
         }
     }
 }
 
-/* Four blocks a tile. Gives g (sample, ld_g), or f where the energy net is run too. */
-KERNEL void __launch_bounds__(LAYERS_THREADS)
+/* A block has SAMPLES samples of a tile. Gives g (sample, ld_g), or f where the energy net is run too. */
+template <uint32_t SAMPLES>
+KERNEL void __launch_bounds__(2 * SAMPLES < 128 ? 128 : 2 * SAMPLES)
     layers_k(struct gpu_narrow net, const struct ebm_gpu_tile *tiles, const float *y, const float *hx, const float *h,
              float *g, uint32_t ld_g, float *f)
 {
     DYN_SHARED(float, space);
-    const uint32_t parts = EBM_GPU_TILE / SAMPLES, row = tiles[blockIdx.x / parts].row;
+    const uint32_t parts = EBM_GPU_TILE / SAMPLES, row = tiles[blockIdx.x / parts].row, n = net.target + net.energy,
+                   apart = SAMPLES + BETWEEN;
     const float *from = y + (size_t)(blockIdx.x / parts) * net.D * EBM_GPU_TILE + blockIdx.x % parts * SAMPLES;
-    float *in = space, *out = space + (size_t)net.widest * LANES_APART;
+    const size_t sample = (size_t)blockIdx.x * SAMPLES;
+    const struct narrow_join join = {hx + (size_t)row * net.energy_out, h + (size_t)row * net.H, net.H}, none = {};
+    float *in = space, *out = space + (size_t)net.even * apart;
     for (uint32_t i = threadIdx.x; i < net.D * SAMPLES; i += blockDim.x)
-        in[i / SAMPLES * LANES_APART + i % SAMPLES] = from[i / SAMPLES * EBM_GPU_TILE + i % SAMPLES];
+        in[i / SAMPLES * apart + i % SAMPLES] = from[i / SAMPLES * EBM_GPU_TILE + i % SAMPLES];
     __syncthreads();
-    for (uint32_t i = 0; i < net.target + net.energy; i++) {
-        bool joins = i == net.target;
-        narrow_layer(net.layers + i, joins ? hx + (size_t)row * net.energy_out : NULL,
-                     joins ? h + (size_t)row * net.H : NULL, net.H, in, out);
+    for (uint32_t i = 0; i < n; i++) {
+        bool is_last = i + 1 == n;
+        struct narrow_out to = {is_last ? NULL : out, net.energy > 0 ? f : g, net.energy > 0 ? 1 : ld_g, net.is_bf16};
+        narrow_layer<SAMPLES>(net.layers + i, i == net.target ? &join : &none, in, &to, sample);
         __syncthreads();
         float *done = in;
         in = out;
         out = done;
     }
-    size_t first = (size_t)blockIdx.x * SAMPLES;
-    if (net.energy > 0) {
-        if (threadIdx.x < SAMPLES)
-            f[first + threadIdx.x] = in[threadIdx.x];
-        return;
-    }
-    for (uint32_t i = threadIdx.x; i < net.G * SAMPLES; i += blockDim.x)
-        g[(first + i / net.G) * ld_g + i % net.G] = in[i % net.G * LANES_APART + i / net.G];
+    const struct narrow_out to = {NULL, g, ld_g, net.is_bf16};
+    for (uint32_t i = threadIdx.x; n == 0 && i < net.D * SAMPLES; i += blockDim.x)
+        put_last(&to, sample + i / net.D, i % net.D, in[i % net.D * apart + i / net.D]);
 }
 
 /* ---- wide layers ---- */
@@ -218,32 +259,49 @@ KERNEL void __launch_bounds__(DOT_THREADS)
 
 bool gpu_narrow_fits(uint32_t widest)
 {
-    return 2 * widest * LANES_APART * sizeof(float) <= NARROWEST_SPACE;
+    return 2 * widest * (FEWEST + BETWEEN) * sizeof(float) <= NARROWEST_SPACE;
+}
+
+cudaError_t gpu_samples_open(void)
+{
+    return cudaFuncSetAttribute(reinterpret_cast<const void *>(layers_k<128>),
+                                cudaFuncAttributeMaxDynamicSharedMemorySize, (int)NARROW_SPACE);
 }
 
 namespace
 {
 
-struct gpu_narrow narrow_of(const ebm_gpu_net *net)
+/* And how wide its two buffers are together. */
+struct gpu_narrow narrow_of(const ebm_gpu_net *net, uint32_t *ret_both)
 {
     struct gpu_narrow narrow = {};
-    narrow.layers = net->d_layers + (net->target() - net->layers.data());
+    const gpu_layer *layers = net->target();
+    uint32_t widest[2] = {net->D, 0};
+    narrow.layers = net->d_layers + (layers - net->layers.data());
     narrow.target = net->target_is_narrow ? net->n_target : 0;
     narrow.energy = net->energy_is_narrow ? net->n_energy : 0;
     narrow.D = net->D, narrow.H = net->H, narrow.energy_out = net->energy_out;
-    narrow.G = net->target_is_narrow ? net->G : net->D;
-    narrow.widest = net->narrow_widest;
+    narrow.is_bf16 = gpu_g_is_bf16(net);
+    for (uint32_t i = 0; i + 1 < narrow.target + narrow.energy; i++)
+        widest[(i + 1) % 2] = layers[i].out > widest[(i + 1) % 2] ? layers[i].out : widest[(i + 1) % 2];
+    narrow.even = widest[0];
+    *ret_both = widest[0] + widest[1];
     return narrow;
 }
 
-void enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
+template <uint32_t SAMPLES>
+bool enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
                     uint32_t tiles, gpu_rows g)
 {
-    struct gpu_narrow narrow = narrow_of(net);
-    size_t bytes = 2 * (size_t)narrow.widest * LANES_APART * sizeof(float);
+    uint32_t both;
+    struct gpu_narrow narrow = narrow_of(net, &both);
+    size_t bytes = (size_t)both * (SAMPLES + BETWEEN) * sizeof(float);
     const float *h = net->n_feature > 0 ? own->x.h : own->x.x;
-    LAUNCH(layers_k, dim3(tiles * (EBM_GPU_TILE / SAMPLES)), dim3(LAYERS_THREADS), bytes, space->compute, narrow,
-           slot->tiles, slot->y, own->x.hx, h, g.p, g.ld, slot->f);
+    if (bytes > (SAMPLES == EBM_GPU_TILE ? NARROW_SPACE : NARROWEST_SPACE))
+        return false;
+    LAUNCH(layers_k<SAMPLES>, dim3(tiles * (EBM_GPU_TILE / SAMPLES)), dim3(2 * SAMPLES < 128 ? 128 : 2 * SAMPLES),
+           bytes, space->compute, narrow, slot->tiles, slot->y, own->x.hx, h, g.p, g.ld, slot->f);
+    return true;
 }
 
 /* g in one of the two buffers -> f: layers of the energy net from the first one's product on. */
@@ -285,9 +343,11 @@ bool gpu_samples_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_progr
     if (net->K > 0)
         LAUNCH(draw_k, dim3(tiles), dim3(EBM_GPU_TILE), 0, space->compute, slot->tiles, slot->mixtures,
                ebm_gpu_mixture_floats(net->D, net->K + 1), net->D, slot->y, slot->log_q);
-    gpu_rows g = {space->a, gpu_round_up(net->target_is_narrow ? net->G : net->D, 4)};
-    if (net->n_energy > 0)
-        enqueue_narrow(space, net, own, slot, tiles, g);
+    gpu_rows g = {space->a, gpu_round_up(net->target_is_narrow ? net->G : net->D, gpu_g_is_bf16(net) ? 8 : 4)};
+    /* As many samples as fit share what is read of the weights; a sample's numbers are the same among any. */
+    if (net->n_energy > 0 && !enqueue_narrow<128>(space, net, own, slot, tiles, g) &&
+        !enqueue_narrow<64>(space, net, own, slot, tiles, g))
+        (void)enqueue_narrow<FEWEST>(space, net, own, slot, tiles, g);
     if (net->n_energy == 0 || net->energy_is_narrow)
         return gpu_fine(space, cudaGetLastError(), "the sample side");
     uint32_t samples = tiles * EBM_GPU_TILE, most = net->max_tiles * EBM_GPU_TILE;
@@ -297,9 +357,15 @@ bool gpu_samples_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_progr
            gpu_fine(space, cudaGetLastError(), "the sample side");
 }
 
+bool gpu_g_is_bf16(const ebm_gpu_net *net)
+{
+    return net->target_is_narrow && net->wide == EBM_GPU_BF16;
+}
+
 bool gpu_samples_multiply(const ebm_gpu_net *net)
 {
     return net->n_energy > 0 && !net->energy_is_narrow && (!net->target_is_narrow || net->wide == EBM_GPU_FP32);
 }
 
-static const gpu_kernels loaded = {GPU_KERNEL(draw_k), GPU_KERNEL(layers_k), GPU_KERNEL(add_k), GPU_KERNEL(dot_k)};
+static const gpu_kernels loaded = {GPU_KERNEL(draw_k),        GPU_KERNEL(layers_k<32>), GPU_KERNEL(layers_k<64>),
+                                   GPU_KERNEL(layers_k<128>), GPU_KERNEL(add_k),        GPU_KERNEL(dot_k)};

@@ -3,9 +3,9 @@
  *   f = act(w act(W g + hx) + bias),  W (N, G) the part of the first layer that reads g, hx of the tile's row
  *
  * A block has one tile, so that its samples share hx. Their g lies in shared memory, rounded, for all of the block's
- * life; W comes by pieces of COLUMNS outputs and DEEP inputs, and what a piece gives is used up where it comes out:
- * nothing of N numbers a sample ever reaches global memory. Eight warps have a piece of ROWS_OF_WARP samples and
- * COLUMNS_OF_WARP outputs each.
+ * life; W comes by pieces of COLUMNS outputs and DEEP inputs, the next one on its way while one is multiplied, and what
+ * pieces give is used up where it comes out: nothing of N numbers a sample ever reaches global memory. Eight warps have
+ * ROWS_OF_WARP samples and COLUMNS_OF_WARP outputs of a piece each.
  *
  * Products are of bfloat16 or TF32 numbers, sums of floats, in an order that depends on N and G alone. Only what
  * nvcuda::wmma gives: where in a fragment a number lies is not known, so that a fragment goes through shared memory. */
@@ -15,21 +15,25 @@ namespace wmma = nvcuda::wmma;
 
 #define WIDE_THREADS 256u
 #define COLUMNS 128u
-#define DEEP 32u
+#define PIECE_BYTES 64u /* of an output in a piece */
 #define ROWS_OF_WARP 32u
 #define COLUMNS_OF_WARP 64u
 #define SIDE 16u          /* of a fragment's results */
 #define RESULTS_APART 20u /* floats, of a fragment's rows in shared memory */
 #define RESULTS (SIDE * RESULTS_APART)
-#define ACROSS (COLUMNS / COLUMNS_OF_WARP) /* warps side by side */
-#define WIDE_SPACE                                                                                                     \
-    (96u << 10) /* bytes of shared memory of a block, at most: two of them fit into compute capability 9.0 */
+#define ACROSS (COLUMNS / COLUMNS_OF_WARP)                    /* warps side by side */
+#define GRAIN 16u                                             /* bytes that a thread copies at once */
+#define GRAINS (COLUMNS * PIECE_BYTES / GRAIN / WIDE_THREADS) /* of a thread, in a piece */
+#define APART_BYTES (PIECE_BYTES + GRAIN)
+#define PIECE (COLUMNS * APART_BYTES) /* bytes of one in shared memory, and of all warps' fragments of results */
+#define WIDE_SPACE (96u << 10) /* bytes of shared memory of a block, at most: two fit into compute capability 9.0 */
 
-/* How inputs are rounded. STEP: the depth of a fragment; APART: numbers behind a row in shared memory. */
+/* How inputs are rounded. STEP: the depth of a fragment; DEEP: that of a piece; APART: numbers behind a row in shared
+ * memory. */
 struct as_bf16 {
     typedef __nv_bfloat16 number;
     typedef __nv_bfloat16 kind;
-    static const uint32_t STEP = 16, APART = 8;
+    static const uint32_t STEP = 16, DEEP = PIECE_BYTES / 2, APART = GRAIN / 2;
     DEVICE number rounded(float x)
     {
         return __float2bfloat16_rn(x);
@@ -39,7 +43,7 @@ struct as_bf16 {
 struct as_tf32 {
     typedef float number;
     typedef wmma::precision::tf32 kind;
-    static const uint32_t STEP = 8, APART = 4;
+    static const uint32_t STEP = 8, DEEP = PIECE_BYTES / 4, APART = GRAIN / 4;
     DEVICE number rounded(float x)
     {
         return fabsf(x) < INFINITY ? __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u) : x;
@@ -50,38 +54,78 @@ struct as_tf32 {
 struct gpu_wide {
     const struct gpu_layer *first, *last; /* device memory; first->weight_wide has the kernel's numbers */
     const struct ebm_gpu_tile *tiles;
-    const float *hx, *g;    /* (rows, N); (sample, G), ld_g apart */
-    uint32_t ld_g, G, deep; /* deep: G up to a multiple of DEEP */
+    const float *hx; /* (rows, N) */
+    const void *g;   /* (sample, G), ld_g apart: float, or what wide_k multiplies */
+    uint32_t ld_g, G, deep;
+    bool is_rounded; /* g is bfloat16 */
 };
 
 template <class As> static size_t shared_bytes(uint32_t deep)
 {
-    size_t numbers = (size_t)EBM_GPU_TILE * (deep + As::APART) + (size_t)COLUMNS * (DEEP + As::APART);
-    return numbers * sizeof(typename As::number) + WIDE_THREADS / 32 * RESULTS * sizeof(float);
+    return (size_t)EBM_GPU_TILE * (deep + As::APART) * sizeof(typename As::number) + 2 * PIECE;
 }
 
-/* The tile's g, zero behind G. */
+/* The tile's g, four numbers of floats at once, zero behind G. */
 template <class As> DEVICE void put_samples(typename As::number *to, const struct gpu_wide &w)
 {
-    const float *g = w.g + (size_t)blockIdx.x * EBM_GPU_TILE * w.ld_g;
-    for (uint32_t i = threadIdx.x; i < EBM_GPU_TILE * w.deep; i += WIDE_THREADS) {
-        uint32_t sample = i / w.deep, at = i % w.deep;
-        to[sample * (w.deep + As::APART) + at] = As::rounded(at < w.G ? g[(size_t)sample * w.ld_g + at] : 0.0f);
+    const float *g = static_cast<const float *>(w.g) + (size_t)blockIdx.x * EBM_GPU_TILE * w.ld_g;
+    for (uint32_t i = threadIdx.x; i < EBM_GPU_TILE * w.deep / 4; i += WIDE_THREADS) {
+        uint32_t sample = i / (w.deep / 4), at = i % (w.deep / 4) * 4;
+        float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (at < w.G)
+            four = *reinterpret_cast<const float4 *>(g + (size_t)sample * w.ld_g + at);
+        typename As::number *own = to + sample * (w.deep + As::APART) + at;
+        own[0] = As::rounded(four.x);
+        own[1] = As::rounded(at + 1 < w.G ? four.y : 0.0f);
+        own[2] = As::rounded(at + 2 < w.G ? four.z : 0.0f);
+        own[3] = As::rounded(at + 3 < w.G ? four.w : 0.0f);
     }
 }
 
-/* Outputs n .. n + COLUMNS - 1 of the first layer's N, inputs k .. k + DEEP - 1. */
-template <class As>
-DEVICE void put_weights(typename As::number *to, const struct gpu_wide &w, uint32_t N, uint32_t n, uint32_t k)
+/* The same of bfloat16, eight at once. */
+DEVICE void put_rounded(__nv_bfloat16 *to, const struct gpu_wide &w)
+{
+    const __nv_bfloat16 *g = static_cast<const __nv_bfloat16 *>(w.g) + (size_t)blockIdx.x * EBM_GPU_TILE * w.ld_g;
+    for (uint32_t i = threadIdx.x; i < EBM_GPU_TILE * w.deep / 8; i += WIDE_THREADS) {
+        uint32_t sample = i / (w.deep / 8), at = i % (w.deep / 8) * 8;
+        __nv_bfloat16 *own = to + sample * (w.deep + as_bf16::APART) + at;
+        uint4 eight = {0, 0, 0, 0};
+        if (at < w.G)
+            eight = *reinterpret_cast<const uint4 *>(g + (size_t)sample * w.ld_g + at);
+        *reinterpret_cast<uint4 *>(own) = eight;
+        for (uint32_t behind = w.G > at ? w.G - at : 0; behind < 8; behind++)
+            own[behind] = __float2bfloat16_rn(0.0f);
+    }
+}
+
+/* A thread's part of outputs n .. n + COLUMNS - 1 and inputs k .. of a piece: on its way, and in shared memory. */
+struct wide_piece {
+    uint4 grains[GRAINS];
+};
+
+template <class As> DEVICE void fetch(struct wide_piece *piece, const struct gpu_wide &w, uint32_t n, uint32_t k)
 {
     const typename As::number *weight = reinterpret_cast<const typename As::number *>(w.first->weight_wide);
-    for (uint32_t i = threadIdx.x; i < COLUMNS * DEEP; i += WIDE_THREADS) {
-        uint32_t o = n + i / DEEP, at = i % DEEP;
-        to[i / DEEP * (DEEP + As::APART) + at] = o < N ? weight[(size_t)o * w.deep + k + at] : As::rounded(0.0f);
+    const uint32_t N = w.first->out;
+#pragma unroll
+    for (uint32_t i = 0; i < GRAINS; i++) {
+        uint32_t at = i * WIDE_THREADS + threadIdx.x, o = n + at / (PIECE_BYTES / GRAIN);
+        const uint4 *row = reinterpret_cast<const uint4 *>(weight + (size_t)o * w.deep + k);
+        piece->grains[i] = o < N ? row[at % (PIECE_BYTES / GRAIN)] : uint4{0, 0, 0, 0};
     }
 }
 
-/* One piece of DEEP inputs into a warp's sums, two fragments of samples by four of outputs; both inputs are the warp's.
+DEVICE void put(unsigned char *to, const struct wide_piece *piece)
+{
+#pragma unroll
+    for (uint32_t i = 0; i < GRAINS; i++) {
+        uint32_t at = i * WIDE_THREADS + threadIdx.x;
+        *reinterpret_cast<uint4 *>(to + at / (PIECE_BYTES / GRAIN) * APART_BYTES +
+                                   at % (PIECE_BYTES / GRAIN) * GRAIN) = piece->grains[i];
+    }
+}
+
+/* One piece of inputs into a warp's sums, two fragments of samples by four of outputs; both inputs are the warp's.
  */
 template <class As, class Sum>
 DEVICE void multiply(Sum sums[2][4], const typename As::number *samples, uint32_t samples_apart,
@@ -89,13 +133,13 @@ DEVICE void multiply(Sum sums[2][4], const typename As::number *samples, uint32_
 {
     wmma::fragment<wmma::matrix_a, SIDE, SIDE, As::STEP, typename As::kind, wmma::row_major> a[2];
     wmma::fragment<wmma::matrix_b, SIDE, SIDE, As::STEP, typename As::kind, wmma::col_major> b;
-    for (uint32_t k = 0; k < DEEP; k += As::STEP) {
+    for (uint32_t k = 0; k < As::DEEP; k += As::STEP) {
 #pragma unroll
         for (uint32_t i = 0; i < 2; i++)
             wmma::load_matrix_sync(a[i], samples + i * SIDE * samples_apart + k, samples_apart);
 #pragma unroll
         for (uint32_t j = 0; j < 4; j++) {
-            wmma::load_matrix_sync(b, weights + j * SIDE * (DEEP + As::APART) + k, DEEP + As::APART);
+            wmma::load_matrix_sync(b, weights + j * SIDE * (As::DEEP + As::APART) + k, As::DEEP + As::APART);
 #pragma unroll
             for (uint32_t i = 0; i < 2; i++)
                 wmma::mma_sync(sums[i][j], a[i], b, sums[i][j]);
@@ -117,7 +161,21 @@ DEVICE float used_up(const Sum &sum, float *results, const struct gpu_wide &w, c
     return f;
 }
 
-/* A block a tile. */
+DEVICE void put_tile(__nv_bfloat16 *to, const struct gpu_wide &w)
+{
+    if (w.is_rounded)
+        put_rounded(to, w);
+    else
+        put_samples<as_bf16>(to, w);
+}
+
+DEVICE void put_tile(float *to, const struct gpu_wide &w)
+{
+    put_samples<as_tf32>(to, w);
+}
+
+/* A block a tile. Two pieces in shared memory in turn: one is multiplied, the other one is filled when all have
+ * multiplied it, or has results in it, where a row of pieces is at its end. */
 template <class As> KERNEL void __launch_bounds__(WIDE_THREADS, 2) wide_k(struct gpu_wide w, float *f)
 {
     DYN_SHARED(float, space);
@@ -125,25 +183,41 @@ template <class As> KERNEL void __launch_bounds__(WIDE_THREADS, 2) wide_k(struct
     const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, apart = w.deep + As::APART, N = w.first->out;
     const uint32_t row = warp / ACROSS * ROWS_OF_WARP, column = warp % ACROSS * COLUMNS_OF_WARP;
     const float *hx = w.hx + (size_t)w.tiles[blockIdx.x].row * N;
-    number *samples = reinterpret_cast<number *>(space), *weights = samples + EBM_GPU_TILE * apart;
-    float *results = reinterpret_cast<float *>(weights + COLUMNS * (DEEP + As::APART)), sum[2] = {0.0f, 0.0f};
-    put_samples<As>(samples, w);
+    number *samples = reinterpret_cast<number *>(space);
+    unsigned char *pieces = reinterpret_cast<unsigned char *>(samples + EBM_GPU_TILE * apart), *other = pieces + PIECE;
+    float *results, sum[2] = {0.0f, 0.0f};
+    struct wide_piece next;
+    fetch<As>(&next, w, 0, 0);
+    put_tile(samples, w);
+    put(pieces, &next);
     for (uint32_t n = 0; n < N; n += COLUMNS) {
         wmma::fragment<wmma::accumulator, SIDE, SIDE, As::STEP, float> sums[2][4];
 #pragma unroll
         for (uint32_t i = 0; i < 8; i++)
             wmma::fill_fragment(sums[i / 4][i % 4], 0.0f);
-        for (uint32_t k = 0; k < w.deep; k += DEEP) {
-            __syncthreads(); /* nobody needs the last piece */
-            put_weights<As>(weights, w, N, n, k);
-            __syncthreads(); /* the next one is there, and the samples */
-            multiply<As>(sums, samples + row * apart + k, apart, weights + column * (DEEP + As::APART));
+        for (uint32_t k = 0; k < w.deep; k += As::DEEP) {
+            bool is_last = k + As::DEEP == w.deep;
+            __syncthreads(); /* the piece is there, and the samples; nobody needs the last one */
+            fetch<As>(&next, w, is_last ? n + COLUMNS : n, is_last ? 0 : k + As::DEEP);
+            multiply<As>(sums, samples + row * apart + k, apart,
+                         reinterpret_cast<const number *>(pieces) + column * (As::DEEP + As::APART));
+            if (!is_last) {
+                unsigned char *done = pieces;
+                put(other, &next);
+                pieces = other;
+                other = done;
+            }
         }
+        results = reinterpret_cast<float *>(other);
 #pragma unroll
         for (uint32_t i = 0; i < 8; i++)
             sum[i / 4] += used_up(sums[i / 4][i % 4], results + warp * RESULTS, w, hx, n + column + i % 4 * SIDE);
+        __syncthreads(); /* of all results only the sums are kept */
+        put(other, &next);
+        other = pieces;
+        pieces = reinterpret_cast<unsigned char *>(results);
     }
-    __syncthreads(); /* of all results only the sums are kept */
+    results = reinterpret_cast<float *>(other);
 #pragma unroll
     for (uint32_t i = 0; i < 2; i++) {
         float both = sum[i] + __shfl_xor_sync(ALL_LANES, sum[i], 1);
@@ -158,7 +232,7 @@ template <class As> KERNEL void __launch_bounds__(WIDE_THREADS, 2) wide_k(struct
 
 template <class As> static bool fits(uint32_t G)
 {
-    return shared_bytes<As>(gpu_round_up(G, DEEP)) <= WIDE_SPACE;
+    return shared_bytes<As>(gpu_wide_deep(G)) <= WIDE_SPACE;
 }
 
 bool gpu_wide_fits(enum ebm_gpu_precision precision, uint32_t G)
@@ -168,7 +242,7 @@ bool gpu_wide_fits(enum ebm_gpu_precision precision, uint32_t G)
 
 uint32_t gpu_wide_deep(uint32_t G)
 {
-    return gpu_round_up(G, DEEP);
+    return gpu_round_up(G, as_bf16::DEEP); /* of both kinds whole pieces */
 }
 
 cudaError_t gpu_wide_open(void)
@@ -184,7 +258,8 @@ void gpu_wide_score(ebm_gpu_space *space, const ebm_gpu_net *net, const ebm_gpu_
                     const float *hx, const float *g, uint32_t ld_g, float *f)
 {
     const gpu_layer *first = net->d_layers + (net->energy() - net->layers.data());
-    struct gpu_wide w = {first, first + 1, tiles, hx, g, ld_g, net->energy()->in, gpu_wide_deep(net->energy()->in)};
+    struct gpu_wide w = {
+        first, first + 1, tiles, hx, g, ld_g, net->energy()->in, gpu_wide_deep(net->energy()->in), gpu_g_is_bf16(net)};
     if (net->wide == EBM_GPU_BF16)
         LAUNCH(wide_k<as_bf16>, dim3(n_tiles), dim3(WIDE_THREADS), shared_bytes<as_bf16>(w.deep), space->compute, w, f);
     else

@@ -86,9 +86,8 @@ SAMPLE_BUGS = [
 
 CUDA_BUGS = [
     ("barrier before the first layer is missing", SAMPLES,
-     "    __syncthreads();\n    for (uint32_t i = 0; i < net.target + net.energy; i++) {",
-     "    for (uint32_t i = 0; i < net.target + net.energy; i++) {", TWO + ("tsan",)),
-    ("barrier between layers is missing", SAMPLES, "net.H, in, out);\n        __syncthreads();", "net.H, in, out);", TWO),
+     "    __syncthreads();\n    for (uint32_t i = 0; i < n; i++) {", "    for (uint32_t i = 0; i < n; i++) {", TWO + ("tsan",)),
+    ("barrier between layers is missing", SAMPLES, "in, &to, sample);\n        __syncthreads();", "in, &to, sample);", TWO),
     ("a wrong constant of Philox", PHILOX, "0xBB67AE85u", "0xBB67AE8Du", TWO),
     ("points of Sobol without their last bit", SAMPLES, "bit < EBM_SOBOL_BITS", "bit < 7", TWO),
     ("a quarter of the warp is not summed", SAMPLES, "apart = 16;", "apart = 8;", TWO),
@@ -106,19 +105,19 @@ CUDA_BUGS = [
     ("a slope with a bias", KNOTS, "(is_slope ? 0.0f : layer->bias[o])", "layer->bias[o]", TWO),
     ("a ray's kinks outward", KNOTS, "s->count[p] - 1 - off : off", "off : off", TWO),
     ("hx of the first row", EXACT, "work.hx + (size_t)q->row * ", "work.hx + (size_t)0 * ", TWO),
-    ("half of the dynamic shared memory", SAMPLES, "2 * (size_t)narrow.widest", "(size_t)narrow.widest", TWO),
+    ("half of the dynamic shared memory", SAMPLES, "(size_t)both * ", "(size_t)both / 2 * ", TWO),
     ("the host does not wait", SLOTS, 'gpu_fine(space, cudaEventSynchronize(own->slots[slot].done), "the sample side")', "true",
      TWO),
     ("kernels do not wait for the upload", SLOTS, "cudaStreamWaitEvent(space->compute, s->uploaded, 0)", "cudaSuccess", ("greedy",)),
-    ("a piece of weights is overwritten too early", WIDE, "            __syncthreads(); /* nobody needs the last piece */\n", "",
-     ("greedy",)),
-    ("a piece of weights is read too early", WIDE, "            __syncthreads(); /* the next one is there, and the samples */\n", "",
+    ("a piece of weights is read too early", WIDE, "            __syncthreads(); /* the piece is there, and the samples; nobody needs the last one */\n", "",
      TWO),
+    ("results are overwritten too early", WIDE, "        __syncthreads(); /* of all results only the sums are kept */\n", "", ("greedy",)),
+    ("a piece is written where one is read", WIDE, "put(other, &next);\n                pieces = other;", "put(pieces, &next);\n                pieces = other;", TWO),
     ("a fragment is read too early", WIDE, "    __syncwarp(); /* the fragment is there */\n", "", TWO),
     ("a fragment is overwritten too early", WIDE, "    __syncwarp(); /* and may be overwritten */\n", "", TWO),
     ("the first row's x side", WIDE, "w.tiles[blockIdx.x].row", "w.tiles[0].row", TWO),
     ("half of the warps' sums", WIDE, "results[threadIdx.x] + results[EBM_GPU_TILE + threadIdx.x]", "results[threadIdx.x]", TWO),
-    ("the last piece of inputs is left out", WIDE, "k < w.deep; k += DEEP", "k + DEEP < w.deep; k += DEEP", TWO),
+    ("the last piece of inputs is left out", WIDE, "k < w.deep; k += As::DEEP", "k + As::DEEP < w.deep; k += As::DEEP", TWO),
     ("a bias that no product adds is forgotten", PRODUCTS, "if (ok && lacks_bias)", "if (ok && lacks_bias && false)", TWO),
     ("kernels come first in a capture", DEVICE, "cudaFuncGetAttributes(&attributes, kernel)", "cudaSuccess", TWO),
     ("products come first in a capture", ENGINE, "rows <= own->x_rows; rows *= 2", "rows <= 1; rows *= 2", TWO),
@@ -128,6 +127,7 @@ CUDA_BUGS = [
 TRAINING_BUGS = [
     ("barrier before sums of warps is missing", LOSSES, "    __syncthreads(); /* all sums are there */\n", "", ("greedy", "tsan")),
     ("barrier before sums of columns is missing", LAYERS, "    __syncthreads();\n    if (row > 0", "    if (row > 0", ("greedy",)),
+    ("later candidates in place of the first ones", LOSSES, "first > 0 ? logit[k] + by_logit", "first > 0 ? by_logit", ("greedy",)),
     ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", ("greedy",)),
     ("the last row's weights are left out", LAYERS, "part < parts; part++", "part + 1 < parts; part++", ("greedy",)),
     ("the first row's x side", LAYERS, "sample / bias.per * bias.ld", "sample / bias.per * 0", ("greedy",)),
@@ -173,7 +173,7 @@ def compile_source(options, flavour, file, source, out):
     shared = ["-O1", "-g", "-DEBM_GPU_PIECE=20000", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
     patched = os.path.join(source, file)
     language = [options.cc, "-std=gnu17", "-D_GNU_SOURCE"] if file.endswith(".c") else \
-        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-x", "c++"]
+        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-DSHARED_OUT=48", "-x", "c++"]
     compile_one([*language, *shared, patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", out],
                 os.path.dirname(out))
 
