@@ -9,7 +9,9 @@
  *
  * For ThreadSanitizer every CUDA thread is a fiber of its own, and a switch orders nothing. A barrier does, by a token
  * of its parity: with one token for all barriers a thread that wakes late would be ordered after what others did past
- * the barrier. Races between blocks are not seen: they run one after the other. */
+ * the barrier. So does an operation of a whole warp, for all of whose lanes one token is enough; where a mask leaves
+ * out some, each lane has tokens of its own, which is slow. Races between blocks are not seen: they run one after the
+ * other. */
 #include "tests/gpu_sim/asan.h"
 #include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/fiber.h"
@@ -47,6 +49,7 @@ namespace
 {
 
 const size_t PAGE = 4096;
+const unsigned ALL_LANES = 0xffffffffu;
 const unsigned NO_ORDER_BY_SWITCH = 1; /* of __tsan_switch_to_fiber */
 
 enum state { FRESH, READY, AT_BLOCK, AT_WARP, DONE };
@@ -72,6 +75,7 @@ struct warp {
     uint64_t brought[WARP];
     meeting meetings[WARP + 1]; /* one a lane at most, so that one is always free */
     unsigned met[WARP];         /* operations that each lane has behind it */
+    unsigned whole;             /* operations of all lanes that are over */
 };
 
 /* Each array has pages of its own and ends at a guard. */
@@ -103,7 +107,7 @@ size_t n_arrays;
 shared_area dynamic_area;
 std::unordered_map<const void *, size_t> allowed;
 TSAN(std::vector<void *> tsan_fibers; void *tsan_scheduler; char token_begin, token_end; uint64_t token_block[2];
-     uint64_t token_warp[THREADS_MAX / WARP][WARP][2];)
+     uint64_t token_warp[THREADS_MAX / WARP][2]; uint64_t token_lane[THREADS_MAX / WARP][WARP][2];)
 
 uint64_t next_noise()
 {
@@ -271,7 +275,7 @@ void begin_block(const grid &what, size_t number)
     for (size_t i = 0; i < n_arrays; i++)
         area_begin(arrays[i]);
     for (warp &w : warps) {
-        w.arrived = 0;
+        w.arrived = w.whole = 0;
         memset(w.met, 0, sizeof(w.met));
         for (meeting &m : w.meetings)
             m.readers = 0;
@@ -338,6 +342,7 @@ void complete_meeting(warp *w, unsigned mask, size_t first)
             m.parity |= (w->met[i]++ & 1) << i;
         }
     w->arrived &= ~mask;
+    w->whole += mask == ALL_LANES;
 }
 
 } // namespace
@@ -394,7 +399,9 @@ const uint64_t *warp_exchange(unsigned mask, uint64_t value, warp_op op, const c
     me->op = op;
     me->file = file;
     me->line = line;
-    TSAN(uint64_t(*tokens)[2] = token_warp[me->linear / WARP]; __tsan_release(&tokens[mine][w.met[mine] & 1]);)
+    TSAN(bool is_whole = mask == ALL_LANES; uint64_t(*lanes)[2] = token_lane[me->linear / WARP];
+         uint64_t *whole = &token_warp[me->linear / WARP][w.whole & 1];
+         __tsan_release(is_whole ? whole : &lanes[mine][w.met[mine] & 1]);)
     w.brought[mine] = value;
     w.arrived |= 1u << mine;
     if (is_complete(w, *me)) {
@@ -404,7 +411,8 @@ const uint64_t *warp_exchange(unsigned mask, uint64_t value, warp_op op, const c
         give_way();
     }
     const meeting &m = w.meetings[me->held];
-    TSAN(for (unsigned i = 0; i < WARP; i++) if (mask >> i & 1) __tsan_acquire(&tokens[i][m.parity >> i & 1]);)
+    TSAN(if (is_whole) __tsan_acquire(whole);
+         else for (unsigned i = 0; i < WARP; i++) if (mask >> i & 1) __tsan_acquire(&lanes[i][m.parity >> i & 1]);)
     return m.values;
 }
 
@@ -441,16 +449,27 @@ void *static_shared(const void *key, size_t bytes)
     return area.data();
 }
 
+static const long errors = setting("GPU_SIM_APPROX", 0);
+
+static float random_error() /* -1 .. 1 */
+{
+    static uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return float(int32_t(state)) * 0x1p-31f;
+}
+
 float approximate(float value, bool relative)
 {
-    static const long k = setting("GPU_SIM_APPROX", 0);
-    static uint32_t state = 1;
-    if (!k)
+    if (!errors)
         return value;
-    state = state * 1664525u + 1013904223u;
-    float error = float(k) * 0x1p-22f * (float(int32_t(state)) * 0x1p-31f);
     float size = __builtin_fabsf(value);
-    return value + error * (relative ? size : __builtin_fmaxf(size, 1.0f));
+    return value + float(errors) * 0x1p-22f * random_error() * (relative ? size : __builtin_fmaxf(size, 1.0f));
+}
+
+float approximate_tanh(float x)
+{
+    float value = __builtin_tanhf(x);
+    return errors ? value + 0x1p-11f * random_error() * value : value;
 }
 
 void allow_shared(const void *function, size_t bytes)
