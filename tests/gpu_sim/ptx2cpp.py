@@ -138,6 +138,11 @@ class Kernel:
         value = self.raw(text.lstrip("!"), kind)
         return f"!{value}" if negated else f"ptx::get<{TYPES[kind]}>({value})"
 
+    def read(self, text, kind, modifiers):
+        """The same of an instruction that may take numbers below the normal ones as 0."""
+        value = self.get(text, kind)
+        return f"ptx::flush({value})" if "ftz" in modifiers and kind == "f32" else value
+
     def put(self, register, value):
         """Statement: a value of its own type into a register; a signed one is extended."""
         if register == "_":
@@ -211,7 +216,7 @@ class Kernel:
         rest = [m for m in modifiers[1:-1] if m not in ("and", "or", "xor")]
         logic = [m for m in modifiers[1:-1] if m in ("and", "or", "xor")]
         only(rest, "ftz")
-        x, y = self.get(a[1], kind), self.get(a[2], kind)
+        x, y = self.read(a[1], kind, rest), self.read(a[2], kind, rest)
         if compare in COMPARE:
             value = f"x {COMPARE[compare]} y"
             if compare == "ne" and kind[0] == "f":
@@ -305,7 +310,7 @@ class Kernel:
             if (target, source) == ("f32", "bf16"):
                 return self.put(a[0], f"ptx::from_bfloat16({self.get(a[1], 'u16')})")
             raise Unknown("cvt." + ".".join(modifiers))
-        value = self.get(a[1], source)
+        value = self.read(a[1], source, rest)
         if {"rz", "rm", "rp"} & set(rest):
             raise Unknown("cvt." + ".".join(modifiers))
         if "sat" in rest:
@@ -329,7 +334,7 @@ class Kernel:
     def arithmetic(self, op, modifiers, a):
         kind = modifiers[-1]
         rest = modifiers[:-1]
-        x = [self.get(v, kind) for v in a[1:]]
+        x = [self.read(v, kind, rest) for v in a[1:]]
         if kind[0] == "f":
             mode = next((DIRECTED[m] for m in rest if m in DIRECTED), None)
             if mode and op in ("add", "sub") and kind == "f32":
@@ -340,7 +345,7 @@ class Kernel:
                 raise Unknown(op + "." + kind)
             value = f"{x[0]} {OPERATOR[op]} {x[1]}"
             if "approx" in rest or "full" in rest:
-                value = f"gpu_sim::approximate({value}, true)"
+                value = f"gpu_sim::approximate({f'ptx::rough_quotient({x[0]}, {x[1]})' if 'approx' in rest else value}, true)"
             return self.put(a[0], self.flush(rest, value))
         if op == "mul" and "wide" in rest:
             only(rest, "wide")
@@ -363,7 +368,7 @@ class Kernel:
         if kind[0] == "f":
             mode = next((DIRECTED[m] for m in rest if m in DIRECTED), None)
             only(rest, "rn", "ftz", *DIRECTED)
-            value = f"ptx::{'directed' if mode else 'fused'}({', '.join([mode] * bool(mode) + [self.get(v, kind) for v in a[1:4]])})"
+            value = f"ptx::{'directed' if mode else 'fused'}({', '.join([mode] * bool(mode) + [self.read(v, kind, rest) for v in a[1:4]])})"
             return self.put(a[0], self.flush(rest, value))
         if op == "fma":
             raise Unknown("fma." + kind)
@@ -381,20 +386,19 @@ class Kernel:
     def function(self, op, modifiers, a):
         """Functions of one number."""
         kind, rest = modifiers[-1], modifiers[:-1]
-        x = self.get(a[1], kind)
+        x = self.read(a[1], kind, rest)
         exact = {"sqrt": "ptx::root", "rcp": "1 /", "neg": "-", "abs": "ptx::magnitude"}
         rough = {"ex2": ("exp2f", "true"), "lg2": ("log2f", "false"), "sin": ("sinf", "false"), "cos": ("cosf", "false"),
-                 "rsqrt": ("1 / sqrtf", "true"), "rcp": ("1 /", "true"), "sqrt": ("sqrtf", "true"),
-                 "tanh": ("tanhf", "true")}
+                 "rsqrt": ("1 / sqrtf", "true"), "rcp": ("1 /", "true"), "sqrt": ("sqrtf", "true")}
         if "approx" in rest:
             only(rest, "approx", "ftz")
             if (op, kind) == ("rcp", "f64"):
                 return self.put(a[0], f"ptx::rough_reciprocal({x})")
+            if (op, kind, rest) == ("tanh", "f32", ["approx"]):
+                return self.put(a[0], f"gpu_sim::approximate_tanh({x})")
             if op not in rough or kind != "f32":
                 raise Unknown(op + "." + ".".join(modifiers))
             name, relative = rough[op]
-            if "ftz" in rest:
-                x = f"ptx::flush({x})"
             return self.put(a[0], self.flush(rest, f"gpu_sim::approximate({name}({x}), {relative})"))
         only(rest, "rn", "ftz")
         if op not in exact or (kind[0] != "f" and op not in ("neg", "abs")):
@@ -469,7 +473,7 @@ class Kernel:
         if op in ("min", "max"):
             only(modifiers[:-1], "ftz")
             kind = modifiers[-1]
-            return self.put(a[0], self.flush(modifiers, f"ptx::{op}imum({self.get(a[1], kind)}, {self.get(a[2], kind)})"))
+            return self.put(a[0], self.flush(modifiers, f"ptx::{op}imum({self.read(a[1], kind, modifiers)}, {self.read(a[2], kind, modifiers)})"))
         if op == "copysign":
             kind = modifiers[-1]
             return self.put(a[0], f"ptx::copy_sign({self.get(a[1], kind)}, {self.get(a[2], kind)})")

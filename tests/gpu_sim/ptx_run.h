@@ -280,6 +280,12 @@ inline double rough_reciprocal(double value)
     return gpu_sim::from_bits<double>(gpu_sim::to_bits(1.0 / value) & 0xffffffff00000000ull);
 }
 
+/* div.approx.f32: what has a divisor above 2^126 is 0. */
+inline float rough_quotient(float a, float b)
+{
+    return fabsf(b) > 0x1p126f && !isinf(b) ? a * copysignf(0.0f, b) : a / b;
+}
+
 template <class T> T magnitude(T value)
 {
     if constexpr (std::is_floating_point<T>::value)

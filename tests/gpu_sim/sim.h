@@ -58,6 +58,8 @@ size_t dynamic_shared_bytes();
 void *static_shared(const void *key, size_t bytes);
 /* Errors of approximate functions, as GPU_SIM_APPROX says; `relative` to the value, or to the larger of 1 and it. */
 float approximate(float value, bool relative);
+float approximate_tanh(
+    float x); /* of x itself: an instruction that is off by up to 2^-11 of its value, as soon as any is */
 
 [[noreturn]] void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
