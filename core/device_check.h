@@ -1,7 +1,7 @@
 /* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, a few rows each, of
  * vectors and of images,
  * between them every way that an accelerator's predictions can go: the x side, draws, log q, f, what is made of them,
- * and exact answers. Training is not compared. */
+ * and exact answers; apart from these, as nobody waits for them at a start, steps of training and many rows. */
 #ifndef EBM_CORE_DEVICE_CHECK_H
 #define EBM_CORE_DEVICE_CHECK_H
 
@@ -37,9 +37,33 @@ enum ebm_device_timed {
         EBM_DEVICE_TIMED_NETS
 };
 
-/* Median seconds of a prediction of B rows, 1024 draws each, out of `repeats` after one that does not count. Mean,
- * variance and log Z are asked for. */
+/* Median seconds, out of `repeats` after one that does not count, of a prediction of B rows, 1024 draws each, and of
+ * its x side alone; mean, variance and log Z are asked for. Bounds: what an H100's data sheet allows for the x side,
+ * and for draws, f and answers, at the device's precision. */
+struct ebm_device_times {
+    double prediction, x_side, x_side_bound, draws_bound;
+};
+
 enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
-                                uint32_t repeats, double *ret_seconds, struct ebm_error *reterr) EBM_MUST_USE;
+                                uint32_t repeats, struct ebm_device_times *ret_times, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
+/* Has each of B rows the same bytes among all of them as among `few`? DEVICE where one has not. With more rows than a
+ * device takes at once, what it computes them in is used again and again. */
+enum ebm_status ebm_device_check_many(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                      uint32_t few, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* Largest errors of a few steps of training: of losses, over them where they are above 1; of the first gradient and of
+ * the last parameters, over their largest. */
+struct ebm_device_training_errors {
+    double losses, gradient, params, allowed;
+};
+
+void ebm_device_training_print(const struct ebm_device_training_errors *errors); /* a line on stdout */
+
+/* DEVICE as above. */
+enum ebm_status ebm_device_check_training(const struct ebm_device_ops *ops,
+                                          struct ebm_device_training_errors *ret_errors, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 #endif

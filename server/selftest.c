@@ -1,4 +1,5 @@
-/* selftest.c - the comparison that every start with a GPU makes, with its numbers shown, and times. */
+/* selftest.c - the comparison that every start with a GPU makes, with its numbers shown, and beside it steps of
+ * training, many rows, and times. */
 #include "server/selftest.h"
 
 #include <stdio.h>
@@ -6,18 +7,30 @@
 #include "core/device_check.h"
 
 #define REPEATS 21u
+#define MANY 96u /* rows, which take a slot twice */
+#define FEW 7u
+
+/* Of the prediction, what is not the x side. */
+static void show_bounds(const struct ebm_device_times *t)
+{
+    double draws = t->prediction - t->x_side;
+    (void)printf("          x side %8.1f us (bound %6.1f)   draws, f, answers %8.1f us (bound %6.1f)\n",
+                 t->x_side * 1e6, t->x_side_bound * 1e6, draws * 1e6, t->draws_bound * 1e6);
+}
 
 static enum ebm_status show_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, const char *name,
                                  uint32_t B, struct ebm_error *reterr)
 {
-    double there, here;
+    struct ebm_device_times there, here;
     enum ebm_status status = ebm_device_time(ops, net, B, REPEATS, &there, reterr);
     if (status == EBM_OK)
         status = ebm_device_time(ebm_device_cpu(), net, B, 3, &here, reterr);
-    if (status == EBM_OK)
-        (void)printf("%s  B %3u  %10.1f us  %10.0f rows/s  (one CPU thread: %10.0f rows/s)\n", name, B, there * 1e6,
-                     B / there, B / here);
-    return status;
+    if (status != EBM_OK)
+        return status;
+    (void)printf("%s  B %3u  %10.1f us  %10.0f rows/s  (one CPU thread: %10.0f rows/s)\n", name, B,
+                 there.prediction * 1e6, B / there.prediction, B / here.prediction);
+    show_bounds(&there);
+    return EBM_OK;
 }
 
 static enum ebm_status show_times(const struct ebm_device_ops *ops, struct ebm_error *reterr)
@@ -27,10 +40,30 @@ static enum ebm_status show_times(const struct ebm_device_ops *ops, struct ebm_e
     static const char *const names[] = {EBM_DEVICE_TIMED_MAP(X)};
 #undef X
     enum ebm_status status = EBM_OK;
-    (void)printf("a prediction with 1024 draws a row, median of %u\n", REPEATS);
+    (void)printf("a prediction with 1024 draws a row, median of %u; bounds: what an H100's data sheet allows\n",
+                 REPEATS);
     for (size_t net = 0; net < EBM_COUNT_OF(names); net++)
         for (size_t i = 0; status == EBM_OK && i < EBM_COUNT_OF(batches); i++)
             status = show_time(ops, (enum ebm_device_timed)net, names[net], batches[i], reterr);
+    return status;
+}
+
+static enum ebm_status check_training(const struct ebm_device_ops *ops, struct ebm_error *reterr)
+{
+    struct ebm_device_training_errors errors = {0};
+    enum ebm_status status = ebm_device_check_training(ops, &errors, reterr);
+    if (errors.allowed > 0.0)
+        ebm_device_training_print(&errors);
+    return status;
+}
+
+static enum ebm_status check_many(const struct ebm_device_ops *ops, struct ebm_error *reterr)
+{
+    enum ebm_status status = ebm_device_check_many(ops, EBM_DEVICE_TIMED_T, MANY, FEW, reterr);
+    if (status == EBM_OK)
+        status = ebm_device_check_many(ops, EBM_DEVICE_TIMED_V, MANY, FEW, reterr);
+    if (status == EBM_OK)
+        (void)printf("%-16s  each of %u rows has the same bytes among all as among %u\n", "many rows", MANY, FEW);
     return status;
 }
 
@@ -46,5 +79,9 @@ enum ebm_status selftest_run(const struct ebm_device_choice *choice, struct ebm_
     status = ebm_device_check(ops, errors, reterr);
     for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
         ebm_device_errors_print(&errors[i]);
+    if (status == EBM_OK)
+        status = check_training(ops, reterr);
+    if (status == EBM_OK)
+        status = check_many(ops, reterr);
     return status == EBM_OK ? show_times(ops, reterr) : status;
 }

@@ -1,0 +1,147 @@
+/* device_check_training.c - a few steps of training, on a device and on the CPU side by side.
+ *
+ * The first step of a chunk's shape runs as it comes on a device, the second one is recorded, the third one is that
+ * graph again. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/device_check_nets.h"
+
+#define ROWS 24u
+#define SAMPLES 200u
+#define STEPS 3u
+#define ERROR_OF_FLOATS 1e-4
+#define SLACKS 2.0 /* gradients are differences of what is rounded */
+
+/* What a device leaves. */
+struct learned {
+    double losses[STEPS * ROWS];
+    float *gradient, *params; /* (P): of the first step, after the last one */
+};
+
+static bool learned_init(struct learned *l, size_t P)
+{
+    l->gradient = calloc(P, sizeof *l->gradient);
+    l->params = calloc(P, sizeof *l->params);
+    return l->gradient != NULL && l->params != NULL;
+}
+
+static void learned_done(struct learned *l)
+{
+    free(l->gradient), free(l->params);
+}
+
+struct trial {
+    const struct ebm_device_ops *ops;
+    struct ebm_plan *plan;
+    struct ebm_ctx *ctx;
+    size_t P;
+    struct ebm_train_rows rows;
+};
+
+/* Number `n`, from 0 on. */
+static enum ebm_status step(const struct trial *t, uint32_t n, struct learned *to)
+{
+    const struct ebm_loss_spec spec = {
+        .loss = EBM_LOSS_NCE_KL, .samples = SAMPLES, .proposal_trains_features = true, .scale = 1.0 / ROWS};
+    const struct ebm_adam adam = {
+        .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-4, .step = {n + 1, n + 1, n + 1, n + 1}};
+    const struct ebm_range all = {0, t->P};
+    enum ebm_status status = t->ops->backward(t->ctx, t->plan, 0, &spec, &t->rows, to->losses + (size_t)n * ROWS);
+    if (status == EBM_OK)
+        status = t->ops->reduce(t->plan, 1, all);
+    if (status == EBM_OK && n == 0)
+        status = t->ops->params_read(t->plan, EBM_TRAIN_GRADIENT, to->gradient);
+    return status == EBM_OK ? t->ops->update(t->plan, &adam, all) : status;
+}
+
+static enum ebm_status train(const struct ebm_device_ops *ops, const struct ebm_check_net *net, struct learned *to,
+                             struct ebm_error *reterr)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES, .training = true};
+    float x[ROWS * 4], y[ROWS * 4];
+    struct ebm_row rows[ROWS];
+    struct trial t = {.ops = ops, .P = net->desc.n_params, .rows = {.B = ROWS, .h_x = x, .h_y = y, .rows = rows}};
+    ebm_check_fill(x, EBM_COUNT_OF(x), 13);
+    ebm_check_fill(y, EBM_COUNT_OF(y), 14);
+    for (uint32_t b = 0; b < ROWS; b++)
+        rows[b] = (struct ebm_row){.seed = 15, .row_in_request = b, .samples = SAMPLES};
+    enum ebm_status status = ebm_check_make_ready(ops, net, 1, &limits, &t.plan, &t.ctx, reterr);
+    for (uint32_t n = 0; status == EBM_OK && n < STEPS; n++)
+        status = step(&t, n, to);
+    if (status == EBM_OK)
+        status = ops->params_read(t.plan, EBM_TRAIN_PARAMS, to->params);
+    if (status != EBM_OK)
+        status = ebm_check_refused(ops, status, "train", reterr);
+    (void)ops->ctx_free(t.ctx);
+    (void)ops->plan_unref(t.plan);
+    return status;
+}
+
+/* Over the largest number that is expected, and infinite where one is not finite. */
+static double error_of(const float *got, const float *expected, size_t n)
+{
+    double most = 0.0, error = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double off = fabs((double)got[i] - (double)expected[i]);
+        most = fmax(most, fabs((double)expected[i]));
+        error = isfinite(off) ? fmax(error, off) : (double)INFINITY;
+    }
+    return most > 0.0 ? error / most : error;
+}
+
+static double error_of_losses(const double *got, const double *expected)
+{
+    double error = 0.0;
+    for (uint32_t i = 0; i < STEPS * ROWS; i++) {
+        double off = fabs(got[i] - expected[i]) / fmax(1.0, fabs(expected[i]));
+        error = isfinite(off) ? fmax(error, off) : (double)INFINITY;
+    }
+    return error;
+}
+
+static enum ebm_status judge(const struct ebm_device_training_errors *e, struct ebm_error *reterr)
+{
+    const double errors[] = {e->losses, e->gradient, e->params};
+    static const char *const what[] = {"losses", "gradients", "parameters"};
+    for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
+        if (!(errors[i] <= e->allowed))
+            return ebm_error_set(reterr, EBM_DEVICE, "device",
+                                 "self-test, training: %s differ by %.2g, expected at most %.2g", what[i], errors[i],
+                                 e->allowed);
+    return EBM_OK;
+}
+
+void ebm_device_training_print(const struct ebm_device_training_errors *e)
+{
+    (void)printf("%-16s  losses %.1e, gradients %.1e, parameters %.1e of %.1e\n", "training", e->losses, e->gradient,
+                 e->params, e->allowed);
+}
+
+enum ebm_status ebm_device_check_training(const struct ebm_device_ops *ops,
+                                          struct ebm_device_training_errors *ret_errors, struct ebm_error *reterr)
+{
+    struct ebm_check_net net;
+    struct learned got = {0}, expected = {0};
+    bool ok = ebm_check_net_init(&net, &ebm_check_trained);
+    ok = ok && learned_init(&got, net.desc.n_params) && learned_init(&expected, net.desc.n_params);
+    enum ebm_status status = ok ? EBM_OK
+                                : ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
+    if (status == EBM_OK)
+        status = train(ebm_device_cpu(), &net, &expected, reterr);
+    if (status == EBM_OK)
+        status = train(ops, &net, &got, reterr);
+    if (status == EBM_OK) {
+        *ret_errors = (struct ebm_device_training_errors){
+            .losses = error_of_losses(got.losses, expected.losses),
+            .gradient = error_of(got.gradient, expected.gradient, net.desc.n_params),
+            .params = error_of(got.params, expected.params, net.desc.n_params),
+            .allowed = ERROR_OF_FLOATS + SLACKS * ops->slack};
+        status = judge(ret_errors, reterr);
+    }
+    learned_done(&got);
+    learned_done(&expected);
+    ebm_check_net_done(&net);
+    return status;
+}
