@@ -108,6 +108,9 @@ struct ebm_plan {
     void *accelerated;             /* the weights where an accelerator wants them, of a plan in training its moments
                                       and gradients, too; NULL: the CPU computes */
     void (*free_accelerated)(void *accelerated);
+    /* reach (B, trunk.out) of images by the running statistics, where an accelerator trains the trunk. Any thread.
+     * NULL: the CPU computes it. */
+    enum ebm_status (*reach_there)(const struct ebm_plan *plan, const float *h_x, uint32_t B, float *reach);
 };
 
 /* Gradients that chunks leave in slot `slot`: numbers (P), of which those of the trunk's learned tensors, the first,

@@ -69,11 +69,13 @@ enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, cons
         *ret_reach = h_x;
         return EBM_OK;
     }
+    *ret_reach = ctx->reach.p;
+    if (plan->reach_there != NULL)
+        return plan->reach_there(plan, h_x, B, ctx->reach.p);
     if (atomic_load(&plan->trunk_is_stale))
         status = load_again((struct ebm_plan *)(uintptr_t)plan);
     if (status == EBM_OK)
         status = ebm_trunk_run(plan->trunk, h_x, B, ctx->reach.p, ctx->trunk_space.p);
-    *ret_reach = ctx->reach.p;
     return status;
 }
 

@@ -2,8 +2,25 @@
  * back; from the heads' gradient, that of the trunk's tensors, which stays where the chunks' gradients are.
  *
  * Running statistics are parameters: they move on the device, and the CPU's are stale then. A trunk that stands still
- * goes the same way forward. Where the device trains nothing of a plan, the CPU's entries do it all. */
+ * goes the same way forward, and so do images in validation, by the running statistics. Where the device trains nothing
+ * of a plan, the CPU's entries do it all. */
 #include "core/cuda/train_internal.h"
+
+/* Any number of images, by the running statistics. */
+static enum ebm_status run_there(const struct ebm_plan *plan, const float *h_x, uint32_t B, float *h_out)
+{
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
+    const uint32_t most = ebm_gpu_trunk_train_rows(t->trunk);
+    bool is_fine = ebm_cuda_take(plan, EBM_TRAIN_PARAMS);
+    (void)pthread_mutex_lock(&t->mutex);
+    for (uint32_t first = 0, n; is_fine && first < B; first += n) {
+        n = B - first < most ? B - first : most;
+        is_fine = ebm_gpu_trunk_train_forward(t->trunk, EBM_GPU_NORMS_RUNNING, h_x + (size_t)first * plan->net.X, n,
+                                              h_out + (size_t)first * plan->net.trunk.out);
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+    return is_fine ? EBM_OK : EBM_DEVICE;
+}
 
 static enum ebm_status trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
 {
@@ -12,7 +29,10 @@ static enum ebm_status trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, s
         return ebm_device_cpu()->trunk_prepare(plan, max_rows, reterr);
     if (plan->trunk == NULL || t->trunk != NULL)
         return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
-    return ebm_gpu_trunk_train_new(t->there, max_rows, &t->trunk, reterr);
+    enum ebm_status status = ebm_gpu_trunk_train_new(t->there, max_rows, &t->trunk, reterr);
+    if (status == EBM_OK)
+        plan->reach_there = run_there;
+    return status;
 }
 
 static enum ebm_status trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
@@ -36,20 +56,10 @@ static enum ebm_status trunk_forward(struct ebm_plan *plan, const struct ebm_thr
 static enum ebm_status trunk_run(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x, uint32_t B,
                                  float *h_out)
 {
-    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
-    if (t == NULL || t->trunk == NULL)
-        return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->trunk_run(plan, threads, h_x, B, h_out)
-                                                      : EBM_DEVICE;
-    const uint32_t most = ebm_gpu_trunk_train_rows(t->trunk);
-    bool is_fine = ebm_cuda_take(plan, EBM_TRAIN_PARAMS);
-    (void)pthread_mutex_lock(&t->mutex);
-    for (uint32_t first = 0, n; is_fine && first < B; first += n) {
-        n = B - first < most ? B - first : most;
-        is_fine = ebm_gpu_trunk_train_forward(t->trunk, EBM_GPU_NORMS_RUNNING, h_x + (size_t)first * plan->net.X, n,
-                                              h_out + (size_t)first * plan->net.trunk.out);
-    }
-    (void)pthread_mutex_unlock(&t->mutex);
-    return is_fine ? EBM_OK : EBM_DEVICE;
+    if (plan->reach_there != NULL)
+        return run_there(plan, h_x, B, h_out);
+    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->trunk_run(plan, threads, h_x, B, h_out)
+                                                  : EBM_DEVICE;
 }
 
 /* Where the chunks' gradient is here, the trunk's comes here, too: whoever reduces and updates finds all of it. */
