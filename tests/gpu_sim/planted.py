@@ -130,12 +130,12 @@ TRAINING_BUGS = [
     ("later candidates in place of the first ones", LOSSES, "first > 0 ? logit[k] + by_logit", "first > 0 ? by_logit", ("greedy",)),
     ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", ("greedy",)),
     ("the last row's weights are left out", LAYERS, "part < parts; part++", "part + 1 < parts; part++", ("greedy",)),
-    ("the first row's x side", LAYERS, "sample / bias.per * bias.ld", "sample / bias.per * 0", ("greedy",)),
+    ("the first row's x side", LAYERS, "(size_t)(at / n / bias.per) * bias.ld", "(size_t)(at / n / bias.per) * 0", ("greedy",)),
     ("a gradient that is not squared", ADAM, "step.rest2 * g * g", "step.rest2 * g", ("greedy",)),
     ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", ("greedy",)),
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
     ("the host does not wait", TRAINING, 'gpu_sleep(t->space, "training")', "true", ("fwd", "rev")),
-    ("a checkpoint without what the device learned", "core/cuda/train_cuda.c", "is_fine = bring(plan, what);", "is_fine = true;", ("fwd",)),
+    ("a checkpoint without what the device learned", "core/cuda/train_cuda.c", "is_fine = ebm_cuda_bring(plan, what);", "is_fine = true;", ("fwd",)),
     ("barrier before sums of rows is missing", NORMS, "    __syncthreads(); /* before rows are summed */\n", "", ("greedy", "tsan")),
     ("a running variance by the wrong count", NORMS, "variance * n / (n - 1.0)", "variance", ("greedy",)),
     ("a norm's slope is forgotten", NORMS, "z[i] * slopes[C + c] + slopes", "slopes", ("greedy",)),
@@ -144,7 +144,7 @@ TRAINING_BUGS = [
      "column + 1 < op.kernel && column <= x; column += op.stride) {\n            uint32_t to_y", ("greedy",)),
     ("every largest number of a pool's window", CONV_BACK, "in[i] == out[to] && is_first_largest(&op, in, &w, row * op.kernel + column, c, out[to])",
      "in[i] == out[to]", ("greedy",)),
-    ("weights by the wrong order", CONV_BACK, "weight[((size_t)(i / ld) * C + number % C) * taps + tap]", "weight[((size_t)(i / ld) * taps + tap) * C + number % C]", ("greedy",)),
+    ("weights by the wrong order", CONV_BACK, "? weight[((size_t)(i / ld) * C + number % C) * taps + tap]", "? weight[((size_t)(i / ld) * taps + tap) * C + number % C]", ("greedy",)),
     ("only the last piece's gradient of weights", TRUNK_BACKWARD, "p.adds = of->first > 0;", "p.adds = false;", ("greedy",)),
     ("the rest of a piece is left out", TRUNK_BACKWARD, "(left == 0 || multiply_parts(t, op, of, whole, left, 1))", "true", ("greedy",)),
     ("nobody waits for a trunk", TRUNK_TRAIN, 'gpu_sleep(space, "the trunk");\n}\n\nbool', "true;\n}\n\nbool", ("fwd", "rev")),
@@ -173,7 +173,7 @@ def compile_source(options, flavour, file, source, out):
     shared = ["-O1", "-g", "-DEBM_GPU_PIECE=20000", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
     patched = os.path.join(source, file)
     language = [options.cc, "-std=gnu17", "-D_GNU_SOURCE"] if file.endswith(".c") else \
-        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-DSHARED_OUT=48", "-x", "c++"]
+        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-DSHARED_OUT=16", "-x", "c++"]
     compile_one([*language, *shared, patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", out],
                 os.path.dirname(out))
 
