@@ -88,7 +88,7 @@ static enum ebm_status ask(const struct ebm_device_ops *ops, const struct ebm_ch
     struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = ebm_sobol_count(EBM_CHECK_SAMPLES)};
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
-    enum ebm_status status = ebm_check_make_ready(ops, n, 0, &limits, &plan, &ctx, reterr);
+    enum ebm_status status = ebm_check_make_ready(ops, n, &limits, &plan, &ctx, reterr);
     if (status == EBM_OK) {
         status = predict(ops, ctx, plan, &n->desc, is_exact, a);
         if (status == EBM_OK)

@@ -8,6 +8,7 @@
 #include "core/device.h"
 
 #define EBM_DEVICE_CHECKS 7u
+#define EBM_DEVICE_TRAININGS 3u
 
 /* Largest errors of one network's rows: of h and mixtures, relative to their largest number; of draws, relative to
  * theirs; and relative to the range of the log weights: of normalised log weights, of log Z, of moments and their like
@@ -56,12 +57,14 @@ enum ebm_status ebm_device_check_many(const struct ebm_device_ops *ops, enum ebm
 /* Largest errors of a few steps of training: of losses, over them where they are above 1; of the first gradient and of
  * the last parameters, over their largest. */
 struct ebm_device_training_errors {
+    const char *name;
     double losses, gradient, params, allowed;
 };
 
 void ebm_device_training_print(const struct ebm_device_training_errors *errors); /* a line on stdout */
 
-/* DEVICE as above. */
+/* Of a network of vectors and two of images, whose trunks learn. DEVICE as above; ret_errors (EBM_DEVICE_TRAININGS):
+ * those after a failure are not filled. */
 enum ebm_status ebm_device_check_training(const struct ebm_device_ops *ops,
                                           struct ebm_device_training_errors *ret_errors, struct ebm_error *reterr)
     EBM_MUST_USE;

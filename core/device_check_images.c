@@ -82,13 +82,17 @@ static void lay_op(struct ebm_net_desc *net, const struct row *row, struct ebm_i
 void ebm_check_trunk(struct ebm_net_desc *net, enum ebm_check_images which, struct ebm_image_op *ops)
 {
     const struct table *table = &tables[which];
+    const size_t first = net->n_params;
     for (uint32_t i = 0; i < table->n; i++) {
         const struct row *row = &table->rows[i];
         ops[i].from = row->in > 0 ? ops[row->in - 1].to : table->in;
         lay_op(net, row, &ops[i]);
     }
-    net->trunk = (struct ebm_trunk){
-        .n_ops = table->n, .ops = ops, .in = table->in, .out = (uint32_t)ebm_shape_count(&ops[table->n - 1].to)};
+    net->trunk = (struct ebm_trunk){.n_ops = table->n,
+                                    .ops = ops,
+                                    .in = table->in,
+                                    .out = (uint32_t)ebm_shape_count(&ops[table->n - 1].to),
+                                    .learned = {first, net->n_params - first}};
     net->X = (uint32_t)ebm_shape_count(&table->in);
 }
 

@@ -16,7 +16,8 @@ enum ebm_check_images {
                            itself */
 };
 
-/* Lays the trunk's tensors behind the net's, whose n_params grows; ops (EBM_CHECK_IMAGE_OPS): where its operations lie,
+/* Lays the trunk's tensors behind the net's, whose n_params grows, running statistics among what is learned (their
+ * gradient is 0); ops (EBM_CHECK_IMAGE_OPS): where its operations lie,
  * which the net borrows. */
 void ebm_check_trunk(struct ebm_net_desc *net, enum ebm_check_images which, struct ebm_image_op *ops);
 /* Numbers of its tensors into params (P). */

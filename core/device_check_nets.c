@@ -27,7 +27,11 @@ const struct ebm_check_shape ebm_check_timed[EBM_DEVICE_TIMED_NETS] = {
 };
 
 /* One component: where there are several, rounding may choose another one. */
-const struct ebm_check_shape ebm_check_trained = {"trained", 3, 2, 1, {12}, {10}, {14, 1}, EBM_ACT_TANH, .head = 8};
+const struct ebm_check_shape ebm_check_trained[EBM_DEVICE_TRAININGS] = {
+    {"training", 3, 2, 1, {12}, {10}, {14, 1}, EBM_ACT_TANH, .head = 8},
+    {"residual trunk", 0, 1, 1, {16}, {10}, {20, 1}, EBM_ACT_TANH, .images = EBM_CHECK_RESIDUAL},
+    {"plain trunk", 0, 2, 1, {0}, {8}, {20, 1}, EBM_ACT_TANH, .images = EBM_CHECK_PLAIN},
+};
 
 static uint32_t add_layer(struct ebm_check_net *n, struct ebm_net *net, uint32_t in, uint32_t out,
                           enum ebm_activation kind)
@@ -105,11 +109,11 @@ void ebm_check_net_done(struct ebm_check_net *n)
     free(n->params);
 }
 
-enum ebm_status ebm_check_make_ready(const struct ebm_device_ops *ops, const struct ebm_check_net *n, uint32_t n_slots,
+enum ebm_status ebm_check_make_ready(const struct ebm_device_ops *ops, const struct ebm_check_net *n,
                                      const struct ebm_ctx_limits *limits, struct ebm_plan **ret_plan,
                                      struct ebm_ctx **ret_ctx, struct ebm_error *reterr)
 {
-    enum ebm_status status = ops->plan_new(&n->desc, n->params, n_slots, ret_plan, reterr);
+    enum ebm_status status = ops->plan_new(&n->desc, n->params, 0, ret_plan, reterr);
     if (status == EBM_OK)
         status = ops->ctx_new(limits, ret_ctx, reterr);
     if (status == EBM_OK)

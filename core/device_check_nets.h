@@ -20,7 +20,7 @@ struct ebm_check_shape {
 
 extern const struct ebm_check_shape ebm_check_shapes[EBM_DEVICE_CHECKS];
 extern const struct ebm_check_shape ebm_check_timed[EBM_DEVICE_TIMED_NETS];
-extern const struct ebm_check_shape ebm_check_trained;
+extern const struct ebm_check_shape ebm_check_trained[EBM_DEVICE_TRAININGS];
 
 /* desc borrows the rest. */
 struct ebm_check_net {
@@ -36,9 +36,9 @@ struct ebm_check_net {
 bool ebm_check_net_init(struct ebm_check_net *net, const struct ebm_check_shape *shape);
 void ebm_check_net_done(struct ebm_check_net *net);
 
-/* A plan and a context of it; what was made is the caller's after a failure, too. n_slots > 0: to be trained. */
+/* A plan and a context of it; what was made is the caller's after a failure, too. */
 enum ebm_status ebm_check_make_ready(const struct ebm_device_ops *ops, const struct ebm_check_net *net,
-                                     uint32_t n_slots, const struct ebm_ctx_limits *limits, struct ebm_plan **ret_plan,
+                                     const struct ebm_ctx_limits *limits, struct ebm_plan **ret_plan,
                                      struct ebm_ctx **ret_ctx, struct ebm_error *reterr);
 /* With what the device itself says, if it does. */
 enum ebm_status ebm_check_refused(const struct ebm_device_ops *ops, enum ebm_status status, const char *what,

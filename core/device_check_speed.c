@@ -61,7 +61,7 @@ static enum ebm_status batch_init(struct batch *b, const struct ebm_device_ops *
     *b = (struct batch){.ops = ops, .B = B, .spec = {.estimator = EBM_ESTIMATE_IMPORTANCE}};
     if (!ebm_check_net_init(&b->net, &ebm_check_timed[net]) || !batch_allocate(b))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to measure");
-    return ebm_check_make_ready(ops, &b->net, 0, &limits, &b->plan, &b->ctx, reterr);
+    return ebm_check_make_ready(ops, &b->net, &limits, &b->plan, &b->ctx, reterr);
 }
 
 static void batch_done(struct batch *b)

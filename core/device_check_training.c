@@ -1,4 +1,5 @@
-/* device_check_training.c - a few steps of training, on a device and on the CPU side by side.
+/* device_check_training.c - a few steps of training, on a device and on the CPU side by side; of images with their
+ * trunk, a whole batch before the chunk and after it.
  *
  * The first step of a chunk's shape runs as it comes on a device, the second one is recorded, the third one is that
  * graph again. */
@@ -10,9 +11,11 @@
 
 #define ROWS 24u
 #define SAMPLES 200u
+#define MOST_REACH 64u /* numbers that reach the x side, of a row */
 #define STEPS 3u
 #define ERROR_OF_FLOATS 1e-4
-#define SLACKS 2.0 /* gradients are differences of what is rounded */
+#define SLACKS 2.0       /* gradients are differences of what is rounded */
+#define TRUNK_SLACKS 4.0 /* and norms divide by them */
 
 /* What a device leaves. */
 struct learned {
@@ -37,18 +40,40 @@ struct trial {
     struct ebm_plan *plan;
     struct ebm_ctx *ctx;
     size_t P;
+    bool has_trunk;
+    const float *x;    /* (ROWS, X) */
+    float *reach, *dx; /* (ROWS, trunk.out) of images */
     struct ebm_train_rows rows;
 };
+
+/* One thread, whose context is the trial's. */
+static void run_tasks(void *pool, void (*task)(void *user, uint32_t i, struct ebm_ctx *ctx), void *user, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        task(user, i, pool);
+}
+
+/* Losses and gradients of the rows, images and all. */
+static enum ebm_status back(const struct trial *t, double *losses)
+{
+    const struct ebm_loss_spec spec = {
+        .loss = EBM_LOSS_NCE_KL, .samples = SAMPLES, .proposal_trains_features = true, .scale = 1.0 / ROWS};
+    const struct ebm_threads threads = {run_tasks, t->ctx, 1};
+    enum ebm_status status = EBM_OK;
+    if (t->has_trunk)
+        status = t->ops->trunk_forward(t->plan, &threads, t->x, ROWS, true, t->reach);
+    if (status == EBM_OK)
+        status = t->ops->backward(t->ctx, t->plan, 0, &spec, &t->rows, losses);
+    return status == EBM_OK && t->has_trunk ? t->ops->trunk_backward(t->plan, &threads, t->dx) : status;
+}
 
 /* Number `n`, from 0 on. */
 static enum ebm_status step(const struct trial *t, uint32_t n, struct learned *to)
 {
-    const struct ebm_loss_spec spec = {
-        .loss = EBM_LOSS_NCE_KL, .samples = SAMPLES, .proposal_trains_features = true, .scale = 1.0 / ROWS};
     const struct ebm_adam adam = {
         .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-4, .step = {n + 1, n + 1, n + 1, n + 1}};
     const struct ebm_range all = {0, t->P};
-    enum ebm_status status = t->ops->backward(t->ctx, t->plan, 0, &spec, &t->rows, to->losses + (size_t)n * ROWS);
+    enum ebm_status status = back(t, to->losses + (size_t)n * ROWS);
     if (status == EBM_OK)
         status = t->ops->reduce(t->plan, 1, all);
     if (status == EBM_OK && n == 0)
@@ -56,18 +81,37 @@ static enum ebm_status step(const struct trial *t, uint32_t n, struct learned *t
     return status == EBM_OK ? t->ops->update(t->plan, &adam, all) : status;
 }
 
+/* A plan, its trunk's memory, and then a context, which has some for it, too. */
+static enum ebm_status make_ready(struct trial *t, const struct ebm_check_net *net, struct ebm_error *reterr)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES, .training = true};
+    enum ebm_status status = t->ops->plan_new(&net->desc, net->params, 1, &t->plan, reterr);
+    if (status == EBM_OK && t->has_trunk)
+        status = t->ops->trunk_prepare(t->plan, ROWS, reterr);
+    if (status == EBM_OK)
+        status = t->ops->ctx_new(&limits, &t->ctx, reterr);
+    return status == EBM_OK ? t->ops->ctx_prepare(t->ctx, t->plan, reterr) : status;
+}
+
 static enum ebm_status train(const struct ebm_device_ops *ops, const struct ebm_check_net *net, struct learned *to,
                              struct ebm_error *reterr)
 {
-    const struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES, .training = true};
-    float x[ROWS * 4], y[ROWS * 4];
+    float x[ROWS * EBM_CHECK_IMAGE_NUMBERS], y[ROWS * 4], reach[ROWS * MOST_REACH], dx[ROWS * MOST_REACH];
     struct ebm_row rows[ROWS];
-    struct trial t = {.ops = ops, .P = net->desc.n_params, .rows = {.B = ROWS, .h_x = x, .h_y = y, .rows = rows}};
+    struct trial t = {.ops = ops,
+                      .P = net->desc.n_params,
+                      .has_trunk = net->desc.trunk.n_ops > 0,
+                      .x = x,
+                      .reach = reach,
+                      .dx = dx,
+                      .rows = {.B = ROWS, .h_x = x, .h_y = y, .rows = rows}};
+    if (t.has_trunk)
+        t.rows.h_x = reach, t.rows.h_dx = dx;
     ebm_check_fill(x, EBM_COUNT_OF(x), 13);
     ebm_check_fill(y, EBM_COUNT_OF(y), 14);
     for (uint32_t b = 0; b < ROWS; b++)
         rows[b] = (struct ebm_row){.seed = 15, .row_in_request = b, .samples = SAMPLES};
-    enum ebm_status status = ebm_check_make_ready(ops, net, 1, &limits, &t.plan, &t.ctx, reterr);
+    enum ebm_status status = make_ready(&t, net, reterr);
     for (uint32_t n = 0; status == EBM_OK && n < STEPS; n++)
         status = step(&t, n, to);
     if (status == EBM_OK)
@@ -108,23 +152,23 @@ static enum ebm_status judge(const struct ebm_device_training_errors *e, struct 
     for (size_t i = 0; i < EBM_COUNT_OF(errors); i++)
         if (!(errors[i] <= e->allowed))
             return ebm_error_set(reterr, EBM_DEVICE, "device",
-                                 "self-test, training: %s differ by %.2g, expected at most %.2g", what[i], errors[i],
+                                 "self-test, %s: %s differ by %.2g, expected at most %.2g", e->name, what[i], errors[i],
                                  e->allowed);
     return EBM_OK;
 }
 
 void ebm_device_training_print(const struct ebm_device_training_errors *e)
 {
-    (void)printf("%-16s  losses %.1e, gradients %.1e, parameters %.1e of %.1e\n", "training", e->losses, e->gradient,
+    (void)printf("%-16s  losses %.1e, gradients %.1e, parameters %.1e of %.1e\n", e->name, e->losses, e->gradient,
                  e->params, e->allowed);
 }
 
-enum ebm_status ebm_device_check_training(const struct ebm_device_ops *ops,
-                                          struct ebm_device_training_errors *ret_errors, struct ebm_error *reterr)
+static enum ebm_status check_net(const struct ebm_device_ops *ops, const struct ebm_check_shape *shape,
+                                 struct ebm_device_training_errors *ret_errors, struct ebm_error *reterr)
 {
     struct ebm_check_net net;
     struct learned got = {0}, expected = {0};
-    bool ok = ebm_check_net_init(&net, &ebm_check_trained);
+    bool ok = ebm_check_net_init(&net, shape);
     ok = ok && learned_init(&got, net.desc.n_params) && learned_init(&expected, net.desc.n_params);
     enum ebm_status status = ok ? EBM_OK
                                 : ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
@@ -134,14 +178,24 @@ enum ebm_status ebm_device_check_training(const struct ebm_device_ops *ops,
         status = train(ops, &net, &got, reterr);
     if (status == EBM_OK) {
         *ret_errors = (struct ebm_device_training_errors){
+            .name = shape->name,
             .losses = error_of_losses(got.losses, expected.losses),
             .gradient = error_of(got.gradient, expected.gradient, net.desc.n_params),
             .params = error_of(got.params, expected.params, net.desc.n_params),
-            .allowed = ERROR_OF_FLOATS + SLACKS * ops->slack};
+            .allowed = ERROR_OF_FLOATS + (net.desc.trunk.n_ops > 0 ? TRUNK_SLACKS : SLACKS) * ops->slack};
         status = judge(ret_errors, reterr);
     }
     learned_done(&got);
     learned_done(&expected);
     ebm_check_net_done(&net);
+    return status;
+}
+
+enum ebm_status ebm_device_check_training(const struct ebm_device_ops *ops,
+                                          struct ebm_device_training_errors *ret_errors, struct ebm_error *reterr)
+{
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 0; status == EBM_OK && i < EBM_DEVICE_TRAININGS; i++)
+        status = check_net(ops, &ebm_check_trained[i], &ret_errors[i], reterr);
     return status;
 }

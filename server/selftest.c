@@ -50,10 +50,10 @@ static enum ebm_status show_times(const struct ebm_device_ops *ops, struct ebm_e
 
 static enum ebm_status check_training(const struct ebm_device_ops *ops, struct ebm_error *reterr)
 {
-    struct ebm_device_training_errors errors = {0};
-    enum ebm_status status = ebm_device_check_training(ops, &errors, reterr);
-    if (errors.allowed > 0.0)
-        ebm_device_training_print(&errors);
+    struct ebm_device_training_errors errors[EBM_DEVICE_TRAININGS] = {{0}};
+    enum ebm_status status = ebm_device_check_training(ops, errors, reterr);
+    for (uint32_t i = 0; i < EBM_DEVICE_TRAININGS && errors[i].name != NULL; i++)
+        ebm_device_training_print(&errors[i]);
     return status;
 }
 
