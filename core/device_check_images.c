@@ -1,4 +1,4 @@
-/* device_check_images.c - two trunks, as rows of a table. */
+/* device_check_images.c - trunks as rows of a table. */
 #include <math.h>
 
 #include "core/device_check_images.h"
@@ -38,6 +38,30 @@ static const struct table tables[] = {
                           {EBM_IMAGE_PASS, 3, 3, 8, 0, 0, 0, false, true, false},
                           {EBM_IMAGE_CONV, 4, NONE, 8, 1, 1, 0, false, true, true},
                           {EBM_IMAGE_CONV, 5, NONE, 5, 3, 2, 0, true, false, false}}},
+    [EBM_CHECK_RESNET18] = {{3, 64, 64},
+                            22,
+                            {{EBM_IMAGE_CONV, 0, NONE, 64, 7, 2, 3, false, true, true},
+                             {EBM_IMAGE_MAX_POOL, 1, NONE, 64, 3, 2, 1, false, false, false},
+                             {EBM_IMAGE_CONV, 2, NONE, 64, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 3, 2, 64, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 4, NONE, 64, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 5, 4, 64, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 6, NONE, 128, 1, 2, 0, false, true, false},
+                             {EBM_IMAGE_CONV, 6, NONE, 128, 3, 2, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 8, 7, 128, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 9, NONE, 128, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 10, 9, 128, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 11, NONE, 256, 1, 2, 0, false, true, false},
+                             {EBM_IMAGE_CONV, 11, NONE, 256, 3, 2, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 13, 12, 256, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 14, NONE, 256, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 15, 14, 256, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 16, NONE, 512, 1, 2, 0, false, true, false},
+                             {EBM_IMAGE_CONV, 16, NONE, 512, 3, 2, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 18, 17, 512, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 19, NONE, 512, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_CONV, 20, 19, 512, 3, 1, 1, false, true, true},
+                             {EBM_IMAGE_MEAN, 21, NONE, 512, 0, 0, 0, false, false, false}}},
 };
 
 static size_t take(struct ebm_net_desc *net, size_t count)

@@ -5,8 +5,8 @@
 
 #include "core/net_desc.h"
 
-#define EBM_CHECK_IMAGE_OPS 8u       /* most of a trunk */
-#define EBM_CHECK_IMAGE_NUMBERS 360u /* most of an image */
+#define EBM_CHECK_IMAGE_OPS 22u      /* most of a trunk */
+#define EBM_CHECK_IMAGE_NUMBERS 360u /* most of an image that answers are compared on */
 
 enum ebm_check_images {
     EBM_CHECK_VECTORS,
@@ -14,6 +14,7 @@ enum ebm_check_images {
                            beside them, a mean */
     EBM_CHECK_PLAIN,    /* biases, norms by themselves, channels that are no multiples of four, a value that is added to
                            itself */
+    EBM_CHECK_RESNET18, /* as wide as the papers have it, on images of 3 x 64 x 64: to be timed */
 };
 
 /* Lays the trunk's tensors behind the net's, whose n_params grows, running statistics among what is learned (their

@@ -24,6 +24,8 @@ const struct ebm_check_shape ebm_check_shapes[EBM_DEVICE_CHECKS] = {
 const struct ebm_check_shape ebm_check_timed[EBM_DEVICE_TIMED_NETS] = {
     [EBM_DEVICE_TIMED_T] = {"T", 1, 1, 4, {10, 10}, {10, 10}, {10, 10, 1}, EBM_ACT_RELU, .head = 10},
     [EBM_DEVICE_TIMED_V] = {"V", 16, 1, 4, {512, 512}, {16, 32, 64, 128}, {512, 1}, EBM_ACT_RELU, .head = 512},
+    [EBM_DEVICE_TIMED_C] =
+        {"C", 0, 1, 4, {0}, {16, 32, 64, 128}, {512, 1}, EBM_ACT_RELU, .head = 512, .images = EBM_CHECK_RESNET18},
 };
 
 /* One component: where there are several, rounding may choose another one. */

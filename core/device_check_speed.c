@@ -127,6 +127,20 @@ static double flop_rate(double slack)
     return slack == 0.0 ? FP32_FLOP : slack < 0.01 ? TF32_FLOP : BF16_FLOP;
 }
 
+/* Of B images: each product, at the device's precision; weights once, and what each operation reads and writes. */
+static double trunk_bound(const struct ebm_trunk *trunk, double B, double rate)
+{
+    double products = 0.0, weights = 0.0, values = 0.0;
+    for (uint32_t i = 0; i < trunk->n_ops; i++) {
+        const struct ebm_image_op *op = &trunk->ops[i];
+        double window = op->kind == EBM_IMAGE_CONV ? (double)op->from.channels * op->kernel * op->kernel : 0.0;
+        products += window * (double)ebm_shape_count(&op->to);
+        weights += window * op->to.channels;
+        values += (double)(ebm_shape_count(&op->from) + ebm_shape_count(&op->to));
+    }
+    return fmax(2.0 * B * products / rate, sizeof(float) * (weights + B * values) / MEMORY_BYTES);
+}
+
 /* Each FLOP and each byte once, as docs/GPU.md counts them; of the energy net's wide layer by tensor cores. */
 static void bounds_of(const struct batch *b, struct ebm_device_times *to)
 {
@@ -137,7 +151,8 @@ static void bounds_of(const struct batch *b, struct ebm_device_times *to)
                weights_of(&net->weight) + joint;
     double wide = first->out > 128 ? (double)first->out * net->G : 0.0;
     double narrow = weights_of(&net->target) + weights_of(&net->energy) - joint - wide;
-    to->x_side_bound = fmax(2.0 * B * x / FP32_FLOP, sizeof(float) * x / MEMORY_BYTES);
+    to->x_side_bound = fmax(2.0 * B * x / FP32_FLOP, sizeof(float) * x / MEMORY_BYTES) +
+                       trunk_bound(&net->trunk, B, flop_rate(b->ops->slack));
     to->draws_bound = draws * (2.0 * narrow + DRAW_FLOP) / FP32_FLOP + 2.0 * draws * wide / flop_rate(b->ops->slack) +
                       B * ANSWER_BYTES / MEMORY_BYTES;
 }

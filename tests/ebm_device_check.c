@@ -1,6 +1,6 @@
 /* ebm_device_check.c - compares a plug-in's device with the CPU.
  *
- *   ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V ROWS]]
+ *   ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS]]
  *
  * `more`: beside it steps of training, and many rows of T, as ebm-server --gpu-selftest has them. With a network's name
  * it predicts so many rows twice instead (docs/GPU.md), for GPU_SIM_COUNT.
@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     char name[EBM_DEVICE_NAME_BYTES];
     struct ebm_error error;
     if (argc < 2 || argc > 5 || (argc == 4 && strcmp(argv[3], "more") != 0)) {
-        (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V ROWS]]\n");
+        (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS]]\n");
         return 2;
     }
     if (ebm_device_choose("cuda", argc > 2 ? argv[2] : "fp32", &choice, &error) != EBM_OK)

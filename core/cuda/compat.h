@@ -3,6 +3,7 @@
  *   KERNEL      a function that LAUNCH starts;  DEVICE a function that kernels call
  *   LAUNCH      (kernel, grid, block, bytes of dynamic shared memory, stream, arguments...), grid and block as dim3
  *   SHARED      (T, name, dims): an array in shared memory
+ *   CUDNN_FILE  the library of cuDNN, which is opened at run time
  *   DYN_SHARED  (T, name): names the dynamic shared memory of a kernel as an array of T
  *
  * Files that include this keep to what both builds have (of tensor cores nvcuda::wmma): no <<<>>>, no __shared__, no
@@ -13,6 +14,7 @@
 #ifdef EBM_GPU_SIM
 #include "tests/gpu_sim/cuda_sim.h"
 #else
+#define CUDNN_FILE "libcudnn.so.9"
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>

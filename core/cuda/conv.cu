@@ -7,7 +7,7 @@
  *   pool_k      the largest number of each window
  *   mean_k      the mean of a channel's plane
  *   pass_k      norm, what is added, relu, of what is no convolution */
-#include "core/cuda/conv_internal.h"
+#include "core/cuda/cudnn_internal.h"
 
 #define WINDOWS 32u
 #define MEAN_PARTS 8u /* warps of mean_k: each takes every MEAN_PARTS-th place */
@@ -172,8 +172,23 @@ void gpu_windows(cudaStream_t stream, const ebm_image_op *op, float *windows, co
                gpu_window_ld(op));
 }
 
+namespace
+{
+
+bool convolve_by_dnn(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n)
+{
+    const char *why = "it gives no handle";
+    if (space->dnn == NULL)
+        space->lacks_memory = true;
+    return (space->dnn != NULL && gpu_dnn_convolve(space, c, n, &why)) || gpu_fail(space, "cuDNN", why);
+}
+
+} // namespace
+
 bool gpu_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n)
 {
+    if (c->by_dnn)
+        return convolve_by_dnn(space, c, n);
     const ebm_image_op *op = c->op;
     const bool is_pointwise = gpu_is_pointwise(op);
     const uint32_t most = gpu_window_places(op, c->most), ld = gpu_window_ld(op);

@@ -62,6 +62,8 @@ struct gpu_convolution {
     float *windows; /* EBM_GPU_WINDOWS, or as many as gpu_window_places(op, most) take; of pointwise ones none */
     uint32_t most;  /* images of a call, at most: what products are chosen for */
     bool adds, has_relu;
+    bool by_dnn;        /* by cuDNN (cudnn_internal.h), which has won */
+    const float *dense; /* weights for it: as packed, but for what fills rows up */
 };
 bool gpu_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n);
 

@@ -9,6 +9,7 @@
  * never in a graph. */
 #include <new>
 
+#include "core/cuda/cudnn_internal.h"
 #include "core/cuda/program_internal.h"
 
 namespace
@@ -174,6 +175,7 @@ struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space)
     (void)cudaFree(space->a);
     (void)cudaFree(space->b);
     (void)cudaFree(space->workspace);
+    gpu_dnn_free(space);
     if (space->lt != NULL)
         (void)cublasLtDestroy(space->lt);
     if (space->idle != NULL)

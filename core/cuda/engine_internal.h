@@ -103,6 +103,8 @@ struct ebm_gpu_space {
     cudaEvent_t idle;               /* of gpu_sleep */
     void *workspace;
     float *a, *b; /* activations of the sample side; NULL until a wide net is there */
+    void *dnn;    /* cuDNN's handle (cudnn.cu), NULL: none */
+    bool has_asked_dnn;
     std::vector<gpu_program *> programs;
 };
 

@@ -3,12 +3,14 @@
  *   h_x -> pinned memory, two pieces in turn -> x -> one graph: channels inner -> operation -> ... -> channels outer
  *       -> reach
  *
+ * Which convolutions cuDNN does is chosen once a trunk, by what cudnn_internal.h says, before graphs are recorded.
  * While the device computes one piece, the host copies the next one into pinned memory. Operations are conv.cu's. */
 #include <string.h>
 
+#include <mutex>
 #include <new>
 
-#include "core/cuda/conv_internal.h"
+#include "core/cuda/cudnn_internal.h"
 #include "core/cuda/program_internal.h"
 
 extern "C" {
@@ -24,7 +26,8 @@ namespace
 struct gpu_trunk_op {
     ebm_image_op op;
     ebm_trunk_slots at;
-    const float *weight, *factor, *offset; /* of CONV the first and the last, of PASS the last two */
+    const float *weight, *dense; /* of CONV (conv_internal.h) */
+    const float *factor, *offset;
 };
 
 } // namespace
@@ -35,6 +38,11 @@ struct ebm_gpu_trunk {
     std::vector<gpu_trunk_op> ops;
     std::vector<size_t> slots; /* numbers of an image in each */
     float *block;              /* device memory of all tensors */
+
+    /* under mutex: which convolutions cuDNN does, the same for all spaces, so that an image's bytes are */
+    mutable std::mutex mutex;
+    mutable uint32_t chosen; /* images at once that it was chosen for; 0: not yet */
+    mutable std::vector<bool> by_dnn;
 };
 
 /* ---- weights ---- */
@@ -56,14 +64,28 @@ struct trunk_packing {
     }
 };
 
+/* Rows that are full already need not lie there twice. */
+void pack_weights(trunk_packing *all, gpu_trunk_op *op, const float *factor)
+{
+    const size_t C = op->op.to.channels, ld = gpu_window_ld(&op->op), count = gpu_window_count(&op->op);
+    float *to = all->start(C * ld, &op->weight);
+    gpu_pack_windows(to, &op->op, all->params + op->op.weight, factor);
+    op->dense = op->weight;
+    if (ld == count)
+        return;
+    std::vector<float> padded(to, to + C * ld);
+    to = all->start(C * count, &op->dense);
+    for (size_t o = 0; o < C; o++)
+        memcpy(to + o * count, padded.data() + o * ld, count * sizeof(float));
+}
+
 void pack_op(trunk_packing *all, gpu_trunk_op *op)
 {
     const size_t C = op->op.to.channels;
     std::vector<float> factor(C), offset(C);
     ebm_trunk_fold(&op->op, all->params, factor.data(), offset.data());
     if (op->op.kind == EBM_IMAGE_CONV)
-        gpu_pack_windows(all->start(C * gpu_window_ld(&op->op), &op->weight), &op->op, all->params + op->op.weight,
-                         factor.data());
+        pack_weights(all, op, factor.data());
     memcpy(all->start(C, &op->factor), factor.data(), C * sizeof(float));
     memcpy(all->start(C, &op->offset), offset.data(), C * sizeof(float));
 }
@@ -105,6 +127,7 @@ cudaError_t upload(ebm_gpu_trunk *trunk, const trunk_packing *all)
         error = gpu_put(trunk->block, all->numbers.data(), bytes);
     for (gpu_trunk_op &op : trunk->ops) {
         place(trunk->block, &op.weight);
+        place(trunk->block, &op.dense);
         place(trunk->block, &op.factor);
         place(trunk->block, &op.offset);
     }
@@ -170,6 +193,7 @@ struct gpu_images {
     gpu_memory memory;
     float *x, *reach, *windows; /* (piece, X), (piece, out) */
     std::vector<float *> slots;
+    std::vector<bool> by_dnn; /* operations */
     float *host_x[TURNS];
     cudaEvent_t read[TURNS]; /* after the device has read host_x */
     cudaGraphExec_t graphs[GPU_POWERS];
@@ -178,9 +202,27 @@ struct gpu_images {
 namespace
 {
 
-bool enqueue_op(gpu_images *images, const gpu_trunk_op *op, uint32_t n)
+gpu_convolution convolution_of(const gpu_images *images, size_t i)
+{
+    const gpu_trunk_op *op = &images->trunk->ops[i];
+    gpu_convolution c = {};
+    c.op = &op->op;
+    c.weight = op->weight;
+    c.dense = op->dense;
+    c.bias = op->offset;
+    c.in = images->slots[op->at.in];
+    c.out = images->slots[op->at.out];
+    c.windows = images->windows;
+    c.most = images->piece;
+    c.adds = op->op.add != EBM_IMAGE_NONE;
+    c.has_relu = op->op.has_relu;
+    return c;
+}
+
+bool enqueue_op(gpu_images *images, size_t i, uint32_t n)
 {
     ebm_gpu_space *space = images->space;
+    const gpu_trunk_op *op = &images->trunk->ops[i];
     float *out = images->slots[op->at.out];
     const float *in = images->slots[op->at.in];
     const size_t bytes = n * ebm_shape_count(&op->op.to) * sizeof(float);
@@ -189,16 +231,9 @@ bool enqueue_op(gpu_images *images, const gpu_trunk_op *op, uint32_t n)
         return false;
     switch (op->op.kind) {
     case EBM_IMAGE_CONV: {
-        const gpu_convolution convolution = {&op->op,
-                                             op->weight,
-                                             op->offset,
-                                             in,
-                                             out,
-                                             images->windows,
-                                             images->piece,
-                                             op->op.add != EBM_IMAGE_NONE,
-                                             op->op.has_relu};
-        return gpu_convolve(space, &convolution, n);
+        gpu_convolution c = convolution_of(images, i);
+        c.by_dnn = images->by_dnn[i];
+        return gpu_convolve(space, &c, n);
     }
     case EBM_IMAGE_MAX_POOL:
         gpu_max_pool(space->compute, &op->op, out, in, n);
@@ -220,8 +255,8 @@ bool enqueue_images(gpu_images *images, uint32_t n)
     ebm_gpu_space *space = images->space;
     const gpu_trunk_op *last = &trunk->ops.back();
     gpu_to_inner(space->compute, images->slots[trunk->image_slot], images->x, &trunk->in, n);
-    for (const gpu_trunk_op &op : trunk->ops)
-        if (!enqueue_op(images, &op, n))
+    for (size_t i = 0; i < trunk->ops.size(); i++)
+        if (!enqueue_op(images, i, n))
             return false;
     gpu_to_outer(space->compute, images->reach, images->slots[last->at.out], &last->op.to, n);
     return gpu_fine(space, cudaGetLastError(), "a trunk");
@@ -267,6 +302,30 @@ bool make_memory(gpu_images *images)
     return ok;
 }
 
+/* The first space that comes chooses for all; one with more images at once than that stays with our own. */
+bool choose(gpu_images *images)
+{
+    const ebm_gpu_trunk *trunk = images->trunk;
+    const size_t n = trunk->ops.size();
+    bool is_there = gpu_dnn_is_there(images->space);
+    std::lock_guard<std::mutex> lock(trunk->mutex);
+    images->by_dnn.assign(n, false);
+    if (trunk->chosen == 0) {
+        std::vector<bool> by_dnn(n, false);
+        for (size_t i = 0; is_there && i < n && !images->space->failed; i++) {
+            const gpu_convolution c = convolution_of(images, i);
+            by_dnn[i] = c.op->kind == EBM_IMAGE_CONV && gpu_dnn_wins(images->space, &c);
+        }
+        if (images->space->failed)
+            return false;
+        trunk->by_dnn = by_dnn;
+        trunk->chosen = images->piece;
+    }
+    if (images->piece <= trunk->chosen)
+        images->by_dnn = trunk->by_dnn;
+    return true;
+}
+
 } // namespace
 
 bool gpu_images_new(ebm_gpu_space *space, const ebm_gpu_trunk *trunk, uint32_t max_rows, gpu_images **ret_images)
@@ -275,7 +334,7 @@ bool gpu_images_new(ebm_gpu_space *space, const ebm_gpu_trunk *trunk, uint32_t m
     images->space = space;
     images->trunk = trunk;
     images->piece = piece_of(trunk, max_rows);
-    bool ok = make_memory(images);
+    bool ok = make_memory(images) && choose(images);
     for (uint32_t n = 1; ok && n <= images->piece; n *= 2) /* products are loaded as in engine.cu */
         ok = enqueue_images(images, n);
     ok = ok && gpu_fine(space, cudaStreamSynchronize(space->compute), "the first run");

@@ -25,6 +25,7 @@
 #define __constant__ static const
 #define __align__(n) alignas(n)
 
+#define CUDNN_FILE "libcudnn_sim.so" /* fake/cudnn.cpp, where a test has it in LD_LIBRARY_PATH */
 #define KERNEL static
 #define DEVICE static inline
 #define SHARED(T, name, dims)                                                                                          \

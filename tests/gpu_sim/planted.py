@@ -31,6 +31,7 @@ DEVICE, ENGINE = "core/cuda/device.cu", "core/cuda/engine.cu"
 BLOCK, EXACT, KNOTS = "core/cuda/block.h", "core/cuda/exact.cu", "core/cuda/exact_knots.h"
 TWO = ("random", "greedy")
 
+CONV, TRUNK = "core/cuda/conv.cu", "core/cuda/trunk.cu"
 LOSSES, ADAM, LAYERS = "core/cuda/losses.cu", "core/cuda/adam.cu", "core/cuda/layers.cu"
 NORMS, CONV_BACK, TRUNK_TRAIN = "core/cuda/norms.cu", "core/cuda/conv_back.cu", "core/cuda/trunk_train.cu"
 TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_trunk_cuda.c"
@@ -122,6 +123,14 @@ CUDA_BUGS = [
     ("kernels come first in a capture", DEVICE, "cudaFuncGetAttributes(&attributes, kernel)", "cudaSuccess", TWO),
     ("products come first in a capture", ENGINE, "rows <= own->x_rows; rows *= 2", "rows <= 1; rows *= 2", TWO),
     ("the download does not wait for kernels", SLOTS, "cudaStreamWaitEvent(space->down, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
+    ("corners are read before they are there", CONV, "    __syncthreads(); /* before corners are read */\n", "", TWO),
+    ("parts of a mean are summed before they are there", CONV, "    __syncthreads(); /* before parts are summed */\n", "", TWO),
+    ("windows of the first piece", CONV, "corner_of(&w, in, first + before", "corner_of(&w, in, before", TWO),
+    ("an image goes on beside its edge", CONV, "tap < w.kernel * w.kernel && y < w.height && x < w.width", "tap < w.kernel * w.kernel && y < w.height", TWO),
+    ("weights with channels outer", CONV, "weight[o * count + i % C * taps + i / C]", "weight[o * count + i]", TWO),
+    ("what a block adds is not copied", TRUNK, "if (op->at.add != op->at.out &&", "if (op->at.add != op->at.out && false &&", TWO),
+    ("pinned memory is written before it has been read", TRUNK, 'turn < TURNS || gpu_fine(space, cudaEventSynchronize(read), "images")', "true", ("fwd", "greedy")),
+    ("images of the first piece", TRUNK, "h_x + first * X", "h_x", TWO),
 ]
 
 TRAINING_BUGS = [
@@ -173,7 +182,7 @@ def compile_source(options, flavour, file, source, out):
     shared = ["-O1", "-g", "-DEBM_GPU_PIECE=20000", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
     patched = os.path.join(source, file)
     language = [options.cc, "-std=gnu17", "-D_GNU_SOURCE"] if file.endswith(".c") else \
-        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-DSHARED_OUT=16", "-x", "c++"]
+        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-DSHARED_OUT=16", "-DEBM_GPU_WINDOWS=20000", "-DEBM_GPU_IMAGES=9000", "-x", "c++"]
     compile_one([*language, *shared, patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", out],
                 os.path.dirname(out))
 

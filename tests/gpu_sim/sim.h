@@ -185,6 +185,7 @@ void event_free(event *e);
 void event_record(event *e, stream *s);
 bool event_done(event *e);
 void event_wait(event *e);
+uint64_t event_spent(const event *from, const event *to); /* pieces of work between them, on one stream */
 void stream_wait(stream *s, event *e);
 
 /* Counts a call that can fail; true: this one must. */
@@ -200,6 +201,9 @@ extern "C" __attribute__((visibility("default"))) void gpu_sim_fail_at(long n, i
 extern "C" __attribute__((visibility("default"))) long gpu_sim_calls(void);
 /* The function that was made to fail last, NULL: none. */
 extern "C" __attribute__((visibility("default"))) const char *gpu_sim_failed(void);
+/* For libraries that take another one's place (fake/cudnn.cpp): work on a stream; `what` is copied. */
+extern "C" __attribute__((visibility("default"))) void gpu_sim_enqueue(void *stream, void (*run)(const void *what),
+                                                                       const void *what, size_t bytes);
 /* How much the program has not given back. */
 extern "C" __attribute__((visibility("default"))) long gpu_sim_alive(void);
 

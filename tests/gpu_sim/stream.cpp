@@ -21,6 +21,7 @@ struct graph {
 struct stream {
     std::deque<work> queue;
     uint64_t issued, done;
+    uint64_t spent; /* pieces of work ever issued, a graph's one by one: what passes for time */
     std::unique_ptr<graph> captured;
     bool whole_thread; /* the thread that captures may not do what would wait or allocate */
 };
@@ -28,6 +29,7 @@ struct stream {
 struct event {
     stream *on;
     uint64_t after; /* that much of the stream */
+    uint64_t spent; /* of it */
 };
 
 namespace
@@ -154,6 +156,7 @@ void enqueue(stream *s, work what)
     }
     s->queue.push_back(std::move(what));
     s->issued++;
+    s->spent++;
     if (eager())
         run_until(s, s->issued);
 }
@@ -229,6 +232,7 @@ graph *capture_end(stream *s)
 void enqueue_graph(stream *s, const graph *g)
 {
     std::vector<work> nodes = g->nodes;
+    s->spent += nodes.size();
     enqueue(s, [nodes] {
         for (const work &node : nodes)
             node();
@@ -260,6 +264,7 @@ void event_record(event *e, stream *s)
     check_not_captured(s, "cudaEventRecord");
     e->on = s;
     e->after = s->issued;
+    e->spent = s->spent;
 }
 
 bool event_done(event *e)
@@ -273,6 +278,11 @@ void event_wait(event *e)
         run_until(e->on, e->after);
 }
 
+uint64_t event_spent(const event *from, const event *to)
+{
+    return to->spent - from->spent;
+}
+
 void stream_wait(stream *s, event *e)
 {
     stream *other = e->on;
@@ -283,6 +293,14 @@ void stream_wait(stream *s, event *e)
 }
 
 } // namespace gpu_sim
+
+void gpu_sim_enqueue(void *stream, void (*run)(const void *what), const void *what, size_t bytes)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    const char *from = static_cast<const char *>(what);
+    std::vector<char> own(from, from + bytes);
+    gpu_sim::enqueue(static_cast<gpu_sim::stream *>(stream), [own, run] { run(own.data()); });
+}
 
 void gpu_sim_fail_at(long n, int and_after)
 {

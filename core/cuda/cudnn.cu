@@ -1,0 +1,301 @@
+/* cudnn.cu - cuDNN, opened when it is needed, and the comparison that it has to win. */
+#include <dlfcn.h>
+#include <math.h>
+#include <string.h>
+
+#include <mutex>
+
+#include "core/cuda/cudnn_api.h"
+#include "core/cuda/cudnn_internal.h"
+
+#define RUNS 3u /* that are timed together */
+
+namespace
+{
+
+/* ---- the library ---- */
+
+#define X(result, name, arguments) result(*name) arguments;
+struct gpu_dnn {
+    GPU_DNN_FUNCTIONS(X)
+};
+#undef X
+
+/* NULL: there is none. Stays open until the process ends. */
+const gpu_dnn *library(void)
+{
+    static gpu_dnn dnn;
+    static std::once_flag once;
+    static bool is_there = false;
+    std::call_once(once, [] {
+        void *file = dlopen(CUDNN_FILE, RTLD_NOW | RTLD_LOCAL);
+        bool ok = file != NULL;
+#define X(result, name, arguments)                                                                                     \
+    dnn.name = ok ? reinterpret_cast<result(*) arguments>(dlsym(file, #name)) : NULL;                                  \
+    ok = ok && dnn.name != NULL;
+        GPU_DNN_FUNCTIONS(X)
+#undef X
+        is_there = ok && dnn.cudnnGetVersion() / 10000 == GPU_DNN_VERSION;
+    });
+    return is_there ? &dnn : NULL;
+}
+
+gpu_dnn_handle handle_of(const ebm_gpu_space *space)
+{
+    return static_cast<gpu_dnn_handle>(space->dnn);
+}
+
+/* ---- a convolution ---- */
+
+struct descriptors {
+    gpu_dnn_tensor in, out, bias;
+    gpu_dnn_filter weight;
+    gpu_dnn_convolution convolution;
+    gpu_dnn_activation activation;
+};
+
+int set_tensor(const gpu_dnn *dnn, gpu_dnn_tensor *ret, const ebm_shape *shape, uint32_t n)
+{
+    int status = dnn->cudnnCreateTensorDescriptor(ret);
+    return status != GPU_DNN_SUCCESS
+               ? status
+               : dnn->cudnnSetTensor4dDescriptor(*ret, GPU_DNN_NHWC, GPU_DNN_FLOAT, (int)n, (int)shape->channels,
+                                                 (int)shape->height, (int)shape->width);
+}
+
+int set_operation(const gpu_dnn *dnn, descriptors *d, const gpu_convolution *c)
+{
+    const ebm_image_op *op = c->op;
+    const int k = (int)op->kernel, stride = (int)op->stride, padding = (int)op->padding;
+    int status = dnn->cudnnCreateFilterDescriptor(&d->weight);
+    if (status == GPU_DNN_SUCCESS)
+        status = dnn->cudnnSetFilter4dDescriptor(d->weight, GPU_DNN_FLOAT, GPU_DNN_NHWC, (int)op->to.channels,
+                                                 (int)op->from.channels, k, k);
+    if (status == GPU_DNN_SUCCESS)
+        status = dnn->cudnnCreateConvolutionDescriptor(&d->convolution);
+    if (status == GPU_DNN_SUCCESS)
+        status = dnn->cudnnSetConvolution2dDescriptor(d->convolution, padding, padding, stride, stride, 1, 1,
+                                                      GPU_DNN_CROSS_CORRELATION, GPU_DNN_FLOAT);
+    if (status == GPU_DNN_SUCCESS)
+        status = dnn->cudnnSetConvolutionMathType(
+            d->convolution, gpu_precision() == EBM_GPU_FP32 ? GPU_DNN_FMA_MATH : GPU_DNN_DEFAULT_MATH);
+    if (status == GPU_DNN_SUCCESS)
+        status = dnn->cudnnCreateActivationDescriptor(&d->activation);
+    return status != GPU_DNN_SUCCESS
+               ? status
+               : dnn->cudnnSetActivationDescriptor(d->activation, c->has_relu ? GPU_DNN_RELU : GPU_DNN_IDENTITY,
+                                                   GPU_DNN_PROPAGATE_NAN, 0.0);
+}
+
+int set_all(const gpu_dnn *dnn, descriptors *d, const gpu_convolution *c, uint32_t n)
+{
+    const ebm_shape bias = {c->op->to.channels, 1, 1};
+    int status = set_tensor(dnn, &d->in, &c->op->from, n);
+    if (status == GPU_DNN_SUCCESS)
+        status = set_tensor(dnn, &d->out, &c->op->to, n);
+    if (status == GPU_DNN_SUCCESS)
+        status = set_tensor(dnn, &d->bias, &bias, 1);
+    return status == GPU_DNN_SUCCESS ? set_operation(dnn, d, c) : status;
+}
+
+void drop(const gpu_dnn *dnn, descriptors *d)
+{
+    for (gpu_dnn_tensor tensor : {d->in, d->out, d->bias})
+        if (tensor != NULL)
+            (void)dnn->cudnnDestroyTensorDescriptor(tensor);
+    if (d->weight != NULL)
+        (void)dnn->cudnnDestroyFilterDescriptor(d->weight);
+    if (d->convolution != NULL)
+        (void)dnn->cudnnDestroyConvolutionDescriptor(d->convolution);
+    if (d->activation != NULL)
+        (void)dnn->cudnnDestroyActivationDescriptor(d->activation);
+}
+
+int run(const gpu_dnn *dnn, ebm_gpu_space *space, const descriptors *d, const gpu_convolution *c)
+{
+    const float one = 1.0f, before = c->adds ? 1.0f : 0.0f;
+    size_t bytes = 0;
+    int status = dnn->cudnnGetConvolutionForwardWorkspaceSize(handle_of(space), d->in, d->weight, d->convolution,
+                                                              d->out, GPU_DNN_PRECOMP_GEMM, &bytes);
+    if (status == GPU_DNN_SUCCESS && bytes > GPU_WORKSPACE)
+        status = GPU_DNN_NOT_SUPPORTED;
+    return status != GPU_DNN_SUCCESS
+               ? status
+               : dnn->cudnnConvolutionBiasActivationForward(
+                     handle_of(space), &one, d->in, c->in, d->weight, c->dense, d->convolution, GPU_DNN_PRECOMP_GEMM,
+                     space->workspace, bytes, &before, d->out, c->out, d->bias, c->bias, d->activation, d->out, c->out);
+}
+
+} // namespace
+
+bool gpu_dnn_is_there(ebm_gpu_space *space)
+{
+    const gpu_dnn *dnn = space->has_asked_dnn ? NULL : library();
+    space->has_asked_dnn = true;
+    gpu_dnn_handle handle = NULL;
+    if (dnn == NULL || dnn->cudnnCreate(&handle) != GPU_DNN_SUCCESS)
+        return space->dnn != NULL;
+    if (dnn->cudnnSetStream(handle, space->compute) == GPU_DNN_SUCCESS)
+        space->dnn = handle;
+    else
+        (void)dnn->cudnnDestroy(handle);
+    return space->dnn != NULL;
+}
+
+void gpu_dnn_free(ebm_gpu_space *space)
+{
+    if (space->dnn != NULL)
+        (void)library()->cudnnDestroy(handle_of(space));
+    space->dnn = NULL;
+}
+
+bool gpu_dnn_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n, const char **ret_why)
+{
+    const gpu_dnn *dnn = library();
+    descriptors d = {};
+    int status = set_all(dnn, &d, c, n);
+    if (status == GPU_DNN_SUCCESS)
+        status = run(dnn, space, &d, c);
+    drop(dnn, &d);
+    *ret_why = dnn->cudnnGetErrorString(status);
+    return status == GPU_DNN_SUCCESS;
+}
+
+/* ---- the comparison ---- */
+
+namespace
+{
+
+/* One convolution, both ways of it, on images that are all the same. */
+struct trial {
+    ebm_gpu_space *space;
+    const gpu_convolution *c;
+    std::vector<float> in, before;  /* an image; what its output held */
+    std::vector<float> own, by_dnn; /* its output, of c->most images */
+};
+
+/* Numbers of [-1, 1) without order. */
+void fill(std::vector<float> *numbers, size_t n)
+{
+    numbers->resize(n);
+    for (size_t i = 0; i < n; i++)
+        (*numbers)[i] = (float)((uint32_t)(i + 1) * 2654435761u) * 0x1p-31f - 1.0f;
+}
+
+bool put(const trial *t, const float *to, const std::vector<float> &image, uint32_t n)
+{
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < n; i++)
+        ok = gpu_copy(t->space, t->space->compute, const_cast<float *>(to) + i * image.size(), image.data(),
+                      image.size() * sizeof(float), cudaMemcpyHostToDevice);
+    return ok && gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "a convolution");
+}
+
+bool enqueue(const trial *t, bool by_dnn, uint32_t n)
+{
+    const char *why;
+    return by_dnn ? gpu_dnn_convolve(t->space, t->c, n, &why) : gpu_convolve(t->space, t->c, n);
+}
+
+/* n images by either way, as a graph; NULL: that cannot be done. Run once before: kernels are loaded then. */
+cudaGraphExec_t record(const trial *t, bool by_dnn, uint32_t n)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t ready = NULL;
+    const cudaStream_t stream = t->space->compute;
+    if (!enqueue(t, by_dnn, n) || !gpu_fine(t->space, cudaStreamSynchronize(stream), "a convolution") ||
+        !gpu_fine(t->space, cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a graph"))
+        return NULL;
+    bool ok = enqueue(t, by_dnn, n);
+    ok = cudaStreamEndCapture(stream, &graph) == cudaSuccess && ok;
+    if (ok && cudaGraphInstantiate(&ready, graph, 0) != cudaSuccess)
+        ready = NULL;
+    if (graph != NULL)
+        (void)cudaGraphDestroy(graph);
+    (void)cudaGetLastError();
+    return ready;
+}
+
+bool launch(const trial *t, cudaGraphExec_t graph)
+{
+    return gpu_fine(t->space, cudaGraphLaunch(graph, t->space->compute), "a convolution");
+}
+
+/* The same, computed anew; milliseconds of RUNS runs. False: it failed, or cannot be done. */
+bool run_trial(const trial *t, bool by_dnn, uint32_t n, float *ret_ms)
+{
+    ebm_gpu_space *space = t->space;
+    cudaEvent_t from = NULL, to = NULL;
+    cudaGraphExec_t graph = record(t, by_dnn, n);
+    bool ok = graph != NULL && gpu_fine(space, cudaEventCreate(&from), "an event") &&
+              gpu_fine(space, cudaEventCreate(&to), "an event") && launch(t, graph) &&
+              gpu_fine(space, cudaEventRecord(from, space->compute), "an event");
+    for (uint32_t i = 0; ok && i < RUNS; i++)
+        ok = launch(t, graph);
+    ok = ok && gpu_fine(space, cudaEventRecord(to, space->compute), "an event") &&
+         gpu_fine(space, cudaEventSynchronize(to), "a convolution") &&
+         gpu_fine(space, cudaEventElapsedTime(ret_ms, from, to), "an event") && put(t, t->c->out, t->before, n) &&
+         launch(t, graph) && gpu_fine(space, cudaStreamSynchronize(space->compute), "a convolution");
+    for (cudaEvent_t event : {from, to})
+        if (event != NULL)
+            (void)cudaEventDestroy(event);
+    if (graph != NULL)
+        (void)cudaGraphExecDestroy(graph);
+    return ok;
+}
+
+/* Output of image i, which was computed last. */
+bool take(const trial *t, uint32_t i, std::vector<float> *to)
+{
+    const size_t n = t->before.size();
+    to->resize(n);
+    return gpu_copy(t->space, t->space->compute, to->data(), t->c->out + i * n, n * sizeof(float),
+                    cudaMemcpyDeviceToHost) &&
+           gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "a convolution");
+}
+
+/* Have n images, computed last, the bytes of by_dnn? */
+bool are_same(const trial *t, uint32_t n)
+{
+    std::vector<float> image;
+    for (uint32_t i = 0; i < n; i++)
+        if (!take(t, i, &image) || memcmp(image.data(), t->by_dnn.data(), image.size() * sizeof(float)) != 0)
+            return false;
+    return true;
+}
+
+/* Relative to the largest number; what rounding a product's inputs does, ten times. */
+bool is_right(const trial *t)
+{
+    static const double allowed[] = {1e-4, 5e-3, 4e-2}; /* of each precision */
+    double largest = 0.0, error = 0.0;
+    for (size_t i = 0; i < t->own.size(); i++) {
+        double off = fabs((double)t->own[i] - (double)t->by_dnn[i]);
+        largest = fmax(largest, fabs((double)t->own[i]));
+        error = off <= error ? error : off; /* a NaN stays */
+    }
+    return error <= allowed[gpu_precision()] * largest;
+}
+
+} // namespace
+
+bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
+{
+    float own_ms[2], dnn_ms[2];
+    trial t = {space, c, {}, {}, {}, {}};
+    fill(&t.in, ebm_shape_count(&c->op->from));
+    fill(&t.before, ebm_shape_count(&c->op->to));
+    if (!put(&t, c->in, t.in, c->most) || !run_trial(&t, false, 1, &own_ms[0]) ||
+        !run_trial(&t, false, c->most, &own_ms[1]) || !take(&t, c->most - 1, &t.own) ||
+        !run_trial(&t, true, c->most, &dnn_ms[1]) || !take(&t, 0, &t.by_dnn) || !is_right(&t) || !are_same(&t, c->most))
+        return false;
+    for (uint32_t n = 1; n < c->most; n *= 2) {
+        float ms;
+        if (!run_trial(&t, true, n, &ms) || !are_same(&t, n))
+            return false;
+        dnn_ms[0] = n == 1 ? ms : dnn_ms[0];
+    }
+    if (c->most == 1)
+        dnn_ms[0] = dnn_ms[1];
+    return dnn_ms[0] + dnn_ms[1] <= GPU_DNN_SHARE * (own_ms[0] + own_ms[1]);
+}
