@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""What the compiler made of the kernels, beside what is recorded: `gates.py --nvcc NVCC --root ROOT SOURCE.cu RECORD.json`.
+"""What the compiler made of the kernels, beside what is recorded:
+
+  gates.py --nvcc NVCC --root ROOT SOURCE.cu RECORD.json [COMPUTE_80.ptx COMPUTE_90.ptx]
+
+The PTX is made of the source where it is not given.
 
 For each kernel and architecture: no spilled register, no stack frame, and at most SLACK registers more than recorded;
 in its PTX local memory (which ptxas may still put into registers) and arithmetic of doubles only where the record says
@@ -32,17 +36,21 @@ def short(mangled):
 
 
 def nvcc(options, *arguments):
-    done = subprocess.run([options.nvcc, "-std=c++17", "-O3", "-I", options.root, *arguments, options.source],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run([options.nvcc, "-std=c++17", "-O3", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return done.stdout + done.stderr
 
 
-def resources(options, arch, folder):
+def make_ptx(options, arch, folder):
+    out = os.path.join(folder, arch + ".ptx")
+    nvcc(options, "-I", options.root, "-arch=compute_" + arch, "-ptx", "-o", out, options.source)
+    return out
+
+
+def resources(options, arch, ptx, folder):
     """kernel -> (registers, bytes of stack, bytes spilled)"""
-    text = nvcc(options, f"-gencode=arch=compute_{arch},code=sm_{arch}", "-Xptxas", "-v", "-cubin", "-o",
-                os.path.join(folder, "k.cubin"))
+    text = nvcc(options, "-arch=sm_" + arch, "-Xptxas", "-v", "-cubin", "-o", os.path.join(folder, "k.cubin"), ptx)
     found = {}
     for block in re.split(r"Compiling entry function ", text)[1:]:
         name = short(re.match(r"'([^']+)'", block)[1])
@@ -52,11 +60,9 @@ def resources(options, arch, folder):
     return found
 
 
-def instructions(options, folder):
-    """kernel -> (whether it has local memory, arithmetic of doubles, vector accesses), of the first architecture's PTX"""
-    out = os.path.join(folder, "k.ptx")
-    nvcc(options, "-arch=compute_" + ARCHITECTURES[0], "-ptx", "-o", out)
-    with open(out, encoding="utf-8") as file:
+def instructions(ptx):
+    """kernel -> (whether it has local memory, arithmetic of doubles, vector accesses)"""
+    with open(ptx, encoding="utf-8") as file:
         text = file.read()
     return {short(m[1]): (".local" in m[2], len(DOUBLE.findall(m[2])), len(VECTOR.findall(m[2])))
             for m in re.finditer(r"\.entry\s+([\w$]+)[^{]*\{(.*?)^\}", text, re.S | re.M)}
@@ -69,10 +75,12 @@ def main():
     parser.add_argument("--record", action="store_true")
     parser.add_argument("source")
     parser.add_argument("table")
+    parser.add_argument("ptx", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        seen = {arch: resources(options, arch, folder) for arch in ARCHITECTURES}
-        code = instructions(options, folder)
+        ptx = options.ptx or [make_ptx(options, arch, folder) for arch in ARCHITECTURES]
+        seen = {arch: resources(options, arch, file, folder) for arch, file in zip(ARCHITECTURES, ptx)}
+        code = instructions(ptx[0])
     now = {name: {"registers": [seen[a][name][0] for a in ARCHITECTURES], "local": code[name][0], "doubles": code[name][1] > 0,
                   "vectors": code[name][2]} for name in sorted(code)}
     if options.record:
