@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bugs planted into kernels and their host code, one at a time: each must be caught by the runs that promise it.
 
-  planted.py --cxx C++ --cc C --root ROOT --build FOLDER [--only REGULAR_EXPRESSION] sample|cuda|training
+  planted.py --cxx C++ --cc C --defines DEFINES --root ROOT --build FOLDER [--only REGULAR_EXPRESSION] sample|cuda|training
 
 FOLDER is the build's root, with the simulator's libraries and the test programs as meson built them. A checker that never fails proves
 nothing: whoever changes a kernel changes the text that a bug replaces, and a text that is not found is a failure too.
@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 
 RUNS = ("fwd", "rev", "random", "greedy", "asan", "tsan")
 FLAGS = {"plain": [], "asan": ["-fsanitize=address,undefined"], "tsan": ["-fsanitize=thread"]}
@@ -39,7 +38,7 @@ TRUNKS = (NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 CUDA = (sorted(glob.glob("core/cuda/*.cu", root_dir=HERE)), sorted(glob.glob("core/cuda/*.c", root_dir=HERE)),
-        ["core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"])
+        ["-Wl,-u,ebm_device_plugin", "tests/gpu_sim/libcuda_whole_FLAVOUR.a", "core/libebm_core.a", "-lopenblas", "-lm", "-lpthread", "-ldl"])
 # plug-in, or what of it is tested -> CUDA sources, C sources, what else is linked
 PLUGINS = {
     "sample": ([SAMPLE], [], []),
@@ -179,25 +178,16 @@ def reads(options, file, patched):
 
 def compile_source(options, flavour, file, source, out):
     """One file, as it lies in `source` or else in the root."""
-    shared = ["-O1", "-g", "-DEBM_GPU_PIECE=20000", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
+    shared = ["-O1", "-fPIC", "-fvisibility=hidden", "-w", "-I" + source, "-I" + options.root, *FLAGS[flavour], "-c"]
     patched = os.path.join(source, file)
     language = [options.cc, "-std=gnu17", "-D_GNU_SOURCE"] if file.endswith(".c") else \
-        [options.cxx, "-std=gnu++17", "-DEBM_GPU_SIM", "-DSHARED_OUT=16", "-DEBM_GPU_WINDOWS=20000", "-DEBM_GPU_IMAGES=9000", "-x", "c++"]
+        [options.cxx, "-std=gnu++17", *options.defines.split(), "-x", "c++"]
     compile_one([*language, *shared, patched if os.path.exists(patched) else os.path.join(options.root, file), "-o", out],
                 os.path.dirname(out))
 
 
-def whole_object(options, flavour, file):
-    """A file without a bug, compiled once."""
-    out = os.path.join(options.whole, f"{flavour}_{os.path.basename(file)}.o")
-    with options.lock:
-        if not os.path.exists(out):
-            compile_source(options, flavour, file, options.whole, out)
-    return out
-
-
 def build(options, flavour, source, patched, folder):
-    """The plug-in of one flavour with the file `patched` as it lies in `source`."""
+    """The plug-in of one flavour with the file `patched` as it lies in `source`; other files as meson compiled them."""
     kernels, hosts, links = PLUGINS[options.plugin]
     out = os.path.join(folder, flavour + ".so")
     objects = []
@@ -205,10 +195,8 @@ def build(options, flavour, source, patched, folder):
         if reads(options, file, patched):
             objects.append(os.path.join(folder, f"{flavour}_{os.path.basename(file)}.o"))
             compile_source(options, flavour, file, source, objects[-1])
-        else:
-            objects.append(whole_object(options, flavour, file))
+    links = [x.replace("FLAVOUR", flavour) for x in (*links, "tests/gpu_sim/libgpu_sim_FLAVOUR.a")]
     compile_one([options.cxx, "-shared", *FLAGS[flavour], *objects,
-                 os.path.join(options.build, f"tests/gpu_sim/libgpu_sim_{flavour}.a"),
                  *[x if x.startswith("-") else os.path.join(options.build, x) for x in links], "-o", out], folder)
     return out
 
@@ -246,8 +234,7 @@ def run(options, which, plugin, path):
 def try_bug(options, bug):
     """Verdicts by run."""
     name, path, old, new, must = bug
-    runs = [r for r in RUNS if r in must or (r in PLAIN and options.plugin == "sample")] or \
-        RUNS[:len(RUNS) - (options.plugin != "sample")]  # all of it under ThreadSanitizer is a test of its own
+    runs = [r for r in RUNS if r in must or (r in PLAIN and options.plugin == "sample")] or options.promised
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "source")
         os.makedirs(os.path.join(source, os.path.dirname(path)))
@@ -274,6 +261,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cxx", required=True)
     parser.add_argument("--cc", required=True)
+    parser.add_argument("--defines", required=True)
     parser.add_argument("--root", required=True)
     parser.add_argument("--build", required=True)
     parser.add_argument("--only", default="")
@@ -285,11 +273,14 @@ def main():
     bugs = {"sample": SAMPLE_BUGS, "cuda": CUDA_BUGS, "training": TRAINING_BUGS}[options.plugin]
     # without a bug every run passes: else the others would prove nothing
     per_file = int(os.environ.get("GPU_PLANTED_PER_FILE", len(bugs)))
-    bugs = [("none", bugs[0][1], "", "", ()), *chosen(bugs, options.only, per_file)]
+    bugs = list(chosen(bugs, options.only, per_file))
+    if not bugs:
+        sys.exit("no bug has such a name")
+    options.promised = [r for r in RUNS if any(r in bug[4] for bug in bugs) and (r != "tsan" or options.plugin == "sample")]
+    bugs.insert(0, ("none", bugs[0][1], "", "", ()))  # all under ThreadSanitizer is a test of its own
     missed = 0
     print("| bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 2))
-    options.lock = threading.Lock()
-    with tempfile.TemporaryDirectory() as options.whole, concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for bug, found in zip(bugs, pool.map(lambda b: try_bug(options, b), bugs)):
             wrong = [r for r in bug[4] or found if (found[r] == "passes") == bool(bug[4])]
             missed += bool(wrong)
