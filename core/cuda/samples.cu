@@ -178,9 +178,14 @@ DEVICE void narrow_layer(const struct gpu_layer *layer, const struct narrow_join
     }
 }
 
+constexpr unsigned narrow_threads(unsigned samples)
+{
+    return samples < 64 ? 128 : 2 * samples;
+}
+
 /* A block has SAMPLES samples of a tile. Gives g (sample, ld_g), or f where the energy net is run too. */
 template <uint32_t SAMPLES>
-KERNEL void __launch_bounds__(2 * SAMPLES < 128 ? 128 : 2 * SAMPLES)
+KERNEL void __launch_bounds__(narrow_threads(SAMPLES), 1024 / narrow_threads(SAMPLES))
     layers_k(struct gpu_narrow net, const struct ebm_gpu_tile *tiles, const float *y, const float *hx, const float *h,
              float *g, uint32_t ld_g, float *f)
 {
@@ -299,8 +304,8 @@ bool enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *o
     const float *h = net->n_feature > 0 ? own->x.h : own->x.x;
     if (bytes > (SAMPLES == EBM_GPU_TILE ? NARROW_SPACE : NARROWEST_SPACE))
         return false;
-    LAUNCH(layers_k<SAMPLES>, dim3(tiles * (EBM_GPU_TILE / SAMPLES)), dim3(2 * SAMPLES < 128 ? 128 : 2 * SAMPLES),
-           bytes, space->compute, narrow, slot->tiles, slot->y, own->x.hx, h, g.p, g.ld, slot->f);
+    LAUNCH(layers_k<SAMPLES>, dim3(tiles * (EBM_GPU_TILE / SAMPLES)), dim3(narrow_threads(SAMPLES)), bytes,
+           space->compute, narrow, slot->tiles, slot->y, own->x.hx, h, g.p, g.ld, slot->f);
     return true;
 }
 
