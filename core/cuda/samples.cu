@@ -194,15 +194,16 @@ KERNEL void __launch_bounds__(narrow_threads(SAMPLES), 1024 / narrow_threads(SAM
                    apart = SAMPLES + BETWEEN;
     const float *from = y + (size_t)(blockIdx.x / parts) * net.D * EBM_GPU_TILE + blockIdx.x % parts * SAMPLES;
     const size_t sample = (size_t)blockIdx.x * SAMPLES;
-    const struct narrow_join join = {hx + (size_t)row * net.energy_out, h + (size_t)row * net.H, net.H}, none = {};
     float *in = space, *out = space + (size_t)net.even * apart;
     for (uint32_t i = threadIdx.x; i < net.D * SAMPLES; i += blockDim.x)
         in[i / SAMPLES * apart + i % SAMPLES] = from[i / SAMPLES * EBM_GPU_TILE + i % SAMPLES];
     __syncthreads();
     for (uint32_t i = 0; i < n; i++) {
-        bool is_last = i + 1 == n;
+        bool is_last = i + 1 == n, joins = i == net.target;
+        struct narrow_join join = {joins ? hx + (size_t)row * net.energy_out : NULL,
+                                   joins ? h + (size_t)row * net.H : NULL, net.H};
         struct narrow_out to = {is_last ? NULL : out, net.energy > 0 ? f : g, net.energy > 0 ? 1 : ld_g, net.is_bf16};
-        narrow_layer<SAMPLES>(net.layers + i, i == net.target ? &join : &none, in, &to, sample);
+        narrow_layer<SAMPLES>(net.layers + i, &join, in, &to, sample);
         __syncthreads();
         float *done = in;
         in = out;
