@@ -9,6 +9,7 @@
 #include <math.h>
 
 #define PIECE_SMALL 0.5
+#define PIECE_NEGLIGIBLE 1e-9 /* share of the mass: what has less is left out of a gradient */
 
 /* What a function of another kind of hardware begins with, before this is included. */
 #ifndef PIECE_FUNCTION

@@ -5,14 +5,14 @@
  *   panels    else: log Z is a sum over nodes, and so is its gradient, with w_k exp f(x, y_k) / Z
  *
  * The knots move with the parameters too, but f is continuous there, so nothing comes of it; the ends of the support
- * stand still. So a row is a list of weighted points, and the true target with -1. Points of less than NEGLIGIBLE are
- * left out. The lists of all rows, one behind the other, are worked off tile by tile: forward, backward, the next. */
+ * stand still. So a row is a list of weighted points, and the true target with -1. Points of less than PIECE_NEGLIGIBLE
+ * are left out. The lists of all rows, one behind the other, are worked off tile by tile: forward, backward, the next.
+ */
 #include <math.h>
 #include <string.h>
 
+#include "core/piece_forms.h"
 #include "core/train_internal.h"
-
-#define NEGLIGIBLE 1e-9
 
 /* Points of neighbouring rows, as they fill a tile; of each row's last one, its true target, f goes into the loss. */
 struct points {
@@ -67,7 +67,7 @@ static bool add_pieces(struct points *p, const struct ebm_pieces *pieces, double
     if (!isfinite(pieces->log_z))
         return false;
     for (uint32_t i = 0; i <= pieces->n; i++)
-        if (pieces->mass[i] > NEGLIGIBLE * pieces->total)
+        if (pieces->mass[i] > PIECE_NEGLIGIBLE * pieces->total)
             add_point(p, pieces->centroid[i], pieces->mass[i] / pieces->total);
     *ret_log_z = pieces->log_z;
     return true;
@@ -83,7 +83,7 @@ static bool add_panels(struct points *p, const struct ebm_panels *panels, double
         ebm_panel_nodes(panel->lower, panel->upper, nodes);
         for (uint32_t k = 0; k < EBM_PANEL_NODES; k++) {
             double weight = ebm_panel_weight(panel, k) * exp(panel->f[k] - log_z);
-            if (weight > NEGLIGIBLE)
+            if (weight > PIECE_NEGLIGIBLE)
                 add_point(p, nodes[k], weight);
         }
     }

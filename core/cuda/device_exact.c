@@ -13,32 +13,39 @@ _Static_assert(EBM_LEFT == 0 && EBM_RIGHT == 1, "sides as the device has them");
 
 /* ---- the table ---- */
 
-static bool suits(const struct ebm_plan *plan, const struct ebm_exact_table *table)
+static bool suits(const struct ebm_exact_table *table)
 {
     return table != NULL && table->n_layers > 1 && table->n_layers <= EBM_GPU_EXACT_LAYERS &&
-           !table->layers[0].is_residual && table->n < EBM_GPU_EXACT_KNOTS &&
-           ebm_gpu_exact_fits(table->n_layers, table->widest) && plan->support[0].kind != EBM_SUPPORT_PERIODIC &&
-           (!ebm_plan_is_open(plan) || ebm_plan_falls(plan));
+           !table->layers[0].is_residual && table->n < EBM_GPU_EXACT_KNOTS;
+}
+
+bool cuda_exact_table(const struct ebm_plan *plan, struct ebm_gpu_exact_table *ret_table)
+{
+    const struct ebm_exact_table *from = ebm_plan_exact(plan);
+    if (!suits(from))
+        return false;
+    *ret_table = (struct ebm_gpu_exact_table){.n = from->n,
+                                              .stride = from->stride,
+                                              .widest = from->widest,
+                                              .n_layers = from->n_layers,
+                                              .is_open = {from->is_open[EBM_LEFT], from->is_open[EBM_RIGHT]},
+                                              .slope = {from->tails.slope[EBM_LEFT], from->tails.slope[EBM_RIGHT]},
+                                              .y = from->y,
+                                              .u = from->u};
+    for (uint32_t l = 0; l < from->n_layers; l++) {
+        const struct exact_layer *layer = &from->layers[l];
+        ret_table->layers[l] = (struct ebm_gpu_exact_layer){
+            layer->weight, layer->bias, layer->in, layer->out, layer->out_stride, layer->is_relu, layer->is_residual};
+    }
+    return true;
 }
 
 bool cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net)
 {
-    const struct ebm_exact_table *from = ebm_plan_exact(plan);
-    if (!suits(plan, from))
+    struct ebm_gpu_exact_table table;
+    bool is_asked = plan->support[0].kind != EBM_SUPPORT_PERIODIC && (!ebm_plan_is_open(plan) || ebm_plan_falls(plan));
+    if (!is_asked || !cuda_exact_table(plan, &table) || !ebm_gpu_exact_fits(table.n_layers, table.widest))
         return true;
-    struct ebm_gpu_exact_table table = {.n = from->n,
-                                        .stride = from->stride,
-                                        .widest = from->widest,
-                                        .n_layers = from->n_layers,
-                                        .is_open = {from->is_open[EBM_LEFT], from->is_open[EBM_RIGHT]},
-                                        .slope = {from->tails.slope[EBM_LEFT], from->tails.slope[EBM_RIGHT]},
-                                        .y = from->y,
-                                        .u = from->u};
-    for (uint32_t l = 0; l < from->n_layers; l++) {
-        const struct exact_layer *layer = &from->layers[l];
-        table.layers[l] = (struct ebm_gpu_exact_layer){layer->weight,     layer->bias,    layer->in,         layer->out,
-                                                       layer->out_stride, layer->is_relu, layer->is_residual};
-    }
     return ebm_gpu_exact_load(net, &table);
 }
 

@@ -5,6 +5,9 @@
 #include "core/cuda/engine.h"
 #include "core/device_internal.h"
 
+/* The plan's table of kinks as it is now. Borrow: of the plan, until its weights change. False: there is none that the
+ * device takes. */
+bool cuda_exact_table(const struct ebm_plan *plan, struct ebm_gpu_exact_table *ret_table);
 /* Copies the plan's table of kinks to its net, where there is one that the device takes. False: it failed. */
 bool cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net);
 

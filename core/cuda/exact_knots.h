@@ -365,6 +365,8 @@ DEVICE struct piece_numbers ray(const struct density *p, uint32_t i)
     double rate = rate_of(p, side), y = p->s->knot_y[knot];
     if (!p->table->is_open[side])
         return {0.0, y, 0.0, 0.0};
+    if (!(rate > 0.0))
+        return {INFINITY, y, 0.0, 0.0};
     return {p->s->t[knot] / rate, y + (side == 0 ? -1.0 : 1.0) / rate, 1.0 / (rate * rate),
             p->s->knot_f[knot] - p->peak - 1.0};
 }
@@ -394,7 +396,7 @@ DEVICE bool put_heights(struct density *p, struct block_space *space)
     p->peak = block_largest(space, peak);
     for (uint32_t i = threadIdx.x; i < p->n; i += THREADS)
         s->t[i] = exp(s->knot_f[i] - p->peak);
-    __syncthreads(); /* before others read them */
+    __syncthreads(); /* before heights are read */
     return !(wrong > 0.0);
 }
 

@@ -116,6 +116,16 @@ static gpu_matrix weights_of(const ebm_gpu_training *t, const kept_layer *l, boo
     return {gpu_param(t, l->layer->weight + l->skip), l->in, l->layer->out, l->layer->in, is_turned};
 }
 
+bool gpu_layer_multiply(ebm_gpu_training *t, const kept_layer *l, gpu_rows in, size_t n)
+{
+    gpu_product p = {};
+    p.a = weights_of(t, l, true);
+    p.b = {in.p, l->in, (uint32_t)n, in.ld, false};
+    p.d = l->z.p;
+    p.ld_d = l->z.ld;
+    return gpu_multiply(t->space, &p);
+}
+
 bool gpu_net_run(ebm_gpu_training *t, const kept_net *net, gpu_rows in, size_t n, gpu_bias row, gpu_rows *ret)
 {
     for (size_t i = 0; i < net->layers.size(); i++) {
@@ -196,14 +206,19 @@ bool gpu_input_back(ebm_gpu_training *t, const kept_layer *l, bool is_exact, siz
     return gpu_multiply(t->space, &p);
 }
 
+static void activation_back(ebm_gpu_training *t, const kept_layer *l, size_t n, gpu_rows da, gpu_rows dz)
+{
+    LAUNCH(dact_k, gpu_blocks(n * l->layer->out), dim3(GPU_THREADS), 0, t->space->compute, l->layer->activation, da.p,
+           da.ld, l->z.p, l->z.ld, dz.p, dz.ld, l->layer->out, n);
+}
+
 bool gpu_net_back(ebm_gpu_training *t, const kept_net *net, gpu_rows in, gpu_rows da, const way_back *way,
                   gpu_rows *ret)
 {
     for (size_t i = net->layers.size(); i-- > 0;) {
         const kept_layer *l = &net->layers[i];
         gpu_rows reads = i > 0 ? net->layers[i - 1].a : in, dz = {t->dz.p, gpu_ld_of(l->layer->out)};
-        LAUNCH(dact_k, gpu_blocks(way->n * l->layer->out), dim3(GPU_THREADS), 0, t->space->compute,
-               l->layer->activation, da.p, da.ld, l->z.p, l->z.ld, dz.p, dz.ld, l->layer->out, way->n);
+        activation_back(t, l, way->n, da, dz);
         gpu_bias_back(t, l, way, i == 0, dz);
         if (!gpu_weight_back(t, l, net->is_exact, way, reads, dz))
             return false;
@@ -218,5 +233,18 @@ bool gpu_net_back(ebm_gpu_training *t, const kept_net *net, gpu_rows in, gpu_row
     return true;
 }
 
+bool gpu_net_slope(ebm_gpu_training *t, const kept_net *net, size_t n, gpu_rows *da)
+{
+    for (size_t i = net->layers.size(); i-- > 0;) {
+        const kept_layer *l = &net->layers[i];
+        gpu_rows dz = {t->dz.p, gpu_ld_of(l->layer->out)};
+        activation_back(t, l, n, *da, dz);
+        if (!l->layer->residual)
+            *da = {t->da.p, gpu_ld_of(l->in)};
+        if (!gpu_input_back(t, l, net->is_exact, n, dz, *da))
+            return false;
+    }
+    return true;
+}
 static const gpu_kernels loaded = {GPU_KERNEL(finish_k), GPU_KERNEL(dact_k), GPU_KERNEL(plus_k), GPU_KERNEL(columns_k),
                                    GPU_KERNEL(parts_k)};

@@ -1,8 +1,9 @@
 /* train_cuda.c - training on the device: where a plan's numbers are, and chunks of rows on their way.
  *
- *   on the device   losses of draws: x side, draws, f, losses and their gradients; trunks (train_trunk_cuda.c); sums
+ *   on the device   x side, draws, points or chains, f, losses and their gradients; trunks (train_trunk_cuda.c); sums
  *                   over chunks; Adam
- *   on the CPU      ml_exact, sm, dsm, ml_mcmc; draws of the proposal within bounds or of a period; validation
+ *   on the CPU      the table of kinks; ml_exact by quadrature, and chunks with a row of too many pieces; draws of the
+ *                   proposal and chains within bounds or of a period; validation
  *
  * Parameters and moments lie on both sides, and each side knows whether the other one's are newer: what is read is
  * copied first. So one step may be the device's and the next one the CPU's, and a checkpoint is the same of both. A
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cuda/device_exact.h"
 #include "core/cuda/train_internal.h"
 #include "core/support.h"
 #include "core/train_internal.h"
@@ -18,7 +20,7 @@
 struct ebm_cuda_chunks {
     struct ebm_gpu_training *training;
     const struct ebm_gpu_trained *of;
-    uint32_t max_rows, max_candidates;
+    uint32_t max_rows, max_candidates, families;
 };
 
 /* ---- both sides ---- */
@@ -59,6 +61,23 @@ bool ebm_cuda_take(const struct ebm_plan *plan, enum ebm_train_state what)
     if (atomic_load(&t->there_is_stale[what])) {
         is_fine = ebm_gpu_trained_put(t->there, what, state_of(plan, what));
         atomic_store(&t->there_is_stale[what], !is_fine);
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+    return is_fine;
+}
+
+/* The table of kinks, if the device has an older one. */
+static bool take_kinks(const struct ebm_plan *plan)
+{
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
+    struct ebm_gpu_exact_table table;
+    bool is_fine = true;
+    if (!atomic_load(&t->kinks_are_stale))
+        return true;
+    (void)pthread_mutex_lock(&t->mutex);
+    if (atomic_load(&t->kinks_are_stale)) {
+        is_fine = cuda_exact_table(plan, &table) && ebm_gpu_trained_kinks(t->there, &table);
+        atomic_store(&t->kinks_are_stale, !is_fine);
     }
     (void)pthread_mutex_unlock(&t->mutex);
     return is_fine;
@@ -108,6 +127,7 @@ enum ebm_status ebm_cuda_train_plan(struct ebm_plan *plan, struct ebm_error *ret
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to train");
     (void)pthread_mutex_init(&t->mutex, NULL);
     set_all(t->there_is_stale, true);
+    atomic_store(&t->kinks_are_stale, true);
     plan->accelerated = t;
     plan->free_accelerated = trained_free;
     return ebm_gpu_trained_new(&plan->net, plan->n_slots, &t->there, reterr);
@@ -128,6 +148,9 @@ static enum ebm_status predict(struct ebm_ctx *ctx, const struct ebm_plan *plan,
 
 static enum ebm_status refresh(struct ebm_plan *plan)
 {
+    struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
+    if (t != NULL)
+        atomic_store(&t->kinks_are_stale, true);
     return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->refresh(plan) : EBM_DEVICE;
 }
 
@@ -214,17 +237,32 @@ void ebm_cuda_train_entries(struct ebm_device_ops *ops)
 
 /* ---- chunks ---- */
 
-static bool is_drawn(enum ebm_loss loss)
+/* The table is made anew before a step: all its chunks are told the same. */
+static bool has_points(const struct ebm_plan *plan, const struct ebm_train_rows *rows)
 {
-    return loss != EBM_LOSS_ML_EXACT && loss != EBM_LOSS_SM && loss != EBM_LOSS_DSM && loss != EBM_LOSS_ML_MCMC;
+    struct ebm_gpu_exact_table table;
+    return cuda_exact_table(plan, &table) && ebm_gpu_points_fit(&plan->net) && rows->h_samples == NULL;
 }
 
-/* Fixed noise within bounds or of a period is drawn here; a proposal that is, is not taken to the device. */
-static bool runs_there(const struct ebm_plan *plan, const struct ebm_loss_spec *spec)
+static bool is_taken(const struct ebm_plan *plan, const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
 {
-    bool by_proposal = ebm_loss_noise(spec->loss) != EBM_NOISE_FIXED || spec->proposal_beside;
-    return ebm_cuda_trained(plan) != NULL && is_drawn(spec->loss) &&
-           !(by_proposal && ebm_support_is_confined(plan->net.support, plan->net.D));
+    if (spec->loss == EBM_LOSS_ML_EXACT)
+        return has_points(plan, rows);
+    return true;
+}
+
+static bool reads_heads(const struct ebm_loss_spec *spec)
+{
+    return ebm_loss_noise(spec->loss) == EBM_NOISE_PROPOSAL || spec->proposal_beside;
+}
+
+/* Fixed noise within bounds or of a period is drawn here; a proposal that is, and chains, are not taken to the device.
+ */
+static bool runs_there(const struct ebm_plan *plan, const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
+{
+    return ebm_cuda_trained(plan) != NULL && is_taken(plan, spec, rows) &&
+           !((reads_heads(spec) || spec->loss == EBM_LOSS_ML_MCMC) &&
+             ebm_support_is_confined(plan->net.support, plan->net.D));
 }
 
 static uint32_t candidates_of(uint32_t M)
@@ -239,11 +277,15 @@ static struct ebm_gpu_chunk shape_of(const struct ebm_plan *plan, const struct e
     bool is_fixed = ebm_loss_noise(spec->loss) == EBM_NOISE_FIXED;
     bool is_confined = is_fixed && ebm_support_is_confined(net->support, net->D);
     uint32_t M = ebm_loss_draws(spec->loss) ? spec->samples : 0;
+    bool walks = spec->loss == EBM_LOSS_ML_MCMC && rows->h_samples == NULL;
     return (struct ebm_gpu_chunk){.B = rows->B,
                                   .M = M,
-                                  .n = candidates_of(M),
+                                  .n = spec->loss == EBM_LOSS_SM ? net->D : candidates_of(M),
+                                  .steps = walks ? spec->langevin_steps : 0,
                                   .loss = spec->loss,
                                   .beside = spec->proposal_beside ? candidates_of(spec->samples) : 0,
+                                  .beside_M = spec->proposal_beside ? spec->samples : 0,
+                                  .reads_heads = reads_heads(spec),
                                   .noise_K = is_fixed ? spec->n_sigmas : 0,
                                   .is_given = M > 0 && (rows->h_samples != NULL || is_confined),
                                   .has_density = is_confined,
@@ -252,22 +294,46 @@ static struct ebm_gpu_chunk shape_of(const struct ebm_plan *plan, const struct e
                                   .scale = (float)spec->scale};
 }
 
+static uint32_t family_of(uint32_t loss)
+{
+    switch (loss) {
+    case EBM_LOSS_ML_EXACT:
+        return EBM_GPU_BY_POINTS;
+    case EBM_LOSS_DSM:
+        return EBM_GPU_BY_SLOPES;
+    case EBM_LOSS_SM:
+        return EBM_GPU_BY_SLOPES | EBM_GPU_BY_CURVES;
+    default:
+        return 0;
+    }
+}
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Memory for chunks of such a shape, made anew where there is less. */
 static enum ebm_status reserve(struct ebm_cuda_chunks **chunks, struct ebm_gpu_space *space,
                                struct ebm_gpu_trained *there, const struct ebm_gpu_chunk *shape)
 {
     struct ebm_cuda_chunks *own = *chunks;
+    const uint32_t n = larger(shape->n, shape->beside), family = family_of(shape->loss);
     if (own == NULL)
         own = *chunks = calloc(1, sizeof *own);
     if (own == NULL)
         return EBM_NO_MEMORY;
-    if (own->training != NULL && own->of == there && own->max_rows >= shape->B && own->max_candidates >= shape->n)
+    if (own->training != NULL && own->of == there && own->max_rows >= shape->B && own->max_candidates >= n &&
+        (own->families & family) == family)
         return EBM_OK;
     own->training = ebm_gpu_training_free(own->training);
-    own->max_rows = own->of == there && own->max_rows > shape->B ? own->max_rows : shape->B;
-    own->max_candidates = own->of == there && own->max_candidates > shape->n ? own->max_candidates : shape->n;
+    if (own->of != there)
+        own->max_rows = own->max_candidates = own->families = 0;
+    own->max_rows = larger(own->max_rows, shape->B);
+    own->max_candidates = larger(own->max_candidates, n);
+    own->families |= family;
     own->of = there;
-    return ebm_gpu_training_new(space, there, own->max_rows, own->max_candidates, &own->training, NULL);
+    return ebm_gpu_training_new(space, there, own->max_rows, own->max_candidates, own->families, &own->training, NULL);
 }
 
 struct ebm_cuda_chunks *ebm_cuda_chunks_free(struct ebm_cuda_chunks *chunks)
@@ -335,6 +401,8 @@ static bool put_rows(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, con
     const uint32_t D = c->plan->net.D;
     bool is_fine = (shape->noise_K == 0 || put_noise(c, to->noise)) &&
                    (c->loss != EBM_LOSS_KLD_IS || put_label(c, to->label));
+    if (shape->steps > 0)
+        memcpy(to->label, c->spec->langevin_step, D * sizeof *to->label);
     memcpy(to->x, rows->h_x, (size_t)rows->B * ebm_net_reach(&c->plan->net) * sizeof *to->x);
     memcpy(to->center, rows->h_y, (size_t)rows->B * D * sizeof *to->center);
     for (uint32_t b = 0; is_fine && b < rows->B; b++) {
@@ -356,11 +424,34 @@ static void take_out(const struct ebm_chunk *c, const struct ebm_gpu_chunk *shap
         memcpy(c->rows->h_dx, from->dx, (size_t)shape->B * ebm_net_reach(&c->plan->net) * sizeof(float));
 }
 
+/* A chunk that the CPU has to compute although the others of its batch may be there: its gradient goes there. */
+static enum ebm_status run_here(const struct ebm_chunk *c, struct ebm_gpu_training *training, uint32_t slot,
+                                double *h_loss)
+{
+    float *gradient = ebm_plan_slot(c->plan, slot);
+    enum ebm_status status = ebm_cuda_bring(c->plan, EBM_TRAIN_PARAMS)
+                                 ? ebm_device_cpu()->backward(c->ctx, c->plan, slot, c->spec, c->rows, h_loss)
+                                 : EBM_DEVICE;
+    if (status == EBM_OK && !ebm_gpu_training_add(training, gradient, slot))
+        status = EBM_DEVICE;
+    memset(gradient, 0, ebm_plan_slot_count(c->plan) * sizeof *gradient);
+    return status;
+}
+
+/* The candidates of ml_exact, where the chunk is of it. TOO_LARGE: there are too many. */
+static enum ebm_status find_points(const struct ebm_chunk *c, struct ebm_gpu_training *training,
+                                   struct ebm_gpu_chunk *shape)
+{
+    if (shape->loss != EBM_LOSS_ML_EXACT)
+        return EBM_OK;
+    return take_kinks(c->plan) ? ebm_gpu_training_points(training, shape) : EBM_DEVICE;
+}
+
 static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *space, struct ebm_cuda_chunks **chunks,
                                  uint32_t slot, double *h_loss)
 {
     struct ebm_cuda_trained *t = ebm_cuda_trained(c->plan);
-    const struct ebm_gpu_chunk shape = shape_of(c->plan, c->spec, c->rows);
+    struct ebm_gpu_chunk shape = shape_of(c->plan, c->spec, c->rows);
     enum ebm_status status = reserve(chunks, space, t->there, &shape);
     c->loss = c->spec->loss, c->M = shape.M, c->n = shape.n;
     c->ctx->plan = c->plan;
@@ -377,7 +468,10 @@ static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *spac
             h_loss[b] = (double)NAN;
         return EBM_OK;
     }
-    if (!ebm_gpu_training_run(training, &shape, slot))
+    status = find_points(c, training, &shape);
+    if (status == EBM_TOO_LARGE)
+        return run_here(c, training, slot, h_loss);
+    if (status != EBM_OK || !ebm_gpu_training_run(training, &shape, slot))
         return EBM_DEVICE;
     take_out(c, &shape, rows, h_loss);
     return EBM_OK;
@@ -390,7 +484,7 @@ enum ebm_status ebm_cuda_backward(struct ebm_ctx *ctx, struct ebm_gpu_space *spa
     struct ebm_cuda_trained *t = ebm_cuda_trained(plan);
     if (!ebm_train_is_possible(ctx, plan, slot, spec, rows))
         return EBM_INVALID;
-    if (runs_there(plan, spec)) {
+    if (runs_there(plan, spec, rows)) {
         struct ebm_chunk c = {.ctx = ctx, .plan = plan, .spec = spec, .rows = rows};
         return run_chunk(&c, space, chunks, slot, h_loss);
     }

@@ -14,6 +14,7 @@ struct ebm_cuda_trained {
     pthread_mutex_t mutex;             /* held while `there` and `trunk` are called */
     _Atomic bool here_is_stale[EBM_CUDA_STATES], there_is_stale[EBM_CUDA_STATES]; /* changed under the mutex */
     _Atomic bool gradient_is_there;
+    _Atomic bool kinks_are_stale; /* the table of kinks there is not that of the plan */
 };
 
 /* NULL: the plan does not train, or the CPU trains it. Borrow. */

@@ -1,10 +1,12 @@
 /* training.cu - a chunk of rows in training, there and back, as one graph.
  *
  *   x side, all rows   x -> features -> h; W_h h + bias of the first energy layer; the proposal's nets
+ *                      of ml_exact a graph of its own, with exact_train.cu's lists of points behind it
  *   for pieces of the rows, which are as many as fit into EBM_GPU_PIECE bytes
- *     losses.cu        noise, candidates
+ *     losses.cu        noise, candidates                         (of ml_exact: exact_train.cu, of ml_mcmc:
+ *                      langevin_train.cu; the way of sm and dsm from here to the x side: score_train.cu)
  *     sample side      all candidates of the piece -> target net -> energy net -> f
- *     losses.cu        losses, df, gradient of the mixtures
+ *     losses.cu        losses, df, gradient of the mixtures      (the same)
  *     backward         energy net, target net; sums over a row's candidates are what the x side gets
  *   x side backward    the proposal's nets, the first energy layer's x part, the feature net
  *
@@ -17,7 +19,8 @@
 
 #include "core/cuda/training_internal.h"
 
-#define SHAPES 32u /* of chunks whose graphs are kept */
+#define SHAPES 48u      /* of chunks whose graphs are kept */
+#define STEP_POINTS 64u /* candidates of a row in ml_exact are a multiple, so that there are few shapes */
 
 /* ---- memory ---- */
 
@@ -82,13 +85,37 @@ size_t at_least_one(size_t n)
     return n > 0 ? n : 1;
 }
 
-/* Rows of a piece whose rows have n candidates: of the net and of n alone, so that a chunk has the same sums whatever
- * chunks there were before it. */
-uint32_t piece_of(const ebm_gpu_training *t, uint32_t n)
+/* Orders of derivatives that are carried. */
+uint32_t orders_of(uint32_t loss)
 {
-    size_t rows = at_least_one(t->most_candidates / n), parts = at_least_one(t->most_parts);
+    return loss == EBM_LOSS_SM ? 2 : loss == EBM_LOSS_DSM ? 1 : 0;
+}
+
+/* Rows of a piece whose rows have n candidates: of the net, the loss and n alone, so that a chunk has the same sums
+ * whatever chunks there were before it. */
+uint32_t piece_of(const ebm_gpu_training *t, uint32_t loss, uint32_t n)
+{
+    size_t rows = at_least_one(t->most_candidates / (1 + orders_of(loss)) / n), parts = at_least_one(t->most_parts);
     rows = rows < parts ? rows : parts;
     return rows < t->max_rows ? (uint32_t)rows : t->max_rows;
+}
+
+/* Candidates of a piece are fewer, the more orders there are. */
+bool make_carried(ebm_gpu_training *t, size_t candidates, uint32_t ld)
+{
+    const ebm_net_desc *net = t->net;
+    const uint32_t family[] = {EBM_GPU_BY_SLOPES, EBM_GPU_BY_CURVES};
+    bool ok = true;
+    for (uint32_t k = 0; ok && k < 2 && (t->families & family[k]) != 0; k++) {
+        carried_side *to = &t->carried[k];
+        size_t most = t->most_candidates / (k + 2), n = most > t->max_candidates ? most : t->max_candidates;
+        n = n < candidates ? n : candidates;
+        ok = make_net(t, &to->target, &net->target, 0, n) &&
+             make_net(t, &to->energy, &net->energy, net->has_energy ? net->H : 0, n) &&
+             make_rows(t, &to->y, net->D, n) && gpu_device_floats(t->space, &t->memory, &to->da, n * ld) &&
+             gpu_device_floats(t->space, &t->memory, &to->dz, n * ld);
+    }
+    return ok;
 }
 
 bool make_sample_side(ebm_gpu_training *t)
@@ -113,7 +140,8 @@ bool make_sample_side(ebm_gpu_training *t)
               make_net(t, &t->energy, &net->energy, net->has_energy ? net->H : 0, candidates) &&
               make_rows(t, &t->y, net->D, candidates) && gpu_device_floats(t->space, &t->memory, &t->da.p, wide) &&
               gpu_device_floats(t->space, &t->memory, &t->dz.p, wide) &&
-              gpu_device_floats(t->space, &t->memory, &t->parts, parts * heaviest);
+              gpu_device_floats(t->space, &t->memory, &t->parts, parts * heaviest) &&
+              make_carried(t, candidates, gpu_ld_of(widest));
     for (float **buffer : {&t->log_q, &t->log_label, &t->df, &t->dlog_q})
         ok = ok && gpu_device_floats(t->space, &t->memory, buffer, candidates);
     return ok;
@@ -174,11 +202,6 @@ bool make_arrays(ebm_gpu_training *t)
 
 /* ---- the x side ---- */
 
-bool has_proposal(const ebm_gpu_chunk *c)
-{
-    return c->noise_K == 0 || c->beside > 0;
-}
-
 bool heads_forward(ebm_gpu_training *t, uint32_t B)
 {
     const gpu_bias none = {NULL, 0, 1};
@@ -205,7 +228,7 @@ bool x_forward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
         if (ok)
             gpu_bias_add(t, t->hx, {gpu_param(t, l->bias), 0, 1}, l->out, c->B);
     }
-    return ok && (!has_proposal(c) || heads_forward(t, c->B));
+    return ok && (!c->reads_heads || heads_forward(t, c->B));
 }
 
 bool clear(ebm_gpu_training *t, float *p, size_t count)
@@ -229,18 +252,12 @@ bool heads_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
     return !has_own || gpu_net_back(t, &t->own, t->x, t->down, &way, &da);
 }
 
-/* Does the last bias do no more than shift f, which the loss does not see? Its gradient is 0 then, and what rounding
- * leaves of the sum would make Adam wander. */
-bool shifts(const ebm_gpu_training *t, uint32_t loss)
-{
-    return t->energy.layers.back().layer->activation == EBM_ACT_IDENTITY && loss != EBM_LOSS_KLD_IS;
-}
-
 /* The first energy layer's part that reads h, from dhx. */
 bool joint_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const kept_layer joint = {&t->net->energy.layers[0], t->net->H, 0, {}, {}};
-    const way_back way = {c->B, 1, true, NULL, t->energy.layers.size() == 1 && shifts(t, c->loss) ? &joint : NULL};
+    const way_back way = {c->B, 1, true, NULL,
+                          t->energy.layers.size() == 1 && gpu_idle_bias(t, c->loss) != NULL ? &joint : NULL};
     gpu_rows da = {t->da.p, gpu_ld_of(t->net->H)};
     gpu_bias_back(t, &joint, &way, true, t->dhx);
     if (!gpu_weight_back(t, &joint, true, &way, t->h, t->dhx) || !gpu_input_back(t, &joint, true, c->B, t->dhx, da))
@@ -261,7 +278,7 @@ bool x_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
     const gpu_rows dx = {t->there.dx, X};
     gpu_rows da = {};
     bool reaches = trains_energy(c) || (c->by_proposal && t->net->own_H == 0);
-    bool ok = (!trains_energy(c) || joint_backward(t, c)) && (!has_proposal(c) || heads_backward(t, c)) &&
+    bool ok = (!trains_energy(c) || joint_backward(t, c)) && (!c->reads_heads || heads_backward(t, c)) &&
               (!reaches || gpu_net_back(t, &t->feature, t->x, t->dh, &way, &da)) &&
               (!c->wants_dx || clear(t, dx.p, (size_t)c->B * X));
     if (ok && reaches && c->wants_dx)
@@ -271,22 +288,10 @@ bool x_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 
 /* ---- the sample side ---- */
 
-/* f, of rows `first` on. */
-bool sample_forward(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, gpu_rows *ret_g)
-{
-    const gpu_bias none = {NULL, 0, 1}, row = {t->hx.p + (size_t)first * t->hx.ld, t->hx.ld, pass->n};
-    size_t n = (size_t)pass->rows * pass->n;
-    gpu_rows f;
-    bool ok = gpu_net_run(t, &t->target, t->y, n, none, ret_g) && gpu_net_run(t, &t->energy, *ret_g, n, row, &f);
-    pass->f = f.p;
-    return ok;
-}
-
 bool sample_backward(ebm_gpu_training *t, const gpu_pass *pass, uint32_t first, gpu_rows g)
 {
-    const kept_layer *last = &t->energy.layers.back();
     gpu_rows row = {t->dhx.p + (size_t)first * t->dhx.ld, t->dhx.ld}, da = {t->df, 1};
-    way_back way = {(size_t)pass->rows * pass->n, pass->rows, true, &row, shifts(t, pass->loss) ? last : NULL};
+    way_back way = {(size_t)pass->rows * pass->n, pass->rows, true, &row, gpu_idle_bias(t, pass->loss)};
     if (!gpu_net_back(t, &t->energy, g, da, &way, &da))
         return false;
     way.row = NULL;
@@ -295,16 +300,23 @@ bool sample_backward(ebm_gpu_training *t, const gpu_pass *pass, uint32_t first, 
     return gpu_net_back(t, &t->target, t->y, da, &way, &da);
 }
 
-gpu_pass pass_of(const ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss, uint32_t first, uint32_t piece)
+bool has_no_noise(uint32_t loss)
+{
+    return loss == EBM_LOSS_ML_EXACT || loss == EBM_LOSS_SM || loss == EBM_LOSS_ML_MCMC;
+}
+
+gpu_pass pass_of(const ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss, uint32_t first)
 {
     const struct ebm_gpu_rows *there = &t->there;
     const uint32_t D = t->net->D, is_beside = loss != c->loss,
-                   K = c->noise_K > 0 && !is_beside ? c->noise_K : t->net->K;
-    const size_t at = (size_t)first * c->n;
+                   K = is_beside || (!has_no_noise(loss) && c->noise_K == 0) ? t->net->K : c->noise_K;
+    const uint32_t n = is_beside ? c->beside : c->n;
+    const size_t at = (size_t)first * n;
     bool has_label = loss == EBM_LOSS_KLD_IS;
     gpu_pass p = {};
+    const uint32_t piece = piece_of(t, loss, n);
     p.loss = loss, p.rows = c->B - first < piece ? c->B - first : piece;
-    p.D = D, p.K = K, p.M = c->M, p.n = c->n, p.scale = c->scale;
+    p.D = D, p.K = K, p.M = is_beside ? c->beside_M : c->M, p.n = n, p.scale = c->scale;
     p.first_sample = is_beside ? c->beside : 0;
     p.draws = there->draws + first;
     p.mixtures = t->mixtures + first * gpu_mixture_count(D, K);
@@ -329,35 +341,87 @@ void bind(ebm_gpu_training *t, const ebm_gpu_chunk *c, bool is_fixed)
                           t->net->K, c->B);
 }
 
+/* Chains begin at the true target. */
+bool place_chains(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, uint32_t steps)
+{
+    gpu_pass start = *pass;
+    start.M = steps > 0 ? 0 : pass->M;
+    gpu_candidates(t->space->compute, &start);
+    return gpu_chains_walk(t, pass, first, steps);
+}
+
+/* Candidates, value and df of a pass, and f where df is taken of it. */
+bool judge(ebm_gpu_training *t, const ebm_gpu_chunk *c, gpu_pass *pass, uint32_t first, gpu_rows *ret_g)
+{
+    cudaStream_t stream = t->space->compute;
+    bool ok = true;
+    if (pass->loss == EBM_LOSS_ML_EXACT)
+        gpu_points_place(t, pass, first);
+    else if (pass->loss == EBM_LOSS_ML_MCMC)
+        ok = place_chains(t, pass, first, c->steps);
+    else
+        gpu_candidates(stream, pass);
+    if (pass->loss != EBM_LOSS_MDN_NLL)
+        ok = ok && gpu_sample_run(t, pass, first, ret_g);
+    if (pass->loss == EBM_LOSS_ML_EXACT)
+        gpu_points_judge(t, pass, first);
+    else if (pass->loss == EBM_LOSS_ML_MCMC)
+        gpu_chains_judge(t, pass);
+    else
+        gpu_losses(stream, pass);
+    return ok;
+}
+
+bool run_pass(ebm_gpu_training *t, const ebm_gpu_chunk *c, gpu_pass *pass, uint32_t first, bool by_proposal)
+{
+    gpu_rows g = {}, heads[3];
+    if (pass->loss == EBM_LOSS_SM || pass->loss == EBM_LOSS_DSM) {
+        gpu_candidates(t->space->compute, pass);
+        return gpu_score_run(t, pass, first);
+    }
+    bool ok = judge(t, c, pass, first, &g);
+    for (int i = 0; i < 3; i++)
+        heads[i] = {t->dheads[i].p + (size_t)first * t->dheads[i].ld, t->dheads[i].ld};
+    if (by_proposal)
+        gpu_mixture_gradient(t->space->compute, pass, heads[0], heads[1], heads[2]);
+    bool back = pass->loss != EBM_LOSS_MDN_NLL && pass->loss != EBM_LOSS_KL_PROPOSAL;
+    return ok && (!back || sample_backward(t, pass, first, g));
+}
+
 /* One loss of all rows, but for the x side. */
 bool run_loss(ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t loss)
 {
-    cudaStream_t stream = t->space->compute;
-    bool is_fixed = loss == c->loss && c->noise_K > 0, ok = true;
-    bool back = loss != EBM_LOSS_MDN_NLL && loss != EBM_LOSS_KL_PROPOSAL;
-    const uint32_t piece = piece_of(t, c->n);
-    bind(t, c, is_fixed);
-    for (uint32_t first = 0; ok && first < c->B; first += piece) {
-        gpu_pass pass = pass_of(t, c, loss, first, piece);
-        gpu_rows g = {}, heads[3];
-        gpu_candidates(stream, &pass);
-        if (loss != EBM_LOSS_MDN_NLL)
-            ok = sample_forward(t, &pass, first, &g);
-        gpu_losses(stream, &pass);
-        for (int i = 0; i < 3; i++)
-            heads[i] = {t->dheads[i].p + (size_t)first * t->dheads[i].ld, t->dheads[i].ld};
-        if (!is_fixed)
-            gpu_mixture_gradient(stream, &pass, heads[0], heads[1], heads[2]);
-        ok = ok && (!back || sample_backward(t, &pass, first, g));
+    bool is_fixed = loss == c->loss && c->noise_K > 0, has_noise = !has_no_noise(loss), ok = true;
+    if (has_noise)
+        bind(t, c, is_fixed);
+    for (uint32_t first = 0, rows; ok && first < c->B; first += rows) {
+        gpu_pass pass = pass_of(t, c, loss, first);
+        rows = pass.rows;
+        ok = run_pass(t, c, &pass, first, has_noise && !is_fixed);
     }
     return ok;
 }
 
+/* Of ml_exact, before its candidates are counted. */
+bool is_first_part(const ebm_gpu_chunk *c)
+{
+    return c->loss == EBM_LOSS_ML_EXACT && c->n == 0;
+}
+
+bool enqueue_lists(ebm_gpu_training *t, const ebm_gpu_chunk *c)
+{
+    bool ok = x_forward(t, c);
+    gpu_points_list(t, c->B);
+    return ok && gpu_fine(t->space, cudaGetLastError(), "training");
+}
+
 bool enqueue(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
+    if (is_first_part(c))
+        return enqueue_lists(t, c);
     bool ok = clear(t, t->gradient, gpu_slot_count(t->trained)) && clear(t, t->dh.p, (size_t)c->B * t->dh.ld) &&
-              clear(t, t->down.p, (size_t)c->B * t->down.ld) && x_forward(t, c) && run_loss(t, c, c->loss) &&
-              (c->beside == 0 || run_loss(t, c, EBM_LOSS_KL_PROPOSAL)) && x_backward(t, c);
+              clear(t, t->down.p, (size_t)c->B * t->down.ld) && (c->loss == EBM_LOSS_ML_EXACT || x_forward(t, c)) &&
+              run_loss(t, c, c->loss) && (c->beside == 0 || run_loss(t, c, EBM_LOSS_KL_PROPOSAL)) && x_backward(t, c);
     return ok && gpu_fine(t->space, cudaGetLastError(), "training");
 }
 
@@ -387,7 +451,7 @@ bool upload(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const struct ebm_gpu_rows *h = &t->host, *d = &t->there;
     const size_t one = sizeof(float), B = c->B, D = t->net->D, n = B * c->n;
-    bool has_label = c->loss == EBM_LOSS_KLD_IS;
+    bool has_label = c->loss == EBM_LOSS_KLD_IS || c->steps > 0;
     return up(t, d->x, h->x, B * t->x.ld * one) && up(t, d->draws, h->draws, B * sizeof *h->draws) &&
            up(t, d->y_0, h->y_0, B * D * one) && up(t, d->center, h->center, B * D * one) &&
            up(t, d->noise, h->noise, (2 * D + 2) * c->noise_K * one) &&
@@ -413,8 +477,24 @@ bool download(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 
 } // namespace
 
+bool gpu_sample_run(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, gpu_rows *ret_g)
+{
+    const gpu_bias none = {NULL, 0, 1}, row = {t->hx.p + (size_t)first * t->hx.ld, t->hx.ld, pass->n};
+    size_t n = (size_t)pass->rows * pass->n;
+    gpu_rows f;
+    bool ok = gpu_net_run(t, &t->target, t->y, n, none, ret_g) && gpu_net_run(t, &t->energy, *ret_g, n, row, &f);
+    pass->f = f.p;
+    return ok;
+}
+
+const kept_layer *gpu_idle_bias(const ebm_gpu_training *t, uint32_t loss)
+{
+    const kept_layer *last = &t->energy.layers.back();
+    return last->layer->activation == EBM_ACT_IDENTITY && loss != EBM_LOSS_KLD_IS ? last : NULL;
+}
+
 enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu_trained *trained, uint32_t max_rows,
-                                     uint32_t max_candidates, struct ebm_gpu_training **ret_training,
+                                     uint32_t max_candidates, uint32_t families, struct ebm_gpu_training **ret_training,
                                      struct ebm_error *reterr)
 {
     if (space->failed)
@@ -426,10 +506,13 @@ enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu
     t->trained = trained;
     t->net = trained->net;
     t->max_rows = max_rows;
-    t->max_candidates = max_candidates;
+    t->families = families;
+    bool by_points = (families & EBM_GPU_BY_POINTS) != 0;
+    t->max_candidates = by_points && max_candidates < EBM_GPU_POINTS ? EBM_GPU_POINTS : max_candidates;
     bool ok;
     try {
-        ok = gpu_enter(space) && make_sample_side(t) && make_x_side(t) && make_arrays(t);
+        ok = gpu_enter(space) && make_sample_side(t) && make_x_side(t) && make_arrays(t) &&
+             (!by_points || gpu_points_make(t));
     } catch (const std::bad_alloc &) {
         ok = gpu_fine(space, cudaErrorMemoryAllocation, "training");
     }
@@ -466,9 +549,50 @@ bool ebm_gpu_training_run(struct ebm_gpu_training *t, const struct ebm_gpu_chunk
     if (t->space->failed || !gpu_enter(t->space))
         return false;
     try {
-        return gpu_trained_wait(t->trained, t->space) && upload(t, c) && launch(t, c) &&
+        bool is_there = c->loss == EBM_LOSS_ML_EXACT; /* since its points were found */
+        return gpu_trained_wait(t->trained, t->space) && (is_there || upload(t, c)) && launch(t, c) &&
                gpu_trained_add(t->trained, t->space, slot, t->gradient) && download(t, c);
     } catch (const std::bad_alloc &) {
         return gpu_fail(t->space, "training", "no memory");
     }
+}
+
+/* The longest list of the chunk's rows. False: it failed. */
+static bool find_points(ebm_gpu_training *t, const ebm_gpu_chunk *c, uint32_t *ret_most)
+{
+    bool ok = gpu_trained_wait(t->trained, t->space) && upload(t, c) && launch(t, c) &&
+              down(t, t->point_counts, t->points.count, c->B * sizeof *t->point_counts) &&
+              gpu_sleep(t->space, "points");
+    *ret_most = 0;
+    for (uint32_t b = 0; ok && b < c->B; b++)
+        *ret_most = t->point_counts[b] > *ret_most ? t->point_counts[b] : *ret_most;
+    return ok;
+}
+
+enum ebm_status ebm_gpu_training_points(struct ebm_gpu_training *t, struct ebm_gpu_chunk *c)
+{
+    uint32_t most;
+    c->M = c->n = 0;
+    if (t->space->failed || !gpu_enter(t->space))
+        return EBM_DEVICE;
+    try {
+        if (!find_points(t, c, &most))
+            return EBM_DEVICE;
+    } catch (const std::bad_alloc &) {
+        (void)gpu_fail(t->space, "training", "no memory");
+        return EBM_DEVICE;
+    }
+    if (most >= EBM_GPU_POINTS)
+        return EBM_TOO_LARGE;
+    c->n = gpu_round_up(most + 1, STEP_POINTS);
+    c->n = c->n > EBM_GPU_POINTS ? EBM_GPU_POINTS : c->n;
+    c->M = c->n - 1;
+    return EBM_OK;
+}
+
+bool ebm_gpu_training_add(struct ebm_gpu_training *t, const float *h_gradient, uint32_t slot)
+{
+    return !t->space->failed && gpu_enter(t->space) && gpu_trained_wait(t->trained, t->space) &&
+           up(t, t->gradient, h_gradient, gpu_slot_count(t->trained) * sizeof(float)) &&
+           gpu_trained_add(t->trained, t->space, slot, t->gradient) && gpu_sleep(t->space, "a gradient");
 }

@@ -32,11 +32,20 @@ bool ebm_gpu_trained_get(struct ebm_gpu_trained *trained, enum ebm_train_state w
 bool ebm_gpu_trained_reduce(struct ebm_gpu_trained *trained, uint32_t n_slots, struct ebm_range range);
 bool ebm_gpu_trained_update(struct ebm_gpu_trained *trained, const struct ebm_adam *adam, struct ebm_range range);
 
+/* The table of kinks of the parameters as they are, for chunks of ml_exact that begin later; no chunk is on its way.
+ * Waits. */
+bool ebm_gpu_trained_kinks(struct ebm_gpu_trained *trained, const struct ebm_gpu_exact_table *table);
+/* Whether enough rows of ml_exact run at once in the memory that there is for the table's rows. */
+bool ebm_gpu_points_fit(const struct ebm_net_desc *net);
+
 /* Rows, and what is computed of them: chunks that are equal in all of it share a graph. No gaps between members. */
 struct ebm_gpu_chunk {
     uint32_t B, M, n;     /* rows; draws of a row, and its candidates: the true target stands at M .. n - 1 */
     uint32_t loss;        /* enum ebm_loss */
-    uint32_t beside;      /* kl_proposal as well, by draws whose numbers begin at so many; 0: it is not */
+    uint32_t beside;      /* kl_proposal as well, so many candidates, whose draws' numbers begin there; 0: it is not */
+    uint32_t beside_M;    /* its draws */
+    uint32_t steps;       /* of chains that begin at the true target; 0: none */
+    uint32_t reads_heads; /* the proposal's nets are run: it is drawn of, or it learns */
     uint32_t noise_K;     /* components of fixed noise; 0: draws are of the proposal, or there are none */
     uint32_t is_given;    /* rows have y in place of draws */
     uint32_t has_density; /* and log_q and log_label */
@@ -56,22 +65,34 @@ struct ebm_gpu_rows {
     struct ebm_gpu_draw *draws; /* (B) */
     float *y_0, *center;        /* (B, D): the true target as the loss sees it; where fixed noise stands */
     float *noise;               /* std, inv_std (D, noise_K each), log_const, below (noise_K each) */
-    float *label;               /* of kld_is: inv_std (D), log_const */
+    float *label;               /* of kld_is: inv_std (D), log_const; of ml_mcmc: step sizes (D) */
     float *y;                   /* (B, n, D) */
     float *log_q, *log_label;   /* (B, n) */
     float *loss, *beside;       /* out (B) */
     float *dx;                  /* out, as x */
 };
 
-/* For chunks of at most max_rows rows of at most max_candidates each. Borrows space and trained. New: free, before
- * both. */
+/* What losses need besides candidates: a bit each. */
+enum ebm_gpu_family {
+    EBM_GPU_BY_POINTS = 1, /* ml_exact */
+    EBM_GPU_BY_SLOPES = 2, /* dsm, and sm */
+    EBM_GPU_BY_CURVES = 4  /* sm */
+};
+
+/* For chunks of at most max_rows rows of at most max_candidates each, of losses of these families. Borrows space and
+ * trained. New: free, before both. */
 enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu_trained *trained, uint32_t max_rows,
-                                     uint32_t max_candidates, struct ebm_gpu_training **ret_training,
+                                     uint32_t max_candidates, uint32_t families, struct ebm_gpu_training **ret_training,
                                      struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_training *ebm_gpu_training_free(struct ebm_gpu_training *training); /* NULL is fine; returns NULL */
 struct ebm_gpu_rows *ebm_gpu_training_rows(struct ebm_gpu_training *training);     /* borrow */
+/* Of ml_exact, before the run: finds the points of the chunk's rows, and with them its M and n. Waits. TOO_LARGE: some
+ * row has more than there is memory for; DEVICE: it failed. */
+enum ebm_status ebm_gpu_training_points(struct ebm_gpu_training *training, struct ebm_gpu_chunk *chunk) EBM_MUST_USE;
 /* Computes the chunk whose rows lie in there and adds its gradient to the slot; waits. */
 bool ebm_gpu_training_run(struct ebm_gpu_training *training, const struct ebm_gpu_chunk *chunk, uint32_t slot);
+/* Adds a chunk's gradient that was made elsewhere, a slot's numbers, to the slot; waits. */
+bool ebm_gpu_training_add(struct ebm_gpu_training *training, const float *h_gradient, uint32_t slot);
 
 #ifdef __cplusplus
 }

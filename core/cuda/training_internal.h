@@ -8,6 +8,9 @@
 #ifndef EBM_GPU_PIECE              /* tests have smaller ones */
 #define EBM_GPU_PIECE (256u << 20) /* bytes of what is computed at once: candidates of rows, columns of images */
 #endif
+#ifndef EBM_GPU_POINTS       /* tests have fewer */
+#define EBM_GPU_POINTS 1024u /* most of a row in ml_exact, the true target with them */
+#endif
 
 struct ebm_gpu_trained {
     ebm_gpu_space *space;
@@ -17,7 +20,10 @@ struct ebm_gpu_trained {
     uint32_t n_slots;
     float *params, *m, *v, *gradient; /* (count) */
     float *slots;                     /* (n_slots, gpu_slot_count) */
-    cudaEvent_t ready;                /* after all that was enqueued here */
+    struct {
+        unsigned char *host, *there;
+    } kinks;           /* the table of ml_exact, pinned and on the device (exact_train.cu); NULL: none */
+    cudaEvent_t ready; /* after all that was enqueued here */
 };
 
 /* Numbers of a chunk's gradient: all parameters behind those that a trunk learns. */
@@ -51,6 +57,21 @@ struct kept_net {
     bool is_exact; /* float, whatever the precision */
 };
 
+/* Derivatives of one order of all that the sample side has, along a direction of each candidate's own. */
+struct carried_side {
+    kept_net target, energy;
+    struct gpu_rows y; /* of order 1 the directions, of order 2 zeros */
+    float *da, *dz;
+};
+
+/* Lists of points (rows, EBM_GPU_POINTS): y and share of the mass, of which a row has so many; its log Z, NaN: it has
+ * none. */
+struct gpu_points {
+    float *y, *share;
+    double *log_z;
+    uint32_t *count;
+};
+
 /* A shape of chunks; exec NULL: it came once. */
 struct shape_graph {
     ebm_gpu_chunk chunk;
@@ -64,12 +85,18 @@ struct ebm_gpu_training {
     gpu_memory memory;
     uint32_t max_rows, max_candidates;
     size_t most_candidates, most_parts; /* that fit into a piece, of all its rows; rows whose weights' gradients do */
+    uint32_t families;                  /* of losses that it has memory for: enum ebm_gpu_family */
     kept_net feature, own, heads[3], target, energy;
     struct ebm_gpu_rows host, there; /* pinned; the same on the device */
     struct gpu_rows x, hx, y, da, dz, dhx, dh, down, dheads[3], heads_out[3];
     struct gpu_rows h, reads; /* of the chunk that is enqueued: the features, and what the proposal's nets read */
     float *mixtures, *gradient, *parts;
     float *log_q, *log_label, *df, *dlog_q;
+    carried_side carried[2];  /* of dsm the first, of sm both */
+    struct gpu_points points; /* of ml_exact, and what its kernel needs: memory of as many rows as run at once */
+    unsigned char *point_scratch;
+    size_t point_bytes;
+    uint32_t point_blocks, *point_counts; /* counts: pinned */
     std::vector<shape_graph> graphs;
 };
 
@@ -97,6 +124,9 @@ void gpu_rows_add(ebm_gpu_training *t, gpu_rows to, gpu_rows from, uint32_t n, s
  * last output lies. */
 bool gpu_net_run(ebm_gpu_training *t, const kept_net *net, gpu_rows in, size_t n, gpu_bias row, gpu_rows *ret);
 
+/* z = W in of n samples, in float or as the precision has it. */
+bool gpu_layer_multiply(ebm_gpu_training *t, const kept_layer *l, gpu_rows in, size_t n);
+
 /* How a way back goes on a net's samples. */
 struct way_back {
     size_t n;             /* samples, of all parts */
@@ -109,12 +139,23 @@ struct way_back {
 /* From da of the last output, which is lost; where that of the input lies, if it is wanted. */
 bool gpu_net_back(ebm_gpu_training *t, const kept_net *net, gpu_rows in, gpu_rows da, const way_back *way,
                   gpu_rows *ret);
+/* The same without gradients of weights: da becomes that of the input. */
+bool gpu_net_slope(ebm_gpu_training *t, const kept_net *net, size_t n, gpu_rows *da);
 /* Steps of it for one layer: += in its bias, of dz, or what the x side gets; += in its weights, dz^T in; da of what it
  * reads, W^T dz, and da itself where it is residual. */
 void gpu_bias_back(ebm_gpu_training *t, const kept_layer *l, const way_back *way, bool is_first, gpu_rows dz);
 bool gpu_weight_back(ebm_gpu_training *t, const kept_layer *l, bool is_exact, const way_back *way, gpu_rows in,
                      gpu_rows dz);
 bool gpu_input_back(ebm_gpu_training *t, const kept_layer *l, bool is_exact, size_t n, gpu_rows dz, gpu_rows da);
+
+/* ---- training.cu ---- */
+
+struct gpu_pass;
+/* f of the pass's candidates, rows `first` on; ret_g: what the target net gave. */
+bool gpu_sample_run(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, gpu_rows *ret_g);
+/* The last layer, where its bias does no more than shift f, which the loss does not see: its gradient is 0 then, and
+ * what rounding leaves of the sum would make Adam wander. Else NULL. */
+const kept_layer *gpu_idle_bias(const ebm_gpu_training *t, uint32_t loss);
 
 /* ---- losses.cu ---- */
 
@@ -149,5 +190,27 @@ void gpu_losses(cudaStream_t stream, const gpu_pass *pass);
 /* Gradient of each row's mixture, = (rows, D K) twice and (rows, K), from dlog_q. */
 void gpu_mixture_gradient(cudaStream_t stream, const gpu_pass *pass, gpu_rows dmean, gpu_rows dlog_variance,
                           gpu_rows dlogits);
+
+/* ---- exact_train.cu ---- */
+
+bool gpu_points_make(ebm_gpu_training *t); /* memory */
+/* Lists of the first B rows, whose x side is there. */
+void gpu_points_list(ebm_gpu_training *t, uint32_t B);
+/* y of all candidates of rows `first` on; then, with f, value and df. */
+void gpu_points_place(ebm_gpu_training *t, const gpu_pass *pass, uint32_t first);
+void gpu_points_judge(ebm_gpu_training *t, const gpu_pass *pass, uint32_t first);
+
+/* ---- score_train.cu ---- */
+
+/* f of the pass's candidates, rows `first` on, and its gradient in their y. */
+bool gpu_slope(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, gpu_rows *ret_dy);
+/* sm and dsm of the pass's candidates, whose y is there: values, and gradients of the sample side. */
+bool gpu_score_run(ebm_gpu_training *t, gpu_pass *pass, uint32_t first);
+
+/* ---- langevin_train.cu ---- */
+
+/* Moves the draws of all rows of the pass, which stand at the true target; then, with f, value and df. */
+bool gpu_chains_walk(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, uint32_t steps);
+void gpu_chains_judge(ebm_gpu_training *t, const gpu_pass *pass);
 
 #endif

@@ -35,6 +35,11 @@ LOSSES, ADAM, LAYERS = "core/cuda/losses.cu", "core/cuda/adam.cu", "core/cuda/la
 NORMS, CONV_BACK, TRUNK_TRAIN = "core/cuda/norms.cu", "core/cuda/conv_back.cu", "core/cuda/trunk_train.cu"
 TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_trunk_cuda.c"
 TRUNKS = (NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
+POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
+SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
+# case of test_training, where it is not the first
+CASES = {KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce"}
+IMAGES = "layers, nce; nce_kl here"
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 CUDA = (sorted(glob.glob("core/cuda/*.cu", root_dir=HERE)), sorted(glob.glob("core/cuda/*.c", root_dir=HERE)),
@@ -143,7 +148,6 @@ TRAINING_BUGS = [
     ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", ("greedy",)),
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
     ("the host does not wait", TRAINING, 'gpu_sleep(t->space, "training")', "true", ("fwd", "rev")),
-    ("a checkpoint without what the device learned", "core/cuda/train_cuda.c", "is_fine = ebm_cuda_bring(plan, what);", "is_fine = true;", ("fwd",)),
     ("barrier before sums of rows is missing", NORMS, "    __syncthreads(); /* before rows are summed */\n", "", ("greedy", "tsan")),
     ("a running variance by the wrong count", NORMS, "variance * n / (n - 1.0)", "variance", ("greedy",)),
     ("a norm's slope is forgotten", NORMS, "z[i] * slopes[C + c] + slopes", "slopes", ("greedy",)),
@@ -158,6 +162,19 @@ TRAINING_BUGS = [
     ("nobody waits for a trunk", TRUNK_TRAIN, 'gpu_sleep(space, "the trunk");\n}\n\nbool', "true;\n}\n\nbool", ("fwd", "rev")),
     ("running statistics stay there", TRUNK_HERE, "    atomic_store(&t->here_is_stale[EBM_TRAIN_PARAMS], true);\n", "", ("fwd",)),
     ("a trunk's gradient stays there", TRUNK_HERE, "if (is_fine && !atomic_load(&t->gradient_is_there))", "if (false)", ("fwd",)),
+    ("barrier before heights are read is missing", KNOTS, "    __syncthreads(); /* before heights are read */\n", "", TWO + ("tsan",)),
+    ("points a place too late", POINTS, "s->first[i] - s->count[i]", "s->first[i]", TWO),
+    ("points of the first row", POINTS, "(size_t)row * EBM_GPU_POINTS, *share", "(size_t)0 * EBM_GPU_POINTS, *share", TWO),
+    ("the true target counts for nothing", POINTS, "df = -p.scale;", "df = 0.0f;", TWO),
+    ("an activation without its second derivative", SCORE, " + c.d2 * z1 * z1 : 0.0f", " : 0.0f", TWO),
+    ("directions of half the length", SCORE, "= 2.0f * r;", "= r;", TWO),
+    ("another row's true target", SCORE, "p.center[row * p.D + d]", "p.center[d]", TWO),
+    ("half of what bends on the way back", SCORE, "dz1 += 2.0f * c.d2", "dz1 += c.d2", TWO),
+    ("the same noise in every step", CHAINS, "derived(draw->seed, step)", "derived(draw->seed, 0)", TWO),
+    ("the true target walks too", CHAINS, "if (m >= p.M)", "if (m >= p.n)", TWO),
+    ("chains climb twice as fast", CHAINS, "0.5f * a * a", "a * a", TWO),
+    ("the table of kinks of the step before", TRAIN, "        atomic_store(&t->kinks_are_stale, true);\n    return ebm_cuda_bring", "        (void)t;\n    return ebm_cuda_bring", ("fwd",)),
+    ("a checkpoint without what the device learned", TRAIN, "is_fine = ebm_cuda_bring(plan, what);", "is_fine = true;", ("fwd",)),
 ]
 
 
@@ -221,7 +238,8 @@ def run(options, which, plugin, path):
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
     arguments = ["--numbers"] if options.plugin == "sample" and which != "fwd" else []
     if options.plugin == "training":  # one case, or one step
-        arguments = ["0" if which == "tsan" else "-4" if path in TRUNKS else "1"]
+        case = CASES.get(path, IMAGES if path in TRUNKS else "")
+        arguments = ["0" if which == "tsan" else "1"] + ([case] if case else [])
     if path == WIDE:  # what only tensor cores do
         arguments = ["tf32"]
     if path == PRODUCTS:  # and what a cuBLASLt does that refuses much

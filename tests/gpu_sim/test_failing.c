@@ -2,8 +2,8 @@
  *
  *   test_failing PLUGIN.so     of a simulated make; POINTS calls of all, alone and with all calls after them
  *
- * And memory that is not there for one more network: others go on. And a step of a trunk, of which every call fails
- * once. */
+ * The same of steps of training. And memory that is not there for one more network: others go on. And a step of a
+ * trunk, of which every call fails once. */
 #include "core/device_check.h"
 #include "core/device_plugin.h"
 
@@ -11,7 +11,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POINTS = 16, MEMORY_POINTS = 40, PARAMS = 96, TRUNK_PARAMS = 128, IMAGES = 2, PIXELS = 16, CHANNELS = 2 };
+enum {
+    POINTS = 16,
+    TRAINING_POINTS = 40,
+    MEMORY_POINTS = 40,
+    PARAMS = 144,
+    TRUNK_PARAMS = 128,
+    IMAGES = 2,
+    PIXELS = 16,
+    CHANNELS = 2
+};
 
 static void (*fail_at)(long, int);
 static long (*calls)(void), (*alive)(void);
@@ -55,14 +64,13 @@ static int check_point(const struct ebm_device_ops *ops, long at, int sticky, in
     return 1;
 }
 
-/* ---- memory that is not there ---- */
-
-/* Four tanh units on either side. */
-static struct ebm_net_desc small_net(struct ebm_layer layers[3])
+/* Four units in every layer. */
+static struct ebm_net_desc small_net(struct ebm_layer layers[4], enum ebm_activation activation)
 {
-    layers[0] = (struct ebm_layer){.in = 1, .out = 4, .activation = EBM_ACT_TANH, .weight = 0, .bias = 16};
-    layers[1] = (struct ebm_layer){.in = 1, .out = 4, .activation = EBM_ACT_TANH, .weight = 32, .bias = 48};
-    layers[2] = (struct ebm_layer){.in = 8, .out = 1, .activation = EBM_ACT_IDENTITY, .weight = 64, .bias = 80};
+    layers[0] = (struct ebm_layer){.in = 1, .out = 4, .activation = activation, .weight = 0, .bias = 16};
+    layers[1] = (struct ebm_layer){.in = 1, .out = 4, .activation = activation, .weight = 32, .bias = 48};
+    layers[2] = (struct ebm_layer){.in = 8, .out = 4, .activation = activation, .weight = 64, .bias = 96};
+    layers[3] = (struct ebm_layer){.in = 4, .out = 1, .activation = EBM_ACT_IDENTITY, .weight = 112, .bias = 128};
     return (struct ebm_net_desc){.X = 1,
                                  .D = 1,
                                  .H = 4,
@@ -71,8 +79,10 @@ static struct ebm_net_desc small_net(struct ebm_layer layers[3])
                                  .n_params = PARAMS,
                                  .feature = {.layers = &layers[0], .n_layers = 1},
                                  .target = {.layers = &layers[1], .n_layers = 1},
-                                 .energy = {.layers = &layers[2], .n_layers = 1}};
+                                 .energy = {.layers = &layers[2], .n_layers = 2}};
 }
+
+/* ---- memory that is not there ---- */
 
 /* The at-th call of making the second of two plans ready fails. Where it asked for memory, the first goes on, and there
  * is a second time. */
@@ -103,8 +113,8 @@ static int check_memory(const struct ebm_device_ops *ops, struct ebm_plan *const
 
 static int check_all_memory(const struct ebm_device_ops *ops)
 {
-    struct ebm_layer layers[3];
-    const struct ebm_net_desc net = small_net(layers);
+    struct ebm_layer layers[4];
+    const struct ebm_net_desc net = small_net(layers, EBM_ACT_TANH);
     _Alignas(64) float params[PARAMS];
     struct ebm_plan *plans[2] = {NULL, NULL};
     struct ebm_error error = {0};
@@ -203,6 +213,83 @@ static bool check_trunk(const struct ebm_device_ops *ops, long at, long kept, in
     return has_failed;
 }
 
+/* ---- training ---- */
+
+/* Two chunks, the second one by a graph, and what follows them in a step. The first status that is not OK. */
+static enum ebm_status run_step(const struct ebm_device_ops *ops, struct ebm_plan *plan, struct ebm_ctx *ctx,
+                                enum ebm_loss loss)
+{
+    const float x[2] = {0.5f, -1.0f}, y[2] = {0.25f, -0.5f}, sigma = 0.5f, step = 0.1f;
+    const struct ebm_row draws[2] = {{.seed = 1, .samples = 3}, {.seed = 1, .row_in_request = 1, .samples = 3}};
+    const struct ebm_loss_spec spec = {.loss = loss,
+                                       .samples = 3,
+                                       .n_sigmas = 1,
+                                       .sigmas = &sigma,
+                                       .langevin_steps = 2,
+                                       .langevin_step = &step,
+                                       .scale = 0.5};
+    const struct ebm_train_rows rows = {.B = 2, .h_x = x, .h_y = y, .rows = draws};
+    const struct ebm_adam adam = {.learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .step = {1}};
+    const struct ebm_range all = {0, PARAMS};
+    double losses[2];
+    float params[PARAMS];
+    enum ebm_status status = ops->refresh(plan);
+    for (int i = 0; status == EBM_OK && i < 2; i++)
+        status = ops->backward(ctx, plan, 0, &spec, &rows, losses);
+    status = status == EBM_OK ? ops->reduce(plan, 1, all) : status;
+    status = status == EBM_OK ? ops->update(plan, &adam, all) : status;
+    return status == EBM_OK ? ops->params_read(plan, EBM_TRAIN_PARAMS, params) : status;
+}
+
+/* ret_calls: until all is given back */
+static enum ebm_status train(const struct ebm_device_ops *ops, const struct ebm_net_desc *net, enum ebm_loss loss,
+                             long *ret_calls)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128, .training = true};
+    _Alignas(64) float params[PARAMS];
+    struct ebm_plan *plan = NULL;
+    struct ebm_ctx *ctx = NULL;
+    struct ebm_error error = {0};
+    for (uint32_t i = 0; i < PARAMS; i++)
+        params[i] = i % 3 == 0 ? -0.25f : 0.5f;
+    enum ebm_status status = ops->plan_new(net, params, 1, &plan, &error);
+    status = status == EBM_OK ? ops->ctx_new(&limits, &ctx, &error) : status;
+    status = status == EBM_OK ? ops->ctx_prepare(ctx, plan, &error) : status;
+    status = status == EBM_OK ? run_step(ops, plan, ctx, loss) : status;
+    *ret_calls = calls();
+    (void)ops->ctx_free(ctx);
+    (void)ops->plan_unref(plan);
+    return status;
+}
+
+/* A step of this loss with calls that fail, alone and with all after them. */
+static int check_training(const struct ebm_device_ops *ops, enum ebm_activation activation, enum ebm_loss loss,
+                          long kept)
+{
+    static const struct ebm_support support = {.kind = EBM_SUPPORT_REAL, .lower = -4.0, .upper = 4.0};
+    struct ebm_layer layers[4];
+    struct ebm_net_desc net = small_net(layers, activation);
+    long n = 0, at;
+    int failures = 0;
+    net.support = &support;
+    net.part[0] = (struct ebm_range){0, PARAMS};
+    fail_at(0, 0);
+    bool is_fine = train(ops, &net, loss, &n) == EBM_OK && alive() == kept;
+    for (int sticky = 0; is_fine && sticky < 2; sticky++)
+        for (long i = 0; i < TRAINING_POINTS; i++) {
+            fail_at(1 + i * (n - 1) / (TRAINING_POINTS - 1), sticky);
+            enum ebm_status status = train(ops, &net, loss, &at);
+            if ((status != EBM_OK || may_be_silent(sticky)) && alive() == kept)
+                continue;
+            (void)printf("FAIL training by loss %d, %s%s: %s, %ld left behind\n", (int)loss, failed(),
+                         sticky ? " and all after it" : "", status == EBM_OK ? "nobody says so" : "", alive() - kept);
+            failures++;
+        }
+    fail_at(0, 0);
+    (void)printf("%ld calls of training by loss %d\n", n, (int)loss);
+    return failures + !is_fine;
+}
+
 int main(int argc, char **argv)
 {
     const struct ebm_device_ops *ops = NULL;
@@ -230,7 +317,9 @@ int main(int argc, char **argv)
         (void)printf("FAIL after calls that failed: %s\n", error.text);
         failures++;
     }
-    failures += check_all_memory(ops);
+    failures += check_all_memory(ops) + check_training(ops, EBM_ACT_RELU, EBM_LOSS_ML_EXACT, kept) +
+                check_training(ops, EBM_ACT_TANH, EBM_LOSS_NCE, kept) +
+                check_training(ops, EBM_ACT_TANH, EBM_LOSS_SM, kept);
     long trunk_calls = 1;
     while (check_trunk(ops, trunk_calls, kept, &failures))
         trunk_calls++;
