@@ -16,7 +16,7 @@
 #include "core/cuda/engine_internal.h"
 
 #ifndef EBM_GPU_WINDOWS             /* tests have fewer */
-#define EBM_GPU_WINDOWS (64u << 20) /* bytes of windows at once */
+#define EBM_GPU_WINDOWS (32u << 20) /* bytes of windows at once: they are read again while they lie in L2 */
 #endif
 
 /* Numbers of a window, and of a row of windows or weights. */

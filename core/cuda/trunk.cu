@@ -139,7 +139,7 @@ enum ebm_status make_trunk(ebm_gpu_trunk *to, const ebm_trunk *trunk, const floa
     enum ebm_status status = lay_slots(to, trunk);
     if (status != EBM_OK)
         return ebm_error_set(reterr, status, "cuda", "%s",
-                             status == EBM_TOO_LARGE ? "a window of a convolution takes more than 64 MiB"
+                             status == EBM_TOO_LARGE ? "a window of a convolution takes more memory than all may"
                                                      : "no memory for a trunk");
     trunk_packing all = {{}, h_params};
     for (gpu_trunk_op &op : to->ops)

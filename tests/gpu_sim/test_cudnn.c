@@ -50,7 +50,7 @@ static int check_modes(const struct ebm_device_ops *ops)
 {
     long none = check_with(ops, "none"), right = check_with(ops, "right"), slow = check_with(ops, "slow");
     long wrong = check_with(ops, "wrong"), moody = check_with(ops, "moody"), greedy = check_with(ops, "greedy");
-    bool is_fine = none == 0 && greedy == 0 && wrong > 0 && moody > wrong && slow == moody && right > slow;
+    bool is_fine = none == 0 && greedy == 0 && wrong > 0 && moody > wrong && slow >= moody && right > slow;
     (void)printf("%s computed by cuDNN: none %ld, greedy %ld, wrong %ld, moody %ld, slow %ld, right %ld\n",
                  is_fine ? "ok" : "FAIL", none, greedy, wrong, moody, slow, right);
     return is_fine ? 0 : 1;
