@@ -1,8 +1,9 @@
 /* device_cuda.c - the coarse table with CUDA: the CPU's device, whose contexts have an accelerator.
  *
  *   on the device   trunks of images and the x side; draws on the line, their log q; f at draws and at given targets;
- * what is made of them where a task asks for no more than device_answers.c says; exact answers (device_exact.c) in
- * training: train_cuda.c on the CPU      bounded and periodic draws; ensembles; gradients in y (ascents, chains);
+ *                   what is made of them where a task asks for no more than device_answers.c says; exact answers
+ *                   (device_exact.c); in training: train_cuda.c
+ *   on the CPU      bounded and periodic draws; ensembles; gradients in y of what is asked (ascents, chains);
  *                   quadrature; and all else that is made of f and log q, by the code of every other device
  *
  * A batch's rows are known when it begins. Their tiles are put into two slots in turn, as many rows as fit, and come
