@@ -6,11 +6,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/device_check_nets.h"
 
 #define ROWS 24u
 #define SAMPLES 200u
+#define FEW 7u         /* samples of a chunk after others */
 #define MOST_REACH 64u /* numbers that reach the x side, of a row */
 #define STEPS 3u
 #define ERROR_OF_FLOATS 1e-4
@@ -41,8 +43,9 @@ struct trial {
     struct ebm_ctx *ctx;
     size_t P;
     bool has_trunk;
-    const float *x;    /* (ROWS, X) */
-    float *reach, *dx; /* (ROWS, trunk.out) of images */
+    float x[ROWS * EBM_CHECK_IMAGE_NUMBERS], y[ROWS * 4];  /* (ROWS, X), (ROWS, D) */
+    float reach[ROWS * MOST_REACH], dx[ROWS * MOST_REACH]; /* (ROWS, trunk.out) of images */
+    struct ebm_row draws[ROWS];
     struct ebm_train_rows rows;
 };
 
@@ -54,10 +57,10 @@ static void run_tasks(void *pool, void (*task)(void *user, uint32_t i, struct eb
 }
 
 /* Losses and gradients of the rows, images and all. */
-static enum ebm_status back(const struct trial *t, double *losses)
+static enum ebm_status back(struct trial *t, uint32_t samples, double *losses)
 {
     const struct ebm_loss_spec spec = {
-        .loss = EBM_LOSS_NCE_KL, .samples = SAMPLES, .proposal_trains_features = true, .scale = 1.0 / ROWS};
+        .loss = EBM_LOSS_NCE_KL, .samples = samples, .proposal_trains_features = true, .scale = 1.0 / ROWS};
     const struct ebm_threads threads = {run_tasks, t->ctx, 1};
     enum ebm_status status = EBM_OK;
     if (t->has_trunk)
@@ -68,12 +71,12 @@ static enum ebm_status back(const struct trial *t, double *losses)
 }
 
 /* Number `n`, from 0 on. */
-static enum ebm_status step(const struct trial *t, uint32_t n, struct learned *to)
+static enum ebm_status step(struct trial *t, uint32_t n, struct learned *to)
 {
     const struct ebm_adam adam = {
         .learning_rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-4, .step = {n + 1, n + 1, n + 1, n + 1}};
     const struct ebm_range all = {0, t->P};
-    enum ebm_status status = back(t, to->losses + (size_t)n * ROWS);
+    enum ebm_status status = back(t, SAMPLES, to->losses + (size_t)n * ROWS);
     if (status == EBM_OK)
         status = t->ops->reduce(t->plan, 1, all);
     if (status == EBM_OK && n == 0)
@@ -81,45 +84,89 @@ static enum ebm_status step(const struct trial *t, uint32_t n, struct learned *t
     return status == EBM_OK ? t->ops->update(t->plan, &adam, all) : status;
 }
 
-/* A plan, its trunk's memory, and then a context, which has some for it, too. */
-static enum ebm_status make_ready(struct trial *t, const struct ebm_check_net *net, struct ebm_error *reterr)
+/* A plan, its trunk's memory, and then a context, which has some for it, too. trial_done after either. */
+static enum ebm_status trial_init(struct trial *t, const struct ebm_device_ops *ops, const struct ebm_check_net *net,
+                                  struct ebm_error *reterr)
 {
     const struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES, .training = true};
-    enum ebm_status status = t->ops->plan_new(&net->desc, net->params, 1, &t->plan, reterr);
+    *t = (struct trial){.ops = ops, .P = net->desc.n_params, .has_trunk = net->desc.trunk.n_ops > 0};
+    t->rows = (struct ebm_train_rows){.B = ROWS, .h_x = t->x, .h_y = t->y, .rows = t->draws};
+    if (t->has_trunk)
+        t->rows.h_x = t->reach, t->rows.h_dx = t->dx;
+    ebm_check_fill(t->x, EBM_COUNT_OF(t->x), 13);
+    ebm_check_fill(t->y, EBM_COUNT_OF(t->y), 14);
+    for (uint32_t b = 0; b < ROWS; b++)
+        t->draws[b] = (struct ebm_row){.seed = 15, .row_in_request = b, .samples = SAMPLES};
+    enum ebm_status status = ops->plan_new(&net->desc, net->params, 1, &t->plan, reterr);
     if (status == EBM_OK && t->has_trunk)
-        status = t->ops->trunk_prepare(t->plan, ROWS, reterr);
+        status = ops->trunk_prepare(t->plan, ROWS, reterr);
     if (status == EBM_OK)
-        status = t->ops->ctx_new(&limits, &t->ctx, reterr);
-    return status == EBM_OK ? t->ops->ctx_prepare(t->ctx, t->plan, reterr) : status;
+        status = ops->ctx_new(&limits, &t->ctx, reterr);
+    return status == EBM_OK ? ops->ctx_prepare(t->ctx, t->plan, reterr) : status;
+}
+
+static void trial_done(struct trial *t)
+{
+    (void)t->ops->ctx_free(t->ctx);
+    (void)t->ops->plan_unref(t->plan);
 }
 
 static enum ebm_status train(const struct ebm_device_ops *ops, const struct ebm_check_net *net, struct learned *to,
                              struct ebm_error *reterr)
 {
-    float x[ROWS * EBM_CHECK_IMAGE_NUMBERS], y[ROWS * 4], reach[ROWS * MOST_REACH], dx[ROWS * MOST_REACH];
-    struct ebm_row rows[ROWS];
-    struct trial t = {.ops = ops,
-                      .P = net->desc.n_params,
-                      .has_trunk = net->desc.trunk.n_ops > 0,
-                      .x = x,
-                      .reach = reach,
-                      .dx = dx,
-                      .rows = {.B = ROWS, .h_x = x, .h_y = y, .rows = rows}};
-    if (t.has_trunk)
-        t.rows.h_x = reach, t.rows.h_dx = dx;
-    ebm_check_fill(x, EBM_COUNT_OF(x), 13);
-    ebm_check_fill(y, EBM_COUNT_OF(y), 14);
-    for (uint32_t b = 0; b < ROWS; b++)
-        rows[b] = (struct ebm_row){.seed = 15, .row_in_request = b, .samples = SAMPLES};
-    enum ebm_status status = make_ready(&t, net, reterr);
+    struct trial t;
+    enum ebm_status status = trial_init(&t, ops, net, reterr);
     for (uint32_t n = 0; status == EBM_OK && n < STEPS; n++)
         status = step(&t, n, to);
     if (status == EBM_OK)
         status = ops->params_read(t.plan, EBM_TRAIN_PARAMS, to->params);
     if (status != EBM_OK)
         status = ebm_check_refused(ops, status, "train", reterr);
-    (void)ops->ctx_free(t.ctx);
-    (void)ops->plan_unref(t.plan);
+    trial_done(&t);
+    return status;
+}
+
+/* The gradient (P) of few samples, after that of many or by itself. */
+static enum ebm_status few_gradient(const struct ebm_device_ops *ops, const struct ebm_check_net *net, bool is_after,
+                                    float *gradient, struct ebm_error *reterr)
+{
+    const struct ebm_range all = {0, net->desc.n_params};
+    double losses[ROWS];
+    struct trial t;
+    enum ebm_status status = trial_init(&t, ops, net, reterr);
+    if (status == EBM_OK && is_after)
+        status = back(&t, SAMPLES, losses);
+    if (status == EBM_OK && is_after)
+        status = ops->reduce(t.plan, 1, all);
+    if (status == EBM_OK)
+        status = back(&t, FEW, losses);
+    if (status == EBM_OK)
+        status = ops->reduce(t.plan, 1, all);
+    if (status == EBM_OK)
+        status = ops->params_read(t.plan, EBM_TRAIN_GRADIENT, gradient);
+    if (status != EBM_OK)
+        status = ebm_check_refused(ops, status, "train", reterr);
+    trial_done(&t);
+    return status;
+}
+
+/* A chunk has the same bytes whatever ran before it. */
+static enum ebm_status check_history(const struct ebm_device_ops *ops, const struct ebm_check_net *net,
+                                     struct ebm_error *reterr)
+{
+    const size_t P = net->desc.n_params;
+    float *both = calloc(2 * P, sizeof *both);
+    enum ebm_status status = both != NULL
+                                 ? EBM_OK
+                                 : ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
+    if (status == EBM_OK)
+        status = few_gradient(ops, net, false, both, reterr);
+    if (status == EBM_OK)
+        status = few_gradient(ops, net, true, both + P, reterr);
+    if (status == EBM_OK && memcmp(both, both + P, P * sizeof *both) != 0)
+        status = ebm_error_set(reterr, EBM_DEVICE, "device",
+                               "self-test, training: a gradient is another one after other chunks");
+    free(both);
     return status;
 }
 
@@ -185,6 +232,8 @@ static enum ebm_status check_net(const struct ebm_device_ops *ops, const struct 
             .allowed = ERROR_OF_FLOATS + (net.desc.trunk.n_ops > 0 ? TRUNK_SLACKS : SLACKS) * ops->slack};
         status = judge(ret_errors, reterr);
     }
+    if (status == EBM_OK)
+        status = check_history(ops, &net, reterr);
     learned_done(&got);
     learned_done(&expected);
     ebm_check_net_done(&net);
