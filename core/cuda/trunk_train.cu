@@ -15,7 +15,9 @@
 
 #define MOST_NUMBERS ((size_t)1 << 31) /* of a value of a batch: kernels count in words */
 #define WEIGHT_TILE 128u               /* of a product's result, a block's, as it is guessed */
-#define WEIGHT_TILES 264u              /* of a weights' gradient, all parts: two a multiprocessor */
+#ifndef EBM_GPU_WEIGHT_TILES           /* tests have fewer */
+#define EBM_GPU_WEIGHT_TILES 264u      /* of a weights' gradient, all parts: two a multiprocessor */
+#endif
 #define GRAPHS 32u
 #define TRUNK_BACK 2 /* a graph's way: behind enum ebm_gpu_trunk_norms */
 
@@ -75,7 +77,8 @@ void cut(const ebm_gpu_trunk_train *t, gpu_image_op *op)
 {
     const uint32_t ld = gpu_window_ld(&op->op), plane = gpu_plane(&op->op.to);
     const uint32_t rows = (op->op.to.channels + WEIGHT_TILE - 1) / WEIGHT_TILE;
-    const uint32_t tiles = rows * ((ld + WEIGHT_TILE - 1) / WEIGHT_TILE), wanted = (WEIGHT_TILES + tiles - 1) / tiles;
+    const uint32_t tiles = rows * ((ld + WEIGHT_TILE - 1) / WEIGHT_TILE),
+                   wanted = (EBM_GPU_WEIGHT_TILES + tiles - 1) / tiles;
     size_t fit = gpu_is_pointwise(&op->op) ? t->max_rows : EBM_GPU_PIECE / ((size_t)plane * ld * sizeof(float));
     op->piece = fit < 1 ? 1 : fit < t->max_rows ? (uint32_t)fit : t->max_rows;
     op->part = (op->piece * plane + wanted - 1) / wanted;
