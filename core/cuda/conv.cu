@@ -177,10 +177,10 @@ namespace
 
 bool convolve_by_dnn(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n)
 {
-    const char *why = "it gives no handle";
+    const char *why;
     if (space->dnn == NULL)
-        space->lacks_memory = true;
-    return (space->dnn != NULL && gpu_dnn_convolve(space, c, n, &why)) || gpu_fail(space, "cuDNN", why);
+        return gpu_lack(space, EBM_NO_MEMORY, "cuDNN", "it gives no handle, for want of memory as a rule");
+    return gpu_dnn_convolve(space, c, n, &why) || gpu_fail(space, "cuDNN", why);
 }
 
 } // namespace

@@ -84,7 +84,7 @@ int set_operation(const gpu_dnn *dnn, descriptors *d, const gpu_convolution *c)
     return status != GPU_DNN_SUCCESS
                ? status
                : dnn->cudnnSetActivationDescriptor(d->activation, c->has_relu ? GPU_DNN_RELU : GPU_DNN_IDENTITY,
-                                                   GPU_DNN_PROPAGATE_NAN, 0.0);
+                                                   GPU_DNN_NOT_PROPAGATE_NAN, 0.0);
 }
 
 int set_all(const gpu_dnn *dnn, descriptors *d, const gpu_convolution *c, uint32_t n)

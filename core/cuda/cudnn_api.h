@@ -23,7 +23,7 @@ enum gpu_dnn_numbers {
     GPU_DNN_PRECOMP_GEMM = 1,      /* CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM */
     GPU_DNN_RELU = 1,              /* CUDNN_ACTIVATION_RELU */
     GPU_DNN_IDENTITY = 5,          /* CUDNN_ACTIVATION_IDENTITY */
-    GPU_DNN_PROPAGATE_NAN = 1,     /* CUDNN_PROPAGATE_NAN */
+    GPU_DNN_NOT_PROPAGATE_NAN = 0, /* CUDNN_NOT_PROPAGATE_NAN: this function has no other */
 };
 
 /* cudnnHandle_t; descriptors of tensors, filters, convolutions, activations. */

@@ -98,10 +98,17 @@ bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
     return false;
 }
 
+bool gpu_lack(ebm_gpu_space *space, enum ebm_status status, const char *what, const char *why)
+{
+    if (!space->failed)
+        space->harmless = status;
+    return gpu_fail(space, what, why);
+}
+
 bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what)
 {
-    if (error == cudaErrorMemoryAllocation && !space->failed)
-        space->lacks_memory = true;
+    if (error == cudaErrorMemoryAllocation)
+        return gpu_lack(space, EBM_NO_MEMORY, what, cudaGetErrorString(error));
     return error == cudaSuccess || gpu_fail(space, what, cudaGetErrorString(error));
 }
 
@@ -137,11 +144,12 @@ bool gpu_enter(ebm_gpu_space *space)
 enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
 {
     (void)cudaGetLastError();
-    bool goes_on = space->lacks_memory && cudaStreamSynchronize(space->compute) == cudaSuccess;
-    space->lacks_memory = false;
-    if (goes_on)
-        space->failed = false;
-    return ebm_error_set(reterr, goes_on ? EBM_NO_MEMORY : EBM_DEVICE, "cuda", "%s", space->failure);
+    enum ebm_status status = space->harmless;
+    if (status == EBM_OK || cudaStreamSynchronize(space->compute) != cudaSuccess)
+        status = EBM_DEVICE;
+    space->harmless = EBM_OK;
+    space->failed = status == EBM_DEVICE;
+    return ebm_error_set(reterr, status, "cuda", "%s", space->failure);
 }
 
 /* ---- memory ---- */

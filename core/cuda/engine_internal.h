@@ -96,7 +96,8 @@ struct gpu_program;
 struct ebm_gpu_space {
     uint32_t max_rows;
     size_t max_tiles;
-    bool failed, lacks_memory; /* lacks_memory: that is what it failed of */
+    bool failed;
+    enum ebm_status harmless; /* what it failed of is no failure of the device; OK: it is */
     char failure[EBM_GPU_FAILURE_BYTES];
     cublasLtHandle_t lt;
     cudaStream_t compute, up, down; /* up and down: copies of slots, which overlap what is computed */
@@ -117,10 +118,13 @@ struct gpu_memory {
 
 /* Sets the space's failure, unless there is one. Returns false. */
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why);
+/* The same, of what harms nothing but what is being made. */
+bool gpu_lack(ebm_gpu_space *space, enum ebm_status status, const char *what, const char *why);
 bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what);
 bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what);
-/* After something could not be made, before what there is of it is freed. Device memory that was not there is no
- * failure of the device, and CUDA goes on after it: so does the space then, NO_MEMORY. Else DEVICE. */
+/* After something could not be made, before what there is of it is freed. Device memory that was not there, or a
+ * product that nobody has, is no failure of the device, and CUDA goes on after it: so does the space then, NO_MEMORY or
+ * INVALID. Else DEVICE. */
 enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr);
 /* Something went wrong where no space is: NO_MEMORY or DEVICE. */
 enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError_t error);

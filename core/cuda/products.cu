@@ -1,7 +1,10 @@
 /* products.cu - matrix products by cuBLASLt, and layers made of them.
  *
  * Same bytes: a product has one algorithm for all its numbers of rows, chosen for the largest, without split sums, so
- * that what a row gets does not depend on how many there are beside it. */
+ * that what a row gets does not depend on how many there are beside it.
+ *
+ * Where cuBLASLt has no algorithm, as for columns of one number or rows that are not aligned, the bias is added by a
+ * kernel, and then inputs are not rounded. A relu in a product makes 0 of a NaN. */
 #include <stdint.h>
 
 #include "core/cuda/engine_internal.h"
@@ -17,7 +20,8 @@ struct product_handles {
     cublasLtMatmulPreference_t wish;
 };
 
-bool set(ebm_gpu_space *space, product_handles *h, cublasLtMatmulDescAttributes_t name, const void *value, size_t bytes)
+bool set(ebm_gpu_space *space, const product_handles *h, cublasLtMatmulDescAttributes_t name, const void *value,
+         size_t bytes)
 {
     return gpu_fine(space, cublasLtMatmulDescSetAttribute(h->what, name, value, bytes), "a product");
 }
@@ -138,24 +142,39 @@ static void add_bias(ebm_gpu_space *space, const gpu_product *p)
            p->has_relu ? EBM_ACT_RELU : EBM_ACT_IDENTITY, p->d, p->ld_d, p->bias, n, columns);
 }
 
+/* What there is an algorithm for: all that is asked; without its bias; nor with rounded inputs. */
+static bool settle(ebm_gpu_space *space, const gpu_product *p, const product_handles *h, cublasLtMatmulAlgo_t *ret,
+                   bool *ret_lacks_bias)
+{
+    const cublasLtEpilogue_t none = CUBLASLT_EPILOGUE_DEFAULT;
+    const cublasComputeType_t exact = CUBLAS_COMPUTE_32F;
+    cublasStatus_t status = choose(space, h, ret);
+    *ret_lacks_bias = status != CUBLAS_STATUS_SUCCESS && p->bias != NULL;
+    if (*ret_lacks_bias) {
+        if (!set(space, h, CUBLASLT_MATMUL_DESC_EPILOGUE, &none, sizeof none))
+            return false;
+        status = choose(space, h, ret);
+    }
+    if (status != CUBLAS_STATUS_SUCCESS && !p->is_exact) {
+        if (!set(space, h, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, &exact, sizeof exact))
+            return false;
+        status = choose(space, h, ret);
+    }
+    return status == CUBLAS_STATUS_SUCCESS ||
+           gpu_lack(space, EBM_INVALID, "the choice of a product", cublasLtGetStatusString(status));
+}
+
 bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p)
 {
     const float one = 1.0f, before = p->adds ? 1.0f : 0.0f;
-    const cublasLtEpilogue_t none = CUBLASLT_EPILOGUE_DEFAULT;
     product_handles h = {};
     cublasLtMatmulAlgo_t algorithm;
-    bool ok = describe(space, p, &h) && state_wishes(space, p, &h);
-    cublasStatus_t chosen = ok ? choose(space, &h, &algorithm) : CUBLAS_STATUS_NOT_SUPPORTED;
-    bool lacks_bias = ok && p->bias != NULL && chosen != CUBLAS_STATUS_SUCCESS; /* as for columns of one number */
-    if (lacks_bias) {
-        ok = set(space, &h, CUBLASLT_MATMUL_DESC_EPILOGUE, &none, sizeof none);
-        chosen = ok ? choose(space, &h, &algorithm) : chosen;
-    }
-    ok = ok && gpu_fine(space, chosen, "the choice of a product") &&
-         gpu_fine(space,
-                  cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
-                                 &algorithm, space->workspace, GPU_WORKSPACE, space->compute),
-                  "a product");
+    bool lacks_bias = false;
+    bool ok = describe(space, p, &h) && state_wishes(space, p, &h) && settle(space, p, &h, &algorithm, &lacks_bias) &&
+              gpu_fine(space,
+                       cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
+                                      &algorithm, space->workspace, GPU_WORKSPACE, space->compute),
+                       "a product");
     drop(&h);
     if (ok && lacks_bias)
         add_bias(space, p);

@@ -109,7 +109,7 @@ float finish(const product &p, float value, uint64_t row, int batch)
 {
     if (p.epilogue & CUBLASLT_EPILOGUE_BIAS)
         value += p.bias[batch * p.bias_stride + int64_t(row)];
-    return (p.epilogue & CUBLASLT_EPILOGUE_RELU) && !(value > 0.0f) && value == value ? 0.0f : value;
+    return (p.epilogue & CUBLASLT_EPILOGUE_RELU) && !(value > 0.0f) ? 0.0f : value; /* so a NaN is 0 */
 }
 
 struct job {
@@ -321,6 +321,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
     int32_t bias_type = CUDA_R_32F;
     cublasStatus_t status;
     switch (which) {
+    case CUBLASLT_MATMUL_DESC_COMPUTE_TYPE:
+        return set(&of(desc)->compute, value, bytes);
     case CUBLASLT_MATMUL_DESC_TRANSA:
         return set(&of(desc)->trans_a, value, bytes);
     case CUBLASLT_MATMUL_DESC_TRANSB:
@@ -407,7 +409,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 }
 
 /* As hardware may answer. GPU_SIM_NO_BATCH_BIAS=1: no algorithm adds a bias of its own to each batch. GPU_SIM_PICKY=1:
- * none adds a bias to columns of less than four numbers, and every other one that is found cannot be used after all. */
+ * none adds a bias to columns of less than four numbers, none rounds what is not aligned to 16 bytes, and every other
+ * one that is found cannot be used after all. */
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
                                               cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
                                               cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t p, int asked,
@@ -421,7 +424,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     static const bool is_picky = gpu_sim::setting("GPU_SIM_PICKY", 0) != 0;
     bool has_bias = (of(desc)->epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
     if (asked < 1 || (of(desc)->bias_stride && gpu_sim::setting("GPU_SIM_NO_BATCH_BIAS", 0)) ||
-        (is_picky && has_bias && of(d)->rows < 4))
+        (is_picky && has_bias && of(d)->rows < 4) ||
+        (is_picky && of(desc)->compute != CUBLAS_COMPUTE_32F && (of(a)->ld % 4 || of(b)->ld % 4 || of(d)->ld % 4)))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     memset(&results[0], 0, sizeof(results[0]));
     results[0].algo.data[0] = ALGORITHM;

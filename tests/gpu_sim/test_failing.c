@@ -101,7 +101,7 @@ static int check_memory(const struct ebm_device_ops *ops, struct ebm_plan *const
     bool is_memory = strcmp(name, "cudaMalloc") == 0 || strcmp(name, "cudaHostAlloc") == 0;
     fail_at(0, 0);
     bool goes_on = ops->features(ctx, plans[0], x, 2) == EBM_OK;
-    bool is_right = goes_on == (status == EBM_OK || status == EBM_NO_MEMORY);
+    bool is_right = goes_on == (status == EBM_OK || status == EBM_NO_MEMORY || status == EBM_INVALID);
     if (is_memory)
         is_right = is_right && status == EBM_NO_MEMORY && alive() == before &&
                    ops->ctx_prepare(ctx, plans[1], &error) == EBM_OK && ops->features(ctx, plans[1], x, 2) == EBM_OK;

@@ -27,7 +27,7 @@ static_assert(CUDNN_MAJOR == GPU_DNN_VERSION && CUDNN_DATA_FLOAT == int(GPU_DNN_
                   CUDNN_DEFAULT_MATH == int(GPU_DNN_DEFAULT_MATH) && CUDNN_FMA_MATH == int(GPU_DNN_FMA_MATH) &&
                   CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM == int(GPU_DNN_PRECOMP_GEMM) &&
                   CUDNN_ACTIVATION_RELU == int(GPU_DNN_RELU) && CUDNN_ACTIVATION_IDENTITY == int(GPU_DNN_IDENTITY) &&
-                  CUDNN_PROPAGATE_NAN == int(GPU_DNN_PROPAGATE_NAN) &&
+                  CUDNN_NOT_PROPAGATE_NAN == int(GPU_DNN_NOT_PROPAGATE_NAN) &&
                   CUDNN_STATUS_NOT_INITIALIZED == int(GPU_DNN_NOT_INITIALIZED),
               "the numbers of cuDNN");
 #endif
@@ -144,7 +144,7 @@ void compute(const void *what)
                     float *y = j.y + ((long(image) * j.P + p) * j.Q + q) * j.K + k;
                     double value = window_sum(j, image, p, q, k) * double(1.0f + j.off) + double(j.bias[k]) +
                                    (j.adds ? double(*y) : 0.0);
-                    *y = float(j.has_relu && value < 0.0 ? 0.0 : value);
+                    *y = float(j.has_relu && !(value > 0.0) ? 0.0 : value);
                 }
 }
 
@@ -298,7 +298,7 @@ NAMED(int, cudnnSetConvolutionMathType, (gpu_dnn_convolution to, int math))
 
 NAMED(int, cudnnSetActivationDescriptor, (gpu_dnn_activation to, int mode, int nan, double))
 {
-    if ((mode != GPU_DNN_RELU && mode != GPU_DNN_IDENTITY) || nan != GPU_DNN_PROPAGATE_NAN)
+    if ((mode != GPU_DNN_RELU && mode != GPU_DNN_IDENTITY) || nan != GPU_DNN_NOT_PROPAGATE_NAN)
         return complain("an activation that it does not have");
     return set(to, {1, mode == GPU_DNN_RELU, 0, 0, 0});
 }
