@@ -14,7 +14,8 @@
 enum {
     POINTS = 16,
     TRAINING_POINTS = 40,
-    MEMORY_POINTS = 40,
+    MEMORY_POINTS = 70,
+    SMALL_IMAGE = 9,
     PARAMS = 144,
     TRUNK_PARAMS = 128,
     IMAGES = 2,
@@ -89,7 +90,7 @@ static struct ebm_net_desc small_net(struct ebm_layer layers[4], enum ebm_activa
 static int check_memory(const struct ebm_device_ops *ops, struct ebm_plan *const plans[2], long at)
 {
     const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128};
-    const float x[2] = {0.5f, -1.0f};
+    const float x[2 * SMALL_IMAGE] = {0.5f, -1.0f};
     struct ebm_ctx *ctx = NULL;
     struct ebm_error error = {0};
     if (ops->ctx_new(&limits, &ctx, &error) != EBM_OK || ops->ctx_prepare(ctx, plans[0], &error) != EBM_OK)
@@ -111,18 +112,30 @@ static int check_memory(const struct ebm_device_ops *ops, struct ebm_plan *const
     return is_right ? 0 : 1;
 }
 
+/* The second one reads images. */
 static int check_all_memory(const struct ebm_device_ops *ops)
 {
     struct ebm_layer layers[4];
-    const struct ebm_net_desc net = small_net(layers, EBM_ACT_TANH);
-    _Alignas(64) float params[PARAMS];
+    const struct ebm_image_op conv = {.kind = EBM_IMAGE_CONV,
+                                      .add = EBM_IMAGE_NONE,
+                                      .from = {1, 3, 3},
+                                      .to = {1, 1, 1},
+                                      .kernel = 3,
+                                      .stride = 1,
+                                      .weight = PARAMS,
+                                      .bias = EBM_NO_TENSOR};
+    struct ebm_net_desc nets[2] = {small_net(layers, EBM_ACT_TANH), small_net(layers, EBM_ACT_TANH)};
+    nets[1].X = SMALL_IMAGE;
+    nets[1].n_params = PARAMS + 16;
+    nets[1].trunk = (struct ebm_trunk){.n_ops = 1, .ops = &conv, .in = conv.from, .out = 1};
+    _Alignas(64) float params[PARAMS + 16];
     struct ebm_plan *plans[2] = {NULL, NULL};
     struct ebm_error error = {0};
     int failures = 0;
-    for (uint32_t i = 0; i < PARAMS; i++)
+    for (uint32_t i = 0; i < PARAMS + 16; i++)
         params[i] = 0.25f;
     for (uint32_t i = 0; i < 2; i++)
-        failures += ops->plan_new(&net, params, 0, &plans[i], &error) != EBM_OK;
+        failures += ops->plan_new(&nets[i], params, 0, &plans[i], &error) != EBM_OK;
     for (long at = 1; failures == 0 && at <= MEMORY_POINTS; at++)
         failures += check_memory(ops, plans, at);
     for (uint32_t i = 0; i < 2; i++)
