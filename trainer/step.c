@@ -156,7 +156,7 @@ static enum ebm_status run_batch(struct job *job, bool features_learn)
                                           step->reach);
     if (status == EBM_OK)
         pool_run(step->pool, backward_chunk, job, job->n_chunks);
-    if (status == EBM_OK && job->dx != NULL)
+    if (status == EBM_OK && job->dx != NULL && !atomic_load(&job->failed))
         status = step->ops->trunk_backward(step->plan, &threads, job->dx);
     return status;
 }

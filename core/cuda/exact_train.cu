@@ -184,7 +184,7 @@ bool ebm_gpu_trained_kinks(struct ebm_gpu_trained *t, const struct ebm_gpu_exact
     try {
         ok = ok && make_kinks(t, at.bytes);
     } catch (const std::bad_alloc &) {
-        return gpu_fail(t->space, "the table of kinks", "no memory");
+        return gpu_fine(t->space, cudaErrorMemoryAllocation, "the table of kinks");
     }
     if (!ok)
         return false;

@@ -1,8 +1,7 @@
 /* langevin_train.cu - ml_mcmc: candidates are the ends of Langevin chains that begin at the true target, as
  * core/train_langevin.c has them, and weigh the same.
  *
- * A step is the way of all candidates to f and back to y, then walk_k; the words of Philox are the CPU's. Steps lie in
- * the chunk's graph one behind the other. */
+ * A step is the way of all candidates to f and back to y, then walk_k; the words of Philox are the CPU's. */
 #include <math.h>
 
 #include "core/cuda/block.h"

@@ -294,17 +294,18 @@ static struct ebm_gpu_chunk shape_of(const struct ebm_plan *plan, const struct e
                                   .scale = (float)spec->scale};
 }
 
-static uint32_t family_of(uint32_t loss)
+static uint32_t families_of(const struct ebm_gpu_chunk *shape)
 {
-    switch (loss) {
+    uint32_t given = shape->is_given ? EBM_GPU_GIVEN : 0;
+    switch (shape->loss) {
     case EBM_LOSS_ML_EXACT:
-        return EBM_GPU_BY_POINTS;
+        return given | EBM_GPU_BY_POINTS;
     case EBM_LOSS_DSM:
-        return EBM_GPU_BY_SLOPES;
+        return given | EBM_GPU_BY_SLOPES;
     case EBM_LOSS_SM:
-        return EBM_GPU_BY_SLOPES | EBM_GPU_BY_CURVES;
+        return given | EBM_GPU_BY_SLOPES | EBM_GPU_BY_CURVES;
     default:
-        return 0;
+        return given;
     }
 }
 
@@ -318,20 +319,20 @@ static enum ebm_status reserve(struct ebm_cuda_chunks **chunks, struct ebm_gpu_s
                                struct ebm_gpu_trained *there, const struct ebm_gpu_chunk *shape)
 {
     struct ebm_cuda_chunks *own = *chunks;
-    const uint32_t n = larger(shape->n, shape->beside), family = family_of(shape->loss);
+    const uint32_t n = larger(shape->n, shape->beside), families = families_of(shape);
     if (own == NULL)
         own = *chunks = calloc(1, sizeof *own);
     if (own == NULL)
         return EBM_NO_MEMORY;
     if (own->training != NULL && own->of == there && own->max_rows >= shape->B && own->max_candidates >= n &&
-        (own->families & family) == family)
+        (own->families & families) == families)
         return EBM_OK;
     own->training = ebm_gpu_training_free(own->training);
     if (own->of != there)
         own->max_rows = own->max_candidates = own->families = 0;
     own->max_rows = larger(own->max_rows, shape->B);
     own->max_candidates = larger(own->max_candidates, n);
-    own->families |= family;
+    own->families |= families;
     own->of = there;
     return ebm_gpu_training_new(space, there, own->max_rows, own->max_candidates, own->families, &own->training, NULL);
 }

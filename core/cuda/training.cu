@@ -19,8 +19,9 @@
 
 #include "core/cuda/training_internal.h"
 
-#define SHAPES 48u      /* of chunks whose graphs are kept */
-#define STEP_POINTS 64u /* candidates of a row in ml_exact are a multiple, so that there are few shapes */
+#define SHAPES 48u         /* of chunks whose graphs are kept */
+#define RECORDED_STEPS 64u /* of chains, most: chunks of more are launched as they come, every time */
+#define STEP_POINTS 64u    /* candidates of a row in ml_exact are a multiple, so that there are few shapes */
 
 /* ---- memory ---- */
 
@@ -136,6 +137,8 @@ bool make_sample_side(ebm_gpu_training *t)
     parts = parts < t->max_rows ? parts : t->max_rows;
     size_t wide = candidates * gpu_ld_of(widest);
     wide = (size_t)t->max_rows * gpu_ld_of(x_widest) > wide ? (size_t)t->max_rows * gpu_ld_of(x_widest) : wide;
+    if (wide > UINT32_MAX) /* kernels count in words */
+        return gpu_lack(t->space, EBM_TOO_LARGE, "training", "a layer has more than 2^32 numbers of one row");
     bool ok = make_net(t, &t->target, &net->target, 0, candidates) &&
               make_net(t, &t->energy, &net->energy, net->has_energy ? net->H : 0, candidates) &&
               make_rows(t, &t->y, net->D, candidates) && gpu_device_floats(t->space, &t->memory, &t->da.p, wide) &&
@@ -175,7 +178,8 @@ struct array {
 
 bool make_arrays(ebm_gpu_training *t)
 {
-    const size_t rows = t->max_rows, D = t->net->D, X = ebm_net_reach(t->net), n = rows * t->max_candidates;
+    const size_t rows = t->max_rows, D = t->net->D, X = ebm_net_reach(t->net);
+    const size_t n = (t->families & EBM_GPU_GIVEN) != 0 ? rows * t->max_candidates : 0;
     struct ebm_gpu_rows *h = &t->host, *d = &t->there;
     float *h_draws = NULL, *d_draws = NULL;
     const array arrays[] = {{&h->x, &d->x, rows * X},
@@ -427,7 +431,7 @@ bool enqueue(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 
 /* ---- a chunk ---- */
 
-/* As it comes, or by its graph. */
+/* As it comes, or by its graph. Steps of chains lie one behind the other in it. */
 bool launch(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     for (shape_graph &shape : t->graphs) {
@@ -437,7 +441,7 @@ bool launch(ebm_gpu_training *t, const ebm_gpu_chunk *c)
             return false;
         return gpu_fine(t->space, cudaGraphLaunch(shape.exec, t->space->compute), "training");
     }
-    if (t->graphs.size() < SHAPES)
+    if (t->graphs.size() < SHAPES && c->steps <= RECORDED_STEPS)
         t->graphs.push_back({*c, NULL});
     return enqueue(t, c);
 }
@@ -553,7 +557,7 @@ bool ebm_gpu_training_run(struct ebm_gpu_training *t, const struct ebm_gpu_chunk
         return gpu_trained_wait(t->trained, t->space) && (is_there || upload(t, c)) && launch(t, c) &&
                gpu_trained_add(t->trained, t->space, slot, t->gradient) && download(t, c);
     } catch (const std::bad_alloc &) {
-        return gpu_fail(t->space, "training", "no memory");
+        return gpu_fine(t->space, cudaErrorMemoryAllocation, "training");
     }
 }
 
@@ -579,7 +583,7 @@ enum ebm_status ebm_gpu_training_points(struct ebm_gpu_training *t, struct ebm_g
         if (!find_points(t, c, &most))
             return EBM_DEVICE;
     } catch (const std::bad_alloc &) {
-        (void)gpu_fail(t->space, "training", "no memory");
+        (void)gpu_fine(t->space, cudaErrorMemoryAllocation, "training");
         return EBM_DEVICE;
     }
     if (most >= EBM_GPU_POINTS)

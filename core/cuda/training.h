@@ -76,7 +76,8 @@ struct ebm_gpu_rows {
 enum ebm_gpu_family {
     EBM_GPU_BY_POINTS = 1, /* ml_exact */
     EBM_GPU_BY_SLOPES = 2, /* dsm, and sm */
-    EBM_GPU_BY_CURVES = 4  /* sm */
+    EBM_GPU_BY_CURVES = 4, /* sm */
+    EBM_GPU_GIVEN = 8      /* any, of rows that have y in place of draws */
 };
 
 /* For chunks of at most max_rows rows of at most max_candidates each, of losses of these families. Borrows space and

@@ -240,7 +240,7 @@ bool run(ebm_gpu_trunk_train *t, int way, uint32_t B)
     try {
         return launch(t, way, B);
     } catch (const std::bad_alloc &) {
-        return gpu_fail(t->space, "the trunk", "no memory");
+        return gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
     }
 }
 
@@ -273,7 +273,7 @@ enum ebm_status ebm_gpu_trunk_train_new(struct ebm_gpu_trained *trained, uint32_
         find_order(t);
         ok = gpu_enter(t->space) && make_all(t);
     } catch (const std::bad_alloc &) {
-        ok = gpu_fail(t->space, "the trunk", "no memory");
+        ok = gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
     }
     if (ok) {
         *ret_train = t;
