@@ -3,16 +3,24 @@
  *   | guard page | 0xff ... | what was asked for | guard page |
  *
  * An allocation ends at its guard (to 16 bytes, to the byte under AddressSanitizer). A signal handler says what was
- * touched before the process dies of it. */
+ * touched before the process dies of it. While a kernel or a copy is on its way, it opens what these touch: there may
+ * be hundreds of allocations, and they touch a few. Sanitizers have a handler of their own, and all is opened there. */
 #include "tests/gpu_sim/asan.h"
 #include "tests/gpu_sim/sim.h"
 
+#include <algorithm>
 #include <map>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#if !defined(GPU_SIM_ASAN) && !defined(GPU_SIM_TSAN)
+static const bool OPENS_WHAT_IS_TOUCHED = true;
+#else
+static const bool OPENS_WHAT_IS_TOUCHED = false;
+#endif
 
 namespace gpu_sim
 {
@@ -25,9 +33,11 @@ const size_t PAGE = 4096, LARGE = 4 << 20; /* bytes: in huge pages, which are op
 struct allocation {
     size_t room, bytes;
     unsigned number;
+    bool is_open;
 };
 
 std::map<char *, allocation> allocations; /* by their first page */
+std::vector<char *> opened;               /* their first pages, with room for all */
 unsigned made, open_depth;
 size_t used;
 
@@ -47,9 +57,20 @@ std::map<char *, allocation>::iterator find(const void *address)
     return at < after->first + after->second.room + PAGE ? after : allocations.end();
 }
 
-void set_open(const std::pair<char *const, allocation> &a, bool open)
+void set_open(std::pair<char *const, allocation> &a, bool open)
 {
+    a.second.is_open = open;
     mprotect(a.first, a.second.room, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+/* Whether it is memory that only has to be opened. */
+bool opens(std::map<char *, allocation>::iterator a, const char *at)
+{
+    if (!open_depth || a == allocations.end() || a->second.is_open || at < a->first || at >= a->first + a->second.room)
+        return false;
+    set_open(*a, true);
+    opened.push_back(a->first);
+    return true;
 }
 
 /* Only what a signal handler may call; then the fault happens again and ends the process. */
@@ -58,6 +79,8 @@ void on_fault(int number, siginfo_t *info, void *)
     char text[200];
     auto a = find(info->si_addr);
     int n;
+    if (opens(a, static_cast<const char *>(info->si_addr)))
+        return;
     if (a == allocations.end())
         n = snprintf(text, sizeof(text), "gpu_sim: fault at %p, which is no device memory\n", info->si_addr);
     else
@@ -71,7 +94,8 @@ void on_fault(int number, siginfo_t *info, void *)
 
 void watch_faults()
 {
-#if !defined(GPU_SIM_ASAN) && !defined(GPU_SIM_TSAN)
+    if (!OPENS_WHAT_IS_TOUCHED)
+        return;
     static char stack[64 << 10];
     stack_t other = {};
     other.ss_sp = stack;
@@ -81,9 +105,6 @@ void watch_faults()
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigaction(SIGSEGV, &action, nullptr);
-#else
-    (void)on_fault;
-#endif
 }
 
 size_t total()
@@ -106,11 +127,14 @@ void *device_alloc(size_t bytes)
         return nullptr;
     if (room >= LARGE)
         (void)madvise(static_cast<char *>(memory) + PAGE, room, MADV_HUGEPAGE);
-    auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++}}).first;
+    auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++, false}}).first;
     used += room;
+    opened.reserve(allocations.size());
     set_open(*a, true);
     memset(a->first, 0xff, room);
-    if (!open_depth)
+    if (open_depth)
+        opened.push_back(a->first);
+    else
         set_open(*a, false);
     ASAN(__asan_poison_memory_region(a->first, room); __asan_unpoison_memory_region(data_of(*a), bytes);)
     return data_of(*a);
@@ -123,6 +147,7 @@ bool device_free(void *pointer)
         return false;
     ASAN(__asan_unpoison_memory_region(a->first, a->second.room);)
     munmap(a->first - PAGE, a->second.room + 2 * PAGE);
+    opened.erase(std::remove(opened.begin(), opened.end(), a->first), opened.end());
     used -= a->second.room;
     allocations.erase(a);
     return true;
@@ -148,16 +173,20 @@ void device_memory(size_t *ret_free, size_t *ret_total)
 
 device_open::device_open()
 {
-    if (!open_depth++)
-        for (const auto &a : allocations)
+    if (!open_depth++ && !OPENS_WHAT_IS_TOUCHED)
+        for (auto &a : allocations) {
             set_open(a, true);
+            opened.push_back(a.first);
+        }
 }
 
 device_open::~device_open()
 {
-    if (!--open_depth)
-        for (const auto &a : allocations)
-            set_open(a, false);
+    if (--open_depth)
+        return;
+    for (char *first : opened)
+        set_open(*allocations.find(first), false);
+    opened.clear();
 }
 
 } // namespace gpu_sim
