@@ -6,7 +6,7 @@
 FOLDER is the build's root, with the simulator's libraries and the test programs as meson built them. A checker that never fails proves
 nothing: whoever changes a kernel changes the text that a bug replaces, and a text that is not found is a failure too.
 GPU_PLANTED_PER_FILE=N tries the first N bugs of each file alone.
-Prints a table: how each run ended. `-` was not run."""
+Prints a table: how each run ended. `-` was not run. --table writes it to docs/GPU.md too."""
 import argparse
 import collections
 import concurrent.futures
@@ -275,6 +275,23 @@ def chosen(bugs, only, per_file):
             yield bug
 
 
+def row(bug, found):
+    return f"| {os.path.basename(bug[1])} | {bug[0]} | " + " | ".join(found.get(r, "-") for r in RUNS) + " |"
+
+
+def write_table(options, rows):
+    """The rows of this plug-in, in place of those that the page shows."""
+    head = f"<!-- planted bugs, {options.plugin} -->\n| file | bug | " + " | ".join(RUNS) + " |\n|" + " --- |" * (len(RUNS) + 2) + "\n"
+    path = os.path.join(options.root, "docs/GPU.md")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if head not in text:
+        sys.exit(f"docs/GPU.md has no table of planted bugs, {options.plugin}")
+    begin = text.index(head) + len(head)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text[:begin] + "".join(r + "\n" for r in rows) + text[text.index("\n\n", begin - 1) + 1:])
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cxx", required=True)
@@ -283,6 +300,7 @@ def main():
     parser.add_argument("--root", required=True)
     parser.add_argument("--build", required=True)
     parser.add_argument("--only", default="")
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("plugin", choices=list(PLUGINS))
     options = parser.parse_args()
     if not shutil.which(options.cxx):
@@ -296,14 +314,16 @@ def main():
         sys.exit("no bug has such a name")
     options.promised = [r for r in RUNS if any(r in bug[4] for bug in bugs) and (r != "tsan" or options.plugin == "sample")]
     bugs.insert(0, ("none", bugs[0][1], "", "", ()))  # all under ThreadSanitizer is a test of its own
-    missed = 0
-    print("| bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 2))
+    missed, rows = 0, []
+    print("| file | bug | " + " | ".join(RUNS) + " | |\n|" + " --- |" * (len(RUNS) + 3))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for bug, found in zip(bugs, pool.map(lambda b: try_bug(options, b), bugs)):
             wrong = [r for r in bug[4] or found if (found[r] == "passes") == bool(bug[4])]
             missed += bool(wrong)
-            print(f"| {bug[0]} | " + " | ".join(found.get(r, "-") for r in RUNS)
-                  + f" | {'WRONG: ' + ', '.join(wrong) if wrong else 'ok'} |", flush=True)
+            rows.append(row(bug, found))
+            print(rows[-1] + f" {'WRONG: ' + ', '.join(wrong) if wrong else 'ok'} |", flush=True)
+    if options.table:
+        write_table(options, rows[1:])
     print(f"{len(bugs)} tried, {missed} not as they must be")
     sys.exit(1 if missed else 0)
 
