@@ -126,19 +126,29 @@ planted overflow "$out/asan"
 planted race "$out/tsan"
 
 say "golden values"
-golden() { # golden DIR ...: ebm-golden on both devices
-    local device
-    for device in cpu reference; do
-        status=0
-        build/tests/ebm-golden --device $device "$@" >"$out/golden.log" || status=1
-        tail -n 1 "$out/golden.log"
-        grep -E 'FAIL|not built' "$out/golden.log" && status=1
-        verdict $status "golden values, $device: $*"
-    done
+golden_on() { # golden_on WHERE "OPTIONS OF EBM-GOLDEN" DIR ...
+    local where=$1 options=$2
+    shift 2
+    status=0
+    # shellcheck disable=SC2086
+    build/tests/ebm-golden $options "$@" >"$out/golden.log" || status=1
+    printf '%s: ' "$where"
+    tail -n 1 "$out/golden.log"
+    grep -E 'FAIL|not built' "$out/golden.log" && status=1
+    verdict $status "golden values, $where: $*"
+}
+golden() { # golden DIR ...: both devices of the CPU, and the CUDA code on it as far as it is built (docs/GPU.md)
+    local sim=build/tests/gpu_sim
+    golden_on cpu "--device cpu" "$@"
+    golden_on reference "--device reference" "$@"
+    [ ! -e $sim/cuda_plain.so ] || golden_on "CUDA source" "--plugin $sim/cuda_plain.so" "$@"
+    [ ! -e $sim/fake/cuda_fake.so ] ||
+        LD_LIBRARY_PATH=$sim/fake GPU_SIM_PTX=$sim/fake/ptx_cuda_90.so \
+            golden_on "CUDA binary" "--plugin $sim/fake/cuda_fake.so" "$@"
 }
 golden tests/golden/*/
 if [ -d ../shared/golden ]; then
-    golden ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d
+    golden ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d ../shared/golden/resnet18_width8
     status=0
     build/tests/ebm-log-space ../shared/golden/toy_relu ../shared/golden/toy_tanh ../shared/golden/vector_3d \
         >"$out/log-space.log" || status=1
