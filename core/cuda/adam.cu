@@ -42,7 +42,8 @@ struct adam_step {
     float beta1, beta2, rest1, rest2, epsilon;
 };
 
-/* Arrays from parameter `first` on; what lies in no part stays. The CPU's operations, in its order. */
+/* Arrays from parameter `first` on; what lies in no part stays. The CPU's operations in its
+ * order, but that nvcc may join a product and a sum. */
 KERNEL void adam_k(struct adam_step step, float *params, float *m, float *v, const float *gradient, uint64_t first,
                    size_t n)
 {

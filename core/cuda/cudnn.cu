@@ -171,7 +171,7 @@ struct trial {
     ebm_gpu_space *space;
     const gpu_convolution *c;
     std::vector<float> in, before;  /* an image; what its output held */
-    std::vector<float> own, by_dnn; /* its output, of c->most images */
+    std::vector<float> own, by_dnn; /* its output, of one of c->most images */
 };
 
 /* Numbers of [-1, 1) without order. */
@@ -182,12 +182,16 @@ void fill(std::vector<float> *numbers, size_t n)
         (*numbers)[i] = (float)((uint32_t)(i + 1) * 2654435761u) * 0x1p-31f - 1.0f;
 }
 
+/* n times the image: one goes up, and doubles there. */
 bool put(const trial *t, const float *to, const std::vector<float> &image, uint32_t n)
 {
-    bool ok = true;
-    for (uint32_t i = 0; ok && i < n; i++)
-        ok = gpu_copy(t->space, t->space->compute, const_cast<float *>(to) + i * image.size(), image.data(),
-                      image.size() * sizeof(float), cudaMemcpyHostToDevice);
+    const size_t each = image.size() * sizeof(float);
+    float *at = const_cast<float *>(to);
+    bool ok = gpu_copy(t->space, t->space->compute, at, image.data(), each, cudaMemcpyHostToDevice);
+    for (uint32_t have = 1, more; ok && have < n; have += more) {
+        more = n - have < have ? n - have : have;
+        ok = gpu_copy(t->space, t->space->compute, at + have * image.size(), at, more * each, cudaMemcpyDeviceToDevice);
+    }
     return ok && gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "a convolution");
 }
 
@@ -244,12 +248,12 @@ bool run_trial(const trial *t, bool by_dnn, uint32_t n, float *ret_ms)
     return ok;
 }
 
-/* Output of image i, which was computed last. */
-bool take(const trial *t, uint32_t i, std::vector<float> *to)
+/* Output of n images from `first` on, computed last. */
+bool take(const trial *t, uint32_t first, uint32_t n, std::vector<float> *to)
 {
-    const size_t n = t->before.size();
-    to->resize(n);
-    return gpu_copy(t->space, t->space->compute, to->data(), t->c->out + i * n, n * sizeof(float),
+    const size_t each = t->before.size();
+    to->resize(n * each);
+    return gpu_copy(t->space, t->space->compute, to->data(), t->c->out + first * each, n * each * sizeof(float),
                     cudaMemcpyDeviceToHost) &&
            gpu_fine(t->space, cudaStreamSynchronize(t->space->compute), "a convolution");
 }
@@ -257,11 +261,12 @@ bool take(const trial *t, uint32_t i, std::vector<float> *to)
 /* Have n images, computed last, the bytes of by_dnn? */
 bool are_same(const trial *t, uint32_t n)
 {
-    std::vector<float> image;
-    for (uint32_t i = 0; i < n; i++)
-        if (!take(t, i, &image) || memcmp(image.data(), t->by_dnn.data(), image.size() * sizeof(float)) != 0)
-            return false;
-    return true;
+    const size_t each = t->before.size();
+    std::vector<float> images;
+    bool are = take(t, 0, n, &images);
+    for (uint32_t i = 0; are && i < n; i++)
+        are = memcmp(images.data() + i * each, t->by_dnn.data(), each * sizeof(float)) == 0;
+    return are;
 }
 
 /* Relative to the largest number; what rounding a product's inputs does, ten times. */
@@ -286,8 +291,9 @@ bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
     fill(&t.in, ebm_shape_count(&c->op->from));
     fill(&t.before, ebm_shape_count(&c->op->to));
     if (!put(&t, c->in, t.in, c->most) || !run_trial(&t, false, 1, &own_ms[0]) ||
-        !run_trial(&t, false, c->most, &own_ms[1]) || !take(&t, c->most - 1, &t.own) ||
-        !run_trial(&t, true, c->most, &dnn_ms[1]) || !take(&t, 0, &t.by_dnn) || !is_right(&t) || !are_same(&t, c->most))
+        !run_trial(&t, false, c->most, &own_ms[1]) || !take(&t, c->most - 1, 1, &t.own) ||
+        !run_trial(&t, true, c->most, &dnn_ms[1]) || !take(&t, 0, 1, &t.by_dnn) || !is_right(&t) ||
+        !are_same(&t, c->most))
         return false;
     for (uint32_t n = 1; n < c->most; n *= 2) {
         float ms;

@@ -169,10 +169,10 @@ struct gpu_product {
     uint32_t ld_d;
     const float *bias;
     bool adds;
-    bool has_relu;    /* then d = max(d, 0); with a bias alone */
-    uint32_t most;    /* columns of b for which the algorithm is chosen, at least as many as there are; b is not turned.
-                       * 0: those that there are */
-    bool is_exact;    /* float, whatever the precision */
+    bool has_relu; /* then d = max(d, 0); with a bias alone */
+    uint32_t most; /* columns of b for which the algorithm is chosen, and taken for all numbers of them that it does; b
+                    * is not turned. 0: those that there are */
+    bool is_exact; /* float, whatever the precision */
     uint32_t batches; /* so many products whose matrices lie so many numbers apart; 0 and 1: one */
     size_t stride_a, stride_b, stride_d;
 };
