@@ -40,7 +40,7 @@ FROM nvidia/cuda:13.0.2-devel-ubuntu24.04 AS cuda
 FROM build AS build-gpu
 COPY --from=cuda /usr/local/cuda-13.0/ /usr/local/cuda/
 RUN apt-get install -y --no-install-recommends g++ && \
-    export EBM_VERSION="$VERSION" && meson setup /build-gpu --prefix=/usr --strip -Dtests=disabled -Dseccomp=enabled \
+    export EBM_VERSION="$VERSION" && meson setup /build-gpu --prefix=/usr --libdir=lib --strip -Dtests=disabled -Dseccomp=enabled \
         -Dgpu=enabled -Dgpu_sim=disabled && \
     meson install -C /build-gpu --destdir /installed-gpu && \
     mkdir -p /libraries && cp /usr/local/cuda/lib64/libcublasLt.so.13 /libraries/

@@ -97,8 +97,8 @@ echo "serving as user $user"
 if [ $target = serve ]; then
     confined "$server_pid"
 else
-    grep "no GPU, computing on the CPU: no driver: " "$work/server.log"
-    plugin=/usr/lib/x86_64-linux-gnu/ebm/libebm-cuda.so
+    grep "no GPU, computing on the CPU: no driver: " "$work/server.log" || { cat "$work/server.log" >&2; exit 1; }
+    plugin=/usr/lib/ebm/libebm-cuda.so
     build_ah run "$container" -- ldd /usr/bin/ebm-server $plugin >"$work/libraries"
     grep -A 99 "^$plugin" "$work/libraries" | grep -E 'cublasLt|not found'
     ! grep -q 'not found' "$work/libraries" || { echo "libraries are missing" >&2; exit 1; }
