@@ -38,7 +38,7 @@ TRUNKS = (NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
 SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
 # case of test_training, where it is not the first
-CASES = {KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce"}
+CASES = {LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce"}
 IMAGES = "layers, nce; nce_kl here"
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
