@@ -73,6 +73,17 @@ void ebm_trunk_last_reads(const struct ebm_trunk *trunk, uint32_t *ret_last)
     ret_last[trunk->n_ops] = EBM_IMAGE_NONE;
 }
 
+void ebm_trunk_first_words(const struct ebm_trunk *trunk, uint32_t i, bool *ret_in, bool *ret_add)
+{
+    const struct ebm_image_op *own = &trunk->ops[i];
+    *ret_add = own->add != EBM_IMAGE_NONE;
+    *ret_in = own->in != own->add;
+    for (const struct ebm_image_op *op = own + 1; op < trunk->ops + trunk->n_ops; op++) {
+        *ret_in = *ret_in && op->in != own->in && op->add != own->in;
+        *ret_add = *ret_add && op->in != own->add && op->add != own->add;
+    }
+}
+
 static uint32_t take_slot(bool *taken, uint32_t *n)
 {
     uint32_t slot = 0;

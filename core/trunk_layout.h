@@ -1,5 +1,5 @@
-/* trunk_layout.h - what every way through a trunk that serves shares: where its values lie, and norms as factors.
- * Private to core. */
+/* trunk_layout.h - what ways through a trunk share: where the values of one that serves lie, norms as factors, and the
+ * order of gradients. Private to core. */
 #ifndef EBM_CORE_TRUNK_LAYOUT_H
 #define EBM_CORE_TRUNK_LAYOUT_H
 
@@ -15,6 +15,10 @@ struct ebm_trunk_slots {
  * operation that reads its value. NO_MEMORY. */
 enum ebm_status ebm_trunk_lay_slots(const struct ebm_trunk *trunk, struct ebm_trunk_slots *ret_slots,
                                     uint32_t *ret_image, uint32_t *ret_n) EBM_MUST_USE;
+
+/* On the way back, from the last operation to the first and what is added before what is read: is operation i the first
+ * that says a word on the gradient of what it reads, of what it adds? */
+void ebm_trunk_first_words(const struct ebm_trunk *trunk, uint32_t i, bool *ret_in, bool *ret_add);
 
 /* factor, offset (to.channels): norm(z + bias) = factor z + offset by the running statistics among params; without a
  * norm 1 and the bias, or 0. */

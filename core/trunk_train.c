@@ -82,28 +82,9 @@ static enum ebm_status make_op(struct ebm_trunk_train *t, struct ebm_train_op *o
     return make_convs(t, op);
 }
 
-/* Who says the first word on a value's gradient, from the last operation to the first; whose input needs one. */
-static enum ebm_status find_order(struct ebm_trunk_train *t)
-{
-    EBM_AUTO(ebm_freep) bool *said = calloc(t->n_ops + 1, sizeof *said);
-    if (said == NULL)
-        return EBM_NO_MEMORY;
-    for (uint32_t i = t->n_ops; i-- > 0;) {
-        struct ebm_train_op *op = &t->ops[i];
-        if (op->op.add != EBM_IMAGE_NONE) {
-            op->is_first_add = !said[op->op.add];
-            said[op->op.add] = true;
-        }
-        op->is_first_in = !said[op->op.in];
-        said[op->op.in] = true;
-        op->needs_input = op->op.in > 0;
-    }
-    return EBM_OK;
-}
-
 static enum ebm_status make_all(struct ebm_trunk_train *t)
 {
-    enum ebm_status status = find_order(t);
+    enum ebm_status status = EBM_OK;
     for (uint32_t i = 0; i < t->n_ops && status == EBM_OK; i++)
         status = make_op(t, &t->ops[i]);
     if (status != EBM_OK)
@@ -129,8 +110,11 @@ enum ebm_status ebm_trunk_train_new(const struct ebm_trunk *trunk, const struct 
     t->ops = ops;
     t->rows = (uint32_t)ebm_round_up(max_rows, EBM_TRUNK_CHUNK);
     t->n_chunks = t->rows / EBM_TRUNK_CHUNK;
-    for (uint32_t i = 0; i < t->n_ops; i++)
+    for (uint32_t i = 0; i < t->n_ops; i++) {
         ops[i].op = trunk->ops[i];
+        ops[i].needs_input = trunk->ops[i].in > 0;
+        ebm_trunk_first_words(trunk, i, &ops[i].is_first_in, &ops[i].is_first_add);
+    }
     enum ebm_status status = make_all(t);
     if (status != EBM_OK) {
         (void)ebm_trunk_train_free(t);

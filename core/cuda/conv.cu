@@ -128,16 +128,17 @@ KERNEL void __launch_bounds__(32 * MEAN_PARTS) mean_k(const float *in, float *ou
     out[(size_t)image * channels + channel] = (float)(sum / (double)plane);
 }
 
-/* A thread a number. */
-KERNEL void pass_k(float *out, const float *in, const float *factor, const float *offset, uint32_t channels, bool adds,
-                   bool has_relu, size_t n)
+/* a = relu(factor z + offset + add), each where there is one. A thread a number. */
+KERNEL void pass_k(float *a, const float *z, const float *add, const float *factor, const float *offset, bool has_relu,
+                   uint32_t C, size_t n)
 {
-    size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= n)
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
         return;
-    uint32_t c = (uint32_t)(at % channels);
-    float value = in[at] * factor[c] + offset[c] + (adds ? out[at] : 0.0f);
-    out[at] = has_relu && value < 0.0f ? 0.0f : value;
+    uint32_t c = (uint32_t)i % C; /* a value has fewer than 2^32 numbers */
+    float value = factor != NULL ? fmaf(factor[c], z[i], offset[c]) : z[i];
+    value = add != NULL ? value + add[i] : value;
+    a[i] = has_relu && value < 0.0f ? 0.0f : value; /* a NaN stays */
 }
 
 } // namespace
@@ -240,12 +241,10 @@ void gpu_image_mean(cudaStream_t stream, const ebm_image_op *op, float *out, con
            gpu_plane(&op->from));
 }
 
-void gpu_image_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, const float *factor,
-                    const float *offset, uint32_t n)
+void gpu_lines(cudaStream_t stream, float *a, const float *z, const float *add, const float *factor,
+               const float *offset, bool has_relu, uint32_t C, size_t n)
 {
-    size_t all = n * ebm_shape_count(&op->to);
-    LAUNCH(pass_k, gpu_blocks(all), dim3(GPU_THREADS), 0, stream, out, in, factor, offset, op->to.channels,
-           op->add != EBM_IMAGE_NONE, op->has_relu, all);
+    LAUNCH(pass_k, gpu_blocks(n), dim3(GPU_THREADS), 0, stream, a, z, add, factor, offset, has_relu, C, n);
 }
 
 static const gpu_kernels loaded = {GPU_KERNEL(windows_k<float4>),

@@ -73,8 +73,8 @@ void gpu_to_outer(cudaStream_t stream, float *to, const float *from, const ebm_s
 void gpu_max_pool(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n);
 /* Sums in double, as on the CPU. */
 void gpu_image_mean(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n);
-/* out = relu(factor in + offset + what out held), each where it is said; factor, offset (to.channels). */
-void gpu_image_pass(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, const float *factor,
-                    const float *offset, uint32_t n);
+/* a (n) = relu(factor z + offset + add), each where there is one; z may be a. factor NULL: 1 and 0. */
+void gpu_lines(cudaStream_t stream, float *a, const float *z, const float *add, const float *factor,
+               const float *offset, bool has_relu, uint32_t C, size_t n);
 
 #endif

@@ -95,19 +95,6 @@ KERNEL void norm_running_k(struct gpu_norm norm, uint32_t C)
                  1.0 / sqrt((double)norm.running_variance[c] + EBM_NORM_EPSILON));
 }
 
-/* a = relu(factor z + offset + add). */
-KERNEL void norm_finish_k(float *a, const float *z, const float *add, const float *factor, const float *offset,
-                          bool has_relu, uint32_t C, size_t n)
-{
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= n)
-        return;
-    uint32_t c = (uint32_t)i % C; /* a value has fewer than 2^32 numbers */
-    float value = factor != NULL ? fmaf(factor[c], z[i], offset[c]) : z[i];
-    value = add != NULL ? value + add[i] : value;
-    a[i] = has_relu && value < 0.0f ? 0.0f : value; /* a NaN stays */
-}
-
 /* ---- back ---- */
 
 /* ds = da where a > 0, what was added gets it too; sums of ds and of ds (z - mean). */
@@ -214,12 +201,6 @@ void gpu_norm_running(cudaStream_t stream, const gpu_norm *norm, uint32_t C)
     LAUNCH(norm_running_k, gpu_blocks(C), dim3(GPU_THREADS), 0, stream, *norm, C);
 }
 
-void gpu_finish(cudaStream_t stream, float *a, const float *z, const float *add, const float *factor,
-                const float *offset, bool has_relu, uint32_t C, size_t n)
-{
-    LAUNCH(norm_finish_k, gpu_blocks(n), dim3(GPU_THREADS), 0, stream, a, z, add, factor, offset, has_relu, C, n);
-}
-
 void gpu_norm_backward(cudaStream_t stream, const gpu_norm_back *back)
 {
     const struct sum_shape s = shape_of(back->C, back->places);
@@ -236,6 +217,6 @@ void gpu_pass_backward(cudaStream_t stream, float *din, const float *from, size_
     LAUNCH(pass_back_k, gpu_blocks(n), dim3(GPU_THREADS), 0, stream, din, from, n, adds);
 }
 
-static const gpu_kernels loaded = {GPU_KERNEL(norm_sums_k),   GPU_KERNEL(norm_settle_k), GPU_KERNEL(norm_running_k),
-                                   GPU_KERNEL(norm_finish_k), GPU_KERNEL(back_sums_k),   GPU_KERNEL(back_settle_k),
-                                   GPU_KERNEL(back_line_k),   GPU_KERNEL(pass_back_k)};
+static const gpu_kernels loaded = {GPU_KERNEL(norm_sums_k), GPU_KERNEL(norm_settle_k), GPU_KERNEL(norm_running_k),
+                                   GPU_KERNEL(back_sums_k), GPU_KERNEL(back_settle_k), GPU_KERNEL(back_line_k),
+                                   GPU_KERNEL(pass_back_k)};

@@ -242,7 +242,8 @@ bool enqueue_op(gpu_images *images, size_t i, uint32_t n)
         gpu_image_mean(space->compute, &op->op, out, in, n);
         break;
     case EBM_IMAGE_PASS:
-        gpu_image_pass(space->compute, &op->op, out, in, op->factor, op->offset, n);
+        gpu_lines(space->compute, out, in, op->op.add != EBM_IMAGE_NONE ? out : NULL, op->factor, op->offset,
+                  op->op.has_relu, op->op.to.channels, n * ebm_shape_count(&op->op.to));
         break;
     }
     return gpu_fine(space, cudaGetLastError(), "a trunk");

@@ -13,6 +13,10 @@
 
 #include "core/cuda/trunk_train_internal.h"
 
+extern "C" {
+#include "core/trunk_layout.h"
+}
+
 #define MOST_NUMBERS ((size_t)1 << 31) /* of a value of a batch: kernels count in words */
 #define WEIGHT_TILE 128u               /* of a product's result, a block's, as it is guessed */
 #ifndef EBM_GPU_WEIGHT_TILES           /* tests have fewer */
@@ -83,22 +87,6 @@ void cut(const ebm_gpu_trunk_train *t, gpu_image_op *op)
     op->piece = fit < 1 ? 1 : fit < t->max_rows ? (uint32_t)fit : t->max_rows;
     op->part = (op->piece * plane + wanted - 1) / wanted;
     op->n_parts = (op->piece * plane + op->part - 1) / op->part;
-}
-
-/* Who says the first word on a value's gradient, from the last operation to the first; whose input needs one. */
-void find_order(ebm_gpu_trunk_train *t)
-{
-    std::vector<bool> said(t->ops.size() + 1);
-    for (size_t i = t->ops.size(); i-- > 0;) {
-        gpu_image_op *op = &t->ops[i];
-        if (op->op.add != EBM_IMAGE_NONE) {
-            op->is_first_add = !said[op->op.add];
-            said[op->op.add] = true;
-        }
-        op->is_first_in = !said[op->op.in];
-        said[op->op.in] = true;
-        op->needs_input = op->op.in > 0;
-    }
 }
 
 /* Numbers that all operations share. */
@@ -197,7 +185,7 @@ void finish(ebm_gpu_trunk_train *t, const gpu_image_op *op, enum ebm_gpu_trunk_n
         gpu_norm_settle(stream, &op->norm, t->sums, C, places);
     }
     if (z != op->a || o->has_relu || add != NULL)
-        gpu_finish(stream, op->a, z, add, op->norm.factor, op->norm.offset, o->has_relu, C, (size_t)places * C);
+        gpu_lines(stream, op->a, z, add, op->norm.factor, op->norm.offset, o->has_relu, C, (size_t)places * C);
 }
 
 bool enqueue_forward(ebm_gpu_trunk_train *t, enum ebm_gpu_trunk_norms norms, uint32_t B)
@@ -267,10 +255,11 @@ enum ebm_status ebm_gpu_trunk_train_new(struct ebm_gpu_trained *trained, uint32_
         t->ops.resize(trunk->n_ops);
         for (uint32_t i = 0; i < trunk->n_ops; i++) {
             t->ops[i].op = trunk->ops[i];
+            t->ops[i].needs_input = trunk->ops[i].in > 0;
+            ebm_trunk_first_words(trunk, i, &t->ops[i].is_first_in, &t->ops[i].is_first_add);
             if (trunk->ops[i].kind == EBM_IMAGE_CONV)
                 cut(t, &t->ops[i]);
         }
-        find_order(t);
         ok = gpu_enter(t->space) && make_all(t);
     } catch (const std::bad_alloc &) {
         ok = gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");

@@ -41,9 +41,6 @@ void gpu_norm_sums(cudaStream_t stream, const float *z, double *sums, uint32_t C
 /* From these all arrays but scale and shift; or factor and offset by the running statistics. */
 void gpu_norm_settle(cudaStream_t stream, const gpu_norm *norm, const double *sums, uint32_t C, uint32_t places);
 void gpu_norm_running(cudaStream_t stream, const gpu_norm *norm, uint32_t C);
-/* a (n) = relu(factor z + offset + add), each where there is one; z may be a. factor NULL: 1 and 0. */
-void gpu_finish(cudaStream_t stream, float *a, const float *z, const float *add, const float *factor,
-                const float *offset, bool has_relu, uint32_t C, size_t n);
 
 /* The way back to what stands before a norm, or before what is added and relu alone. */
 struct gpu_norm_back {
