@@ -10,11 +10,11 @@
 #include "server/loop.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/device.h"
+#include "server/quiet.h"
 #include "server/server_parts.h"
 
 #define LOOK_MS 10u
@@ -278,10 +278,9 @@ static void run(void *argument)
 
 enum ebm_status loop_start(struct loop *loop)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all); /* signals are the main thread's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    quiet_begin(&before);
     loop->has_thread = uv_thread_create(&loop->thread, run, loop) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    quiet_end(&before);
     return loop->has_thread ? EBM_OK : EBM_NO_MEMORY;
 }

@@ -8,11 +8,11 @@
 #include "server/model_keeper.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "core/clock.h"
+#include "server/quiet.h"
 
 #define COLLECT_MS 50u
 
@@ -107,11 +107,10 @@ enum ebm_status model_keeper_new(struct model_loader *loader, struct model_store
     keeper->store = store;
     keeper->poll_us = poll_ms * 1000;
     init(keeper);
-    sigset_t all, before;
-    (void)sigfillset(&all); /* signals are the loop's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    quiet_begin(&before);
     int failed = pthread_create(&keeper->thread, NULL, run, keeper);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    quiet_end(&before);
     if (failed) {
         done(keeper);
         return ebm_error_set(reterr, EBM_NO_MEMORY, "model keeper", "no thread to load models");

@@ -10,10 +10,10 @@
 #include "server/worker.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "server/quiet.h"
 
 struct worker {
     struct worker_pool *pool;
@@ -138,19 +138,17 @@ static void *run(void *argument)
 
 /* ---- the pool ---- */
 
-/* Signals are the loop's: the threads inherit a mask without any. */
 static void start_threads(struct worker_pool *pool)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    quiet_begin(&before);
     for (uint32_t i = 0; i < pool->config.n_workers; i++) {
         pool->workers[i].pool = pool;
         if (pthread_create(&pool->workers[i].thread, NULL, run, &pool->workers[i]) != 0)
             break;
         pool->n_started++;
     }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    quiet_end(&before);
 }
 
 static enum ebm_status wait_until_prepared(struct worker_pool *pool, struct ebm_error *reterr)

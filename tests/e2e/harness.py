@@ -46,9 +46,16 @@ class Server:
         self.started = threading.Event()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        if expect_start and not self.started.wait(60 * SLOW):
+        if expect_start and not self._starts():
             self.kill()
             raise AssertionError("the server did not start:\n" + "\n".join(self.lines))
+
+    def _starts(self):
+        end = time.monotonic() + 60 * SLOW
+        while not self.started.wait(0.2):
+            if self.process.poll() is not None or time.monotonic() > end:
+                return False
+        return True
 
     def _read(self):
         for line in self.process.stderr:
