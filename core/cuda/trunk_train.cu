@@ -75,15 +75,15 @@ bool make_op(ebm_gpu_trunk_train *t, gpu_image_op *op)
     return ok && (!op->op.has_norm || make_norm(t, &op->norm, &op->op));
 }
 
-/* Pieces of the way back, whose windows take EBM_GPU_PIECE bytes or an image's; and parts of the weights' gradient: so
- * many that a device has enough to do. */
+/* Pieces of the way back, whose windows take EBM_GPU_WINDOWS_BACK bytes or an image's; and parts of the weights'
+ * gradient: so many that a device has enough to do. */
 void cut(const ebm_gpu_trunk_train *t, gpu_image_op *op)
 {
     const uint32_t ld = gpu_window_ld(&op->op), plane = gpu_plane(&op->op.to);
     const uint32_t rows = (op->op.to.channels + WEIGHT_TILE - 1) / WEIGHT_TILE;
     const uint32_t tiles = rows * ((ld + WEIGHT_TILE - 1) / WEIGHT_TILE),
                    wanted = (EBM_GPU_WEIGHT_TILES + tiles - 1) / tiles;
-    size_t fit = gpu_is_pointwise(&op->op) ? t->max_rows : EBM_GPU_PIECE / ((size_t)plane * ld * sizeof(float));
+    size_t fit = gpu_is_pointwise(&op->op) ? t->max_rows : EBM_GPU_WINDOWS_BACK / ((size_t)plane * ld * sizeof(float));
     op->piece = fit < 1 ? 1 : fit < t->max_rows ? (uint32_t)fit : t->max_rows;
     op->part = (op->piece * plane + wanted - 1) / wanted;
     op->n_parts = (op->piece * plane + op->part - 1) / op->part;

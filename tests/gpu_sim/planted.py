@@ -38,7 +38,7 @@ TRUNKS = (NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
 SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
 # case of test_training, where it is not the first
-CASES = {LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce"}
+CASES = {TRAINING: "ml_exact", LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce"}
 IMAGES = "layers, nce; nce_kl here"
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
@@ -148,6 +148,7 @@ TRAINING_BUGS = [
     ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", ("greedy",)),
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
     ("the host does not wait", TRAINING, 'gpu_sleep(t->space, "training")', "true", ("fwd", "rev")),
+    ("the x side of the first piece", TRAINING, "t->hx.p + (size_t)first * t->hx.ld, t->hx.ld, pass->n}", "t->hx.p, t->hx.ld, pass->n}", ("greedy",)),
     ("barrier before sums of rows is missing", NORMS, "    __syncthreads(); /* before rows are summed */\n", "", ("greedy", "tsan")),
     ("a running variance by the wrong count", NORMS, "variance * n / (n - 1.0)", "variance", ("greedy",)),
     ("a norm's slope is forgotten", NORMS, "z[i] * slopes[C + c] + slopes", "slopes", ("greedy",)),
