@@ -2,6 +2,8 @@
 #ifndef EBM_CORE_CUDA_ENGINE_INTERNAL_H
 #define EBM_CORE_CUDA_ENGINE_INTERNAL_H
 
+#include <string.h>
+
 #include <initializer_list>
 #include <vector>
 
@@ -199,6 +201,37 @@ template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *
     return ok;
 }
 
+/* Work of shapes that come again. exec NULL: the shape came once. */
+template <class Shape> struct gpu_recorded {
+    Shape shape; /* without gaps between its members */
+    cudaGraphExec_t exec;
+};
+
+/* What `enqueue` enqueues for such a shape: as it comes the first time, recorded from the second time on, while there
+ * are fewer than `most` of them. */
+template <class Shape, class Enqueue>
+bool gpu_run_shape(ebm_gpu_space *space, std::vector<gpu_recorded<Shape>> *graphs, size_t most, const Shape &shape,
+                   const char *what, Enqueue enqueue)
+{
+    for (gpu_recorded<Shape> &one : *graphs) {
+        if (memcmp(&one.shape, &shape, sizeof shape) != 0)
+            continue;
+        if (one.exec == NULL && !gpu_record(space, &one.exec, enqueue))
+            return false;
+        return gpu_fine(space, cudaGraphLaunch(one.exec, space->compute), what);
+    }
+    if (graphs->size() < most)
+        graphs->push_back({shape, NULL});
+    return enqueue();
+}
+
+template <class Shape> void gpu_shapes_free(const std::vector<gpu_recorded<Shape>> &graphs)
+{
+    for (const gpu_recorded<Shape> &one : graphs)
+        if (one.exec != NULL)
+            (void)cudaGraphExecDestroy(one.exec);
+}
+
 /* ---- engine.cu ---- */
 
 /* Waits for what is computed as gpu_fine says, without a core: for what takes longer than waking up does. */
@@ -219,6 +252,14 @@ uint32_t gpu_wide_deep(uint32_t G);                               /* how many th
 /* f of n_tiles tiles from g (sample, G), rows ld_g numbers apart. */
 void gpu_wide_score(ebm_gpu_space *space, const ebm_gpu_net *net, const ebm_gpu_tile *tiles, uint32_t n_tiles,
                     const float *hx, const float *g, uint32_t ld_g, float *f);
+
+/* Outputs of the widest layer, or at_least. */
+inline uint32_t gpu_widest(const struct ebm_net *net, uint32_t at_least)
+{
+    for (uint32_t i = 0; i < net->n_layers; i++)
+        at_least = net->layers[i].out > at_least ? net->layers[i].out : at_least;
+    return at_least;
+}
 
 inline uint32_t gpu_round_up(uint32_t n, uint32_t multiple)
 {

@@ -147,13 +147,6 @@ void pack_all(ebm_gpu_net *to, packing *all, const struct ebm_net_desc *net)
                                                                      first->out, net->G, to->wide == EBM_GPU_BF16);
 }
 
-uint32_t widest_of(const struct ebm_net *net, uint32_t at_least)
-{
-    for (uint32_t i = 0; i < net->n_layers; i++)
-        at_least = net->layers[i].out > at_least ? net->layers[i].out : at_least;
-    return at_least;
-}
-
 /* What runs where, and how large it gets. */
 void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
 {
@@ -163,13 +156,13 @@ void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
     to->n_feature = net->feature.n_layers, to->n_target = net->target.n_layers, to->n_own = net->own.n_layers;
     to->n_energy = net->has_energy ? net->energy.n_layers : 0;
     to->energy_out = net->has_energy ? net->energy.layers[0].out : 0;
-    to->x_widest = widest_of(&net->feature, to->X > to->energy_out ? to->X : to->energy_out);
-    to->x_widest = widest_of(&net->own, to->x_widest);
+    to->x_widest = gpu_widest(&net->feature, to->X > to->energy_out ? to->X : to->energy_out);
+    to->x_widest = gpu_widest(&net->own, to->x_widest);
     for (uint32_t i = 0; i < 3; i++) {
         to->n_head[i] = heads[i]->n_layers;
-        to->x_widest = widest_of(heads[i], to->x_widest);
+        to->x_widest = gpu_widest(heads[i], to->x_widest);
     }
-    uint32_t target = widest_of(&net->target, net->D), energy = widest_of(&net->energy, target);
+    uint32_t target = gpu_widest(&net->target, net->D), energy = gpu_widest(&net->energy, target);
     to->target_is_narrow = gpu_narrow_fits(target);
     to->energy_is_narrow = net->has_energy && gpu_narrow_fits(energy);
     const struct ebm_layer *energy_layers = net->energy.layers;

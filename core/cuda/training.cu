@@ -55,13 +55,6 @@ bool make_net(ebm_gpu_training *t, kept_net *to, const ebm_net *net, uint32_t sk
     return ok;
 }
 
-uint32_t widest_of(const ebm_net *net, uint32_t at_least)
-{
-    for (uint32_t i = 0; i < net->n_layers; i++)
-        at_least = net->layers[i].out > at_least ? net->layers[i].out : at_least;
-    return at_least;
-}
-
 /* Numbers of the largest weights on the sample side. */
 size_t heaviest_of(const ebm_net *net, size_t at_least)
 {
@@ -122,11 +115,11 @@ bool make_carried(ebm_gpu_training *t, size_t candidates, uint32_t ld)
 bool make_sample_side(ebm_gpu_training *t)
 {
     const ebm_net_desc *net = t->net;
-    uint32_t widest = widest_of(&net->energy, widest_of(&net->target, net->D)), x_widest = net->H;
+    uint32_t widest = gpu_widest(&net->energy, gpu_widest(&net->target, net->D)), x_widest = net->H;
     size_t heaviest = heaviest_of(&net->energy, heaviest_of(&net->target, 1));
     const ebm_net *nets[] = {&net->feature, &net->own, &net->mean, &net->log_variance, &net->weight};
     for (const ebm_net *one : nets)
-        x_widest = widest_of(one, x_widest);
+        x_widest = gpu_widest(one, x_widest);
     x_widest = ebm_net_reach(net) > x_widest ? ebm_net_reach(net) : x_widest;
     size_t candidate = bytes_of(&net->target) + bytes_of(&net->energy) + 2 * gpu_ld_of(widest) * sizeof(float);
     t->most_candidates = EBM_GPU_PIECE / 4 * 3 / candidate;
@@ -434,16 +427,8 @@ bool enqueue(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 /* As it comes, or by its graph. Steps of chains lie one behind the other in it. */
 bool launch(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
-    for (shape_graph &shape : t->graphs) {
-        if (memcmp(&shape.chunk, c, sizeof *c) != 0)
-            continue;
-        if (shape.exec == NULL && !gpu_record(t->space, &shape.exec, [&] { return enqueue(t, c); }))
-            return false;
-        return gpu_fine(t->space, cudaGraphLaunch(shape.exec, t->space->compute), "training");
-    }
-    if (t->graphs.size() < SHAPES && c->steps <= RECORDED_STEPS)
-        t->graphs.push_back({*c, NULL});
-    return enqueue(t, c);
+    const size_t most = c->steps <= RECORDED_STEPS ? SHAPES : 0;
+    return gpu_run_shape(t->space, &t->graphs, most, *c, "training", [&] { return enqueue(t, c); });
 }
 
 bool up(ebm_gpu_training *t, void *to, const void *from, size_t bytes)
@@ -535,9 +520,7 @@ struct ebm_gpu_training *ebm_gpu_training_free(struct ebm_gpu_training *t)
         return NULL;
     (void)gpu_enter(t->space);
     (void)cudaStreamSynchronize(t->space->compute);
-    for (const shape_graph &shape : t->graphs)
-        if (shape.exec != NULL)
-            (void)cudaGraphExecDestroy(shape.exec);
+    gpu_shapes_free(t->graphs);
     gpu_memory_free(&t->memory);
     delete t;
     return NULL;

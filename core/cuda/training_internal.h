@@ -72,12 +72,6 @@ struct gpu_points {
     uint32_t *count;
 };
 
-/* A shape of chunks; exec NULL: it came once. */
-struct shape_graph {
-    ebm_gpu_chunk chunk;
-    cudaGraphExec_t exec;
-};
-
 struct ebm_gpu_training {
     ebm_gpu_space *space;
     ebm_gpu_trained *trained;
@@ -97,7 +91,7 @@ struct ebm_gpu_training {
     unsigned char *point_scratch;
     size_t point_bytes;
     uint32_t point_blocks, *point_counts; /* counts: pinned */
-    std::vector<shape_graph> graphs;
+    std::vector<gpu_recorded<ebm_gpu_chunk>> graphs;
 };
 
 /* One number lies without gaps: f does. */

@@ -208,25 +208,11 @@ bool enqueue(ebm_gpu_trunk_train *t, int way, uint32_t B)
     return way == TRUNK_BACK ? gpu_trunk_back(t, B) : enqueue_forward(t, (enum ebm_gpu_trunk_norms)way, B);
 }
 
-/* As it comes, or by its graph. */
-bool launch(ebm_gpu_trunk_train *t, int way, uint32_t B)
-{
-    for (trunk_graph &graph : t->graphs) {
-        if (graph.way != way || graph.B != B)
-            continue;
-        if (graph.exec == NULL && !gpu_record(t->space, &graph.exec, [&] { return enqueue(t, way, B); }))
-            return false;
-        return gpu_fine(t->space, cudaGraphLaunch(graph.exec, t->space->compute), "the trunk");
-    }
-    if (t->graphs.size() < GRAPHS)
-        t->graphs.push_back({B, way, NULL});
-    return enqueue(t, way, B);
-}
-
 bool run(ebm_gpu_trunk_train *t, int way, uint32_t B)
 {
     try {
-        return launch(t, way, B);
+        return gpu_run_shape(t->space, &t->graphs, GRAPHS, trunk_shape{B, way}, "the trunk",
+                             [&] { return enqueue(t, way, B); });
     } catch (const std::bad_alloc &) {
         return gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
     }
@@ -283,9 +269,7 @@ struct ebm_gpu_trunk_train *ebm_gpu_trunk_train_free(struct ebm_gpu_trunk_train 
         return NULL;
     (void)gpu_enter(t->space);
     (void)cudaStreamSynchronize(t->space->compute);
-    for (const trunk_graph &graph : t->graphs)
-        if (graph.exec != NULL)
-            (void)cudaGraphExecDestroy(graph.exec);
+    gpu_shapes_free(t->graphs);
     gpu_memory_free(&t->memory);
     delete t;
     return NULL;

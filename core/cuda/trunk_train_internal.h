@@ -74,10 +74,9 @@ struct gpu_image_op {
     uint32_t part, n_parts;         /* places in a part of the weights' gradient; parts of a piece */
 };
 
-struct trunk_graph {
+struct trunk_shape {
     uint32_t B;
     int way; /* enum ebm_gpu_trunk_norms forward, or TRUNK_BACK */
-    cudaGraphExec_t exec;
 };
 
 struct ebm_gpu_trunk_train {
@@ -91,7 +90,7 @@ struct ebm_gpu_trunk_train {
     float *x, *images, *out;         /* (rows, X) as it comes, and channels inner; (rows, trunk.out) as it goes */
     float *windows, *parts, *slopes; /* of a piece; of the weights' gradient; (3, most channels) */
     double *sums;                    /* (GPU_SUM_PARTS, 2, most channels) */
-    std::vector<trunk_graph> graphs;
+    std::vector<gpu_recorded<trunk_shape>> graphs;
 };
 
 /* A value, and its gradient, from image `first` on. */
