@@ -161,15 +161,15 @@ void gpu_pack_windows(float *to, const ebm_image_op *op, const float *weight, co
         }
 }
 
-void gpu_windows(cudaStream_t stream, const ebm_image_op *op, float *windows, const float *in, size_t first,
+void gpu_windows(ebm_gpu_space *space, const ebm_image_op *op, float *windows, const float *in, size_t first,
                  uint32_t count)
 {
     const dim3 blocks((count + WINDOWS - 1) / WINDOWS);
     if (op->from.channels % 4 == 0)
-        LAUNCH(windows_k<float4>, blocks, dim3(GPU_THREADS), 0, stream, window_of(op), in, first, count, windows,
-               gpu_window_ld(op));
+        LAUNCH(windows_k<float4>, blocks, dim3(GPU_THREADS), 0, space->compute, window_of(op), in, first, count,
+               windows, gpu_window_ld(op));
     else
-        LAUNCH(windows_k<float>, blocks, dim3(GPU_THREADS), 0, stream, window_of(op), in, first, count, windows,
+        LAUNCH(windows_k<float>, blocks, dim3(GPU_THREADS), 0, space->compute, window_of(op), in, first, count, windows,
                gpu_window_ld(op));
 }
 
@@ -197,7 +197,7 @@ bool gpu_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n)
     for (size_t first = 0; first < places; first += most) {
         uint32_t count = places - first < most ? (uint32_t)(places - first) : most;
         if (!is_pointwise)
-            gpu_windows(space->compute, op, c->windows, c->in, first, count);
+            gpu_windows(space, op, c->windows, c->in, first, count);
         gpu_product p = {};
         p.a = {c->weight, gpu_window_count(op), op->to.channels, ld, true};
         p.b = {is_pointwise ? c->in + first * op->from.channels : c->windows, gpu_window_count(op), count,
@@ -216,35 +216,37 @@ bool gpu_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n)
 
 /* ---- the others ---- */
 
-void gpu_to_inner(cudaStream_t stream, float *to, const float *from, const ebm_shape *shape, uint32_t n)
+void gpu_to_inner(ebm_gpu_space *space, float *to, const float *from, const ebm_shape *shape, uint32_t n)
 {
     size_t all = n * ebm_shape_count(shape);
-    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, stream, to, from, gpu_plane(shape), shape->channels, all);
+    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, to, from, gpu_plane(shape), shape->channels,
+           all);
 }
 
-void gpu_to_outer(cudaStream_t stream, float *to, const float *from, const ebm_shape *shape, uint32_t n)
+void gpu_to_outer(ebm_gpu_space *space, float *to, const float *from, const ebm_shape *shape, uint32_t n)
 {
     size_t all = n * ebm_shape_count(shape);
-    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, stream, to, from, shape->channels, gpu_plane(shape), all);
+    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, to, from, shape->channels, gpu_plane(shape),
+           all);
 }
 
-void gpu_max_pool(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n)
+void gpu_max_pool(ebm_gpu_space *space, const ebm_image_op *op, float *out, const float *in, uint32_t n)
 {
     size_t all = n * ebm_shape_count(&op->to);
-    LAUNCH(pool_k, gpu_blocks(all), dim3(GPU_THREADS), 0, stream, window_of(op), in, out, all);
+    LAUNCH(pool_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, window_of(op), in, out, all);
 }
 
-void gpu_image_mean(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n)
+void gpu_image_mean(ebm_gpu_space *space, const ebm_image_op *op, float *out, const float *in, uint32_t n)
 {
     const uint32_t channels = op->from.channels;
-    LAUNCH(mean_k, dim3(n * ((channels + 31) / 32)), dim3(32 * MEAN_PARTS), 0, stream, in, out, channels,
+    LAUNCH(mean_k, dim3(n * ((channels + 31) / 32)), dim3(32 * MEAN_PARTS), 0, space->compute, in, out, channels,
            gpu_plane(&op->from));
 }
 
-void gpu_lines(cudaStream_t stream, float *a, const float *z, const float *add, const float *factor,
+void gpu_lines(ebm_gpu_space *space, float *a, const float *z, const float *add, const float *factor,
                const float *offset, bool has_relu, uint32_t C, size_t n)
 {
-    LAUNCH(pass_k, gpu_blocks(n), dim3(GPU_THREADS), 0, stream, a, z, add, factor, offset, has_relu, C, n);
+    LAUNCH(pass_k, gpu_blocks(n), dim3(GPU_THREADS), 0, space->compute, a, z, add, factor, offset, has_relu, C, n);
 }
 
 static const gpu_kernels loaded = {GPU_KERNEL(windows_k<float4>),

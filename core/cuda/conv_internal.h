@@ -52,7 +52,7 @@ uint32_t gpu_window_places(const ebm_image_op *op, uint32_t n);
 void gpu_pack_windows(float *to, const ebm_image_op *op, const float *weight, const float *factor);
 
 /* Windows (count, window_ld) of places first .. first + count - 1 of `in`; 16-byte aligned. */
-void gpu_windows(cudaStream_t stream, const ebm_image_op *op, float *windows, const float *in, size_t first,
+void gpu_windows(ebm_gpu_space *space, const ebm_image_op *op, float *windows, const float *in, size_t first,
                  uint32_t count);
 
 /* out (n, to) = relu(conv(in (n, from)) + bias + out), each where it is said; by device memory. */
@@ -70,14 +70,14 @@ struct gpu_convolution {
 };
 bool gpu_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n);
 
-/* Of n images. (channels, height, width) <-> (height, width, channels). */
-void gpu_to_inner(cudaStream_t stream, float *to, const float *from, const ebm_shape *shape, uint32_t n);
-void gpu_to_outer(cudaStream_t stream, float *to, const float *from, const ebm_shape *shape, uint32_t n);
-void gpu_max_pool(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n);
+/* Enqueued, of n images. (channels, height, width) <-> (height, width, channels). */
+void gpu_to_inner(ebm_gpu_space *space, float *to, const float *from, const ebm_shape *shape, uint32_t n);
+void gpu_to_outer(ebm_gpu_space *space, float *to, const float *from, const ebm_shape *shape, uint32_t n);
+void gpu_max_pool(ebm_gpu_space *space, const ebm_image_op *op, float *out, const float *in, uint32_t n);
 /* Sums in double, as on the CPU. */
-void gpu_image_mean(cudaStream_t stream, const ebm_image_op *op, float *out, const float *in, uint32_t n);
+void gpu_image_mean(ebm_gpu_space *space, const ebm_image_op *op, float *out, const float *in, uint32_t n);
 /* a (n) = relu(factor z + offset + add), each where there is one; z may be a. factor NULL: 1 and 0. */
-void gpu_lines(cudaStream_t stream, float *a, const float *z, const float *add, const float *factor,
+void gpu_lines(ebm_gpu_space *space, float *a, const float *z, const float *add, const float *factor,
                const float *offset, bool has_relu, uint32_t C, size_t n);
 
 #endif

@@ -236,14 +236,14 @@ bool enqueue_op(gpu_images *images, size_t i, uint32_t n)
         return gpu_convolve(space, &c, n);
     }
     case EBM_IMAGE_MAX_POOL:
-        gpu_max_pool(space->compute, &op->op, out, in, n);
+        gpu_max_pool(space, &op->op, out, in, n);
         break;
     case EBM_IMAGE_MEAN:
-        gpu_image_mean(space->compute, &op->op, out, in, n);
+        gpu_image_mean(space, &op->op, out, in, n);
         break;
     case EBM_IMAGE_PASS:
-        gpu_lines(space->compute, out, in, op->op.add != EBM_IMAGE_NONE ? out : NULL, op->factor, op->offset,
-                  op->op.has_relu, op->op.to.channels, n * ebm_shape_count(&op->op.to));
+        gpu_lines(space, out, in, op->op.add != EBM_IMAGE_NONE ? out : NULL, op->factor, op->offset, op->op.has_relu,
+                  op->op.to.channels, n * ebm_shape_count(&op->op.to));
         break;
     }
     return gpu_fine(space, cudaGetLastError(), "a trunk");
@@ -255,11 +255,11 @@ bool enqueue_images(gpu_images *images, uint32_t n)
     const ebm_gpu_trunk *trunk = images->trunk;
     ebm_gpu_space *space = images->space;
     const gpu_trunk_op *last = &trunk->ops.back();
-    gpu_to_inner(space->compute, images->slots[trunk->image_slot], images->x, &trunk->in, n);
+    gpu_to_inner(space, images->slots[trunk->image_slot], images->x, &trunk->in, n);
     for (size_t i = 0; i < trunk->ops.size(); i++)
         if (!enqueue_op(images, i, n))
             return false;
-    gpu_to_outer(space->compute, images->reach, images->slots[last->at.out], &last->op.to, n);
+    gpu_to_outer(space, images->reach, images->slots[last->at.out], &last->op.to, n);
     return gpu_fine(space, cudaGetLastError(), "a trunk");
 }
 

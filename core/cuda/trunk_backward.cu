@@ -114,8 +114,7 @@ bool convolution(ebm_gpu_trunk_train *t, const gpu_image_op *op, uint32_t B)
         if (is_pointwise)
             of.windows = gpu_value_of(t, o->in, of.first);
         else
-            gpu_windows(t->space->compute, o, t->windows, gpu_value_of(t, o->in, 0), (size_t)of.first * plane,
-                        of.n * plane);
+            gpu_windows(t->space, o, t->windows, gpu_value_of(t, o->in, 0), (size_t)of.first * plane, of.n * plane);
         if (!weight_gradient(t, op, &of) || (op->needs_input && !input_gradient(t, op, &of)))
             return false;
     }
@@ -149,7 +148,7 @@ bool operation(ebm_gpu_trunk_train *t, const gpu_image_op *op, uint32_t B)
 bool gpu_trunk_back(ebm_gpu_trunk_train *t, uint32_t B)
 {
     const ebm_shape *last = &t->ops.back().op.to;
-    gpu_to_inner(t->space->compute, t->ops.back().da, t->out, last, B);
+    gpu_to_inner(t->space, t->ops.back().da, t->out, last, B);
     for (size_t i = t->ops.size(); i-- > 0;) {
         relu_and_norm(t, &t->ops[i], B);
         if (!operation(t, &t->ops[i], B))

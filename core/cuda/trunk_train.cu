@@ -160,10 +160,10 @@ bool compute(ebm_gpu_trunk_train *t, const gpu_image_op *op, uint32_t B)
     case EBM_IMAGE_CONV:
         return convolve(t, op, B);
     case EBM_IMAGE_MAX_POOL:
-        gpu_max_pool(t->space->compute, o, op->a, in, B);
+        gpu_max_pool(t->space, o, op->a, in, B);
         break;
     case EBM_IMAGE_MEAN:
-        gpu_image_mean(t->space->compute, o, op->a, in, B);
+        gpu_image_mean(t->space, o, op->a, in, B);
         break;
     case EBM_IMAGE_PASS:
         break;
@@ -185,19 +185,19 @@ void finish(ebm_gpu_trunk_train *t, const gpu_image_op *op, enum ebm_gpu_trunk_n
         gpu_norm_settle(stream, &op->norm, t->sums, C, places);
     }
     if (z != op->a || o->has_relu || add != NULL)
-        gpu_lines(stream, op->a, z, add, op->norm.factor, op->norm.offset, o->has_relu, C, (size_t)places * C);
+        gpu_lines(t->space, op->a, z, add, op->norm.factor, op->norm.offset, o->has_relu, C, (size_t)places * C);
 }
 
 bool enqueue_forward(ebm_gpu_trunk_train *t, enum ebm_gpu_trunk_norms norms, uint32_t B)
 {
     const ebm_shape *last = &t->ops.back().op.to;
-    gpu_to_inner(t->space->compute, t->images, t->x, &t->trunk->in, B);
+    gpu_to_inner(t->space, t->images, t->x, &t->trunk->in, B);
     for (const gpu_image_op &op : t->ops) {
         if (!compute(t, &op, B))
             return false;
         finish(t, &op, norms, B);
     }
-    gpu_to_outer(t->space->compute, t->out, gpu_value_of(t, t->trunk->n_ops, 0), last, B);
+    gpu_to_outer(t->space, t->out, gpu_value_of(t, t->trunk->n_ops, 0), last, B);
     return gpu_fine(t->space, cudaGetLastError(), "the trunk");
 }
 
