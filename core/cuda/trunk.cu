@@ -1,10 +1,12 @@
 /* trunk.cu - a trunk that stands still: its weights on the device, and images on their way through it.
  *
- *   h_x -> pinned memory, two pieces in turn -> x -> one graph: channels inner -> operation -> ... -> channels outer
+ *   h_x -> pinned memory -> x, of two pieces in turn -> channels inner -> one graph: operation -> ... -> channels outer
  *       -> reach
  *
  * Which convolutions cuDNN does is chosen once a trunk, by what cudnn_internal.h says, before graphs are recorded.
- * While the device computes one piece, the host copies the next one into pinned memory. Operations are conv.cu's. */
+ * While the device computes one piece, the next one goes up on a stream of its own, and the host copies the one after
+ * it into pinned memory; events tie the three together. No graph reads x, so that one does for both turns. Operations
+ * are conv.cu's. */
 #include <string.h>
 
 #include <mutex>
@@ -19,6 +21,7 @@ extern "C" {
 
 #define ALIGNED 64u
 #define TURNS 2u
+#define PIECE 64u /* images at most, so that a full batch goes in several: the upload of all but one costs no time */
 
 namespace
 {
@@ -186,16 +189,26 @@ ebm_gpu_trunk *gpu_trunk_free(ebm_gpu_trunk *trunk)
 
 /* ---- images ---- */
 
+namespace
+{
+
+/* A piece on its way up: (piece, X), channels outer. */
+struct turn {
+    float *host, *x;
+    cudaEvent_t uploaded, taken; /* after the copy from host to x; after the last kernel that reads x */
+};
+
+} // namespace
+
 struct gpu_images {
     ebm_gpu_space *space;
     const ebm_gpu_trunk *trunk;
     uint32_t piece; /* images at once */
     gpu_memory memory;
-    float *x, *reach, *windows; /* (piece, X), (piece, out) */
+    float *reach, *windows; /* (piece, out) */
     std::vector<float *> slots;
     std::vector<bool> by_dnn; /* operations */
-    float *host_x[TURNS];
-    cudaEvent_t read[TURNS]; /* after the device has read host_x */
+    turn turns[TURNS];
     cudaGraphExec_t graphs[GPU_POWERS];
 };
 
@@ -249,13 +262,12 @@ bool enqueue_op(gpu_images *images, size_t i, uint32_t n)
     return gpu_fine(space, cudaGetLastError(), "a trunk");
 }
 
-/* The n images in x, into `reach`. */
+/* The n images in their slot, channels inner, into `reach`. */
 bool enqueue_images(gpu_images *images, uint32_t n)
 {
     const ebm_gpu_trunk *trunk = images->trunk;
     ebm_gpu_space *space = images->space;
     const gpu_trunk_op *last = &trunk->ops.back();
-    gpu_to_inner(space, images->slots[trunk->image_slot], images->x, &trunk->in, n);
     for (size_t i = 0; i < trunk->ops.size(); i++)
         if (!enqueue_op(images, i, n))
             return false;
@@ -266,11 +278,11 @@ bool enqueue_images(gpu_images *images, uint32_t n)
 /* Images whose values fit, a power of two. */
 uint32_t piece_of(const ebm_gpu_trunk *trunk, uint32_t max_rows)
 {
-    size_t each = ebm_shape_count(&trunk->in) + trunk->out;
+    size_t each = TURNS * ebm_shape_count(&trunk->in) + trunk->out;
     uint32_t piece = 1;
     for (size_t slot : trunk->slots)
         each += slot;
-    while (piece < max_rows && 2 * piece * each * sizeof(float) <= EBM_GPU_IMAGES)
+    while (piece < max_rows && piece < PIECE && 2 * piece * each * sizeof(float) <= EBM_GPU_IMAGES)
         piece *= 2;
     return piece;
 }
@@ -291,15 +303,16 @@ bool make_memory(gpu_images *images)
     ebm_gpu_space *space = images->space;
     const ebm_gpu_trunk *trunk = images->trunk;
     const size_t n = images->piece, X = ebm_shape_count(&trunk->in);
-    bool ok = gpu_device_floats(space, &images->memory, &images->x, n * X) &&
-              gpu_device_floats(space, &images->memory, &images->reach, n * trunk->out) &&
+    bool ok = gpu_device_floats(space, &images->memory, &images->reach, n * trunk->out) &&
               gpu_device_floats(space, &images->memory, &images->windows, windows_of(trunk, images->piece));
     images->slots.assign(trunk->slots.size(), NULL);
     for (size_t i = 0; ok && i < images->slots.size(); i++)
         ok = gpu_device_floats(space, &images->memory, &images->slots[i], n * trunk->slots[i]);
-    for (uint32_t turn = 0; ok && turn < TURNS; turn++)
-        ok = gpu_pinned_floats(space, &images->memory, &images->host_x[turn], n * X) &&
-             gpu_fine(space, cudaEventCreateWithFlags(&images->read[turn], cudaEventDisableTiming), "an event");
+    for (turn &t : images->turns)
+        ok = ok && gpu_pinned_floats(space, &images->memory, &t.host, n * X) &&
+             gpu_device_floats(space, &images->memory, &t.x, n * X) &&
+             gpu_fine(space, cudaEventCreateWithFlags(&t.uploaded, cudaEventDisableTiming), "an event") &&
+             gpu_fine(space, cudaEventCreateWithFlags(&t.taken, cudaEventDisableTiming), "an event");
     return ok;
 }
 
@@ -349,28 +362,52 @@ gpu_images *gpu_images_free(gpu_images *images)
     if (images == NULL)
         return NULL;
     gpu_graphs_free(images->graphs);
-    for (cudaEvent_t event : images->read)
-        if (event != NULL)
-            (void)cudaEventDestroy(event);
+    for (const turn &t : images->turns)
+        for (cudaEvent_t event : {t.uploaded, t.taken})
+            if (event != NULL)
+                (void)cudaEventDestroy(event);
     gpu_memory_free(&images->memory);
     delete images;
     return NULL;
 }
+
+namespace
+{
+
+/* Waits until the piece before last has left the turn's pinned memory; the upload waits until it has left x. */
+bool upload_piece(ebm_gpu_space *space, const turn *t, const float *h_x, size_t count)
+{
+    if (!gpu_fine(space, cudaEventSynchronize(t->uploaded), "images"))
+        return false;
+    memcpy(t->host, h_x, count * sizeof(float));
+    return gpu_fine(space, cudaStreamWaitEvent(space->up, t->taken, 0), "an event") &&
+           gpu_copy(space, space->up, t->x, t->host, count * sizeof(float), cudaMemcpyHostToDevice) &&
+           gpu_fine(space, cudaEventRecord(t->uploaded, space->up), "an event");
+}
+
+/* Of x, n images into their slot. */
+bool take_piece(gpu_images *images, const turn *t, uint32_t n)
+{
+    ebm_gpu_space *space = images->space;
+    const ebm_gpu_trunk *trunk = images->trunk;
+    if (!gpu_fine(space, cudaStreamWaitEvent(space->compute, t->uploaded, 0), "an event"))
+        return false;
+    gpu_to_inner(space, images->slots[trunk->image_slot], t->x, &trunk->in, n);
+    return gpu_fine(space, cudaGetLastError(), "images") &&
+           gpu_fine(space, cudaEventRecord(t->taken, space->compute), "an event");
+}
+
+} // namespace
 
 bool gpu_images_enqueue(gpu_images *images, const float *h_x, uint32_t B, float *reach)
 {
     ebm_gpu_space *space = images->space;
     const size_t X = ebm_shape_count(&images->trunk->in), out = images->trunk->out;
     bool ok = true;
-    for (uint32_t first = 0, n, turn = 0; ok && first < B; first += n, turn++) {
+    for (uint32_t first = 0, n, i = 0; ok && first < B; first += n, i++) {
+        const turn *t = &images->turns[i % TURNS];
         n = B - first < images->piece ? B - first : images->piece;
-        float *host = images->host_x[turn % TURNS];
-        cudaEvent_t read = images->read[turn % TURNS];
-        ok = turn < TURNS || gpu_fine(space, cudaEventSynchronize(read), "images");
-        if (ok)
-            memcpy(host, h_x + first * X, n * X * sizeof(float));
-        ok = ok && gpu_copy(space, space->compute, images->x, host, n * X * sizeof(float), cudaMemcpyHostToDevice) &&
-             gpu_fine(space, cudaEventRecord(read, space->compute), "an event") &&
+        ok = upload_piece(space, t, h_x + first * X, n * X) && take_piece(images, t, n) &&
              gpu_fine(space, cudaGraphLaunch(images->graphs[gpu_power_of(n)], space->compute), "a trunk") &&
              gpu_copy(space, space->compute, reach + first * out, images->reach, n * out * sizeof(float),
                       cudaMemcpyDeviceToDevice);

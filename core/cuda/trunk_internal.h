@@ -30,8 +30,8 @@ ebm_gpu_trunk *gpu_trunk_free(ebm_gpu_trunk *trunk); /* NULL is fine; returns NU
 bool gpu_images_new(ebm_gpu_space *space, const ebm_gpu_trunk *trunk, uint32_t max_rows, gpu_images **ret_images);
 gpu_images *gpu_images_free(gpu_images *images); /* NULL is fine; returns NULL */
 
-/* reach (B, trunk.out), device memory, of h_x (B, X), standardised; on the stream that computes. h_x has been read when
- * it returns. Between two calls somebody waits for that stream. */
+/* reach (B, trunk.out), device memory, of h_x (B, X), standardised; enqueued on the stream that computes, which waits
+ * for the stream of uploads where it must. h_x has been read when it returns. */
 bool gpu_images_enqueue(gpu_images *images, const float *h_x, uint32_t B, float *reach);
 
 #endif

@@ -133,7 +133,11 @@ CUDA_BUGS = [
     ("an image goes on beside its edge", CONV, "tap < w.kernel * w.kernel && y < w.height && x < w.width", "tap < w.kernel * w.kernel && y < w.height", TWO),
     ("weights with channels outer", CONV, "weight[o * count + i % C * taps + i / C]", "weight[o * count + i]", TWO),
     ("what a block adds is not copied", TRUNK, "if (op->at.add != op->at.out &&", "if (op->at.add != op->at.out && false &&", TWO),
-    ("pinned memory is written before it has been read", TRUNK, 'turn < TURNS || gpu_fine(space, cudaEventSynchronize(read), "images")', "true", ("fwd", "greedy")),
+    ("pinned memory is written before it has been read", TRUNK, 'gpu_fine(space, cudaEventSynchronize(t->uploaded), "images")', "true", ("fwd", "greedy")),
+    ("images are taken before they are there", TRUNK, "cudaStreamWaitEvent(space->compute, t->uploaded, 0)", "cudaSuccess", ("fwd", "rev")),
+    ("images are overwritten before they are taken", TRUNK, "cudaStreamWaitEvent(space->up, t->taken, 0)", "cudaSuccess", ("fwd", "rev")),
+    ("nothing says when images are taken", TRUNK, "cudaEventRecord(t->taken, space->compute)", "cudaSuccess", ("fwd", "rev")),
+    ("nothing says when images are there", TRUNK, "cudaEventRecord(t->uploaded, space->up)", "cudaSuccess", ("fwd", "rev")),
     ("images of the first piece", TRUNK, "h_x + first * X", "h_x", TWO),
 ]
 
