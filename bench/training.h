@@ -17,7 +17,7 @@ struct training {
     struct ebm_plan *plan;
     struct pool *pool;
     struct step step;
-    float *reach;      /* of images */
+    float *reach;      /* (TRAINING_IMAGES, trunk.out): room for `kept` */
     const float *kept; /* what the trunk made of the rows, (B, trunk.out), and the heads alone learn; NULL: x is read */
     struct ebm_row rows[TRAINING_MOST_ROWS];
     double losses[TRAINING_MOST_ROWS];
@@ -63,12 +63,11 @@ static inline struct training *training_new(const struct ebm_model *model, const
     training_must(ops->plan_new(net, ebm_model_params(model), STEP_CHUNKS, &t->plan, &error), &error, "plan");
     if (net->trunk.n_ops > 0)
         training_must(ops->trunk_prepare(t->plan, TRAINING_IMAGES, &error), &error, "trunk");
-    t->reach = ebm_alloc_aligned(2ul * TRAINING_IMAGES * net->trunk.out * sizeof *t->reach);
+    t->reach = ebm_alloc_aligned((size_t)TRAINING_IMAGES * net->trunk.out * sizeof *t->reach);
     if (t->reach == NULL)
         exit(1);
     training_must(pool_new(ops, &limits, t->plan, 1, &t->pool, &error), &error, "pool");
-    t->step = (struct step){
-        .ops = ops, .pool = t->pool, .plan = t->plan, .net = net, .learning_rate = 1e-3, .reach = t->reach};
+    t->step = (struct step){.ops = ops, .pool = t->pool, .plan = t->plan, .net = net, .learning_rate = 1e-3};
     return t;
 }
 

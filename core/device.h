@@ -23,7 +23,7 @@
 #include "core/rng.h"
 #include "core/status.h"
 
-#define EBM_DEVICE_ABI 3u
+#define EBM_DEVICE_ABI 4u
 
 struct ebm_plan;
 struct ebm_ctx;
@@ -199,12 +199,14 @@ struct ebm_loss_spec {
  * rows[b]; h_label_noise (B, D) likewise, by how much nce_plus moves the true target. */
 struct ebm_train_rows {
     uint32_t B;
-    const float *h_x;           /* (B, X); of images (B, trunk.out), what trunk_forward made of them */
+    const float *h_x; /* (B, X); of images (B, trunk.out), features that were kept. NULL: the features that the
+                       * last trunk_forward left of its images `first` .. first + B - 1; where that one
+                       * learns, their gradient times scale, = of each image, is left for trunk_backward */
+    uint32_t first;
     const float *h_y;           /* (B, D) */
     const float *h_samples;     /* (B, M, D) or NULL */
     const float *h_label_noise; /* (B, D) or NULL */
     const struct ebm_row *rows; /* (B); NULL when all that is drawn is given */
-    float *h_dx; /* out (B, trunk.out), of images: gradient of the losses in h_x times scale; NULL: not wanted */
 };
 
 /* Who does tasks 0 .. n - 1, in any order, each on a thread with a context of its own, and returns after the last. */
@@ -266,17 +268,18 @@ struct ebm_device_ops {
     enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
     /* The trunk in training, a batch at a time on one plan; NULL where a device does not train. prepare: memory for
-     * max_rows images, before contexts are prepared. forward: h_out (B, trunk.out) of B images, norms by the batch's
-     * statistics, which move the running ones; faster unless it learns, but then no backward follows. run: the
-     * same of any number of images by the running ones, as features computes it. backward: from h_dout (B, trunk.out),
-     * the gradient of the losses in what the last forward gave, that of the trunk's tensors, = into the gradient. The
-     * same bytes for any threads. */
+     * max_rows images, before contexts are prepared. forward: features (B, trunk.out) of B images, norms by the batch's
+     * statistics, which move the running ones; they stay in the plan, for chunks of `backward`, until it is asked for
+     * other features. Faster unless it learns, but then no gradient in them is left and no trunk_backward follows.
+     * run: features h_out (B, trunk.out) of any number of images by the running statistics, as `features` computes
+     * them. backward: from the gradient in the features, which chunks of all images left, that of the trunk's tensors,
+     * = into the gradient. The same bytes for any threads. */
     enum ebm_status (*trunk_prepare)(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
     enum ebm_status (*trunk_forward)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
-                                     uint32_t B, bool learns, float *h_out);
+                                     uint32_t B, bool learns);
     enum ebm_status (*trunk_run)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x, uint32_t B,
                                  float *h_out);
-    enum ebm_status (*trunk_backward)(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);
+    enum ebm_status (*trunk_backward)(struct ebm_plan *plan, const struct ebm_threads *threads);
     /* Sum of the slots 0 .. n_slots - 1, in that order, into the gradient, for parameters of `range`; the slots become
      * 0. The trunk's tensors, whose gradient trunk_backward left there, are passed over. */
     enum ebm_status (*reduce)(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);

@@ -12,8 +12,7 @@
 
 #define ROWS 24u
 #define SAMPLES 200u
-#define FEW 7u         /* samples of a chunk after others */
-#define MOST_REACH 64u /* numbers that reach the x side, of a row */
+#define FEW 7u /* samples of a chunk after others */
 #define STEPS 3u
 #define ERROR_OF_FLOATS 1e-4
 #define SLACKS 2.0       /* gradients are differences of what is rounded */
@@ -43,8 +42,7 @@ struct trial {
     struct ebm_ctx *ctx;
     size_t P;
     bool has_trunk;
-    float x[ROWS * EBM_CHECK_IMAGE_NUMBERS], y[ROWS * 4];  /* (ROWS, X), (ROWS, D) */
-    float reach[ROWS * MOST_REACH], dx[ROWS * MOST_REACH]; /* (ROWS, trunk.out) of images */
+    float x[ROWS * EBM_CHECK_IMAGE_NUMBERS], y[ROWS * 4]; /* (ROWS, X), (ROWS, D) */
     struct ebm_row draws[ROWS];
     struct ebm_train_rows rows;
 };
@@ -64,10 +62,10 @@ static enum ebm_status back(struct trial *t, uint32_t samples, double *losses)
     const struct ebm_threads threads = {run_tasks, t->ctx, 1};
     enum ebm_status status = EBM_OK;
     if (t->has_trunk)
-        status = t->ops->trunk_forward(t->plan, &threads, t->x, ROWS, true, t->reach);
+        status = t->ops->trunk_forward(t->plan, &threads, t->x, ROWS, true);
     if (status == EBM_OK)
         status = t->ops->backward(t->ctx, t->plan, 0, &spec, &t->rows, losses);
-    return status == EBM_OK && t->has_trunk ? t->ops->trunk_backward(t->plan, &threads, t->dx) : status;
+    return status == EBM_OK && t->has_trunk ? t->ops->trunk_backward(t->plan, &threads) : status;
 }
 
 /* Number `n`, from 0 on. */
@@ -90,9 +88,7 @@ static enum ebm_status trial_init(struct trial *t, const struct ebm_device_ops *
 {
     const struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = SAMPLES, .training = true};
     *t = (struct trial){.ops = ops, .P = net->desc.n_params, .has_trunk = net->desc.trunk.n_ops > 0};
-    t->rows = (struct ebm_train_rows){.B = ROWS, .h_x = t->x, .h_y = t->y, .rows = t->draws};
-    if (t->has_trunk)
-        t->rows.h_x = t->reach, t->rows.h_dx = t->dx;
+    t->rows = (struct ebm_train_rows){.B = ROWS, .h_x = t->has_trunk ? NULL : t->x, .h_y = t->y, .rows = t->draws};
     ebm_check_fill(t->x, EBM_COUNT_OF(t->x), 13);
     ebm_check_fill(t->y, EBM_COUNT_OF(t->y), 14);
     for (uint32_t b = 0; b < ROWS; b++)

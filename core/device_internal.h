@@ -78,6 +78,14 @@ struct ebm_accelerator {
     bool has_failed; /* for good: the device's calls return EBM_DEVICE */
 };
 
+/* What the trunk made of the last batch in training, and the gradient of its losses in that. Where an accelerator
+ * trains the trunk, it has both, and here are those of chunks that are computed here. */
+struct ebm_trunk_batch {
+    uint32_t max_rows, B; /* B: images of the last trunk_forward whose features are there */
+    bool learns;          /* it was called to */
+    float *h, *dh;        /* (max_rows, trunk.out) */
+};
+
 struct ebm_plan {
     _Atomic uint32_t references;
     const struct ebm_kernels *kernels;
@@ -87,8 +95,9 @@ struct ebm_plan {
     struct ebm_trunk_plan *trunk; /* of images; NULL: of vectors, and in an ensemble the members' */
     _Atomic bool trunk_is_stale;  /* it is of older weights: the next features load it anew, under the mutex */
     pthread_mutex_t trunk_mutex;
-    struct ebm_trunk_train *trunk_train; /* after trunk_prepare */
-    struct ebm_trunk_still *trunk_still; /* after it, too, but of the reference device */
+    struct ebm_trunk_batch *trunk_batch; /* after trunk_prepare */
+    struct ebm_trunk_train *trunk_train; /* likewise, unless an accelerator trains the trunk */
+    struct ebm_trunk_still *trunk_still; /* likewise, but of the reference device */
     _Atomic bool still_is_stale;         /* it is of older weights */
     struct ebm_support *support;         /* (D) */
     float *params;                       /* (P) */
@@ -402,12 +411,15 @@ bool ebm_plan_is_open(const struct ebm_plan *plan);
 enum ebm_status ebm_plan_refresh(struct ebm_plan *plan);
 /* The table of the weights as they are now, or NULL. Borrow. */
 const struct ebm_exact_table *ebm_plan_exact(const struct ebm_plan *plan);
+/* Memory of plan->trunk_batch: of a plan that trains a trunk, once. */
+enum ebm_status ebm_trunk_batch_new(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
+struct ebm_trunk_batch *ebm_trunk_batch_free(struct ebm_trunk_batch *batch); /* NULL is fine; returns NULL */
 enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr);
 enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
-                                  uint32_t B, bool learns, float *h_out);
+                                  uint32_t B, bool learns);
 enum ebm_status ebm_trunk_run_batch(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
                                     uint32_t B, float *h_out);
-enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout);
+enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads);
 enum ebm_status ebm_plan_reduce(struct ebm_plan *plan, uint32_t n_slots, struct ebm_range range);
 enum ebm_status ebm_plan_update(struct ebm_plan *plan, const struct ebm_adam *adam, struct ebm_range range);
 enum ebm_status ebm_plan_params_read(const struct ebm_plan *plan, enum ebm_train_state what, float *h_dst);

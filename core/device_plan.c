@@ -246,6 +246,7 @@ struct ebm_plan *ebm_plan_unref(struct ebm_plan *plan)
     free(plan->support);
     free(plan->image_ops);
     (void)ebm_trunk_plan_free(plan->trunk);
+    (void)ebm_trunk_batch_free(plan->trunk_batch);
     (void)ebm_trunk_train_free(plan->trunk_train);
     (void)ebm_trunk_still_free(plan->trunk_still);
     free(plan->params);

@@ -133,7 +133,7 @@ static void x_forward(struct ebm_chunk *c)
     end = ebm_tape_lay(&c->tapes->mean, &net->mean, end, c->lanes);
     end = ebm_tape_lay(&c->tapes->log_variance, &net->log_variance, end, c->lanes);
     (void)ebm_tape_lay(&c->tapes->weight, &net->weight, end, c->lanes);
-    ebm_rows_to_lanes(ctx->x_lanes.p, c->rows->h_x, ebm_net_reach(net), c->rows->B, c->lanes);
+    ebm_rows_to_lanes(ctx->x_lanes.p, c->x, ebm_net_reach(net), c->rows->B, c->lanes);
     c->h = ebm_net_run(plan, &net->feature, 0, ctx->x_lanes.p, c->lanes, &c->tapes->feature, NULL, NULL);
     rows_from_lanes(c, ctx->h.p, c->h, net->H);
     if (net->has_energy) {
@@ -209,16 +209,16 @@ static void x_backward(struct ebm_chunk *c)
     if (ebm_loss_trains_proposal(spec->loss) || spec->proposal_beside)
         proposal_x_backward(c);
     if (!by_energy && (!spec->proposal_trains_features || c->plan->net.own_H > 0)) {
-        if (c->rows->h_dx != NULL)
-            memset(c->rows->h_dx, 0, (size_t)c->rows->B * ebm_net_reach(&c->plan->net) * sizeof(float));
+        if (c->dx != NULL)
+            memset(c->dx, 0, (size_t)c->rows->B * ebm_net_reach(&c->plan->net) * sizeof(float));
         return;
     }
     struct ebm_backward_space space = {train->da.p, train->dz.p, train->dx.p};
     memcpy(space.da, train->dh.p, (size_t)c->plan->net.H * c->lanes * sizeof(float));
     ebm_net_backward(c->plan, &c->plan->net.feature, 0, c->ctx->x_lanes.p, c->lanes, &c->tapes->feature, c->grads,
-                     c->rows->h_dx != NULL, &space);
-    if (c->rows->h_dx != NULL)
-        rows_from_lanes(c, c->rows->h_dx, space.da, ebm_net_reach(&c->plan->net));
+                     c->dx != NULL, &space);
+    if (c->dx != NULL)
+        rows_from_lanes(c, c->dx, space.da, ebm_net_reach(&c->plan->net));
 }
 
 static void clear_row_gradients(struct ebm_chunk *c)
@@ -265,6 +265,13 @@ static bool is_complete(const struct ebm_loss_spec *spec)
     }
 }
 
+/* Has the plan the features that the rows ask for? */
+static bool has_features(const struct ebm_plan *plan, const struct ebm_train_rows *rows)
+{
+    const struct ebm_trunk_batch *batch = plan->trunk_batch;
+    return !ebm_train_is_of_batch(rows) || (batch != NULL && rows->B <= batch->B && rows->first <= batch->B - rows->B);
+}
+
 bool ebm_train_is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                            const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
 {
@@ -279,7 +286,8 @@ bool ebm_train_is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *pla
     if ((spec->loss == EBM_LOSS_SM && !ebm_score_is_smooth(&plan->net)) ||
         (spec->loss == EBM_LOSS_ML_EXACT && plan->net.D != 1))
         return false;
-    return ctx->limits.training && slot < plan->n_slots && rows->B >= 1 && rows->B <= ctx->limits.max_rows;
+    return ctx->limits.training && slot < plan->n_slots && rows->B >= 1 && rows->B <= ctx->limits.max_rows &&
+           has_features(plan, rows);
 }
 
 static void take_loss(struct ebm_chunk *c, enum ebm_loss loss, uint32_t first_sample)
@@ -317,9 +325,15 @@ enum ebm_status ebm_train_backward(struct ebm_ctx *ctx, const struct ebm_plan *p
                           .plan = plan,
                           .spec = spec,
                           .rows = rows,
+                          .x = rows->h_x,
                           .grads = ebm_plan_slot(plan, slot),
                           .lanes = lanes_of(rows->B),
                           .tapes = &ctx->train.x_tapes};
+    if (ebm_train_is_of_batch(rows)) {
+        const size_t at = (size_t)rows->first * ebm_net_reach(&plan->net);
+        c.x = plan->trunk_batch->h + at;
+        c.dx = plan->trunk_batch->learns ? plan->trunk_batch->dh + at : NULL;
+    }
     ctx->plan = plan;
     ctx->B = ctx->M = 0; /* what features and propose left is gone */
     float *constant = shift_gradient(&c), before = constant != NULL ? *constant : 0.0f;

@@ -1,12 +1,15 @@
 /* device_trunk.c - images: the trunk that stands before the x side.
  *
  *   serving    features: images -> ebm_reach -> numbers that the x side reads as it reads vectors
- *   training   trunk_forward of a batch -> backward of chunks of rows, on those numbers -> trunk_backward of the batch;
- *              heads alone: another trunk_forward, and nothing behind it (trunk_still.h)
+ *   training   trunk_forward of a batch -> plan->trunk_batch: features -> backward of chunks of rows, which leave their
+ *              gradient there -> trunk_backward of the batch;
+ *              heads alone: another trunk_forward, and nothing behind the chunks (trunk_still.h)
  *
  * The reference device convolves by plain loops, the CPU by conv_own.c. A plan in training serves too,
  * between steps (validation): its trunk is loaded anew by the first features after an update. */
 #include "core/device_internal.h"
+
+#include <stdlib.h>
 
 static bool is_reference(const struct ebm_plan *plan)
 {
@@ -81,12 +84,38 @@ enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, cons
 
 /* ---- training ---- */
 
+enum ebm_status ebm_trunk_batch_new(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
+{
+    if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_batch != NULL)
+        return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
+    struct ebm_trunk_batch *batch = calloc(1, sizeof *batch);
+    const size_t count = (size_t)max_rows * plan->net.trunk.out;
+    if (batch != NULL) {
+        *batch = (struct ebm_trunk_batch){.max_rows = max_rows,
+                                          .h = ebm_alloc_aligned(count * sizeof(float)),
+                                          .dh = ebm_alloc_aligned(count * sizeof(float))};
+    }
+    if (batch == NULL || batch->h == NULL || batch->dh == NULL) {
+        (void)ebm_trunk_batch_free(batch);
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "feature_net", "no memory for features of %u images", max_rows);
+    }
+    plan->trunk_batch = batch;
+    return EBM_OK;
+}
+
+struct ebm_trunk_batch *ebm_trunk_batch_free(struct ebm_trunk_batch *batch)
+{
+    if (batch != NULL)
+        free(batch->h), free(batch->dh);
+    free(batch);
+    return NULL;
+}
+
 enum ebm_status ebm_trunk_prepare(struct ebm_plan *plan, uint32_t max_rows, struct ebm_error *reterr)
 {
-    if (plan->n_slots == 0 || plan->trunk == NULL || plan->trunk_train != NULL)
-        return ebm_error_set(reterr, EBM_INVALID, "feature_net", "a plan to train a trunk, once");
-    enum ebm_status status = ebm_trunk_train_new(&plan->net.trunk, backend_of(plan), max_rows, &plan->trunk_train,
-                                                 reterr);
+    enum ebm_status status = ebm_trunk_batch_new(plan, max_rows, reterr);
+    if (status == EBM_OK)
+        status = ebm_trunk_train_new(&plan->net.trunk, backend_of(plan), max_rows, &plan->trunk_train, reterr);
     if (status != EBM_OK || is_reference(plan))
         return status;
     atomic_store(&plan->still_is_stale, true);
@@ -112,29 +141,42 @@ static void run_parts(void *who, ebm_trunk_part_fn *fn, void *user, uint32_t n)
     parts.threads->run(parts.threads->pool, run_part, &parts, n);
 }
 
+static enum ebm_status still_forward(struct ebm_plan *plan, const struct ebm_trunk_threads *parts, const float *h_x,
+                                     uint32_t B, float *h)
+{
+    enum ebm_status status = EBM_OK;
+    if (atomic_exchange(&plan->still_is_stale, false))
+        status = ebm_trunk_still_load(plan->trunk_still, plan->params, parts);
+    if (status != EBM_OK)
+        atomic_store(&plan->still_is_stale, true);
+    return status != EBM_OK ? status : ebm_trunk_still_forward(plan->trunk_still, plan->params, parts, h_x, B, h);
+}
+
 enum ebm_status ebm_trunk_forward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
-                                  uint32_t B, bool learns, float *h_out)
+                                  uint32_t B, bool learns)
 {
     const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads, threads->n};
-    if (plan->trunk_train == NULL)
+    struct ebm_trunk_batch *batch = plan->trunk_batch;
+    enum ebm_status status;
+    if (plan->trunk_train == NULL || B < 1 || B > batch->max_rows)
         return EBM_INVALID;
     atomic_store_explicit(&plan->trunk_is_stale, true, memory_order_relaxed); /* running statistics move */
     if (learns || plan->trunk_still == NULL)
-        return ebm_trunk_train_forward(plan->trunk_train, plan->params, &parts, h_x, B, h_out);
-    enum ebm_status status = EBM_OK;
-    if (atomic_exchange(&plan->still_is_stale, false))
-        status = ebm_trunk_still_load(plan->trunk_still, plan->params, &parts);
-    if (status != EBM_OK)
-        atomic_store(&plan->still_is_stale, true);
-    return status != EBM_OK ? status : ebm_trunk_still_forward(plan->trunk_still, plan->params, &parts, h_x, B, h_out);
+        status = ebm_trunk_train_forward(plan->trunk_train, plan->params, &parts, h_x, B, batch->h);
+    else
+        status = still_forward(plan, &parts, h_x, B, batch->h);
+    batch->B = status == EBM_OK ? B : 0;
+    batch->learns = learns;
+    return status;
 }
 
-enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_dout)
+enum ebm_status ebm_trunk_backward(struct ebm_plan *plan, const struct ebm_threads *threads)
 {
     const struct ebm_trunk_threads parts = {run_parts, (void *)(uintptr_t)threads, threads->n};
-    if (plan->trunk_train == NULL)
+    const struct ebm_trunk_batch *batch = plan->trunk_batch;
+    if (plan->trunk_train == NULL || batch->B == 0 || !batch->learns)
         return EBM_INVALID;
-    return ebm_trunk_train_backward(plan->trunk_train, &parts, h_dout, plan->gradient);
+    return ebm_trunk_train_backward(plan->trunk_train, &parts, batch->dh, plan->gradient);
 }
 
 /* Images by the running statistics, a tile a task. */

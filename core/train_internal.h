@@ -20,6 +20,8 @@ struct ebm_chunk {
     const struct ebm_plan *plan;
     const struct ebm_loss_spec *spec;
     const struct ebm_train_rows *rows;
+    const float *x; /* (B, numbers that reach the feature net) */
+    float *dx;      /* likewise, out: gradient in x; NULL: not wanted */
     float *grads;
     uint32_t lanes;            /* of the x side */
     struct ebm_x_tapes *tapes; /* of the context */
@@ -88,6 +90,11 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b);
 /* Does the spec hold what its loss reads, and do context, plan and rows fit it? */
 bool ebm_train_is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                            const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows);
+/* Are they images whose features the plan has? */
+static inline bool ebm_train_is_of_batch(const struct ebm_train_rows *rows)
+{
+    return rows->h_x == NULL;
+}
 /* A mixture of n_sigmas Gaussians of equal weight around `center` (D), every sigma (n_sigmas, D) times `factor`; its
  * arrays lie in `space`. False, as below: no finite density. */
 bool ebm_train_bind_fixed(const struct ebm_chunk *c, const struct ebm_slab *space, const float *center,

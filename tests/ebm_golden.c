@@ -354,19 +354,16 @@ static void losses_and_gradient(struct golden *g, const struct ebm_loss_spec *sp
     const struct ebm_threads threads = {run_here, g->ctx, 1};
     struct ebm_train_rows rows = {
         .B = g->B, .h_x = g->x, .h_y = g->y, .h_samples = g->samples, .h_label_noise = g->label_noise};
-    size_t n = (size_t)g->B * g->net->trunk.out;
-    float *reach = must(calloc(2 * n + 1, sizeof *reach));
-    if (g->net->trunk.n_ops > 0) {
-        must_ok(g->ops->trunk_forward(g->plan, &threads, g->x, g->B, learns, reach), "trunk");
-        rows.h_x = reach;
-        rows.h_dx = learns ? reach + n : NULL;
+    const bool has_trunk = g->net->trunk.n_ops > 0;
+    if (has_trunk) {
+        must_ok(g->ops->trunk_forward(g->plan, &threads, g->x, g->B, learns), "trunk");
+        rows.h_x = NULL;
     }
     must_ok(g->ops->backward(g->ctx, g->plan, 0, spec, &rows, losses), "backward");
-    if (rows.h_dx != NULL)
-        must_ok(g->ops->trunk_backward(g->plan, &threads, rows.h_dx), "trunk");
+    if (has_trunk && learns)
+        must_ok(g->ops->trunk_backward(g->plan, &threads), "trunk");
     must_ok(g->ops->reduce(g->plan, 1, (struct ebm_range){0, g->net->n_params}), "reduce");
     must_ok(g->ops->params_read(g->plan, EBM_TRAIN_GRADIENT, gradient), "gradient");
-    free(reach);
 }
 
 /* Plans and context of one device: to be asked, and for one training step. */

@@ -33,7 +33,7 @@ static enum ebm_status measure(const struct work *w)
     enum ebm_status status = EBM_OK;
     for (uint32_t i = 0, first = 0; i < MEASURING && status == EBM_OK; i++) {
         uint32_t B = load_rows(w, first);
-        status = w->step->ops->trunk_forward(w->step->plan, &threads, w->x, B, false, w->reach);
+        status = w->step->ops->trunk_forward(w->step->plan, &threads, w->x, B, false);
         first = first + B < w->data->n_train ? first + B : 0;
     }
     return status;

@@ -58,8 +58,8 @@ struct run {
     double *losses;        /* (batch) */
     double *nll;           /* (n_validation) */
     float *space;          /* (P) of the step; NULL where it needs none */
-    float *reach;          /* of the step, of images */
     struct kept kept;      /* features of images, while only heads learn and that is asked for */
+    float *reach;          /* (batch, trunk.out) of these */
     struct progress progress;
     uint64_t saved_ns; /* when the last checkpoint was written; 0: never */
     char path[4096];   /* of the checkpoint */
@@ -446,9 +446,8 @@ static enum ebm_status run_init(struct run *run, struct loop *loop, struct ebm_e
     run->nll = calloc((size_t)loop->data->n_validation + 1, sizeof *run->nll);
     bool needs_space = loop->options->weight_decay > 0.0 || loop->options->gradient_clip > 0.0;
     run->space = needs_space ? ebm_alloc_aligned(loop->step.net->n_params * sizeof *run->space) : NULL;
-    run->reach = ebm_alloc_aligned(2 * B * loop->step.net->trunk.out * sizeof *run->reach);
+    run->reach = ebm_alloc_aligned(B * loop->step.net->trunk.out * sizeof *run->reach);
     loop->step.space = run->space;
-    loop->step.reach = run->reach;
     if (!run->order || !run->x || !run->y || !run->rows || !run->losses || !run->nll || !run->reach ||
         (needs_space && !run->space))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "training", "no memory");

@@ -1,7 +1,7 @@
 /* step.c - a batch in fixed chunks:
  *
  *   for ml_exact: the device's table of kinks is made anew
- *   of images: trunk forward, the whole batch                                      (pool_run over its own chunks)
+ *   of images: trunk forward, the whole batch, whose features stay on the device   (pool_run over its own chunks)
  *   chunk c of the batch -> backward on some thread -> gradient buffer c           (pool_run over chunks)
  *   of images, if features learn: trunk backward, the whole batch
  *   range r of the parameters: sum of the buffers in order 0, 1, ... -> Adam       (pool_run over ranges)
@@ -30,9 +30,7 @@ struct job {
     struct ebm_adam adam;
     uint32_t chunk_rows, n_chunks;
     bool is_reduced; /* the chunks are summed already */
-    const float *x;  /* (B, X); of images (B, trunk.out) */
-    float *dx;       /* (B, trunk.out) of images whose features learn; else NULL */
-    size_t reach;    /* numbers of a row of both */
+    const float *x; /* (B, numbers that reach the feature net); NULL: the plan has the features of the batch's images */
     _Atomic bool failed;
 };
 
@@ -47,12 +45,12 @@ static void backward_chunk(void *user, uint32_t chunk, struct ebm_ctx *ctx)
 {
     struct job *job = user;
     const struct step_batch *batch = job->batch;
-    size_t D = job->step->net->D;
+    size_t D = job->step->net->D, reach = ebm_net_reach(job->step->net);
     uint32_t first = chunk * job->chunk_rows, left = batch->B - first;
     struct ebm_train_rows rows = {
         .B = left < job->chunk_rows ? left : job->chunk_rows,
-        .h_x = job->x + first * job->reach,
-        .h_dx = job->dx != NULL ? job->dx + first * job->reach : NULL,
+        .h_x = job->x != NULL ? job->x + first * reach : NULL,
+        .first = first,
         .h_y = batch->y + first * D,
         .rows = batch->rows + first,
     };
@@ -145,19 +143,17 @@ static enum ebm_status run_batch(struct job *job, bool features_learn)
 {
     const struct step *step = job->step;
     const struct ebm_threads threads = pool_threads(step->pool);
-    bool has_trunk = step->net->trunk.n_ops > 0;
+    const struct step_batch *batch = job->batch;
+    bool has_trunk = step->net->trunk.n_ops > 0, runs_trunk = has_trunk && batch->reach == NULL;
     enum ebm_status status = EBM_OK;
-    job->reach = ebm_net_reach(step->net);
-    job->x = job->batch->reach != NULL ? job->batch->reach : has_trunk ? step->reach : job->batch->x;
-    job->dx = has_trunk && features_learn ? step->reach + job->batch->B * job->reach : NULL;
-    EBM_ASSERT(job->batch->reach == NULL || job->dx == NULL);
-    if (has_trunk && job->batch->reach == NULL)
-        status = step->ops->trunk_forward(step->plan, &threads, job->batch->x, job->batch->B, features_learn,
-                                          step->reach);
+    EBM_ASSERT(runs_trunk || !has_trunk || !features_learn);
+    job->x = runs_trunk ? NULL : has_trunk ? batch->reach : batch->x;
+    if (runs_trunk)
+        status = step->ops->trunk_forward(step->plan, &threads, batch->x, batch->B, features_learn);
     if (status == EBM_OK)
         pool_run(step->pool, backward_chunk, job, job->n_chunks);
-    if (status == EBM_OK && job->dx != NULL && !atomic_load(&job->failed))
-        status = step->ops->trunk_backward(step->plan, &threads, job->dx);
+    if (status == EBM_OK && runs_trunk && features_learn && !atomic_load(&job->failed))
+        status = step->ops->trunk_backward(step->plan, &threads);
     return status;
 }
 

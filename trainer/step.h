@@ -26,7 +26,6 @@ struct step {
     double weight_decay;            /* decoupled, 0: none */
     double gradient_clip;           /* longest gradient over all parameters that learn, 0: any */
     float *space;                   /* (P) where one of these two is not 0; borrow */
-    float *reach;                   /* of images (2, rows of a batch, trunk.out); borrow */
     uint64_t taken[EBM_PARTS];      /* Adam steps that each part has taken */
 };
 

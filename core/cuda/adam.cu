@@ -80,7 +80,7 @@ bool make(ebm_gpu_trained *t)
               gpu_device_floats(t->space, &t->memory, &t->slots, t->n_slots * gpu_slot_count(t));
     for (float **block : blocks)
         ok = ok && gpu_device_floats(t->space, &t->memory, block, t->count);
-    return ok && gpu_fine(t->space, cudaEventRecord(t->ready, t->space->compute), "an event");
+    return ok && gpu_trained_ready(t);
 }
 
 float *block_of(const ebm_gpu_trained *t, enum ebm_train_state what)
@@ -91,8 +91,7 @@ float *block_of(const ebm_gpu_trained *t, enum ebm_train_state what)
 
 bool launched(ebm_gpu_trained *t, const char *what)
 {
-    return gpu_fine(t->space, cudaGetLastError(), what) &&
-           gpu_fine(t->space, cudaEventRecord(t->ready, t->space->compute), "an event");
+    return gpu_fine(t->space, cudaGetLastError(), what) && gpu_trained_ready(t);
 }
 
 struct adam_part part_of(const ebm_gpu_trained *t, const struct ebm_adam *adam, int part)
@@ -200,6 +199,11 @@ bool ebm_gpu_trained_update(struct ebm_gpu_trained *t, const struct ebm_adam *ad
     LAUNCH(adam_k, gpu_blocks(range.count), dim3(GPU_THREADS), 0, t->space->compute, step, t->params + range.first,
            t->m + range.first, t->v + range.first, t->gradient + range.first, (uint64_t)range.first, range.count);
     return launched(t, "Adam");
+}
+
+bool gpu_trained_ready(ebm_gpu_trained *t)
+{
+    return gpu_fine(t->space, cudaEventRecord(t->ready, t->space->compute), "an event");
 }
 
 bool gpu_trained_wait(ebm_gpu_trained *t, ebm_gpu_space *space)

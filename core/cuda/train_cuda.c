@@ -289,7 +289,7 @@ static struct ebm_gpu_chunk shape_of(const struct ebm_plan *plan, const struct e
                                   .noise_K = is_fixed ? spec->n_sigmas : 0,
                                   .is_given = M > 0 && (rows->h_samples != NULL || is_confined),
                                   .has_density = is_confined,
-                                  .wants_dx = rows->h_dx != NULL,
+                                  .wants_dx = ebm_train_is_of_batch(rows) && plan->trunk_batch->learns,
                                   .by_proposal = spec->proposal_trains_features,
                                   .scale = (float)spec->scale};
 }
@@ -396,7 +396,7 @@ static bool put_candidates(struct ebm_chunk *c, const struct ebm_gpu_chunk *shap
 }
 
 /* False: no finite density. */
-static bool put_rows(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, const struct ebm_gpu_rows *to)
+static bool put_rows(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, struct ebm_gpu_rows *to)
 {
     const struct ebm_train_rows *rows = c->rows;
     const uint32_t D = c->plan->net.D;
@@ -404,7 +404,10 @@ static bool put_rows(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, con
                    (c->loss != EBM_LOSS_KLD_IS || put_label(c, to->label));
     if (shape->steps > 0)
         memcpy(to->label, c->spec->langevin_step, D * sizeof *to->label);
-    memcpy(to->x, rows->h_x, (size_t)rows->B * ebm_net_reach(&c->plan->net) * sizeof *to->x);
+    to->is_of_batch = ebm_train_is_of_batch(rows);
+    to->first = rows->first;
+    if (!to->is_of_batch)
+        memcpy(to->x, rows->h_x, (size_t)rows->B * ebm_net_reach(&c->plan->net) * sizeof *to->x);
     memcpy(to->center, rows->h_y, (size_t)rows->B * D * sizeof *to->center);
     for (uint32_t b = 0; is_fine && b < rows->B; b++) {
         if (rows->rows != NULL)
@@ -416,13 +419,20 @@ static bool put_rows(struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, con
     return is_fine;
 }
 
-static void take_out(const struct ebm_chunk *c, const struct ebm_gpu_chunk *shape, const struct ebm_gpu_rows *from,
-                     double *h_loss)
+static void take_out(const struct ebm_gpu_chunk *shape, const struct ebm_gpu_rows *from, double *h_loss)
 {
     for (uint32_t b = 0; b < shape->B; b++)
         h_loss[b] = (double)from->loss[b] + (shape->beside > 0 ? (double)from->beside[b] : 0.0);
-    if (shape->wants_dx)
-        memcpy(c->rows->h_dx, from->dx, (size_t)shape->B * ebm_net_reach(&c->plan->net) * sizeof(float));
+}
+
+static enum ebm_status backward_here(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
+                                     const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows,
+                                     double *h_loss)
+{
+    if (!ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) || !ebm_cuda_features_bring(plan, rows))
+        return EBM_DEVICE;
+    enum ebm_status status = ebm_device_cpu()->backward(ctx, plan, slot, spec, rows, h_loss);
+    return status == EBM_OK && !ebm_cuda_features_learn(plan, rows) ? EBM_DEVICE : status;
 }
 
 /* A chunk that the CPU has to compute although the others of its batch may be there: its gradient goes there. */
@@ -430,9 +440,7 @@ static enum ebm_status run_here(const struct ebm_chunk *c, struct ebm_gpu_traini
                                 double *h_loss)
 {
     float *gradient = ebm_plan_slot(c->plan, slot);
-    enum ebm_status status = ebm_cuda_bring(c->plan, EBM_TRAIN_PARAMS)
-                                 ? ebm_device_cpu()->backward(c->ctx, c->plan, slot, c->spec, c->rows, h_loss)
-                                 : EBM_DEVICE;
+    enum ebm_status status = backward_here(c->ctx, c->plan, slot, c->spec, c->rows, h_loss);
     if (status == EBM_OK && !ebm_gpu_training_add(training, gradient, slot))
         status = EBM_DEVICE;
     memset(gradient, 0, ebm_plan_slot_count(c->plan) * sizeof *gradient);
@@ -463,7 +471,7 @@ static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *spac
     if (status != EBM_OK)
         return status;
     struct ebm_gpu_training *training = (*chunks)->training;
-    const struct ebm_gpu_rows *rows = ebm_gpu_training_rows(training);
+    struct ebm_gpu_rows *rows = ebm_gpu_training_rows(training);
     if (!put_rows(c, &shape, rows)) { /* as the CPU: no loss, no gradient */
         for (uint32_t b = 0; b < shape.B; b++)
             h_loss[b] = (double)NAN;
@@ -474,7 +482,7 @@ static enum ebm_status run_chunk(struct ebm_chunk *c, struct ebm_gpu_space *spac
         return run_here(c, training, slot, h_loss);
     if (status != EBM_OK || !ebm_gpu_training_run(training, &shape, slot))
         return EBM_DEVICE;
-    take_out(c, &shape, rows, h_loss);
+    take_out(&shape, rows, h_loss);
     return EBM_OK;
 }
 
@@ -491,6 +499,5 @@ enum ebm_status ebm_cuda_backward(struct ebm_ctx *ctx, struct ebm_gpu_space *spa
     }
     if (t != NULL)
         atomic_store(&t->gradient_is_there, false);
-    return ebm_cuda_bring(plan, EBM_TRAIN_PARAMS) ? ebm_device_cpu()->backward(ctx, plan, slot, spec, rows, h_loss)
-                                                  : EBM_DEVICE;
+    return backward_here(ctx, plan, slot, spec, rows, h_loss);
 }

@@ -27,7 +27,13 @@ static inline struct ebm_cuda_trained *ebm_cuda_trained(const struct ebm_plan *p
 bool ebm_cuda_bring(const struct ebm_plan *plan, enum ebm_train_state what);
 bool ebm_cuda_take(const struct ebm_plan *plan, enum ebm_train_state what);
 
-/* train_trunk_cuda.c. Entries of the table for trunks. */
+/* ---- train_trunk_cuda.c ---- */
+
+/* Entries of the table for trunks. */
 void ebm_cuda_trunk_entries(struct ebm_device_ops *ops);
+/* Around a chunk that the CPU computes of a batch whose trunk the device trains: its features here, and then the
+ * gradient in them there. Other chunks need neither. False: it failed. Any thread. */
+bool ebm_cuda_features_bring(const struct ebm_plan *plan, const struct ebm_train_rows *rows);
+bool ebm_cuda_features_learn(const struct ebm_plan *plan, const struct ebm_train_rows *rows);
 
 #endif

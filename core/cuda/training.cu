@@ -185,8 +185,7 @@ bool make_arrays(ebm_gpu_training *t)
                             {&h->log_q, &d->log_q, n},
                             {&h->log_label, &d->log_label, n},
                             {&h->loss, &d->loss, rows},
-                            {&h->beside, &d->beside, rows},
-                            {&h->dx, &d->dx, rows * X}};
+                            {&h->beside, &d->beside, rows}};
     for (const array &a : arrays)
         if (!gpu_pinned_floats(t->space, &t->memory, a.host, a.count) ||
             !gpu_device_floats(t->space, &t->memory, a.there, a.count))
@@ -194,7 +193,7 @@ bool make_arrays(ebm_gpu_training *t)
     h->draws = reinterpret_cast<ebm_gpu_draw *>(h_draws);
     d->draws = reinterpret_cast<ebm_gpu_draw *>(d_draws);
     t->x = {d->x, (uint32_t)X};
-    return true;
+    return gpu_device_floats(t->space, &t->memory, &t->dx, t->trained->h != NULL ? rows * X : 0);
 }
 
 /* ---- the x side ---- */
@@ -272,7 +271,7 @@ bool x_backward(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const way_back way = {c->B, 1, c->wants_dx != 0, NULL, NULL};
     const uint32_t X = ebm_net_reach(t->net);
-    const gpu_rows dx = {t->there.dx, X};
+    const gpu_rows dx = {t->dx, X};
     gpu_rows da = {};
     bool reaches = trains_energy(c) || (c->by_proposal && t->net->own_H == 0);
     bool ok = (!trains_energy(c) || joint_backward(t, c)) && (!c->reads_heads || heads_backward(t, c)) &&
@@ -436,14 +435,31 @@ bool up(ebm_gpu_training *t, void *to, const void *from, size_t bytes)
     return gpu_copy(t->space, t->space->compute, to, from, bytes, cudaMemcpyHostToDevice);
 }
 
+/* What a trunk made of a batch is there already. */
+bool put_x(ebm_gpu_training *t, const ebm_gpu_chunk *c)
+{
+    const size_t bytes = (size_t)c->B * t->x.ld * sizeof(float);
+    if (!t->host.is_of_batch)
+        return up(t, t->there.x, t->host.x, bytes);
+    return gpu_copy(t->space, t->space->compute, t->there.x, t->trained->h + (size_t)t->host.first * t->x.ld, bytes,
+                    cudaMemcpyDeviceToDevice);
+}
+
+/* Where the trunk looks for it; the host waits for the chunk before it goes on with the trunk. */
+bool leave_dx(ebm_gpu_training *t, const ebm_gpu_chunk *c)
+{
+    const size_t bytes = (size_t)c->B * t->x.ld * sizeof(float);
+    return !c->wants_dx || gpu_copy(t->space, t->space->compute, t->trained->dh + (size_t)t->host.first * t->x.ld,
+                                    t->dx, bytes, cudaMemcpyDeviceToDevice);
+}
+
 bool upload(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const struct ebm_gpu_rows *h = &t->host, *d = &t->there;
     const size_t one = sizeof(float), B = c->B, D = t->net->D, n = B * c->n;
     bool has_label = c->loss == EBM_LOSS_KLD_IS || c->steps > 0;
-    return up(t, d->x, h->x, B * t->x.ld * one) && up(t, d->draws, h->draws, B * sizeof *h->draws) &&
-           up(t, d->y_0, h->y_0, B * D * one) && up(t, d->center, h->center, B * D * one) &&
-           up(t, d->noise, h->noise, (2 * D + 2) * c->noise_K * one) &&
+    return put_x(t, c) && up(t, d->draws, h->draws, B * sizeof *h->draws) && up(t, d->y_0, h->y_0, B * D * one) &&
+           up(t, d->center, h->center, B * D * one) && up(t, d->noise, h->noise, (2 * D + 2) * c->noise_K * one) &&
            up(t, d->label, h->label, has_label ? (D + 1) * one : 0) &&
            up(t, d->y, h->y, c->is_given ? n * D * one : 0) &&
            up(t, d->log_q, h->log_q, c->has_density ? n * one : 0) &&
@@ -459,9 +475,7 @@ bool download(ebm_gpu_training *t, const ebm_gpu_chunk *c)
 {
     const size_t rows = c->B * sizeof(float);
     return down(t, t->host.loss, t->there.loss, rows) &&
-           down(t, t->host.beside, t->there.beside, c->beside > 0 ? rows : 0) &&
-           down(t, t->host.dx, t->there.dx, c->wants_dx ? rows * ebm_net_reach(t->net) : 0) &&
-           gpu_sleep(t->space, "training");
+           down(t, t->host.beside, t->there.beside, c->beside > 0 ? rows : 0) && gpu_sleep(t->space, "training");
 }
 
 } // namespace
@@ -537,7 +551,7 @@ bool ebm_gpu_training_run(struct ebm_gpu_training *t, const struct ebm_gpu_chunk
         return false;
     try {
         bool is_there = c->loss == EBM_LOSS_ML_EXACT; /* since its points were found */
-        return gpu_trained_wait(t->trained, t->space) && (is_there || upload(t, c)) && launch(t, c) &&
+        return gpu_trained_wait(t->trained, t->space) && (is_there || upload(t, c)) && launch(t, c) && leave_dx(t, c) &&
                gpu_trained_add(t->trained, t->space, slot, t->gradient) && download(t, c);
     } catch (const std::bad_alloc &) {
         return gpu_fine(t->space, cudaErrorMemoryAllocation, "training");

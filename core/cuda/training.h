@@ -49,7 +49,7 @@ struct ebm_gpu_chunk {
     uint32_t noise_K;     /* components of fixed noise; 0: draws are of the proposal, or there are none */
     uint32_t is_given;    /* rows have y in place of draws */
     uint32_t has_density; /* and log_q and log_label */
-    uint32_t wants_dx;    /* the gradient in x */
+    uint32_t wants_dx;    /* the gradient in x, which is of the batch */
     uint32_t by_proposal; /* the proposal's gradient reaches what it reads */
     float scale;          /* of the gradient */
 };
@@ -61,7 +61,9 @@ struct ebm_gpu_draw {
 
 /* A training's host memory, pinned: what a chunk needs, and what it gives. */
 struct ebm_gpu_rows {
-    float *x;                   /* (B, numbers that reach the feature net) */
+    bool is_of_batch; /* x is what the trunk left of its last batch, from row `first` on; dx goes back there */
+    uint32_t first;
+    float *x;                   /* (B, numbers that reach the feature net); not read where it is of the batch */
     struct ebm_gpu_draw *draws; /* (B) */
     float *y_0, *center;        /* (B, D): the true target as the loss sees it; where fixed noise stands */
     float *noise;               /* std, inv_std (D, noise_K each), log_const, below (noise_K each) */
@@ -69,7 +71,6 @@ struct ebm_gpu_rows {
     float *y;                   /* (B, n, D) */
     float *log_q, *log_label;   /* (B, n) */
     float *loss, *beside;       /* out (B) */
-    float *dx;                  /* out, as x */
 };
 
 /* What losses need besides candidates: a bit each. */

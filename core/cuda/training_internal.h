@@ -20,6 +20,8 @@ struct ebm_gpu_trained {
     uint32_t n_slots;
     float *params, *m, *v, *gradient; /* (count) */
     float *slots;                     /* (n_slots, gpu_slot_count) */
+    float *h, *dh; /* (images, trunk.out): what a trunk made of its last batch, and the gradient in it; borrowed from
+                    * the trunk in training, NULL: there is none */
     struct {
         unsigned char *host, *there;
     } kinks;           /* the table of ml_exact, pinned and on the device (exact_train.cu); NULL: none */
@@ -32,7 +34,9 @@ inline size_t gpu_slot_count(const ebm_gpu_trained *trained)
     return trained->count - trained->learned;
 }
 
-/* A chunk's stream waits for what the trained parameters' does. */
+/* Ends what is enqueued on the trained parameters' stream: chunks that begin later see it. */
+bool gpu_trained_ready(ebm_gpu_trained *trained);
+/* A chunk's stream waits for all of that. */
 bool gpu_trained_wait(ebm_gpu_trained *trained, ebm_gpu_space *space);
 /* Adds a chunk's gradient (gpu_slot_count) to a slot, on the chunk's stream. */
 bool gpu_trained_add(ebm_gpu_trained *trained, ebm_gpu_space *space, uint32_t slot, const float *gradient);
@@ -82,6 +86,7 @@ struct ebm_gpu_training {
     uint32_t families;                  /* of losses that it has memory for: enum ebm_gpu_family */
     kept_net feature, own, heads[3], target, energy;
     struct ebm_gpu_rows host, there; /* pinned; the same on the device */
+    float *dx;                       /* as x, on the device: of the chunk that is enqueued */
     struct gpu_rows x, hx, y, da, dz, dhx, dh, down, dheads[3], heads_out[3];
     struct gpu_rows h, reads; /* of the chunk that is enqueued: the features, and what the proposal's nets read */
     float *mixtures, *gradient, *parts;

@@ -148,7 +148,7 @@ bool operation(ebm_gpu_trunk_train *t, const gpu_image_op *op, uint32_t B)
 bool gpu_trunk_back(ebm_gpu_trunk_train *t, uint32_t B)
 {
     const ebm_shape *last = &t->ops.back().op.to;
-    gpu_to_inner(t->space, t->ops.back().da, t->out, last, B);
+    gpu_to_inner(t->space, t->ops.back().da, t->dh, last, B);
     for (size_t i = t->ops.size(); i-- > 0;) {
         relu_and_norm(t, &t->ops[i], B);
         if (!operation(t, &t->ops[i], B))

@@ -6,9 +6,9 @@
  *   -> channels outer -> h
  *
  * Kept for each operation: z, where there is a norm, and a; windows are copied again on the way back.
- * Images and h go up and down as they lie in host memory: heads are trained by chunks on other streams. A batch's size
- * is enqueued as it comes the first time, and recorded as a graph the second time: small nets are launches and little
- * else. */
+ * Images go up as they lie in host memory. h stays: chunks on other streams read it, once what makes it has run, and
+ * leave the gradient in it. A batch's size is enqueued as it comes the first time, and recorded as a graph the second
+ * time: small nets are launches and little else. */
 #include <new>
 
 #include "core/cuda/trunk_train_internal.h"
@@ -23,7 +23,6 @@ extern "C" {
 #define EBM_GPU_WEIGHT_TILES 264u      /* of a weights' gradient, all parts: two a multiprocessor */
 #endif
 #define GRAPHS 32u
-#define TRUNK_BACK 2 /* a graph's way: behind enum ebm_gpu_trunk_norms */
 
 namespace
 {
@@ -110,7 +109,8 @@ bool make_shared(ebm_gpu_trunk_train *t)
 bool make_all(ebm_gpu_trunk_train *t)
 {
     const size_t X = ebm_shape_count(&t->trunk->in), rows = t->max_rows;
-    bool ok = make(t, &t->x, rows * X) && make(t, &t->images, rows * X) && make(t, &t->out, rows * t->trunk->out);
+    bool ok = make(t, &t->x, rows * X) && make(t, &t->images, rows * X) && make(t, &t->h, rows * t->trunk->out) &&
+              make(t, &t->dh, rows * t->trunk->out);
     for (gpu_image_op &op : t->ops)
         ok = ok && make_op(t, &op);
     return ok && make_shared(t);
@@ -171,14 +171,14 @@ bool compute(ebm_gpu_trunk_train *t, const gpu_image_op *op, uint32_t B)
     return true;
 }
 
-void finish(ebm_gpu_trunk_train *t, const gpu_image_op *op, enum ebm_gpu_trunk_norms norms, uint32_t B)
+void finish(ebm_gpu_trunk_train *t, const gpu_image_op *op, bool by_batch, uint32_t B)
 {
     const ebm_image_op *o = &op->op;
     const uint32_t C = o->to.channels, places = B * gpu_plane(&o->to);
     const float *add = o->add != EBM_IMAGE_NONE ? gpu_value_of(t, o->add, 0) : NULL;
     const float *z = o->kind == EBM_IMAGE_PASS ? gpu_value_of(t, o->in, 0) : op->z;
     cudaStream_t stream = t->space->compute;
-    if (o->has_norm && norms == EBM_GPU_NORMS_RUNNING) {
+    if (o->has_norm && !by_batch) {
         gpu_norm_running(stream, &op->norm, C);
     } else if (o->has_norm) {
         gpu_norm_sums(stream, z, t->sums, C, places);
@@ -188,27 +188,27 @@ void finish(ebm_gpu_trunk_train *t, const gpu_image_op *op, enum ebm_gpu_trunk_n
         gpu_lines(t->space, op->a, z, add, op->norm.factor, op->norm.offset, o->has_relu, C, (size_t)places * C);
 }
 
-bool enqueue_forward(ebm_gpu_trunk_train *t, enum ebm_gpu_trunk_norms norms, uint32_t B)
+bool enqueue_forward(ebm_gpu_trunk_train *t, bool by_batch, uint32_t B)
 {
     const ebm_shape *last = &t->ops.back().op.to;
     gpu_to_inner(t->space, t->images, t->x, &t->trunk->in, B);
     for (const gpu_image_op &op : t->ops) {
         if (!compute(t, &op, B))
             return false;
-        finish(t, &op, norms, B);
+        finish(t, &op, by_batch, B);
     }
-    gpu_to_outer(t->space, t->out, gpu_value_of(t, t->trunk->n_ops, 0), last, B);
+    gpu_to_outer(t->space, t->h, gpu_value_of(t, t->trunk->n_ops, 0), last, B);
     return gpu_fine(t->space, cudaGetLastError(), "the trunk");
 }
 
 /* ---- a batch ---- */
 
-bool enqueue(ebm_gpu_trunk_train *t, int way, uint32_t B)
+bool enqueue(ebm_gpu_trunk_train *t, gpu_trunk_way way, uint32_t B)
 {
-    return way == TRUNK_BACK ? gpu_trunk_back(t, B) : enqueue_forward(t, (enum ebm_gpu_trunk_norms)way, B);
+    return way == GPU_TRUNK_BACK ? gpu_trunk_back(t, B) : enqueue_forward(t, way == GPU_TRUNK_FORWARD, B);
 }
 
-bool run(ebm_gpu_trunk_train *t, int way, uint32_t B)
+bool run(ebm_gpu_trunk_train *t, gpu_trunk_way way, uint32_t B)
 {
     try {
         return gpu_run_shape(t->space, &t->graphs, GRAPHS, trunk_shape{B, way}, "the trunk",
@@ -216,6 +216,23 @@ bool run(ebm_gpu_trunk_train *t, int way, uint32_t B)
     } catch (const std::bad_alloc &) {
         return gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
     }
+}
+
+bool put_images(ebm_gpu_trunk_train *t, const float *h_x, uint32_t B)
+{
+    const size_t bytes = B * ebm_shape_count(&t->trunk->in) * sizeof(float);
+    if (B < 1 || B > t->max_rows)
+        return gpu_fail(t->space, "the trunk", "more images than it is prepared for");
+    return !t->space->failed && gpu_enter(t->space) &&
+           gpu_copy(t->space, t->space->compute, t->x, h_x, bytes, cudaMemcpyHostToDevice);
+}
+
+/* n rows of h or dh, to host memory or from it. */
+bool copy_rows(ebm_gpu_trunk_train *t, void *to, const void *from, uint32_t n, cudaMemcpyKind kind)
+{
+    return !t->space->failed && gpu_enter(t->space) &&
+           gpu_copy(t->space, t->space->compute, to, from, n * t->trunk->out * sizeof(float), kind) &&
+           gpu_sleep(t->space, "the trunk");
 }
 
 } // namespace
@@ -251,6 +268,7 @@ enum ebm_status ebm_gpu_trunk_train_new(struct ebm_gpu_trained *trained, uint32_
         ok = gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
     }
     if (ok) {
+        trained->h = t->h, trained->dh = t->dh;
         *ret_train = t;
         return EBM_OK;
     }
@@ -280,29 +298,34 @@ uint32_t ebm_gpu_trunk_train_rows(const struct ebm_gpu_trunk_train *t)
     return t->max_rows;
 }
 
-bool ebm_gpu_trunk_train_forward(struct ebm_gpu_trunk_train *t, enum ebm_gpu_trunk_norms norms, const float *h_x,
-                                 uint32_t B, float *h_out)
+bool ebm_gpu_trunk_train_forward(struct ebm_gpu_trunk_train *t, const float *h_x, uint32_t B)
 {
     ebm_gpu_space *space = t->space;
-    const size_t X = ebm_shape_count(&t->trunk->in);
-    if (B < 1 || B > t->max_rows)
-        return gpu_fail(space, "the trunk", "more images than it is prepared for");
-    t->B = norms == EBM_GPU_NORMS_OF_BATCH ? B : 0;
-    return !space->failed && gpu_enter(space) &&
-           gpu_copy(space, space->compute, t->x, h_x, B * X * sizeof(float), cudaMemcpyHostToDevice) &&
-           run(t, norms, B) &&
-           gpu_copy(space, space->compute, h_out, t->out, (size_t)B * t->trunk->out * sizeof(float),
-                    cudaMemcpyDeviceToHost) &&
-           gpu_sleep(space, "the trunk");
+    t->B = B;
+    return put_images(t, h_x, B) && gpu_fine(space, cudaEventRecord(space->idle, space->compute), "images") &&
+           run(t, GPU_TRUNK_FORWARD, B) && gpu_trained_ready(t->trained) &&
+           gpu_fine(space, cudaEventSynchronize(space->idle), "images");
 }
 
-bool ebm_gpu_trunk_train_backward(struct ebm_gpu_trunk_train *t, const float *h_dout)
+bool ebm_gpu_trunk_train_run(struct ebm_gpu_trunk_train *t, const float *h_x, uint32_t B, float *h_out)
 {
-    ebm_gpu_space *space = t->space;
+    t->B = 0;
+    return put_images(t, h_x, B) && run(t, GPU_TRUNK_RUN, B) && copy_rows(t, h_out, t->h, B, cudaMemcpyDeviceToHost);
+}
+
+bool ebm_gpu_trunk_train_backward(struct ebm_gpu_trunk_train *t)
+{
     if (t->B == 0)
-        return gpu_fail(space, "the trunk", "no batch went forward");
-    return !space->failed && gpu_enter(space) &&
-           gpu_copy(space, space->compute, t->out, h_dout, (size_t)t->B * t->trunk->out * sizeof(float),
-                    cudaMemcpyHostToDevice) &&
-           run(t, TRUNK_BACK, t->B) && gpu_sleep(space, "the trunk");
+        return gpu_fail(t->space, "the trunk", "no batch went forward");
+    return !t->space->failed && gpu_enter(t->space) && run(t, GPU_TRUNK_BACK, t->B) && gpu_trained_ready(t->trained);
+}
+
+bool ebm_gpu_trunk_train_get(struct ebm_gpu_trunk_train *t, uint32_t first, uint32_t n, float *h_to)
+{
+    return copy_rows(t, h_to, t->h + (size_t)first * t->trunk->out, n, cudaMemcpyDeviceToHost);
+}
+
+bool ebm_gpu_trunk_train_put(struct ebm_gpu_trunk_train *t, uint32_t first, uint32_t n, const float *h_from)
+{
+    return copy_rows(t, t->dh + (size_t)first * t->trunk->out, h_from, n, cudaMemcpyHostToDevice);
 }

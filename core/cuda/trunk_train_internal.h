@@ -74,9 +74,12 @@ struct gpu_image_op {
     uint32_t part, n_parts;         /* places in a part of the weights' gradient; parts of a piece */
 };
 
+/* Forward, norms by the batch's statistics or by the running ones; back. */
+enum gpu_trunk_way { GPU_TRUNK_FORWARD, GPU_TRUNK_RUN, GPU_TRUNK_BACK };
+
 struct trunk_shape {
     uint32_t B;
-    int way; /* enum ebm_gpu_trunk_norms forward, or TRUNK_BACK */
+    uint32_t way; /* enum gpu_trunk_way */
 };
 
 struct ebm_gpu_trunk_train {
@@ -87,7 +90,8 @@ struct ebm_gpu_trunk_train {
     size_t bytes;         /* of the device that it takes */
     uint32_t max_rows, B; /* B: of the last forward */
     std::vector<gpu_image_op> ops;
-    float *x, *images, *out;         /* (rows, X) as it comes, and channels inner; (rows, trunk.out) as it goes */
+    float *x, *images;               /* (rows, X) as it comes, and channels inner */
+    float *h, *dh;                   /* (rows, trunk.out) as chunks read it, and the gradient that they leave */
     float *windows, *parts, *slopes; /* of a piece; of the weights' gradient; (3, most channels) */
     double *sums;                    /* (GPU_SUM_PARTS, 2, most channels) */
     std::vector<gpu_recorded<trunk_shape>> graphs;
@@ -106,6 +110,6 @@ inline float *gpu_gradient_of(const ebm_gpu_trunk_train *t, uint32_t value, size
     return t->ops[value - 1].da + first * ebm_shape_count(&t->ops[value - 1].op.to);
 }
 
-/* The way back of B images, from `out`, enqueued. */
+/* The way back of B images, from `dh`, enqueued. */
 bool gpu_trunk_back(ebm_gpu_trunk_train *train, uint32_t B);
 #endif

@@ -34,11 +34,13 @@ CONV, TRUNK = "core/cuda/conv.cu", "core/cuda/trunk.cu"
 LOSSES, ADAM, LAYERS = "core/cuda/losses.cu", "core/cuda/adam.cu", "core/cuda/layers.cu"
 NORMS, CONV_BACK, TRUNK_TRAIN = "core/cuda/norms.cu", "core/cuda/conv_back.cu", "core/cuda/trunk_train.cu"
 TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_trunk_cuda.c"
-TRUNKS = (NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
+TRUNKS = (TRAINING, NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
 SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
-# case of test_training, where it is not the first
-CASES = {TRAINING: "ml_exact", LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce"}
+# case of test_training by the bug's name or its file, where it is not the first
+CASES = {LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce",
+         "the x side of the first piece": "ml_exact",
+         "chunks do not wait for a trunk": "images, nce_kl, features"}  # where nothing else has them wait
 IMAGES = "layers, nce; nce_kl here"
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
@@ -164,7 +166,13 @@ TRAINING_BUGS = [
     ("weights by the wrong order", CONV_BACK, "? weight[((size_t)(i / ld) * C + number % C) * taps + tap]", "? weight[((size_t)(i / ld) * taps + tap) * C + number % C]", ("greedy",)),
     ("only the last piece's gradient of weights", TRUNK_BACKWARD, "p.adds = of->first > 0;", "p.adds = false;", ("greedy",)),
     ("the rest of a piece is left out", TRUNK_BACKWARD, "(left == 0 || multiply_parts(t, op, of, whole, left, 1))", "true", ("greedy",)),
-    ("nobody waits for a trunk", TRUNK_TRAIN, 'gpu_sleep(space, "the trunk");\n}\n\nbool', "true;\n}\n\nbool", ("fwd", "rev")),
+    ("nobody waits for features that are asked for", TRUNK_TRAIN, 'gpu_sleep(t->space, "the trunk")', "true", ("fwd", "rev")),
+    ("chunks do not wait for a trunk", TRUNK_TRAIN, "run(t, GPU_TRUNK_FORWARD, B) && gpu_trained_ready(t->trained)", "run(t, GPU_TRUNK_FORWARD, B)", ("fwd", "rev")),
+    ("images go before they have been read", TRUNK_TRAIN, 'gpu_fine(space, cudaEventSynchronize(space->idle), "images")', "true", ("fwd", "rev")),
+    ("a trunk's gradient before chunks have left theirs", TRAINING, "leave_dx(t, c)", "true", TWO),
+    ("features of the batch's first images", TRAINING, "t->trained->h + (size_t)t->host.first * t->x.ld", "t->trained->h", TWO),
+    ("features of the step before, for a chunk here", TRUNK_HERE, "ebm_gpu_trunk_train_get(t->trunk, rows->first, rows->B,", "(t->trunk != NULL ||", ("fwd",)),
+    ("what a chunk here leaves in features stays here", TRUNK_HERE, "ebm_gpu_trunk_train_put(t->trunk, rows->first, rows->B,", "(t->trunk != NULL ||", ("fwd",)),
     ("running statistics stay there", TRUNK_HERE, "    atomic_store(&t->here_is_stale[EBM_TRAIN_PARAMS], true);\n", "", ("fwd",)),
     ("a trunk's gradient stays there", TRUNK_HERE, "if (is_fine && !atomic_load(&t->gradient_is_there))", "if (false)", ("fwd",)),
     ("barrier before heights are read is missing", KNOTS, "    __syncthreads(); /* before heights are read */\n", "", TWO + ("tsan",)),
@@ -236,14 +244,14 @@ def ending(status, text):
     return "numbers" if status == 1 else f"status {status}"
 
 
-def run(options, which, plugin, path):
+def run(options, which, plugin, name, path):
     flavour = which if which in FLAGS else "plain"
     order = {"asan": "fwd", "tsan": "random"}.get(which, which)
     environment = dict(os.environ, GPU_SIM_ORDER=order, ASAN_OPTIONS="detect_leaks=0:exitcode=66",
                        UBSAN_OPTIONS="halt_on_error=1", TSAN_OPTIONS="halt_on_error=1:exitcode=66")
     arguments = ["--numbers"] if options.plugin == "sample" and which != "fwd" else []
     if options.plugin == "training":  # one case, or one step
-        case = CASES.get(path, IMAGES if path in TRUNKS else "")
+        case = CASES.get(name, CASES.get(path, IMAGES if path in TRUNKS else ""))
         arguments = ["0" if which == "tsan" else "1"] + ([case] if case else [])
     if path == WIDE:  # what only tensor cores do
         arguments = ["tf32"]
@@ -268,7 +276,7 @@ def try_bug(options, bug):
         with open(os.path.join(source, path), "w", encoding="utf-8") as file:
             file.write(text.replace(old, new) if old else text)
         plugins = {f: build(options, f, source, path, folder) for f in FLAGS if f == "plain" or f in runs}
-        return {r: run(options, r, plugins.get(r, plugins["plain"]), path) for r in runs}
+        return {r: run(options, r, plugins.get(r, plugins["plain"]), name, path) for r in runs}
 
 
 def chosen(bugs, only, per_file):

@@ -187,9 +187,9 @@ static enum ebm_status step_trunk(const struct ebm_device_ops *ops, struct ebm_p
     for (uint32_t i = 0; i < IMAGES * PIXELS; i++)
         x[i] = (float)(i * 7 % 5);
     for (uint32_t i = 0; i < 2 && status == EBM_OK; i++) {
-        status = ops->trunk_forward(plan, &nobody, x, IMAGES, true, h);
+        status = ops->trunk_forward(plan, &nobody, x, IMAGES, true);
         if (status == EBM_OK)
-            status = ops->trunk_backward(plan, &nobody, h);
+            status = ops->trunk_backward(plan, &nobody);
     }
     if (status == EBM_OK)
         status = ops->trunk_run(plan, &nobody, x, IMAGES, h);

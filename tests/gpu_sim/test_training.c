@@ -276,14 +276,44 @@ static void read_states(const struct step *step, struct run *r)
             fail("params_read");
 }
 
+/* The table of a run, whose images are the caller's again, and no numbers any more, once its trunk has been called. */
+static struct {
+    struct ebm_device_ops ops;
+    const struct ebm_device_ops *of;
+    uint32_t X;
+} spoiling;
+
+static enum ebm_status forward_and_spoil(struct ebm_plan *plan, const struct ebm_threads *threads, const float *h_x,
+                                         uint32_t B, bool learns)
+{
+    enum ebm_status status = spoiling.of->trunk_forward(plan, threads, h_x, B, learns);
+    memset((float *)(uintptr_t)h_x, 0xff, (size_t)B * spoiling.X * sizeof *h_x);
+    return status;
+}
+
+static const struct ebm_device_ops *spoil(const struct ebm_device_ops *ops, uint32_t X)
+{
+    spoiling.ops = *ops;
+    spoiling.ops.trunk_forward = forward_and_spoil;
+    spoiling.of = ops;
+    spoiling.X = X;
+    return &spoiling.ops;
+}
+
+static void put_inputs(const struct one_case *c, float *x)
+{
+    for (uint32_t b = 0; b < ROWS; b++)
+        for (uint32_t j = 0; j < c->X; j++)
+            x[b * c->X + j] = c->has_ties ? 0.5f * roundf(2.0f * number(b, j)) : number(b, j);
+}
+
 static void one_step(const struct one_case *c, struct step *step, uint32_t i, bool is_last, struct run *r)
 {
     static float x[ROWS * MOST_X], y[ROWS * 2];
     static struct ebm_row rows[ROWS];
     uint32_t first = i % 3 * BATCH, B = ROWS - first < BATCH ? ROWS - first : BATCH;
+    put_inputs(c, x);
     for (uint32_t b = 0; b < ROWS; b++) {
-        for (uint32_t j = 0; j < c->X; j++)
-            x[b * c->X + j] = c->has_ties ? 0.5f * roundf(2.0f * number(b, j)) : number(b, j);
         for (uint32_t d = 0; d < c->D; d++)
             y[b * c->D + d] = number(b, c->X + d);
         rows[b] = (struct ebm_row){.seed = 4, .row_in_request = b, .first_sample = 1000 * i, .samples = SAMPLES};
@@ -297,6 +327,7 @@ static void one_step(const struct one_case *c, struct step *step, uint32_t i, bo
     if (is_last) { /* once: whoever reads parameters waits for them */
         const struct ebm_threads threads = pool_threads(step->pool);
         float h[64];
+        put_inputs(c, x);
         if (c->image.channels > 0 && step->ops->trunk_run(step->plan, &threads, x, ROWS, r->reach) != EBM_OK)
             fail("trunk_run");
         if (step->ops->features(pool_ctx(step->pool), step->plan, x, 1) != EBM_OK ||
@@ -311,7 +342,6 @@ static void train(const struct ebm_device_ops *ops, const struct ebm_net_desc *n
                   uint32_t n_threads, uint32_t first, uint32_t end, struct run *r)
 {
     const struct ebm_ctx_limits limits = {.max_rows = BATCH, .max_samples = 64, .training = true};
-    static float reach[2 * BATCH * MOST_REACH];
     struct ebm_error error;
     struct ebm_plan *plan = NULL;
     struct pool *pool = NULL;
@@ -322,15 +352,14 @@ static void train(const struct ebm_device_ops *ops, const struct ebm_net_desc *n
         (c->image.channels > 0 && ops->trunk_prepare(plan, BATCH, &error) != EBM_OK) ||
         pool_new(ops, &limits, plan, n_threads, &pool, &error) != EBM_OK)
         fail("nothing to train with");
-    struct step step = {.ops = ops,
+    struct step step = {.ops = spoil(ops, c->X),
                         .pool = pool,
                         .plan = plan,
                         .net = net,
                         .learning_rate = rate_of(c),
                         .gradient_clip = c->clip,
                         .weight_decay = c->decay,
-                        .space = space,
-                        .reach = reach};
+                        .space = space};
     for (uint32_t i = 0; i < first; i++)
         for (uint32_t part = 0; part < EBM_PARTS; part++)
             step.taken[part] += c->phases[i % 2].trains[part];

@@ -84,7 +84,7 @@ static void train(const struct ebm_config *config, const struct method_phase *ph
     struct ebm_plan *plan = NULL;
     struct pool *pool = NULL;
     static float x[ROWS * MOST_X];
-    float y[ROWS], reach[2 * BATCH * 16];
+    float y[ROWS];
     struct ebm_row rows[ROWS];
     for (uint32_t i = 0; i < ROWS; i++) {
         for (uint32_t j = 0; j < net->X; j++)
@@ -97,7 +97,7 @@ static void train(const struct ebm_config *config, const struct method_phase *ph
         (net->trunk.n_ops > 0 && ops->trunk_prepare(plan, BATCH, &error) != EBM_OK) ||
         pool_new(ops, &limits, plan, n_threads, &pool, &error) != EBM_OK)
         fail(error.text);
-    struct step step = {.ops = ops, .pool = pool, .plan = plan, .net = net, .learning_rate = 0.01, .reach = reach};
+    struct step step = {.ops = ops, .pool = pool, .plan = plan, .net = net, .learning_rate = 0.01};
     for (uint32_t i = 0; i < STEPS; i++) {
         uint32_t first = i % 3 * BATCH, B = ROWS - first < BATCH ? ROWS - first : BATCH;
         struct step_batch batch = {.B = B,

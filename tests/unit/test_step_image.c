@@ -86,7 +86,7 @@ static struct result run(const struct ebm_config *config, const struct settings 
     struct pool *pool = NULL;
     size_t P = config->net.n_params;
     struct result r = {.params = calloc(P, sizeof(float)), .moment = calloc(P, sizeof(float))};
-    float *space = calloc(P, sizeof *space), *reach = calloc(2 * ROWS * 8, sizeof *reach);
+    float *space = calloc(P, sizeof *space);
     batch_fill(&batch);
     initial_parameters(&config->net, 9, 1.0, r.params);
     if (s->params != NULL)
@@ -100,8 +100,7 @@ static struct result run(const struct ebm_config *config, const struct settings 
                         .net = &config->net,
                         .learning_rate = 0.01,
                         .weight_decay = s->decay,
-                        .space = space,
-                        .reach = reach};
+                        .space = space};
     const struct step_batch rows = {.B = ROWS, .x = batch.x, .y = batch.y, .rows = batch.rows, .losses = batch.losses};
     for (uint32_t i = 0; i < s->steps; i++)
         cr_assert_eq(step_run(&step, &phase, &rows), EBM_OK);
@@ -111,7 +110,7 @@ static struct result run(const struct ebm_config *config, const struct settings 
     cr_assert_eq(ops->params_read(plan, EBM_TRAIN_ADAM_M, r.moment), EBM_OK);
     (void)pool_free(pool);
     (void)ops->plan_unref(plan);
-    free(space), free(reach);
+    free(space);
     return r;
 }
 
@@ -197,6 +196,40 @@ Test(step_image, decay_shrinks_no_running_statistics)
     cr_assert_arr_eq(plain.params + norm->variance, decayed.params + norm->variance, 6 * sizeof(float));
     cr_assert_float_eq(decayed.params[norm->scale], (double)plain.params[norm->scale] - 0.01, 1e-5,
                        "1 shrinks by 0.01");
+    ebm_config_free(config);
+}
+
+/* Rows are of the last batch, and only where that learns does the trunk. */
+Test(step_image, features_that_no_batch_left_are_refused)
+{
+    struct ebm_config *config = config_new();
+    const struct ebm_device_ops *ops = ebm_device_cpu();
+    const struct ebm_ctx_limits limits = {.training = true, .max_rows = 16, .max_samples = 64};
+    const struct ebm_loss_spec spec = {.loss = EBM_LOSS_MDN_NLL, .scale = 1.0};
+    float *params = calloc(config->net.n_params, sizeof *params);
+    struct batch batch;
+    struct ebm_plan *plan = NULL;
+    struct pool *pool = NULL;
+    batch_fill(&batch);
+    initial_parameters(&config->net, 9, 1.0, params);
+    cr_assert_eq(ops->plan_new(&config->net, params, 1, &plan, NULL), EBM_OK);
+    cr_assert_eq(ops->trunk_prepare(plan, 8, NULL), EBM_OK);
+    cr_assert_eq(pool_new(ops, &limits, plan, 2, &pool, NULL), EBM_OK);
+    const struct ebm_threads threads = pool_threads(pool);
+    struct ebm_train_rows rows = {.B = 4, .h_y = batch.y, .rows = batch.rows};
+    cr_expect_eq(ops->backward(pool_ctx(pool), plan, 0, &spec, &rows, batch.losses), EBM_INVALID, "no batch");
+    cr_expect_eq(ops->trunk_backward(plan, &threads), EBM_INVALID, "no batch");
+    cr_expect_eq(ops->trunk_forward(plan, &threads, batch.x, 9, true), EBM_INVALID, "more than it is prepared for");
+    cr_assert_eq(ops->trunk_forward(plan, &threads, batch.x, 7, true), EBM_OK);
+    rows.first = 4;
+    cr_expect_eq(ops->backward(pool_ctx(pool), plan, 0, &spec, &rows, batch.losses), EBM_INVALID, "row 7 of 7");
+    rows.first = 3;
+    cr_expect_eq(ops->backward(pool_ctx(pool), plan, 0, &spec, &rows, batch.losses), EBM_OK);
+    cr_assert_eq(ops->trunk_forward(plan, &threads, batch.x, 8, false), EBM_OK);
+    cr_expect_eq(ops->trunk_backward(plan, &threads), EBM_INVALID, "a trunk that stands still");
+    (void)pool_free(pool);
+    (void)ops->plan_unref(plan);
+    free(params);
     ebm_config_free(config);
 }
 
