@@ -1,6 +1,9 @@
-/* cudnn.cu - cuDNN, opened when it is needed, and the comparison that it has to win. */
+/* cudnn.cu - cuDNN, opened when it is needed, and the comparison that it has to win.
+ *
+ * What was chosen for a shape stays in a table, since times differ from one comparison to the next. */
 #include <dlfcn.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <mutex>
@@ -20,6 +23,8 @@ struct gpu_dnn {
     GPU_DNN_FUNCTIONS(X)
 };
 #undef X
+
+bool is_off; /* set before there is a space */
 
 /* NULL: there is none. Stays open until the process ends. */
 const gpu_dnn *library(void)
@@ -126,11 +131,10 @@ int run(const gpu_dnn *dnn, ebm_gpu_space *space, const descriptors *d, const gp
                      space->workspace, bytes, &before, d->out, c->out, d->bias, c->bias, d->activation, d->out, c->out);
 }
 
-} // namespace
-
-bool gpu_dnn_is_there(ebm_gpu_space *space)
+/* Is it there? Makes the space's handle, once. */
+bool is_there(ebm_gpu_space *space)
 {
-    const gpu_dnn *dnn = space->has_asked_dnn ? NULL : library();
+    const gpu_dnn *dnn = space->has_asked_dnn || is_off ? NULL : library();
     space->has_asked_dnn = true;
     gpu_dnn_handle handle = NULL;
     if (dnn == NULL || dnn->cudnnCreate(&handle) != GPU_DNN_SUCCESS)
@@ -140,6 +144,17 @@ bool gpu_dnn_is_there(ebm_gpu_space *space)
     else
         (void)dnn->cudnnDestroy(handle);
     return space->dnn != NULL;
+}
+
+} // namespace
+
+enum ebm_status gpu_dnn_open(ebm_error *reterr)
+{
+    const char *word = getenv("EBM_CUDNN");
+    is_off = word != NULL && strcmp(word, "off") == 0;
+    if (word == NULL || *word == '\0' || is_off || strcmp(word, "auto") == 0)
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, "EBM_CUDNN", "expected auto or off, got '%.40s'", word);
 }
 
 void gpu_dnn_free(ebm_gpu_space *space)
@@ -282,9 +297,8 @@ bool is_right(const trial *t)
     return error <= allowed[gpu_precision()] * largest;
 }
 
-} // namespace
-
-bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
+/* Is it right for calls of up to c->most images? Then milliseconds of c->most images and of one together, by both. */
+bool try_both(ebm_gpu_space *space, const gpu_convolution *c, float *ret_own, float *ret_dnn)
 {
     float own_ms[2], dnn_ms[2];
     trial t = {space, c, {}, {}, {}, {}};
@@ -295,13 +309,64 @@ bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
         !run_trial(&t, true, c->most, &dnn_ms[1]) || !take(&t, 0, 1, &t.by_dnn) || !is_right(&t) ||
         !are_same(&t, c->most))
         return false;
+    dnn_ms[0] = dnn_ms[1];
     for (uint32_t n = 1; n < c->most; n *= 2) {
         float ms;
         if (!run_trial(&t, true, n, &ms) || !are_same(&t, n))
             return false;
         dnn_ms[0] = n == 1 ? ms : dnn_ms[0];
     }
-    if (c->most == 1)
-        dnn_ms[0] = dnn_ms[1];
-    return dnn_ms[0] + dnn_ms[1] <= GPU_DNN_SHARE * (own_ms[0] + own_ms[1]);
+    *ret_own = own_ms[0] + own_ms[1];
+    *ret_dnn = dnn_ms[0] + dnn_ms[1];
+    return true;
+}
+
+/* ---- what was chosen ---- */
+
+/* What a convolution's time depends on; the precision is the process's. No gaps between members. */
+struct shape {
+    ebm_shape from, to;
+    uint32_t kernel, stride, padding, adds, has_relu;
+    int device;
+};
+
+struct choice {
+    shape of;
+    uint32_t most; /* images at once that it was tried for */
+    bool is_dnn;
+};
+
+std::mutex choices_mutex; /* held while it is tried: one trial at a time, by a device that does less else */
+std::vector<choice> choices;
+
+choice *find_choice(const shape *of)
+{
+    for (choice &one : choices)
+        if (memcmp(&one.of, of, sizeof *of) == 0)
+            return &one;
+    return NULL;
+}
+
+} // namespace
+
+bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
+{
+    const ebm_image_op *op = c->op;
+    shape of = {op->from, op->to, op->kernel, op->stride, op->padding, c->adds, c->has_relu, 0};
+    if (!gpu_fine(space, cudaGetDevice(&of.device), "the device"))
+        return false;
+    const bool is_here = is_there(space);
+    std::lock_guard<std::mutex> lock(choices_mutex);
+    choice *known = find_choice(&of);
+    if (known != NULL && (!known->is_dnn || !is_here || c->most <= known->most))
+        return known->is_dnn;
+    float own_ms = 0.0f, dnn_ms = 0.0f;
+    bool wins = is_here && try_both(space, c, &own_ms, &dnn_ms) && (known != NULL || dnn_ms <= GPU_DNN_SHARE * own_ms);
+    if (space->failed)
+        return false;
+    if (known == NULL)
+        choices.push_back({of, c->most, wins});
+    else if (wins)
+        known->most = c->most;
+    return wins;
 }

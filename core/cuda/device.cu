@@ -4,7 +4,7 @@
 
 #include <mutex>
 
-#include "core/cuda/engine_internal.h"
+#include "core/cuda/cudnn_internal.h"
 
 namespace
 {
@@ -53,6 +53,9 @@ enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret
 {
     int count = 0;
     struct cudaDeviceProp device;
+    enum ebm_status status = gpu_dnn_open(reterr);
+    if (status != EBM_OK)
+        return status;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess)
         return gpu_refuse(reterr, "the driver gives no device", error);

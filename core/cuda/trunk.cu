@@ -3,13 +3,12 @@
  *   h_x -> pinned memory -> x, of two pieces in turn -> channels inner -> one graph: operation -> ... -> channels outer
  *       -> reach
  *
- * Which convolutions cuDNN does is chosen once a trunk, by what cudnn_internal.h says, before graphs are recorded.
+ * Which convolutions cuDNN does is chosen before graphs are recorded (cudnn_internal.h).
  * While the device computes one piece, the next one goes up on a stream of its own, and the host copies the one after
  * it into pinned memory; events tie the three together. No graph reads x, so that one does for both turns. Operations
  * are conv.cu's. */
 #include <string.h>
 
-#include <mutex>
 #include <new>
 
 #include "core/cuda/cudnn_internal.h"
@@ -41,11 +40,6 @@ struct ebm_gpu_trunk {
     std::vector<gpu_trunk_op> ops;
     std::vector<size_t> slots; /* numbers of an image in each */
     float *block;              /* device memory of all tensors */
-
-    /* under mutex: which convolutions cuDNN does, the same for all spaces, so that an image's bytes are */
-    mutable std::mutex mutex;
-    mutable uint32_t chosen; /* images at once that it was chosen for; 0: not yet */
-    mutable std::vector<bool> by_dnn;
 };
 
 /* ---- weights ---- */
@@ -316,28 +310,15 @@ bool make_memory(gpu_images *images)
     return ok;
 }
 
-/* The first space that comes chooses for all; one with more images at once than that stays with our own. */
 bool choose(gpu_images *images)
 {
-    const ebm_gpu_trunk *trunk = images->trunk;
-    const size_t n = trunk->ops.size();
-    bool is_there = gpu_dnn_is_there(images->space);
-    std::lock_guard<std::mutex> lock(trunk->mutex);
+    const size_t n = images->trunk->ops.size();
     images->by_dnn.assign(n, false);
-    if (trunk->chosen == 0) {
-        std::vector<bool> by_dnn(n, false);
-        for (size_t i = 0; is_there && i < n && !images->space->failed; i++) {
-            const gpu_convolution c = convolution_of(images, i);
-            by_dnn[i] = c.op->kind == EBM_IMAGE_CONV && gpu_dnn_wins(images->space, &c);
-        }
-        if (images->space->failed)
-            return false;
-        trunk->by_dnn = by_dnn;
-        trunk->chosen = images->piece;
+    for (size_t i = 0; i < n && !images->space->failed; i++) {
+        const gpu_convolution c = convolution_of(images, i);
+        images->by_dnn[i] = c.op->kind == EBM_IMAGE_CONV && gpu_dnn_wins(images->space, &c);
     }
-    if (images->piece <= trunk->chosen)
-        images->by_dnn = trunk->by_dnn;
-    return true;
+    return !images->space->failed;
 }
 
 } // namespace
