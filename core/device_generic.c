@@ -51,7 +51,7 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
         {&ctx->mean, B * DK},
         {&ctx->log_variance, B * DK},
         {&ctx->log_weight, B * net->K},
-        {&ctx->reach, net->trunk.n_ops > 0 ? B * net->trunk.out : 0},
+        {&ctx->reach, net->trunk.n_ops > 0 && !ebm_plan_is_served_there(plan) ? B * net->trunk.out : 0},
         {&ctx->trunk_space, ebm_reach_space(plan)},
         {&ctx->x_lanes, x_tile},
         {&ctx->h_lanes, x_tile},

@@ -344,10 +344,16 @@ const float *ebm_row_run_lanes(struct ebm_ctx *ctx, uint32_t lanes, struct ebm_t
                                const float **ret_g);
 /* Mixes a wide Gaussian into the proposal of the row begun, for its draws and their log q. False: no finite density. */
 bool ebm_row_defend(struct ebm_ctx *ctx, double share);
+/* Does an accelerator compute this plan's rows, on contexts that have one? */
+static inline bool ebm_plan_is_served_there(const struct ebm_plan *plan)
+{
+    return plan->accelerated != NULL && plan->n_slots == 0;
+}
+
 /* The accelerator that computes this plan's rows on this context; NULL: the CPU does. */
 static inline struct ebm_accelerator *ebm_ctx_accelerator(const struct ebm_ctx *ctx)
 {
-    return ctx->plan->accelerated != NULL && ctx->plan->n_slots == 0 ? ctx->accelerator : NULL;
+    return ebm_plan_is_served_there(ctx->plan) ? ctx->accelerator : NULL;
 }
 /* dst (M, D) from lanes (D, stride) */
 void ebm_row_copy(float *dst, const struct ebm_ctx *ctx, const float *lanes);
@@ -391,7 +397,7 @@ enum ebm_status ebm_scalar_mixture(struct ebm_ctx *ctx, const struct ebm_estimat
 enum ebm_status ebm_plan_trunk(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr) EBM_MUST_USE;
 enum ebm_status ebm_reach(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x, uint32_t B,
                           const float **ret_reach) EBM_MUST_USE;
-/* Floats of memory that they take on a context. */
+/* Floats of memory that they take on a context; none where an accelerator runs the trunk. After trunk_prepare. */
 size_t ebm_reach_space(const struct ebm_plan *plan);
 
 enum ebm_status ebm_train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan);

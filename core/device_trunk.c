@@ -40,6 +40,8 @@ uint32_t ebm_plan_group(const struct ebm_plan *plan)
 
 size_t ebm_reach_space(const struct ebm_plan *plan)
 {
+    if (ebm_plan_is_served_there(plan) || plan->reach_there != NULL)
+        return 0;
     size_t serving = plan->trunk != NULL ? ebm_trunk_plan_space(plan->trunk) : 0;
     size_t training = plan->trunk_train != NULL ? ebm_trunk_train_scratch(plan->trunk_train) : 0;
     for (uint32_t i = 0; i < plan->n_members; i++) {

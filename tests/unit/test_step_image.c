@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/device_internal.h"
 #include "core/trunk.h"
 #include "models/config.h"
 #include "trainer/initial.h"
@@ -293,6 +294,51 @@ Test(step_image, a_batch_is_best_of_whole_tiles_where_there_are_tiles)
         cr_expect(group == 1 || (i == 1 && group == EBM_TRUNK_TILE), "%s: %u", devices[i]->name, group);
         (void)devices[i]->plan_unref(plan);
     }
+    ebm_config_free(config);
+    free(params);
+}
+
+static void free_nothing(void *accelerated)
+{
+    (void)accelerated;
+}
+
+static enum ebm_status reach_nothing(const struct ebm_plan *plan, const float *h_x, uint32_t B, float *reach)
+{
+    (void)plan, (void)h_x, (void)B, (void)reach;
+    return EBM_INTERNAL;
+}
+
+/* Floats that a context takes for the plan's trunk. */
+static size_t trunk_space(const struct ebm_device_ops *ops, const struct ebm_plan *plan)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = 4, .max_samples = SAMPLES};
+    struct ebm_ctx *ctx = NULL;
+    cr_assert_eq(ops->ctx_new(&limits, &ctx, NULL), EBM_OK);
+    cr_assert_eq(ops->ctx_prepare(ctx, plan, NULL), EBM_OK);
+    size_t count = ctx->trunk_space.count;
+    (void)ops->ctx_free(ctx);
+    return count;
+}
+
+Test(step_image, contexts_have_memory_for_a_trunk_only_where_the_cpu_runs_it)
+{
+    struct ebm_config *config = config_new();
+    const struct ebm_device_ops *ops = ebm_device_cpu();
+    float *params = calloc(config->net.n_params, sizeof *params), elsewhere = 0.0f;
+    struct ebm_plan *served = NULL, *trained = NULL;
+    cr_assert_eq(ops->plan_new(&config->net, params, 0, &served, NULL), EBM_OK);
+    cr_assert_eq(ops->plan_new(&config->net, params, 1, &trained, NULL), EBM_OK);
+    cr_expect_gt(trunk_space(ops, served), 0);
+    cr_expect_gt(trunk_space(ops, trained), 0);
+    served->accelerated = trained->accelerated = &elsewhere;
+    served->free_accelerated = trained->free_accelerated = free_nothing;
+    cr_expect_eq(trunk_space(ops, served), 0);
+    cr_expect_gt(trunk_space(ops, trained), 0, "it trains there, but its trunk stays");
+    trained->reach_there = reach_nothing;
+    cr_expect_eq(trunk_space(ops, trained), 0);
+    (void)ops->plan_unref(served);
+    (void)ops->plan_unref(trained);
     ebm_config_free(config);
     free(params);
 }
