@@ -6,6 +6,8 @@
  *   plan   immutable while it serves, counted: one per (model version, device): weights as this hardware wants them
  *   ctx    one per worker: all memory and handles; one thread at a time
  *
+ * Behind one table may be several devices, all alike: a plan is on each, a ctx on one.
+ *
  * An image goes through the network's trunk first: a part of features when a plan serves, a batch at a time in
  * training. A prediction is features -> propose -> score -> estimate -> fetch; `predict` does all of it for a batch.
  * Calls enqueue and return; results in host memory are valid after `sync`. A CPU is always synchronous.
@@ -29,6 +31,7 @@ struct ebm_plan;
 struct ebm_ctx;
 
 struct ebm_ctx_limits {
+    uint32_t device;      /* below the table's n_devices */
     uint32_t max_rows;    /* B of features and predict */
     uint32_t max_samples; /* M of one row */
     bool training;        /* backward will be called: keep activations of one row */
@@ -226,6 +229,7 @@ enum ebm_train_state { EBM_TRAIN_PARAMS, EBM_TRAIN_ADAM_M, EBM_TRAIN_ADAM_V, EBM
 struct ebm_device_ops {
     uint32_t abi, bytes; /* EBM_DEVICE_ABI and sizeof(struct ebm_device_ops): a plug-in that differs is refused */
     const char *name;
+    uint32_t n_devices; /* at least 1; a row's bytes are the same on each. Plans in training are on the first */
     double slack; /* error of f beside that of float, relative to f's range: of inputs that are rounded; 0 on a CPU */
 
     /* Weights for this device, from params (P); copies what it needs. New: plan_unref. With n_slots > 0 the plan can be

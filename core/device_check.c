@@ -82,10 +82,11 @@ static enum ebm_status predict(const struct ebm_device_ops *ops, struct ebm_ctx 
     return status;
 }
 
-static enum ebm_status ask(const struct ebm_device_ops *ops, const struct ebm_check_net *n, bool is_exact,
-                           struct answers *a, struct ebm_error *reterr)
+static enum ebm_status ask(const struct ebm_device_ops *ops, uint32_t device, const struct ebm_check_net *n,
+                           bool is_exact, struct answers *a, struct ebm_error *reterr)
 {
-    struct ebm_ctx_limits limits = {.max_rows = ROWS, .max_samples = ebm_sobol_count(EBM_CHECK_SAMPLES)};
+    struct ebm_ctx_limits limits = {
+        .device = device, .max_rows = ROWS, .max_samples = ebm_sobol_count(EBM_CHECK_SAMPLES)};
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
     enum ebm_status status = ebm_check_make_ready(ops, n, &limits, &plan, &ctx, reterr);
@@ -173,6 +174,35 @@ static enum ebm_status judge(const struct ebm_device_errors *e, struct ebm_error
     return EBM_OK;
 }
 
+static bool same(const struct answers *a, const struct answers *b)
+{
+    bool is_same = memcmp(a->x, b->x, ROWS * a->n_x * sizeof *a->x) == 0;
+    for (uint32_t i = 0; i < SCHEMES; i++)
+        is_same = is_same && ebm_check_same(&a->by[i], &b->by[i]);
+    return is_same;
+}
+
+/* The table's further devices beside what its first one said. */
+static enum ebm_status check_others(const struct ebm_device_ops *ops, const struct ebm_check_net *n,
+                                    const struct ebm_check_shape *shape, const struct answers *first,
+                                    struct ebm_error *reterr)
+{
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 1; status == EBM_OK && i < ops->n_devices; i++) {
+        struct answers got;
+        if (!answers_init(&got, &n->desc))
+            status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
+        if (status == EBM_OK)
+            status = ask(ops, i, n, shape->is_exact, &got, reterr);
+        if (status == EBM_OK && !same(&got, first))
+            status = ebm_error_set(reterr, EBM_DEVICE, "device",
+                                   "self-test, %s: device %u of %u has other bytes than the first one", shape->name,
+                                   i + 1, ops->n_devices);
+        answers_done(&got);
+    }
+    return status;
+}
+
 static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct ebm_check_shape *shape,
                                  struct ebm_device_errors *ret_errors, struct ebm_error *reterr)
 {
@@ -187,13 +217,15 @@ static enum ebm_status check_one(const struct ebm_device_ops *ops, const struct 
     if (!ebm_check_net_init(&n, shape) || !answers_init(&got, &n.desc) || !answers_init(&expected, &n.desc))
         status = ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for the self-test");
     if (status == EBM_OK)
-        status = ask(ebm_device_cpu(), &n, shape->is_exact, &expected, reterr);
+        status = ask(ebm_device_cpu(), 0, &n, shape->is_exact, &expected, reterr);
     if (status == EBM_OK)
-        status = ask(ops, &n, shape->is_exact, &got, reterr);
+        status = ask(ops, 0, &n, shape->is_exact, &got, reterr);
     if (status == EBM_OK) {
         errors_of(shape, &got, &expected, ops->slack == 0.0, ret_errors);
         status = judge(ret_errors, reterr);
     }
+    if (status == EBM_OK)
+        status = check_others(ops, &n, shape, &got, reterr);
     ebm_check_net_done(&n);
     answers_done(&got);
     answers_done(&expected);

@@ -1,7 +1,7 @@
-/* device_check.h - does a device compute what the CPU computes? Small networks of random numbers, a few rows each, of
- * vectors and of images,
- * between them every way that an accelerator's predictions can go: the x side, draws, log q, f, what is made of them,
- * and exact answers; apart from these, as nobody waits for them at a start, steps of training and many rows. */
+/* device_check.h - does a device compute what the CPU computes, and each of several the same? Small networks of random
+ * numbers, a few rows each, of vectors and of images, between them every way that an accelerator's predictions can go:
+ * the x side, draws, log q, f, what is made of them, and exact answers; apart from these, as nobody waits for them at a
+ * start, steps of training and many rows. */
 #ifndef EBM_CORE_DEVICE_CHECK_H
 #define EBM_CORE_DEVICE_CHECK_H
 

@@ -2,6 +2,8 @@
  * that rows of different lengths share what a device does at once. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <string.h>
 
 #include "core/device_check_answers.h"
 #include "core/sobol.h"
@@ -39,6 +41,17 @@ bool ebm_check_answers_init(struct ebm_check_answers *a, uint32_t D)
 void ebm_check_answers_done(struct ebm_check_answers *a)
 {
     free(a->draws), free(a->weights), free(a->fair), free(a->numbers), free(a->quantiles);
+}
+
+bool ebm_check_same(const struct ebm_check_answers *a, const struct ebm_check_answers *b)
+{
+    const size_t D = a->D, M = ROWS * most_samples();
+    return memcmp(a->draws, b->draws, M * D * sizeof *a->draws) == 0 &&
+           memcmp(a->weights, b->weights, M * sizeof *a->weights) == 0 &&
+           memcmp(a->fair, b->fair, ROWS * FAIR * D * sizeof *a->fair) == 0 &&
+           memcmp(a->numbers, b->numbers, ROWS * numbers_of(a->D) * sizeof *a->numbers) == 0 &&
+           memcmp(a->quantiles, b->quantiles, ROWS * PROBABILITIES * D * sizeof *a->quantiles) == 0 &&
+           memcmp(a->log_z, b->log_z, sizeof a->log_z) == 0;
 }
 
 /* ---- one device ---- */

@@ -37,6 +37,9 @@ double ebm_check_numbers(const struct ebm_check_answers *got, const struct ebm_c
 /* The largest distance of a cumulative weight; infinite where a number is none of the draws, within `near`. */
 double ebm_check_ranks(const struct ebm_check_answers *got, const struct ebm_check_answers *expected, double near);
 
+/* To the last bit. */
+bool ebm_check_same(const struct ebm_check_answers *a, const struct ebm_check_answers *b);
+
 /* The largest error of an exact quantile or draw. */
 double ebm_check_points(const struct ebm_check_answers *got, const struct ebm_check_answers *expected);
 

@@ -657,7 +657,7 @@ static enum ebm_status ref_ctx_new(const struct ebm_ctx_limits *limits, struct e
 
 #define GENERIC_OPS(device_name, plan_new_entry, ctx_new_entry)                                                        \
     {                                                                                                                  \
-        .abi = EBM_DEVICE_ABI, .bytes = sizeof(struct ebm_device_ops), .name = device_name,                            \
+        .abi = EBM_DEVICE_ABI, .bytes = sizeof(struct ebm_device_ops), .name = device_name, .n_devices = 1,            \
         .plan_new = plan_new_entry, .plan_ref = ebm_plan_ref, .plan_unref = ebm_plan_unref,                            \
         .plan_group = ebm_plan_group, .ctx_new = ctx_new_entry, .ctx_prepare = ctx_prepare, .ctx_free = ctx_free,      \
         .sync = ctx_sync, .features = features, .propose = propose, .score = score, .estimate = estimate,              \

@@ -14,6 +14,7 @@
 #include "core/names.h"
 
 #define PATH_BYTES 4096
+#define MOST_NUMBER 255u /* of a device */
 
 #ifndef EBM_PLUGIN_FILE
 #define EBM_PLUGIN_FILE "../lib/ebm/libebm-cuda.so" /* seen from the program's folder */
@@ -21,17 +22,34 @@
 
 /* ---- what is asked for ---- */
 
-static enum ebm_status read_index(const char *text, struct ebm_device_choice *choice, const char *device,
-                                  struct ebm_error *reterr)
+/* One of them at *text, which then stands behind it. False: there is none, or it came before. */
+static bool read_number(const char **text, struct ebm_device_choice *choice)
 {
     char *end = NULL;
-    errno = 0;
-    unsigned long index = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
-    if (end == NULL || *end != 0 || errno != 0 || index > 255)
-        return ebm_error_set(reterr, EBM_INVALID, "device", "expected cuda:N with N from 0 to 255, got '%.40s'",
-                             device);
-    choice->index = (uint32_t)index;
-    return EBM_OK;
+    unsigned long number = **text >= '0' && **text <= '9' ? strtoul(*text, &end, 10) : 0;
+    if (end == NULL || number > MOST_NUMBER || choice->n_devices == LIMIT_DEVICES)
+        return false;
+    for (uint32_t i = 0; i < choice->n_devices; i++)
+        if (choice->devices[i] == number)
+            return false;
+    choice->devices[choice->n_devices++] = (uint32_t)number;
+    *text = end;
+    return true;
+}
+
+/* What stands behind "cuda:". */
+static bool read_devices(const char *text, struct ebm_device_choice *choice)
+{
+    choice->n_devices = 0;
+    if (strcmp(text, "all") == 0)
+        return true;
+    while (read_number(&text, choice)) {
+        if (*text == 0)
+            return true;
+        if (*text++ != ',')
+            return false;
+    }
+    return false;
 }
 
 static enum ebm_status read_precision(const char *word, struct ebm_device_choice *choice, struct ebm_error *reterr)
@@ -49,14 +67,19 @@ static enum ebm_status read_precision(const char *word, struct ebm_device_choice
 enum ebm_status ebm_device_choose(const char *device, const char *precision, struct ebm_device_choice *ret_choice,
                                   struct ebm_error *reterr)
 {
-    *ret_choice = (struct ebm_device_choice){.by_plugin = strcmp(device, "cpu") != 0};
+    *ret_choice = (struct ebm_device_choice){.by_plugin = strcmp(device, "cpu") != 0, .n_devices = 1};
     ret_choice->may_fail = strcmp(device, "auto") == 0;
     enum ebm_status status = read_precision(precision, ret_choice, reterr);
     if (status != EBM_OK || !ret_choice->by_plugin || ret_choice->may_fail || strcmp(device, "cuda") == 0)
         return status;
-    if (strncmp(device, "cuda:", 5) == 0)
-        return read_index(device + 5, ret_choice, device, reterr);
-    return ebm_error_set(reterr, EBM_INVALID, "device", "expected cpu, auto, cuda or cuda:N, got '%.40s'", device);
+    if (strncmp(device, "cuda:", 5) != 0)
+        return ebm_error_set(reterr, EBM_INVALID, "device",
+                             "expected cpu, auto, cuda, cuda:N, cuda:N,N,... or cuda:all, got '%.40s'", device);
+    if (read_devices(device + 5, ret_choice))
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, "device",
+                         "expected cuda:all or cuda:N,N,... with up to %u different N from 0 to %u, got '%.40s'",
+                         LIMIT_DEVICES, MOST_NUMBER, device);
 }
 
 /* ---- the file ---- */
@@ -132,7 +155,9 @@ enum ebm_status ebm_device_open_unchecked(const struct ebm_device_choice *choice
         status = find_driver(driver, reterr);
     if (status == EBM_OK)
         status = open_file(path, &plugin, reterr);
-    return status == EBM_OK ? plugin->open(choice->index, choice->precision, ret_ops, ret_name, reterr) : status;
+    return status == EBM_OK
+               ? plugin->open(choice->devices, choice->n_devices, choice->precision, ret_ops, ret_name, reterr)
+               : status;
 }
 
 enum ebm_status ebm_device_open(const struct ebm_device_choice *choice, const char *driver,

@@ -28,27 +28,31 @@ enum ebm_precision {
 
 struct ebm_device_plugin {
     uint32_t abi, bytes; /* EBM_DEVICE_ABI and sizeof(struct ebm_device_ops) */
-    /* Device number `index`; once, before its table is used. ret_name: what it is called. */
-    enum ebm_status (*open)(uint32_t index, enum ebm_precision precision, const struct ebm_device_ops **ret_ops,
-                            char ret_name[EBM_DEVICE_NAME_BYTES], struct ebm_error *reterr);
+    /* The devices of these numbers (n), or all that there are when n is 0, at most LIMIT_DEVICES; once, before the
+     * table is used. ret_name: what they are called. INVALID: they are not alike. */
+    enum ebm_status (*open)(const uint32_t *numbers, uint32_t n, enum ebm_precision precision,
+                            const struct ebm_device_ops **ret_ops, char ret_name[EBM_DEVICE_NAME_BYTES],
+                            struct ebm_error *reterr);
 };
 typedef const struct ebm_device_plugin *ebm_device_plugin_fn(void);
 typedef void ebm_device_failure_fn(char *ret_text, size_t bytes); /* as ebm_device_failure */
 
 /* What a user asked for. */
 struct ebm_device_choice {
-    bool by_plugin; /* else the CPU */
-    bool may_fail;  /* "auto": then the CPU */
-    uint32_t index;
+    bool by_plugin;     /* else the CPU */
+    bool may_fail;      /* "auto": then the CPU */
+    uint32_t n_devices; /* of the plug-in; 0: all that there are */
+    uint32_t devices[LIMIT_DEVICES];
     enum ebm_precision precision;
     const char *file; /* of the plug-in; NULL or "": where it is installed beside the program */
 };
 
-/* "cpu", "auto", "cuda", "cuda:N"; "fp32", "tf32", "bf16". INVALID with what was expected. */
+/* "cpu", "auto", "cuda", "cuda:N", "cuda:N,N,...", "cuda:all"; "fp32", "tf32", "bf16". INVALID with what was expected.
+ */
 enum ebm_status ebm_device_choose(const char *device, const char *precision, struct ebm_device_choice *ret_choice,
                                   struct ebm_error *reterr) EBM_MUST_USE;
 
-/* Opens the plug-in and its device, and compares it with the CPU, unless unchecked. `driver`: a library that must be
+/* Opens the plug-in and its devices, and compares each with the CPU, unless unchecked. `driver`: a library that must be
  * there before the plug-in is touched, or NULL. Stays open until the process ends. */
 #define EBM_CUDA_DRIVER "libcuda.so.1"
 enum ebm_status ebm_device_open(const struct ebm_device_choice *choice, const char *driver,

@@ -46,6 +46,9 @@
 #define LIMIT_PIECE_FLOATS (4u << 20) /* values of a layer at all its kinks, in one density */
 #define LIMIT_PANELS 1024u            /* of quadrature, in one density */
 
+/* accelerators behind one table */
+#define LIMIT_DEVICES 16u
+
 /* a server */
 #define LIMIT_IO_THREADS 16u
 #define LIMIT_WORKERS 256u

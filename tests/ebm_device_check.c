@@ -59,7 +59,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS]]\n");
         return 2;
     }
-    if (ebm_device_choose("cuda", argc > 2 ? argv[2] : "fp32", &choice, &error) != EBM_OK)
+    if (ebm_device_choose("cuda:all", argc > 2 ? argv[2] : "fp32", &choice, &error) != EBM_OK)
         return tell(&error, 2);
     choice.file = argv[1];
     enum ebm_status status = ebm_device_open_unchecked(&choice, NULL, &ops, name, &error);

@@ -18,6 +18,9 @@ enum ebm_status device_from_args(const struct args *args, const struct ebm_devic
     choice.file = args_get(args, "device-plugin");
     if (status != EBM_OK || !choice.by_plugin)
         return status;
+    if (choice.n_devices != 1)
+        return ebm_error_set(reterr, EBM_INVALID, "--device", "one GPU at a time: expected cuda or cuda:N, got '%.40s'",
+                             device);
     status = ebm_device_open(&choice, EBM_CUDA_DRIVER, ret_ops, name, &why);
     if (status == EBM_OK) {
         (void)fprintf(stderr, "device: %s: %s\n", (*ret_ops)->name, name);

@@ -119,7 +119,7 @@ enum ebm_status ebm_gpu_trained_new(const struct ebm_net_desc *net, uint32_t n_s
     t->n_slots = n_slots;
     t->count = net->n_params;
     t->learned = net->trunk.learned.count;
-    enum ebm_status status = ebm_gpu_space_new(1, 1, &t->space, reterr);
+    enum ebm_status status = ebm_gpu_space_new(1, 1, 0, &t->space, reterr);
     bool ok = false;
     try {
         ok = status == EBM_OK && make(t);

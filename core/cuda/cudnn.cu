@@ -323,11 +323,11 @@ bool try_both(ebm_gpu_space *space, const gpu_convolution *c, float *ret_own, fl
 
 /* ---- what was chosen ---- */
 
-/* What a convolution's time depends on; the precision is the process's. No gaps between members. */
+/* What a convolution's time depends on; the precision is the process's, and its devices are alike. No gaps between
+ * members. */
 struct shape {
     ebm_shape from, to;
     uint32_t kernel, stride, padding, adds, has_relu;
-    int device;
 };
 
 struct choice {
@@ -352,9 +352,7 @@ choice *find_choice(const shape *of)
 bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
 {
     const ebm_image_op *op = c->op;
-    shape of = {op->from, op->to, op->kernel, op->stride, op->padding, c->adds, c->has_relu, 0};
-    if (!gpu_fine(space, cudaGetDevice(&of.device), "the device"))
-        return false;
+    const shape of = {op->from, op->to, op->kernel, op->stride, op->padding, c->adds, c->has_relu};
     const bool is_here = is_there(space);
     std::lock_guard<std::mutex> lock(choices_mutex);
     choice *known = find_choice(&of);

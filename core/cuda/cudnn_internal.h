@@ -16,7 +16,7 @@ void gpu_dnn_free(ebm_gpu_space *space); /* its handle, if there is one */
 /* gpu_convolve by cuDNN, from c->dense; enqueued. False: ret_why, static; the space has not failed of it. */
 bool gpu_dnn_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n, const char **ret_why);
 
-/* Should cuDNN do this convolution of calls of up to c->most images? Chosen once a process for a shape on a device, so
+/* Should cuDNN do this convolution of calls of up to c->most images? Chosen once a process for a shape, so
  * that a model's bytes are the same whenever it is loaded. Asks the device: where all of this holds
  *   - an image's numbers are those of conv.cu but for rounding, wherever it stands among c->most images
  *   - and the same bytes wherever it stands, and for each power of two of images

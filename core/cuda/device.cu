@@ -1,7 +1,8 @@
-/* device.cu - the device itself, what goes wrong on it, and memory: what all .cu files stand on. */
+/* device.cu - devices themselves, what goes wrong on them, and memory: what all .cu files stand on. */
 #include <stdio.h>
 #include <string.h>
 
+#include <atomic>
 #include <mutex>
 
 #include "core/cuda/cudnn_internal.h"
@@ -9,8 +10,9 @@
 namespace
 {
 
-int device_index;
+uint32_t devices[LIMIT_DEVICES], n_devices; /* their numbers */
 enum ebm_gpu_precision precision;
+std::atomic<bool> lost[LIMIT_DEVICES]; /* what CUDA says after an error is about the error, whatever is asked */
 
 /* What a space failed of, the latest one of all. */
 std::mutex failure_mutex;
@@ -46,30 +48,34 @@ enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError
                          what, cudaGetErrorString(error));
 }
 
-/* ---- the device ---- */
+/* ---- devices ---- */
 
-enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret_name, size_t bytes,
-                             struct ebm_error *reterr)
+namespace
 {
-    int count = 0;
-    struct cudaDeviceProp device;
-    enum ebm_status status = gpu_dnn_open(reterr);
-    if (status != EBM_OK)
-        return status;
-    cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess)
-        return gpu_refuse(reterr, "the driver gives no device", error);
-    if (index < 0 || index >= count)
-        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "there is no device %d, only %d of them", index, count);
-    error = cudaGetDeviceProperties(&device, index);
+
+enum ebm_status look_at(uint32_t number, int count, cudaDeviceProp *ret_device, struct ebm_error *reterr)
+{
+    if (number >= uint32_t(count))
+        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "there is no device %u, only %d of them", number, count);
+    cudaError_t error = cudaGetDeviceProperties(ret_device, int(number));
     if (error != cudaSuccess)
         return gpu_refuse(reterr, "the device says nothing of itself", error);
-    if (device.major < 8)
-        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s has compute capability %d.%d, expected at least 8.0",
-                             device.name, device.major, device.minor);
-    device_index = index;
-    precision = wanted;
-    error = cudaSetDevice(index);
+    if (ret_device->major >= 8)
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s has compute capability %d.%d, expected at least 8.0",
+                         ret_device->name, ret_device->major, ret_device->minor);
+}
+
+/* Others choose other algorithms for products, whose sums have other last digits. */
+bool is_alike(const cudaDeviceProp *a, const cudaDeviceProp *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->major == b->major && a->minor == b->minor &&
+           a->multiProcessorCount == b->multiProcessorCount;
+}
+
+enum ebm_status make_ready(uint32_t number, struct ebm_error *reterr)
+{
+    cudaError_t error = cudaSetDevice(int(number));
     /* A batch takes some ten microseconds, about what it takes to wake a thread up: so threads ask again and again, but
      * whoever has work for the core goes first. By default they would hold it. */
     if (error == cudaSuccess)
@@ -81,10 +87,44 @@ enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision wanted, char *ret
         error = gpu_samples_open();
     if (error == cudaSuccess)
         error = gpu_wide_open();
+    return error == cudaSuccess ? EBM_OK : gpu_refuse(reterr, "the device refuses a kernel", error);
+}
+
+} // namespace
+
+enum ebm_status ebm_gpu_open(const uint32_t *numbers, uint32_t n, enum ebm_gpu_precision wanted, uint32_t *ret_n,
+                             char *ret_name, size_t bytes, struct ebm_error *reterr)
+{
+    int count = 0;
+    cudaDeviceProp first = {}, device = {};
+    enum ebm_status status = gpu_dnn_open(reterr);
+    if (status != EBM_OK)
+        return status;
+    cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess)
-        return gpu_refuse(reterr, "the device refuses a kernel", error);
-    (void)snprintf(ret_name, bytes, "%s, compute capability %d.%d, %zu MiB", device.name, device.major, device.minor,
-                   device.totalGlobalMem >> 20);
+        return gpu_refuse(reterr, "the driver gives no device", error);
+    precision = wanted;
+    n_devices = n > 0 ? n : uint32_t(count);
+    n_devices = n_devices < LIMIT_DEVICES ? n_devices : LIMIT_DEVICES;
+    for (uint32_t i = 0; i < n_devices; i++) {
+        devices[i] = n > 0 ? numbers[i] : i;
+        status = look_at(devices[i], count, i == 0 ? &first : &device, reterr);
+        if (status == EBM_OK && i > 0 && !is_alike(&device, &first))
+            status = ebm_error_set(reterr, EBM_INVALID, "cuda",
+                                   "device %u (%s) is not like device %u (%s), and would answer differently: start a "
+                                   "server for each kind",
+                                   devices[i], device.name, devices[0], first.name);
+        if (status == EBM_OK)
+            status = make_ready(devices[i], reterr);
+        if (status != EBM_OK)
+            return status;
+    }
+    *ret_n = n_devices;
+    char several[16] = "";
+    if (n_devices > 1)
+        (void)snprintf(several, sizeof several, "%u x ", n_devices);
+    (void)snprintf(ret_name, bytes, "%s%s, compute capability %d.%d, %zu MiB", several, first.name, first.major,
+                   first.minor, first.totalGlobalMem >> 20);
     return EBM_OK;
 }
 
@@ -95,7 +135,12 @@ bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
     if (space->failed)
         return false;
     space->failed = true;
-    (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
+    if (space->harmless == EBM_OK)
+        lost[space->device] = true;
+    if (n_devices > 1)
+        (void)snprintf(space->failure, sizeof space->failure, "device %u: %s: %s", devices[space->device], what, why);
+    else
+        (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
     std::lock_guard<std::mutex> lock(failure_mutex);
     memcpy(latest_failure, space->failure, sizeof latest_failure);
     return false;
@@ -126,14 +171,19 @@ void ebm_gpu_failure(char *ret_text, size_t bytes)
     (void)snprintf(ret_text, bytes, "%s", latest_failure);
 }
 
+bool ebm_gpu_is_lost(uint32_t device)
+{
+    return lost[device];
+}
+
 enum ebm_gpu_precision gpu_precision(void)
 {
     return precision;
 }
 
-cudaError_t gpu_set_device(void)
+cudaError_t gpu_set_device(uint32_t device)
 {
-    return cudaSetDevice(device_index);
+    return cudaSetDevice(int(devices[device]));
 }
 
 /* An error of an earlier call, of another space maybe, stays the thread's last one until somebody takes it: what checks
@@ -141,7 +191,7 @@ cudaError_t gpu_set_device(void)
 bool gpu_enter(ebm_gpu_space *space)
 {
     (void)cudaGetLastError();
-    return gpu_fine(space, cudaSetDevice(device_index), "the device");
+    return gpu_fine(space, gpu_set_device(space->device), "the device");
 }
 
 enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
@@ -152,6 +202,8 @@ enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
         status = EBM_DEVICE;
     space->harmless = EBM_OK;
     space->failed = status == EBM_DEVICE;
+    if (space->failed)
+        lost[space->device] = true;
     return ebm_error_set(reterr, status, "cuda", "%s", space->failure);
 }
 

@@ -39,8 +39,16 @@ struct sent {
     } tiles[EBM_GPU_TILES];
 };
 
+static struct ebm_device_ops ops; /* made by `open`, once */
+
+/* A plan's weights: a net for each device that was not lost before. */
+struct nets {
+    struct ebm_gpu_net *of[LIMIT_DEVICES];
+};
+
 struct accelerator {
     struct ebm_accelerator base;
+    uint32_t device;
     struct ebm_gpu_space *space;
     const struct ebm_task *tasks; /* expected */
     uint32_t B, b;                /* rows, and the first whose tiles are not all sent */
@@ -60,6 +68,12 @@ static struct accelerator *of(struct ebm_ctx *ctx)
     return (struct accelerator *)(void *)ctx->accelerator;
 }
 
+static const struct ebm_gpu_net *net_of(struct ebm_ctx *ctx, const struct ebm_plan *plan)
+{
+    const struct nets *nets = plan->accelerated;
+    return nets->of[of(ctx)->device];
+}
+
 /* ---- the x side ---- */
 
 static bool features(struct ebm_ctx *ctx, const float *h_x, uint32_t B)
@@ -67,7 +81,7 @@ static bool features(struct ebm_ctx *ctx, const float *h_x, uint32_t B)
     const struct ebm_net_desc *net = &ctx->plan->net;
     struct accelerator *own = of(ctx);
     const struct ebm_gpu_x_side out = {ctx->h.p, ctx->hx.p, ctx->mean.p, ctx->log_variance.p, ctx->log_weight.p};
-    if (!ebm_gpu_features(own->space, ctx->plan->accelerated, h_x, B, &out))
+    if (!ebm_gpu_features(own->space, net_of(ctx, ctx->plan), h_x, B, &out))
         own->base.has_failed = true;
     for (uint32_t b = 0; net->K > 0 && b < B; b++)
         ebm_log_softmax(ctx->log_weight.p + (size_t)b * net->K, ctx->log_weight.p + (size_t)b * net->K, 1, net->K);
@@ -228,7 +242,7 @@ static void put_row(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, struct sent 
 static void send(struct ebm_ctx *ctx, uint32_t turn)
 {
     struct accelerator *own = of(ctx);
-    const struct ebm_gpu_net *net = ctx->plan->accelerated;
+    const struct ebm_gpu_net *net = net_of(ctx, ctx->plan);
     struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, turn);
     struct sent *sent = &own->sent[turn];
     struct ebm_gpu_load load = {0};
@@ -258,7 +272,7 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
     struct accelerator *own = of(ctx);
     for (uint32_t i = 0; i < IN_TURN; i++) { /* what nobody came for */
         if (own->sent[i].n > 0 && !own->sent[i].is_there)
-            (void)check(own, ebm_gpu_wait(own->space, ctx->plan->accelerated, i));
+            (void)check(own, ebm_gpu_wait(own->space, net_of(ctx, ctx->plan), i));
         own->sent[i].n = own->sent[i].read = 0;
     }
     own->tasks = tasks;
@@ -266,7 +280,7 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
     own->b = 0;
     own->at = 0;
     own->oldest = 0;
-    (void)check(own, cuda_exact_ask(&own->exact, ctx, own->space, tasks, B));
+    (void)check(own, cuda_exact_ask(&own->exact, own->space, net_of(ctx, ctx->plan), tasks, B));
     for (uint32_t i = 0; B > 0 && i < IN_TURN; i++)
         send(ctx, i);
 }
@@ -274,7 +288,7 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
 static bool exact(struct ebm_ctx *ctx, struct ebm_exact_answer *ret_answer)
 {
     struct accelerator *own = of(ctx);
-    enum ebm_status status = cuda_exact_answer(&own->exact, ctx, own->space, ret_answer);
+    enum ebm_status status = cuda_exact_answer(&own->exact, ctx, own->space, net_of(ctx, ctx->plan), ret_answer);
     (void)check(own, status != EBM_DEVICE);
     return status == EBM_OK;
 }
@@ -287,7 +301,7 @@ static struct sent *next_sent(struct ebm_ctx *ctx)
         struct sent *sent = &own->sent[own->oldest];
         if (sent->n == 0 || own->base.has_failed)
             return NULL;
-        if (!sent->is_there && !check(own, ebm_gpu_wait(own->space, ctx->plan->accelerated, own->oldest)))
+        if (!sent->is_there && !check(own, ebm_gpu_wait(own->space, net_of(ctx, ctx->plan), own->oldest)))
             return NULL;
         sent->is_there = true;
         while (sent->read < sent->n && sent->tiles[sent->read].b < ctx->b)
@@ -306,7 +320,7 @@ static size_t take_expected(struct ebm_ctx *ctx, size_t at)
     if (own->tasks == NULL || ctx->task != &own->tasks[ctx->b] || !is_expected(ctx->task))
         return 0;
     struct sent *sent = next_sent(ctx);
-    const struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, ctx->plan->accelerated, own->oldest);
+    const struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net_of(ctx, ctx->plan), own->oldest);
     size_t end = at;
     while (sent != NULL && sent->read < sent->n && sent->tiles[sent->read].b == ctx->b &&
            sent->tiles[sent->read].at == end) {
@@ -325,7 +339,7 @@ static bool sums(struct ebm_ctx *ctx, struct ebm_row_sums *ret_sums)
     struct sent *sent = next_sent(ctx);
     if (sent == NULL || sent->tiles[sent->read].b != ctx->b || sent->tiles[sent->read].question == 0)
         return false;
-    *ret_sums = cuda_answer(ebm_gpu_slot(own->space, ctx->plan->accelerated, own->oldest),
+    *ret_sums = cuda_answer(ebm_gpu_slot(own->space, net_of(ctx, ctx->plan), own->oldest),
                             sent->tiles[sent->read].question - 1);
     while (sent->read < sent->n && sent->tiles[sent->read].b == ctx->b)
         sent->read++;
@@ -346,7 +360,7 @@ static void put_given(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, uint32_t i
 static size_t compute_now(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given)
 {
     struct accelerator *own = of(ctx);
-    const struct ebm_gpu_net *net = ctx->plan->accelerated;
+    const struct ebm_gpu_net *net = net_of(ctx, ctx->plan);
     struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, IN_TURN);
     size_t left = (ctx->M - at + EBM_TILE - 1) / EBM_TILE;
     uint32_t most = ebm_gpu_tiles(own->space, net), n = left < most ? (uint32_t)left : most;
@@ -390,20 +404,44 @@ static enum ebm_status backward(struct ebm_ctx *ctx, const struct ebm_plan *plan
 
 /* ---- plans ---- */
 
-static void net_free(void *accelerated)
+static void nets_free(void *accelerated)
 {
-    (void)ebm_gpu_net_free(accelerated);
+    struct nets *nets = accelerated;
+    for (uint32_t i = 0; i < EBM_COUNT_OF(nets->of); i++)
+        (void)ebm_gpu_net_free(nets->of[i]);
+    free(nets);
 }
 
-static enum ebm_status accelerate_serving(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
+static enum ebm_status new_net(const struct ebm_plan *plan, const float *h_params, uint32_t device,
+                               struct ebm_gpu_net **ret_net, struct ebm_error *reterr)
 {
-    struct ebm_gpu_net *there = NULL;
-    enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, &there, reterr);
-    plan->accelerated = there;
-    plan->free_accelerated = net_free;
-    if (status == EBM_OK && !cuda_exact_load(plan, there))
+    enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, device, ret_net, reterr);
+    if (status == EBM_OK && !cuda_exact_load(plan, *ret_net))
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the table of kinks cannot be put onto the device");
     return status;
+}
+
+/* Of several devices those that fail are done without; a single one is asked again. */
+static enum ebm_status accelerate_serving(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
+{
+    struct nets *nets = calloc(1, sizeof *nets);
+    bool is_anywhere = false;
+    if (nets == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a network");
+    plan->accelerated = nets;
+    plan->free_accelerated = nets_free;
+    enum ebm_status status = ebm_error_set(reterr, EBM_DEVICE, "device", "every device has failed");
+    for (uint32_t i = 0; i < ops.n_devices; i++) {
+        if (ops.n_devices > 1 && ebm_gpu_is_lost(i))
+            continue;
+        status = new_net(plan, h_params, i, &nets->of[i], reterr);
+        if (status == EBM_DEVICE && ops.n_devices > 1)
+            nets->of[i] = ebm_gpu_net_free(nets->of[i]);
+        else if (status != EBM_OK)
+            return status;
+        is_anywhere = is_anywhere || nets->of[i] != NULL;
+    }
+    return is_anywhere ? EBM_OK : status;
 }
 
 /* The plan of an ensemble is the CPU's. */
@@ -456,8 +494,10 @@ static enum ebm_status ctx_new(const struct ebm_ctx_limits *limits, struct ebm_c
     if (status == EBM_OK) {
         own->base = (struct ebm_accelerator){
             .features = features, .expect = expect, .score = score, .sums = sums, .exact = exact};
+        own->device = limits->device;
         ctx->accelerator = &own->base;
-        status = ebm_gpu_space_new(limits->max_rows, limits->max_rows * (ctx->stride / EBM_TILE), &own->space, reterr);
+        status = ebm_gpu_space_new(limits->max_rows, limits->max_rows * (ctx->stride / EBM_TILE), own->device,
+                                   &own->space, reterr);
     }
     if (status != EBM_OK) {
         (void)ctx_free(ctx);
@@ -473,27 +513,30 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
     enum ebm_status status = ebm_device_cpu()->ctx_prepare(ctx, plan, reterr);
     if (status != EBM_OK || plan->accelerated == NULL || plan->n_slots > 0)
         return status;
+    if (net_of(ctx, plan) == NULL)
+        return ebm_error_set(reterr, EBM_DEVICE, "device", "the context's device has failed");
     if (!ebm_slab_reserve(&of(ctx)->mixture_space, ebm_mixture_count(net->D, net->K + 1)) ||
         !ebm_slab_reserve(&of(ctx)->wide, ((size_t)2 * net->D + 1) * (net->K + 1)))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
-    return ebm_gpu_space_prepare(of(ctx)->space, plan->accelerated, reterr);
+    return ebm_gpu_space_prepare(of(ctx)->space, net_of(ctx, plan), reterr);
 }
 
 /* ---- the table ---- */
 
-static struct ebm_device_ops ops; /* made by `open`, once */
-
-static enum ebm_status open_device(uint32_t index, enum ebm_precision precision, const struct ebm_device_ops **ret_ops,
-                                   char ret_name[EBM_DEVICE_NAME_BYTES], struct ebm_error *reterr)
+static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum ebm_precision precision,
+                                    const struct ebm_device_ops **ret_ops, char ret_name[EBM_DEVICE_NAME_BYTES],
+                                    struct ebm_error *reterr)
 {
+    uint32_t n_devices = 0;
     static const double slack[] = {
         [EBM_PRECISION_FP32] = 0.0, [EBM_PRECISION_TF32] = TF32_SLACK, [EBM_PRECISION_BF16] = BF16_SLACK};
-    enum ebm_status status = ebm_gpu_open((int)index, (enum ebm_gpu_precision)precision, ret_name,
+    enum ebm_status status = ebm_gpu_open(numbers, n, (enum ebm_gpu_precision)precision, &n_devices, ret_name,
                                           EBM_DEVICE_NAME_BYTES, reterr);
     if (status != EBM_OK)
         return status;
     ops = *ebm_device_cpu();
     ops.name = "cuda";
+    ops.n_devices = n_devices;
     ops.slack = slack[precision];
     ops.plan_new = plan_new;
     ops.ctx_new = ctx_new;
@@ -515,6 +558,6 @@ void ebm_device_plugin_failure(char *ret_text, size_t bytes)
 
 const struct ebm_device_plugin *ebm_device_plugin(void)
 {
-    static const struct ebm_device_plugin plugin = {EBM_DEVICE_ABI, sizeof(struct ebm_device_ops), open_device};
+    static const struct ebm_device_plugin plugin = {EBM_DEVICE_ABI, sizeof(struct ebm_device_ops), open_devices};
     return &plugin;
 }

@@ -80,10 +80,10 @@ static void put(struct ebm_gpu_exact_rows *rows, const struct ebm_task *task, ui
         rows->probabilities[(*n_probabilities)++] = spec->probabilities[i];
 }
 
-bool cuda_exact_ask(struct cuda_exact *exact, struct ebm_ctx *ctx, struct ebm_gpu_space *space,
+bool cuda_exact_ask(struct cuda_exact *exact, struct ebm_gpu_space *space, const struct ebm_gpu_net *net,
                     const struct ebm_task *tasks, uint32_t B)
 {
-    struct ebm_gpu_exact_rows *rows = ebm_gpu_exact_rows(space, ctx->plan->accelerated);
+    struct ebm_gpu_exact_rows *rows = ebm_gpu_exact_rows(space, net);
     uint32_t n = 0, n_probabilities = 0, n_answers = 0;
     exact->tasks = tasks;
     exact->is_there = false;
@@ -92,7 +92,7 @@ bool cuda_exact_ask(struct cuda_exact *exact, struct ebm_ctx *ctx, struct ebm_gp
         if (exact->question[b] > 0)
             put(rows, &tasks[b], b, n++, &n_probabilities, &n_answers);
     }
-    return n == 0 || ebm_gpu_exact_submit(space, ctx->plan->accelerated, n, n_probabilities, n_answers);
+    return n == 0 || ebm_gpu_exact_submit(space, net, n, n_probabilities, n_answers);
 }
 
 /* ---- answers ---- */
@@ -115,14 +115,14 @@ static struct ebm_scalar_summary summary_of(const struct ebm_plan *plan, const d
 }
 
 enum ebm_status cuda_exact_answer(struct cuda_exact *exact, struct ebm_ctx *ctx, struct ebm_gpu_space *space,
-                                  struct ebm_exact_answer *ret_answer)
+                                  const struct ebm_gpu_net *net, struct ebm_exact_answer *ret_answer)
 {
     if (exact->tasks == NULL || ctx->task != &exact->tasks[ctx->b] || exact->question[ctx->b] == 0)
         return EBM_NOT_FOUND;
     if (!exact->is_there && !ebm_gpu_exact_wait(space))
         return EBM_DEVICE;
     exact->is_there = true;
-    const struct ebm_gpu_exact_rows *rows = ebm_gpu_exact_rows(space, ctx->plan->accelerated);
+    const struct ebm_gpu_exact_rows *rows = ebm_gpu_exact_rows(space, net);
     const struct ebm_gpu_exact_question *q = &rows->questions[exact->question[ctx->b] - 1];
     const double *head = rows->answers + q->head;
     if (!(head[EBM_GPU_EXACT_N] > 0.0) || !isfinite(head[EBM_GPU_EXACT_TOTAL]))

@@ -19,12 +19,12 @@ struct cuda_exact {
 };
 
 /* Asks about all rows of these tasks (B) that the device can answer. False: it failed. */
-bool cuda_exact_ask(struct cuda_exact *exact, struct ebm_ctx *ctx, struct ebm_gpu_space *space,
+bool cuda_exact_ask(struct cuda_exact *exact, struct ebm_gpu_space *space, const struct ebm_gpu_net *net,
                     const struct ebm_task *tasks, uint32_t B);
 
 /* The answer about ctx->task, row b. Borrow: until the next question. NOT_FOUND: it was not asked; TOO_LARGE: the CPU
  * has to answer; DEVICE: it failed. */
 enum ebm_status cuda_exact_answer(struct cuda_exact *exact, struct ebm_ctx *ctx, struct ebm_gpu_space *space,
-                                  struct ebm_exact_answer *ret_answer) EBM_MUST_USE;
+                                  const struct ebm_gpu_net *net, struct ebm_exact_answer *ret_answer) EBM_MUST_USE;
 
 #endif

@@ -109,12 +109,13 @@ void drop_dead(ebm_gpu_space *space)
 
 } // namespace
 
-enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct ebm_gpu_space **ret_space,
-                                  struct ebm_error *reterr)
+enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, uint32_t device,
+                                  struct ebm_gpu_space **ret_space, struct ebm_error *reterr)
 {
     ebm_gpu_space *space = new (std::nothrow) ebm_gpu_space();
     if (space == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a context");
+    space->device = device;
     space->max_rows = max_rows;
     space->max_tiles = max_tiles;
     bool ok = gpu_enter(space);
@@ -168,7 +169,7 @@ struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space)
 {
     if (space == NULL)
         return NULL;
-    (void)gpu_set_device();
+    (void)gpu_set_device(space->device);
     wait_for_all(space);
     for (gpu_program *own : space->programs)
         free_program(own);

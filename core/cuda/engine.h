@@ -1,7 +1,7 @@
 /* engine.h - what CUDA does for a context, as plain C: the .cu files on one side, device_cuda.c on the other.
  *
- *   net     weights of one network on the device; immutable, any thread
- *   space   one thread's memory, streams and graphs for any number of nets
+ *   net     weights of one network on one device; immutable, any thread
+ *   space   one thread's memory, streams and graphs for any number of nets of one device
  *
  * Rows of the x side are computed all at once and stay on the device. Samples go in tiles of EBM_GPU_TILE, all of one
  * row: a slot holds up to ebm_gpu_tiles of any rows, and is submitted, then waited for. While one slot computes,
@@ -18,6 +18,7 @@ extern "C" {
 
 #include "core/cuda/answers.h"
 #include "core/cuda/exact.h"
+#include "core/limits.h"
 #include "core/net_desc.h"
 #include "core/rng.h"
 #include "core/status.h"
@@ -78,21 +79,25 @@ struct ebm_gpu_x_side {
     float *logits;              /* (B, K) */
 };
 
-/* Once, before all else: device number `index`. DEVICE with the reason when there is no driver, no such device, or it
- * is too old. ret_name: what it is called. */
-enum ebm_status ebm_gpu_open(int index, enum ebm_gpu_precision precision, char *ret_name, size_t bytes,
-                             struct ebm_error *reterr) EBM_MUST_USE;
+/* Once, before all else: the devices of these numbers (n), all that there are when n is 0; from then on they are 0 ..
+ * *ret_n - 1. DEVICE with the reason when there is no driver, no such device, or it is too old; INVALID when they are
+ * not alike, and would answer differently. ret_name: what they are called. */
+enum ebm_status ebm_gpu_open(const uint32_t *numbers, uint32_t n, enum ebm_gpu_precision precision, uint32_t *ret_n,
+                             char *ret_name, size_t bytes, struct ebm_error *reterr) EBM_MUST_USE;
+
+/* A space of this device has failed. Any thread. */
+bool ebm_gpu_is_lost(uint32_t device);
 
 /* From params (P) of a single network. New: free. Any thread. */
-enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *net, const float *h_params, struct ebm_gpu_net **ret_net,
-                                struct ebm_error *reterr) EBM_MUST_USE;
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *net, const float *h_params, uint32_t device,
+                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net); /* NULL is fine; returns NULL */
 
-/* For at most max_rows rows of the x side and max_tiles tiles of all of them. New: free. */
-enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, struct ebm_gpu_space **ret_space,
-                                  struct ebm_error *reterr) EBM_MUST_USE;
-/* All memory and graphs that this net will need; those of nets that are gone are dropped. NO_MEMORY: the device has
- * none left for it; nets prepared before it go on. */
+/* For at most max_rows rows of the x side and max_tiles tiles of all of them, on that device. New: free. */
+enum ebm_status ebm_gpu_space_new(uint32_t max_rows, size_t max_tiles, uint32_t device,
+                                  struct ebm_gpu_space **ret_space, struct ebm_error *reterr) EBM_MUST_USE;
+/* All memory and graphs that this net, of the same device, will need; those of nets that are gone are dropped.
+ * NO_MEMORY: the device has none left for it; nets prepared before it go on. */
 enum ebm_status ebm_gpu_space_prepare(struct ebm_gpu_space *space, const struct ebm_gpu_net *net,
                                       struct ebm_error *reterr) EBM_MUST_USE;
 struct ebm_gpu_space *ebm_gpu_space_free(struct ebm_gpu_space *space); /* NULL is fine; returns NULL */

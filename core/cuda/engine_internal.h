@@ -49,6 +49,7 @@ DEVICE float activate(int kind, float z)
 struct ebm_gpu_trunk;
 
 struct ebm_gpu_net {
+    uint32_t device;
     uint64_t number; /* of all nets ever made: what graphs are kept by */
     uint32_t X, D, H, G, K, own_H, energy_out;
     uint32_t n_feature, n_target, n_energy, n_own, n_head[3]; /* layers: mean, log variance, weight */
@@ -96,7 +97,7 @@ struct ebm_gpu_net {
 struct gpu_program;
 
 struct ebm_gpu_space {
-    uint32_t max_rows;
+    uint32_t device, max_rows;
     size_t max_tiles;
     bool failed;
     enum ebm_status harmless; /* what it failed of is no failure of the device; OK: it is */
@@ -130,12 +131,12 @@ bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what);
 enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr);
 /* Something went wrong where no space is: NO_MEMORY or DEVICE. */
 enum ebm_status gpu_refuse(struct ebm_error *reterr, const char *what, cudaError_t error);
-enum ebm_gpu_precision gpu_precision(void); /* that the device was opened with */
+enum ebm_gpu_precision gpu_precision(void); /* that devices were opened with */
 /* From pageable memory; waits. */
 cudaError_t gpu_put(void *to, const void *from, size_t bytes);
-/* The thread's device. */
-cudaError_t gpu_set_device(void);
-bool gpu_enter(ebm_gpu_space *space); /* and no error of before */
+/* The thread's device from now on. */
+cudaError_t gpu_set_device(uint32_t device);
+bool gpu_enter(ebm_gpu_space *space); /* the space's, and no error of before */
 
 /* Kernels of a file, which the device has once it is open. CUDA would load each when it comes first: while somebody
  * waits, or within a capture, where nothing may be loaded. One object a file, made before there is a device. */
@@ -239,14 +240,14 @@ bool gpu_sleep(ebm_gpu_space *space, const char *what);
 
 /* ---- samples.cu ---- */
 
-cudaError_t gpu_samples_open(void);         /* once for the device */
+cudaError_t gpu_samples_open(void);         /* once for each device */
 bool gpu_narrow_fits(uint32_t widest);      /* whether layers_k runs layers of so many numbers */
 bool gpu_g_is_bf16(const ebm_gpu_net *net); /* whether that is what g is, rather than float */
 
 /* ---- wide.cu ---- */
 
 /* An energy net of a wide layer and a last one, neither residual. */
-cudaError_t gpu_wide_open(void);                                  /* once for the device */
+cudaError_t gpu_wide_open(void);                                  /* once for each device */
 bool gpu_wide_fits(enum ebm_gpu_precision precision, uint32_t G); /* whether it takes G numbers of g */
 uint32_t gpu_wide_deep(uint32_t G);                               /* how many there are in a row of weight_wide */
 /* f of n_tiles tiles from g (sample, G), rows ld_g numbers apart. */

@@ -192,7 +192,8 @@ bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_tabl
     add_table(&all, table);
     unsigned char *host = new (std::nothrow) unsigned char[all.bytes];
     void *there = NULL;
-    bool ok = host != NULL && gpu_set_device() == cudaSuccess && cudaMalloc(&there, all.bytes) == cudaSuccess;
+    bool ok = host != NULL && gpu_set_device(net->device) == cudaSuccess &&
+              cudaMalloc(&there, all.bytes) == cudaSuccess;
     net->exact = there; /* the net frees it */
     all.to = host;
     all.base = static_cast<unsigned char *>(there);

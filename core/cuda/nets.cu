@@ -184,7 +184,7 @@ const float *place(const float *block, const float *offset)
 cudaError_t upload(ebm_gpu_net *net, const packing *all)
 {
     size_t bytes = all->numbers.size() * sizeof(float), layer_bytes = net->layers.size() * sizeof(gpu_layer);
-    cudaError_t error = gpu_set_device();
+    cudaError_t error = gpu_set_device(net->device);
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&net->block, bytes);
     if (error == cudaSuccess)
@@ -202,12 +202,13 @@ cudaError_t upload(ebm_gpu_net *net, const packing *all)
 
 } // namespace
 
-enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, struct ebm_gpu_net **ret_net,
-                                struct ebm_error *reterr)
+enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_params, uint32_t device,
+                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr)
 {
     ebm_gpu_net *net = new (std::nothrow) ebm_gpu_net();
     if (net == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a network");
+    net->device = device;
     packing all = {{}, h_params};
     cudaError_t error;
     try {
@@ -224,7 +225,7 @@ enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *desc, const float *h_
     if (error != cudaSuccess)
         status = gpu_refuse(reterr, "weights cannot be put onto the device", error);
     else if (desc->trunk.n_ops > 0)
-        status = gpu_trunk_new(&desc->trunk, h_params, &net->trunk, reterr);
+        status = gpu_trunk_new(&desc->trunk, h_params, device, &net->trunk, reterr);
     if (status != EBM_OK) {
         (void)ebm_gpu_net_free(net);
         return status;
@@ -243,7 +244,7 @@ struct ebm_gpu_net *ebm_gpu_net_free(struct ebm_gpu_net *net)
             if (live[i] == net->number)
                 live.erase(live.begin() + (ptrdiff_t)i);
     }
-    (void)gpu_set_device();
+    (void)gpu_set_device(net->device);
     (void)cudaFree(net->block);
     (void)cudaFree(net->d_layers);
     (void)cudaFree(net->exact);

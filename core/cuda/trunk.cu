@@ -36,7 +36,7 @@ struct gpu_trunk_op {
 
 struct ebm_gpu_trunk {
     ebm_shape in;
-    uint32_t out, image_slot;
+    uint32_t device, out, image_slot;
     std::vector<gpu_trunk_op> ops;
     std::vector<size_t> slots; /* numbers of an image in each */
     float *block;              /* device memory of all tensors */
@@ -117,7 +117,7 @@ void place(const float *block, const float **tensor)
 cudaError_t upload(ebm_gpu_trunk *trunk, const trunk_packing *all)
 {
     const size_t bytes = all->numbers.size() * sizeof(float);
-    cudaError_t error = gpu_set_device();
+    cudaError_t error = gpu_set_device(trunk->device);
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&trunk->block, bytes);
     if (error == cudaSuccess)
@@ -147,14 +147,14 @@ enum ebm_status make_trunk(ebm_gpu_trunk *to, const ebm_trunk *trunk, const floa
 
 } // namespace
 
-enum ebm_status gpu_trunk_new(const ebm_trunk *trunk, const float *h_params, ebm_gpu_trunk **ret_trunk,
+enum ebm_status gpu_trunk_new(const ebm_trunk *trunk, const float *h_params, uint32_t device, ebm_gpu_trunk **ret_trunk,
                               ebm_error *reterr)
 {
     enum ebm_status status = EBM_NO_MEMORY;
     ebm_gpu_trunk *to = new (std::nothrow) ebm_gpu_trunk();
     try {
         if (to != NULL) {
-            to->in = trunk->in, to->out = trunk->out;
+            to->in = trunk->in, to->out = trunk->out, to->device = device;
             status = make_trunk(to, trunk, h_params, reterr);
         }
     } catch (const std::bad_alloc &) {
@@ -175,7 +175,7 @@ ebm_gpu_trunk *gpu_trunk_free(ebm_gpu_trunk *trunk)
 {
     if (trunk == NULL)
         return NULL;
-    (void)gpu_set_device();
+    (void)gpu_set_device(trunk->device);
     (void)cudaFree(trunk->block);
     delete trunk;
     return NULL;

@@ -21,7 +21,7 @@ struct gpu_images;
 
 /* From params (P) of a single network. New: free. TOO_LARGE, where not even one window of a convolution fits
  * (conv_internal.h). Any thread. */
-enum ebm_status gpu_trunk_new(const ebm_trunk *trunk, const float *h_params, ebm_gpu_trunk **ret_trunk,
+enum ebm_status gpu_trunk_new(const ebm_trunk *trunk, const float *h_params, uint32_t device, ebm_gpu_trunk **ret_trunk,
                               ebm_error *reterr) EBM_MUST_USE;
 ebm_gpu_trunk *gpu_trunk_free(ebm_gpu_trunk *trunk); /* NULL is fine; returns NULL */
 

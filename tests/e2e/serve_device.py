@@ -136,8 +136,8 @@ def test_selftest(binary):
 
 
 def test_words(binary):
-    assert "expected cpu, auto, cuda or cuda:N, got 'tpu'" in refused(binary, "--device", "tpu")
-    assert "expected cuda:N with N from 0 to 255, got 'cuda:1x'" in refused(binary, "--device", "cuda:1x")
+    assert "expected cpu, auto, cuda, cuda:N, cuda:N,N,... or cuda:all, got 'tpu'" in refused(binary, "--device", "tpu")
+    assert "different N from 0 to 255, got 'cuda:1x'" in refused(binary, "--device", "cuda:1x")
 
 
 def test_a_device_that_works_and_then_breaks(binary):

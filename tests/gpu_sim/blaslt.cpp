@@ -269,7 +269,7 @@ extern "C" {
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
     BEGIN(CUBLAS_STATUS_NOT_INITIALIZED);
-    *handle = reinterpret_cast<cublasLtHandle_t>(new char());
+    *handle = reinterpret_cast<cublasLtHandle_t>(new int(gpu_sim::device()));
     gpu_sim::alive(1);
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -277,7 +277,7 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
 {
     lost();
-    delete reinterpret_cast<char *>(handle);
+    delete reinterpret_cast<int *>(handle);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -455,13 +455,16 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t de
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void *alpha, const void *a,
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                               const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *workspace,
                               size_t workspace_bytes, cudaStream_t stream)
 {
     BEGIN(CUBLAS_STATUS_EXECUTION_FAILED);
+    int device = gpu_sim::device_of(gpu_sim_stream(stream));
+    if (*reinterpret_cast<int *>(handle) != device || gpu_sim::device() != device)
+        return refuse(CUBLAS_STATUS_INVALID_VALUE, "a handle or a stream of another device than the thread's");
     product p = *of(desc);
     job j = {p,
              {a, *of(a_layout), p.trans_a != CUBLAS_OP_N},

@@ -86,7 +86,8 @@ gpu_sim::graph *of(cudaGraphExec_t g)
 
 int device_count()
 {
-    return int(gpu_sim::setting("GPU_SIM_DEVICES", 1));
+    int count = int(gpu_sim::setting("GPU_SIM_DEVICES", 1));
+    return count < gpu_sim::MOST_DEVICES ? count : gpu_sim::MOST_DEVICES;
 }
 
 int attribute(cudaDeviceAttr which)
@@ -116,8 +117,11 @@ int attribute(cudaDeviceAttr which)
 
 gpu_sim::stream *gpu_sim_stream(cudaStream_t s)
 {
-    static gpu_sim::stream *none = gpu_sim::stream_new();
-    return s ? reinterpret_cast<gpu_sim::stream *>(s) : none;
+    static gpu_sim::stream *none[gpu_sim::MOST_DEVICES];
+    gpu_sim::stream **own = &none[gpu_sim::device()];
+    if (!s && !*own)
+        *own = gpu_sim::stream_new();
+    return s ? reinterpret_cast<gpu_sim::stream *>(s) : *own;
 }
 
 int gpu_sim_launched(const gpu_sim::grid *what, const void *function, cudaStream_t stream, gpu_sim::work kernel)
@@ -126,6 +130,8 @@ int gpu_sim_launched(const gpu_sim::grid *what, const void *function, cudaStream
     if (gpu_sim::must_fail(__func__))
         return give(cudaErrorLaunchFailure);
     cudaError_t error = cudaError_t(gpu_sim::check_grid(*what, function));
+    if (error == cudaSuccess && gpu_sim::device_of(gpu_sim_stream(stream)) != gpu_sim::device())
+        error = cudaErrorInvalidResourceHandle; /* the stream of another device than the thread's */
     if (error != cudaSuccess)
         return complain(error, what->name);
     gpu_sim::first_use(gpu_sim_stream(stream), function, what->name);
@@ -151,14 +157,21 @@ cudaError_t cudaGetDeviceCount(int *count)
 
 cudaError_t cudaSetDevice(int device)
 {
-    BEGIN(cudaErrorInvalidDevice);
-    return device >= 0 && device < device_count() ? cudaSuccess : give(cudaErrorInvalidDevice);
+    call c;
+    int before = gpu_sim::device();
+    if (device < 0 || device >= device_count())
+        return give(cudaErrorInvalidDevice);
+    gpu_sim::set_device(device);
+    if (!gpu_sim::must_fail(__func__))
+        return cudaSuccess;
+    gpu_sim::set_device(before);
+    return give(cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDevice(int *device)
 {
     BEGIN(cudaErrorUnknown);
-    *device = 0;
+    *device = gpu_sim::device();
     return cudaSuccess;
 }
 
@@ -175,7 +188,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
         return give(cudaErrorInvalidDevice);
     size_t free_bytes;
     memset(properties, 0, sizeof(*properties));
-    snprintf(properties->name, sizeof(properties->name), "a GPU on the CPU");
+    bool is_other = device == 1 && gpu_sim::setting("GPU_SIM_UNLIKE", 0) != 0;
+    snprintf(properties->name, sizeof(properties->name), "%s GPU on the CPU", is_other ? "another" : "a");
     gpu_sim::device_memory(&free_bytes, &properties->totalGlobalMem);
     properties->sharedMemPerBlock = gpu_sim::STATIC_SHARED_MAX;
     properties->sharedMemPerBlockOptin = gpu_sim::SHARED_MAX;
@@ -243,6 +257,8 @@ const char *cudaGetErrorName(cudaError_t error)
         return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice:
         return "cudaErrorNoDevice";
+    case cudaErrorInvalidResourceHandle:
+        return "cudaErrorInvalidResourceHandle";
     case cudaErrorLaunchFailure:
         return "cudaErrorLaunchFailure";
     default:
@@ -432,6 +448,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     BEGIN(cudaErrorUnknown);
+    if (gpu_sim::device_of(of(event)) != gpu_sim::device_of(gpu_sim_stream(stream)))
+        return complain(cudaErrorInvalidResourceHandle, "an event of another device than the stream's");
     gpu_sim::event_record(of(event), gpu_sim_stream(stream));
     return cudaSuccess;
 }
@@ -501,6 +519,8 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t)
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
     BEGIN(cudaErrorLaunchFailure);
+    if (gpu_sim::device_of(of(exec)) != gpu_sim::device_of(gpu_sim_stream(stream)))
+        return complain(cudaErrorInvalidResourceHandle, "a graph of another device than the stream's");
     gpu_sim::enqueue_graph(gpu_sim_stream(stream), of(exec));
     return cudaSuccess;
 }

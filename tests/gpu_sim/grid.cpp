@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unordered_map>
+#include <map>
 
 #ifdef GPU_SIM_TSAN
 extern "C" {
@@ -105,7 +105,7 @@ const size_t EXPECTED_ARRAYS = 8; /* of static shared memory in one kernel */
 std::vector<shared_area> arrays;  /* static shared memory, in the order of first use in this grid */
 size_t n_arrays;
 shared_area dynamic_area;
-std::unordered_map<const void *, size_t> allowed;
+std::map<std::pair<int, const void *>, size_t> allowed; /* of a device */
 TSAN(std::vector<void *> tsan_fibers; void *tsan_scheduler; char token_begin, token_end; uint64_t token_block[2];
      uint64_t token_warp[THREADS_MAX / WARP][2]; uint64_t token_lane[THREADS_MAX / WARP][WARP][2];)
 
@@ -474,7 +474,7 @@ float approximate_tanh(float x)
 
 void allow_shared(const void *function, size_t bytes)
 {
-    allowed[function] = bytes;
+    allowed[{device(), function}] = bytes;
 }
 
 int check_grid(const grid &what, const void *function)
@@ -485,7 +485,7 @@ int check_grid(const grid &what, const void *function)
         return invalid_configuration;
     if (!b.x || !b.y || !b.z || b.z > 64 || size_t(b.x) * b.y * b.z > THREADS_MAX)
         return invalid_configuration;
-    auto more = allowed.find(function);
+    auto more = allowed.find({device(), function});
     return what.shared_bytes > (more == allowed.end() ? STATIC_SHARED_MAX : more->second) ? invalid_value : 0;
 }
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <utility>
 
 #if !defined(GPU_SIM_ASAN) && !defined(GPU_SIM_TSAN)
 static const bool OPENS_WHAT_IS_TOUCHED = true;
@@ -33,13 +34,15 @@ const size_t PAGE = 4096, LARGE = 4 << 20; /* bytes: in huge pages, which are op
 struct allocation {
     size_t room, bytes;
     unsigned number;
+    int device;
     bool is_open;
 };
 
 std::map<char *, allocation> allocations; /* by their first page */
 std::vector<char *> opened;               /* their first pages, with room for all */
 unsigned made, open_depth;
-size_t used;
+size_t used[MOST_DEVICES];
+int working; /* the device whose work it is that memory is opened for */
 
 char *data_of(const std::pair<char *const, allocation> &a)
 {
@@ -66,7 +69,8 @@ void set_open(std::pair<char *const, allocation> &a, bool open)
 /* Whether it is memory that only has to be opened. */
 bool opens(std::map<char *, allocation>::iterator a, const char *at)
 {
-    if (!open_depth || a == allocations.end() || a->second.is_open || at < a->first || at >= a->first + a->second.room)
+    if (!open_depth || a == allocations.end() || a->second.is_open || a->second.device != working || at < a->first ||
+        at >= a->first + a->second.room)
         return false;
     set_open(*a, true);
     opened.push_back(a->first);
@@ -83,6 +87,9 @@ void on_fault(int number, siginfo_t *info, void *)
         return;
     if (a == allocations.end())
         n = snprintf(text, sizeof(text), "gpu_sim: fault at %p, which is no device memory\n", info->si_addr);
+    else if (open_depth && a->second.device != working)
+        n = snprintf(text, sizeof(text), "gpu_sim: work of device %d touches allocation %u, which is on device %d\n",
+                     working, a->second.number, a->second.device);
     else
         n = snprintf(text, sizeof(text), "gpu_sim: %s at byte %td of allocation %u, which has %zu bytes\n",
                      open_depth ? "a kernel or a copy is out of bounds" : "host code touches device memory",
@@ -120,19 +127,19 @@ void *device_alloc(size_t bytes)
     size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
     if (!made)
         watch_faults();
-    if (room > total() - used)
+    if (room > total() - used[device()])
         return nullptr;
     void *memory = mmap(nullptr, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return nullptr;
     if (room >= LARGE)
         (void)madvise(static_cast<char *>(memory) + PAGE, room, MADV_HUGEPAGE);
-    auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++, false}}).first;
-    used += room;
+    auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++, device(), false}}).first;
+    used[device()] += room;
     opened.reserve(allocations.size());
     set_open(*a, true);
     memset(a->first, 0xff, room);
-    if (open_depth)
+    if (open_depth && working == device())
         opened.push_back(a->first);
     else
         set_open(*a, false);
@@ -148,7 +155,7 @@ bool device_free(void *pointer)
     ASAN(__asan_unpoison_memory_region(a->first, a->second.room);)
     munmap(a->first - PAGE, a->second.room + 2 * PAGE);
     opened.erase(std::remove(opened.begin(), opened.end(), a->first), opened.end());
-    used -= a->second.room;
+    used[a->second.device] -= a->second.room;
     allocations.erase(a);
     return true;
 }
@@ -165,10 +172,31 @@ bool on_device(const void *pointer, size_t bytes, const char *what)
     return true;
 }
 
+int device_of(const void *pointer)
+{
+    auto a = find(pointer);
+    return a == allocations.end() ? -1 : a->second.device;
+}
+
 void device_memory(size_t *ret_free, size_t *ret_total)
 {
-    *ret_free = total() - used;
+    *ret_free = total() - used[device()];
     *ret_total = total();
+}
+
+static void close_all()
+{
+    for (char *first : opened)
+        set_open(*allocations.find(first), false);
+    opened.clear();
+}
+
+int work_for(int device)
+{
+    int before = std::exchange(working, device);
+    if (before != device && OPENS_WHAT_IS_TOUCHED)
+        close_all();
+    return before;
 }
 
 device_open::device_open()
@@ -184,9 +212,7 @@ device_open::~device_open()
 {
     if (--open_depth)
         return;
-    for (char *first : opened)
-        set_open(*allocations.find(first), false);
-    opened.clear();
+    close_all();
 }
 
 } // namespace gpu_sim

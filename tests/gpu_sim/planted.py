@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bugs planted into kernels and their host code, one at a time: each must be caught by the runs that promise it.
 
-  planted.py --cxx C++ --cc C --defines DEFINES --root ROOT --build FOLDER [--only REGULAR_EXPRESSION] sample|cuda|training
+  planted.py --cxx C++ --cc C --defines DEFINES --root ROOT --build FOLDER [--only REGULAR_EXPRESSION] sample|cuda|training|devices
 
 FOLDER is the build's root, with the simulator's libraries and the test programs as meson built them. A checker that never fails proves
 nothing: whoever changes a kernel changes the text that a bug replaces, and a text that is not found is a failure too.
@@ -36,6 +36,7 @@ NORMS, CONV_BACK, TRUNK_TRAIN = "core/cuda/norms.cu", "core/cuda/conv_back.cu", 
 TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_trunk_cuda.c"
 TRUNKS = (TRAINING, NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
+NETS, HOST = "core/cuda/nets.cu", "core/cuda/device_cuda.c"
 SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
 # case of test_training by the bug's name or its file, where it is not the first
 CASES = {LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce",
@@ -51,6 +52,7 @@ PLUGINS = {
     "sample": ([SAMPLE], [], []),
     "cuda": CUDA,
     "training": CUDA,
+    "devices": CUDA,
 }
 
 # name, file, what stands there, what is put there, runs that must catch it
@@ -189,6 +191,18 @@ TRAINING_BUGS = [
     ("the table of kinks of the step before", TRAIN, "        atomic_store(&t->kinks_are_stale, true);\n    return ebm_cuda_bring", "        (void)t;\n    return ebm_cuda_bring", ("fwd",)),
     ("a checkpoint without what the device learned", TRAIN, "is_fine = ebm_cuda_bring(plan, what);", "is_fine = true;", ("fwd",)),
 ]
+# several devices: what is made or asked for on the wrong one
+DEVICES_BUGS = [
+    ("a context's network is the first device's", HOST, "return nets->of[of(ctx)->device];", "return nets->of[0];", TWO),
+    ("all weights on the first device", NETS, "gpu_set_device(net->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", TWO),
+    ("a trunk's weights on the first device", TRUNK, "gpu_set_device(trunk->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", TWO),
+    ("a table of kinks on the first device", EXACT, "gpu_set_device(net->device) == cudaSuccess", "gpu_set_device(0) == cudaSuccess", TWO),
+    ("a context's streams on the thread's device", ENGINE, "bool ok = gpu_enter(space);", "bool ok = true;", TWO),
+    ("kernels of the first device alone", DEVICE, "    error = load_kernels();\n", "    error = number == devices[0] ? load_kernels() : cudaSuccess;\n", TWO),
+    ("shared memory on the first device alone", DEVICE, "        error = gpu_wide_open();\n", "        error = number == devices[0] ? gpu_wide_open() : cudaSuccess;\n", TWO),
+    ("a device that is lost takes the others with it", DEVICE, "    if (space->harmless == EBM_OK)\n        lost[space->device] = true;\n", "    lost[0] = lost[1] = true;\n", TWO),
+    ("nobody says which device it was", DEVICE, "if (n_devices > 1)\n        (void)snprintf(space->failure", "if (n_devices > 9)\n        (void)snprintf(space->failure", TWO),
+]
 
 
 def compile_one(command, folder):
@@ -253,7 +267,10 @@ def run(options, which, plugin, name, path):
     if options.plugin == "training":  # one case, or one step
         case = CASES.get(name, CASES.get(path, IMAGES if path in TRUNKS else ""))
         arguments = ["0" if which == "tsan" else "1"] + ([case] if case else [])
-    if path == WIDE:  # what only tensor cores do
+    if options.plugin == "devices":
+        arguments = []
+        environment.update(GPU_SIM_DEVICES="3", GPU_SIM_LOST=plugin + ".lost")
+    elif path == WIDE:  # what only tensor cores do
         arguments = ["tf32"]
     if path == PRODUCTS:  # and what a cuBLASLt does that refuses much
         environment["GPU_SIM_PICKY"] = "1"
@@ -319,7 +336,7 @@ def main():
     if not shutil.which(options.cxx):
         sys.exit("no compiler " + options.cxx)
     options.root, options.build = os.path.abspath(options.root), os.path.abspath(options.build)
-    bugs = {"sample": SAMPLE_BUGS, "cuda": CUDA_BUGS, "training": TRAINING_BUGS}[options.plugin]
+    bugs = {"sample": SAMPLE_BUGS, "cuda": CUDA_BUGS, "training": TRAINING_BUGS, "devices": DEVICES_BUGS}[options.plugin]
     # without a bug every run passes: else the others would prove nothing
     per_file = int(os.environ.get("GPU_PLANTED_PER_FILE", len(bugs)))
     bugs = list(chosen(bugs, options.only, per_file))

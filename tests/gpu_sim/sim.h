@@ -10,9 +10,10 @@
  *
  * Environment: GPU_SIM_ORDER=fwd|rev|random|greedy, GPU_SIM_SEED, GPU_SIM_EAGER=1 (streams do not wait),
  * GPU_SIM_FAIL_AT=n (the n-th call fails), GPU_SIM_STICKY=1 (and all after it), GPU_SIM_LOST=FILE (every call fails
- * once the file is there), GPU_SIM_APPROX=k (errors of up to k * 2^-22 in approximate functions), GPU_SIM_MEMORY
- * (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES, GPU_SIM_COUNT=1 (count.h), GPU_SIM_PICKY=1
- * (blaslt.cpp). */
+ * once the file is there: of the device whose number it says, of all when it says none), GPU_SIM_APPROX=k (errors of up
+ * to k * 2^-22 in approximate functions), GPU_SIM_MEMORY (bytes), GPU_SIM_CC (compute capability, 90), GPU_SIM_DEVICES
+ * (1), GPU_SIM_UNLIKE=1 (the second device has another name), GPU_SIM_COUNT=1 (count.h), GPU_SIM_PICKY=1 (blaslt.cpp).
+ */
 #ifndef GPU_SIM_SIM_H
 #define GPU_SIM_SIM_H
 
@@ -132,6 +133,12 @@ template <class T> T atomic_cas(T *at, T expected, T value)
     return atomic_update(at, [expected, value](T old) { return old == expected ? value : old; });
 }
 
+/* Devices. A thread has one at a time, 0 at first; memory, streams, events and graphs are of the one that was the
+ * thread's when they were made. What runs on a stream touches memory of the stream's device alone. */
+const int MOST_DEVICES = 16;
+int device();
+void set_device(int number);
+
 /* Grids. `kernel` is called once a thread. Runs at once; device memory must be open. */
 struct grid {
     const char *name;
@@ -150,8 +157,10 @@ void *device_alloc(size_t bytes); /* NULL: there is not so much */
 bool device_free(void *pointer);  /* false: not one of ours */
 /* Whether it points into device memory; fails when only a part of the bytes lies in one allocation. */
 bool on_device(const void *pointer, size_t bytes, const char *what);
-void device_memory(size_t *ret_free, size_t *ret_total);
-struct device_open { /* memory is open while one lives */
+int device_of(const void *pointer);                      /* -1: it does not point into device memory */
+void device_memory(size_t *ret_free, size_t *ret_total); /* of the thread's device */
+int work_for(int device); /* what is opened from now on is for work of that device; which one it was for before */
+struct device_open {      /* memory is open while one lives */
     device_open();
     ~device_open();
 };
@@ -163,6 +172,9 @@ struct stream;
 struct event;
 std::recursive_mutex &lock();
 stream *stream_new();
+int device_of(const stream *s);
+int device_of(const event *e);
+int device_of(const graph *g);
 void stream_free(stream *s);
 void enqueue(stream *s, work what);
 void wait_stream(stream *s);

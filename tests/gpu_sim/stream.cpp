@@ -8,17 +8,19 @@
 #include <algorithm>
 #include <deque>
 #include <set>
+#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 namespace gpu_sim
 {
 
 struct graph {
+    int device;
     std::vector<work> nodes;
 };
 
 struct stream {
+    int device;
     std::deque<work> queue;
     uint64_t issued, done;
     uint64_t spent; /* pieces of work ever issued, a graph's one by one: what passes for time */
@@ -27,6 +29,7 @@ struct stream {
 };
 
 struct event {
+    int device;
     stream *on;
     uint64_t after; /* that much of the stream */
     uint64_t spent; /* of it */
@@ -36,8 +39,9 @@ namespace
 {
 
 std::vector<stream *> streams;
-std::set<const void *> functions; /* that are loaded */
-std::set<std::string> products;   /* whose kernels are */
+std::set<std::pair<int, const void *>> functions; /* that are loaded, on a device */
+std::set<std::pair<int, std::string>> products;   /* whose kernels are */
+thread_local int own_device;
 thread_local unsigned thread_captured;
 long fail_at, calls, living;
 bool sticky;
@@ -80,7 +84,9 @@ void run_until(stream *s, uint64_t upto)
         work next = std::move(s->queue.front());
         s->queue.pop_front();
         s->done++;
+        int before = work_for(s->device);
         next();
+        work_for(before);
     }
     depth--;
 }
@@ -105,11 +111,27 @@ long setting(const char *name, long otherwise)
     return text && *text ? strtol(text, nullptr, 10) : otherwise;
 }
 
-/* GPU_SIM_LOST names a file: once it is there, the device is gone. */
+int device()
+{
+    return own_device;
+}
+
+void set_device(int number)
+{
+    own_device = number;
+}
+
+/* GPU_SIM_LOST names a file: once it is there, the thread's device is gone, unless it says another one's number. */
 static bool is_lost()
 {
-    static const char *const file = getenv("GPU_SIM_LOST");
-    return file && access(file, F_OK) == 0;
+    static const char *const path = getenv("GPU_SIM_LOST");
+    FILE *file = path ? fopen(path, "r") : nullptr;
+    if (!file)
+        return false;
+    int which = own_device;
+    bool says = fscanf(file, "%d", &which) == 1;
+    fclose(file);
+    return !says || which == own_device;
 }
 
 bool must_fail(const char *function)
@@ -132,6 +154,7 @@ void alive(int change)
 stream *stream_new()
 {
     stream *s = new stream();
+    s->device = own_device;
     streams.push_back(s);
     return s;
 }
@@ -192,20 +215,35 @@ bool captures(const stream *s)
     return s->captured != nullptr;
 }
 
+int device_of(const stream *s)
+{
+    return s->device;
+}
+
+int device_of(const event *e)
+{
+    return e->device;
+}
+
+int device_of(const graph *g)
+{
+    return g->device;
+}
+
 void load(const void *function)
 {
-    functions.insert(function);
+    functions.insert({own_device, function});
 }
 
 void first_use(const stream *s, const void *function, const char *name)
 {
-    if (functions.insert(function).second && captures(s))
+    if (functions.insert({s->device, function}).second && captures(s))
         fail("%s is loaded in a capture", name);
 }
 
 void first_use(const stream *s, const std::string &product)
 {
-    if (products.insert(product).second && captures(s))
+    if (products.insert({s->device, product}).second && captures(s))
         fail("a product of %s is loaded in a capture", product.c_str());
 }
 
@@ -218,6 +256,7 @@ void capture_begin(stream *s, bool whole_thread)
 {
     check_not_captured(s, "cudaStreamBeginCapture");
     s->captured.reset(new graph());
+    s->captured->device = s->device;
     s->whole_thread = whole_thread;
     thread_captured += whole_thread;
 }
@@ -251,7 +290,9 @@ void graph_free(graph *g)
 
 event *event_new()
 {
-    return new event();
+    event *e = new event();
+    e->device = own_device;
+    return e;
 }
 
 void event_free(event *e)

@@ -14,18 +14,21 @@ Test(device_plugin, words)
         const char *device, *precision;
         struct ebm_device_choice expected;
     } good[] = {
-        {"cpu", "tf32", {.precision = EBM_PRECISION_TF32}},
-        {"auto", "fp32", {.by_plugin = true, .may_fail = true}},
-        {"cuda", "fp32", {.by_plugin = true}},
-        {"cuda:7", "tf32", {.by_plugin = true, .index = 7, .precision = EBM_PRECISION_TF32}},
-        {"cuda", "bf16", {.by_plugin = true, .precision = EBM_PRECISION_BF16}},
+        {"cpu", "tf32", {.n_devices = 1, .precision = EBM_PRECISION_TF32}},
+        {"auto", "fp32", {.by_plugin = true, .n_devices = 1, .may_fail = true}},
+        {"cuda", "fp32", {.by_plugin = true, .n_devices = 1}},
+        {"cuda:7", "tf32", {.by_plugin = true, .n_devices = 1, .devices = {7}, .precision = EBM_PRECISION_TF32}},
+        {"cuda:3,0,255", "fp32", {.by_plugin = true, .n_devices = 3, .devices = {3, 0, 255}}},
+        {"cuda:all", "fp32", {.by_plugin = true}},
+        {"cuda", "bf16", {.by_plugin = true, .n_devices = 1, .precision = EBM_PRECISION_BF16}},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(good); i++) {
         struct ebm_device_choice got;
         cr_assert_eq(ebm_device_choose(good[i].device, good[i].precision, &got, &error), EBM_OK, "%s", good[i].device);
         cr_assert_eq(got.by_plugin, good[i].expected.by_plugin, "%s", good[i].device);
         cr_assert_eq(got.may_fail, good[i].expected.may_fail, "%s", good[i].device);
-        cr_assert_eq(got.index, good[i].expected.index, "%s", good[i].device);
+        cr_assert_eq(got.n_devices, good[i].expected.n_devices, "%s", good[i].device);
+        cr_assert_arr_eq(got.devices, good[i].expected.devices, sizeof got.devices, "%s", good[i].device);
         cr_assert_eq(got.precision, good[i].expected.precision, "%s", good[i].device);
     }
 }
@@ -35,12 +38,16 @@ Test(device_plugin, other_words_are_refused)
     static const struct {
         const char *device, *precision, *text;
     } bad[] = {
-        {"gpu", "fp32", "expected cpu, auto, cuda or cuda:N, got 'gpu'"},
+        {"gpu", "fp32", "expected cpu, auto, cuda, cuda:N, cuda:N,N,... or cuda:all, got 'gpu'"},
         {"", "fp32", "got ''"},
-        {"cuda:", "fp32", "expected cuda:N"},
-        {"cuda:-1", "fp32", "expected cuda:N"},
+        {"cuda:", "fp32", "expected cuda:all or cuda:N,N,..."},
+        {"cuda:-1", "fp32", "different N from 0 to 255, got 'cuda:-1'"},
         {"cuda:256", "fp32", "from 0 to 255"},
-        {"cuda:1 ", "fp32", "expected cuda:N"},
+        {"cuda:0,1,0", "fp32", "up to 16 different N"},
+        {"cuda:0,", "fp32", "expected cuda:all"},
+        {"cuda:0;1", "fp32", "expected cuda:all"},
+        {"cuda:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", "fp32", "up to 16"},
+        {"cuda:1 ", "fp32", "expected cuda:all"},
         {"cuda", "fp16", "expected one of fp32|tf32|bf16, got 'fp16'"},
     };
     for (size_t i = 0; i < EBM_COUNT_OF(bad); i++) {
