@@ -11,9 +11,9 @@
  * An image goes through the network's trunk first: a part of features when a plan serves, a batch at a time in
  * training. A prediction is features -> propose -> score -> estimate -> fetch; `predict` does all of it for a batch.
  * Calls enqueue and return; results in host memory are valid after `sync`. A CPU is always synchronous.
- * Nothing is allocated after ctx_prepare. Nothing of size B x M x width is ever materialised.
- * Pointers named h_ are host memory. Shapes: B rows, M samples, D target dimensions, K components, H features,
- * X numbers of an input, P parameters. Everything is standardised: units are models' business.
+ * Nothing is allocated after ctx_prepare and, in training, train_prepare. Nothing of size B x M x width is ever
+ * materialised. Pointers named h_ are host memory. Shapes: B rows, M samples, D target dimensions, K components, H
+ * features, X numbers of an input, P parameters. Everything is standardised: units are models' business.
  *
  * Same seed, same bytes: what a row gets depends on the plan, the row's input, its struct ebm_row and its spec, never
  * on the other rows of the batch, the position in it, the thread or the load. */
@@ -267,7 +267,12 @@ struct ebm_device_ops {
     /* Makes anew what is derived of the weights (the kinks of EXACT and ml_exact), after update or params_write; nobody
      * else uses the plan meanwhile. Until it is called EXACT and ml_exact go by quadrature: right, but slower. */
     enum ebm_status (*refresh)(struct ebm_plan *plan);
-    /* Training; NULL where a device does not train. Losses (B) of the rows, and their gradient times spec->scale added
+    /* Training; NULL where a device does not train. prepare: memory for chunks of at most max_rows rows by such a loss;
+     * after ctx_prepare, for several losses one after the other. NO_MEMORY where a device has less. What is not
+     * prepared for, and draws that are given, take theirs with the first chunk. */
+    enum ebm_status (*train_prepare)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const struct ebm_loss_spec *spec,
+                                     uint32_t max_rows, struct ebm_error *reterr);
+    /* Losses (B) of the rows, and their gradient times spec->scale added
      * into gradient buffer `slot`. Several ctx may run this at once on one plan, each with a slot of its own. */
     enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);

@@ -655,16 +655,27 @@ static enum ebm_status ref_ctx_new(const struct ebm_ctx_limits *limits, struct e
     return ctx_new_with(ebm_kernels_ref(), limits, ret_ctx, reterr);
 }
 
+/* The context has it all. */
+static enum ebm_status train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan, const struct ebm_loss_spec *spec,
+                                     uint32_t max_rows, struct ebm_error *reterr)
+{
+    (void)spec;
+    if (ctx->limits.training && plan->n_slots > 0 && max_rows <= ctx->limits.max_rows)
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, "training", "a context to train %u rows at once and a plan to be trained",
+                         max_rows);
+}
+
 #define GENERIC_OPS(device_name, plan_new_entry, ctx_new_entry)                                                        \
     {                                                                                                                  \
         .abi = EBM_DEVICE_ABI, .bytes = sizeof(struct ebm_device_ops), .name = device_name, .n_devices = 1,            \
         .plan_new = plan_new_entry, .plan_ref = ebm_plan_ref, .plan_unref = ebm_plan_unref,                            \
         .plan_group = ebm_plan_group, .ctx_new = ctx_new_entry, .ctx_prepare = ctx_prepare, .ctx_free = ctx_free,      \
         .sync = ctx_sync, .features = features, .propose = propose, .score = score, .estimate = estimate,              \
-        .predict = predict, .fetch = fetch, .refresh = ebm_plan_refresh, .backward = ebm_train_backward,               \
-        .trunk_prepare = ebm_trunk_prepare, .trunk_forward = ebm_trunk_forward, .trunk_run = ebm_trunk_run_batch,      \
-        .trunk_backward = ebm_trunk_backward, .reduce = ebm_plan_reduce, .update = ebm_plan_update,                    \
-        .params_read = ebm_plan_params_read, .params_write = ebm_plan_params_write,                                    \
+        .predict = predict, .fetch = fetch, .refresh = ebm_plan_refresh, .train_prepare = train_prepare,               \
+        .backward = ebm_train_backward, .trunk_prepare = ebm_trunk_prepare, .trunk_forward = ebm_trunk_forward,        \
+        .trunk_run = ebm_trunk_run_batch, .trunk_backward = ebm_trunk_backward, .reduce = ebm_plan_reduce,             \
+        .update = ebm_plan_update, .params_read = ebm_plan_params_read, .params_write = ebm_plan_params_write,         \
     }
 
 const struct ebm_device_ops *ebm_device_cpu(void)

@@ -149,6 +149,15 @@ void pool_freep(struct pool **pool)
     *pool = pool_free(*pool);
 }
 
+enum ebm_status pool_train_prepare(struct pool *pool, const struct ebm_plan *plan, const struct ebm_loss_spec *loss,
+                                   uint32_t max_rows, struct ebm_error *reterr)
+{
+    enum ebm_status status = EBM_OK;
+    for (uint32_t i = 0; status == EBM_OK && i < pool->n_threads; i++)
+        status = pool->ops->train_prepare(pool->helpers[i].ctx, plan, loss, max_rows, reterr);
+    return status;
+}
+
 void pool_run(struct pool *pool, pool_task_fn *run, void *user, uint32_t n_tasks)
 {
     bool alone = pool->n_threads == 1 || n_tasks <= 1;

@@ -22,6 +22,11 @@ enum ebm_status pool_new(const struct ebm_device_ops *ops, const struct ebm_ctx_
 struct pool *pool_free(struct pool *pool); /* NULL is fine; returns NULL */
 void pool_freep(struct pool **pool);
 
+/* Every thread's context is made ready for chunks of at most max_rows rows by such a loss: train_prepare of the device.
+ */
+enum ebm_status pool_train_prepare(struct pool *pool, const struct ebm_plan *plan, const struct ebm_loss_spec *loss,
+                                   uint32_t max_rows, struct ebm_error *reterr) EBM_MUST_USE;
+
 /* Runs all tasks and returns when the last has ended. The thread that made the pool. */
 void pool_run(struct pool *pool, pool_task_fn *run, void *user, uint32_t n_tasks);
 

@@ -98,6 +98,19 @@ static enum ebm_status make_state(struct training *t, bool resumes, struct ebm_e
     return status;
 }
 
+/* Memory of all phases: a device that has too little of it says so before the first step. */
+static enum ebm_status make_pool(struct training *t, struct ebm_error *reterr)
+{
+    const struct setup *setup = &t->setup;
+    struct ebm_ctx_limits limits = forecast_limits(setup);
+    enum ebm_status status = pool_new(t->ops, &limits, t->plan, t->n_threads, &t->pool, reterr);
+    for (uint32_t i = 0; status == EBM_OK && i < setup->method.n_phases; i++) {
+        const struct ebm_loss_spec *loss = &setup->method.phases[i].loss;
+        status = pool_train_prepare(t->pool, t->plan, loss, step_chunk_rows(loss, setup->options->batch_size), reterr);
+    }
+    return status;
+}
+
 static enum ebm_status make_device(struct training *t, const struct args *args, uint32_t n_threads,
                                    struct ebm_error *reterr)
 {
@@ -114,8 +127,7 @@ static enum ebm_status make_device(struct training *t, const struct args *args, 
         status = t->ops->trunk_prepare(t->plan, t->setup.options->batch_size, reterr);
     if (status != EBM_OK)
         return status;
-    struct ebm_ctx_limits limits = forecast_limits(&t->setup);
-    return pool_new(t->ops, &limits, t->plan, n_threads, &t->pool, reterr);
+    return make_pool(t, reterr);
 }
 
 /* The file is written by then: what cannot be found out is not told. */

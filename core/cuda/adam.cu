@@ -146,6 +146,7 @@ struct ebm_gpu_trained *ebm_gpu_trained_free(struct ebm_gpu_trained *t)
     }
     if (t->ready != NULL)
         (void)cudaEventDestroy(t->ready);
+    gpu_memory_free(&t->kinks.memory);
     gpu_memory_free(&t->memory);
     (void)ebm_gpu_space_free(t->space);
     delete t;

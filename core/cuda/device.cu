@@ -221,6 +221,7 @@ bool gpu_device_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, si
 {
     size_t bytes = (count + 4) * sizeof(float);
     void *p = NULL;
+    memory->bytes += bytes;
     if (!gpu_fine(space, cudaMalloc(&p, bytes), "memory of the device"))
         return false;
     memory->device.push_back(p);

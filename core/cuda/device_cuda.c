@@ -391,6 +391,14 @@ static size_t score(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at,
     return compute_now(ctx, scheme, at, is_given);
 }
 
+static enum ebm_status train_prepare(struct ebm_ctx *ctx, const struct ebm_plan *plan, const struct ebm_loss_spec *spec,
+                                     uint32_t max_rows, struct ebm_error *reterr)
+{
+    struct accelerator *own = of(ctx);
+    enum ebm_status status = ebm_device_cpu()->train_prepare(ctx, plan, spec, max_rows, reterr);
+    return status == EBM_OK ? ebm_cuda_train_prepare(own->space, &own->chunks, plan, spec, max_rows, reterr) : status;
+}
+
 static enum ebm_status backward(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss)
 {
@@ -542,6 +550,7 @@ static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum eb
     ops.ctx_new = ctx_new;
     ops.ctx_prepare = ctx_prepare;
     ops.ctx_free = ctx_free;
+    ops.train_prepare = train_prepare;
     ops.backward = backward;
     ebm_cuda_train_entries(&ops);
     *ret_ops = &ops;

@@ -115,6 +115,7 @@ struct ebm_gpu_space {
 /* Memory that is given back together: the device's, and pinned. */
 struct gpu_memory {
     std::vector<void *> device, pinned;
+    size_t bytes; /* of the device, those asked for last with them */
 };
 
 /* ---- device.cu ---- */

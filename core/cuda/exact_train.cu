@@ -163,30 +163,46 @@ void pack(const struct ebm_gpu_exact_table *from, const places *at, unsigned cha
     memcpy(host, &table, sizeof table);
 }
 
-/* Once: then it stays where graphs know it. */
 bool make_kinks(ebm_gpu_trained *t, size_t bytes)
 {
     float *host = NULL, *there = NULL;
-    if (t->kinks.there != NULL)
-        return true;
-    bool ok = gpu_pinned_floats(t->space, &t->memory, &host, bytes / sizeof(float)) &&
-              gpu_device_floats(t->space, &t->memory, &there, bytes / sizeof(float));
-    t->kinks = {reinterpret_cast<unsigned char *>(host), reinterpret_cast<unsigned char *>(there)};
+    bool ok = gpu_enter(t->space) && gpu_pinned_floats(t->space, &t->kinks.memory, &host, bytes / sizeof(float)) &&
+              gpu_device_floats(t->space, &t->kinks.memory, &there, bytes / sizeof(float));
+    t->kinks.host = reinterpret_cast<unsigned char *>(host);
+    t->kinks.there = reinterpret_cast<unsigned char *>(there);
     return ok;
 }
 
 } // namespace
 
+/* Once: then it stays where graphs know it. */
+enum ebm_status ebm_gpu_trained_kinks_new(struct ebm_gpu_trained *t, const struct ebm_gpu_exact_table *table,
+                                          struct ebm_error *reterr)
+{
+    const size_t bytes = places_of(table).bytes;
+    bool ok = t->kinks.there != NULL;
+    if (t->space->failed)
+        return ebm_error_set(reterr, EBM_DEVICE, "cuda", "%s", t->space->failure);
+    try {
+        ok = ok || make_kinks(t, bytes);
+    } catch (const std::bad_alloc &) {
+        ok = gpu_fine(t->space, cudaErrorMemoryAllocation, "the table of kinks");
+    }
+    if (ok)
+        return EBM_OK;
+    enum ebm_status status = gpu_end_making(t->space, reterr);
+    gpu_memory_free(&t->kinks.memory);
+    t->kinks = {};
+    if (status == EBM_NO_MEMORY)
+        status = ebm_error_set(reterr, status, "training", "the device has no memory for %zu KiB of kinks",
+                               bytes >> 10);
+    return status;
+}
+
 bool ebm_gpu_trained_kinks(struct ebm_gpu_trained *t, const struct ebm_gpu_exact_table *table)
 {
     const places at = places_of(table);
-    bool ok = !t->space->failed && gpu_enter(t->space);
-    try {
-        ok = ok && make_kinks(t, at.bytes);
-    } catch (const std::bad_alloc &) {
-        return gpu_fine(t->space, cudaErrorMemoryAllocation, "the table of kinks");
-    }
-    if (!ok)
+    if (t->space->failed || !gpu_enter(t->space))
         return false;
     pack(table, &at, t->kinks.host, t->kinks.there);
     return gpu_copy(t->space, t->space->compute, t->kinks.there, t->kinks.host,

@@ -26,6 +26,7 @@ static inline struct ebm_cuda_trained *ebm_cuda_trained(const struct ebm_plan *p
 /* Brings what is newer on the device here, or takes what is newer here to the device. False: it failed. Any thread. */
 bool ebm_cuda_bring(const struct ebm_plan *plan, enum ebm_train_state what);
 bool ebm_cuda_take(const struct ebm_plan *plan, enum ebm_train_state what);
+bool ebm_cuda_take_all(const struct ebm_plan *plan); /* all three */
 
 /* ---- train_trunk_cuda.c ---- */
 

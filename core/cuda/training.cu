@@ -521,6 +521,11 @@ enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu
     }
     if (!ok) {
         enum ebm_status status = gpu_end_making(space, reterr);
+        if (status == EBM_NO_MEMORY)
+            status = ebm_error_set(reterr, status, "training",
+                                   "the device has no memory for chunks of %u rows of %u candidates: %zu MiB were not "
+                                   "enough, and every thread takes as much",
+                                   t->max_rows, t->max_candidates, t->memory.bytes >> 20);
         (void)ebm_gpu_training_free(t);
         return status;
     }

@@ -32,6 +32,9 @@ bool ebm_gpu_trained_get(struct ebm_gpu_trained *trained, enum ebm_train_state w
 bool ebm_gpu_trained_reduce(struct ebm_gpu_trained *trained, uint32_t n_slots, struct ebm_range range);
 bool ebm_gpu_trained_update(struct ebm_gpu_trained *trained, const struct ebm_adam *adam, struct ebm_range range);
 
+/* Memory of the table of kinks, once; what tables of the same network need later, too. NO_MEMORY as below. */
+enum ebm_status ebm_gpu_trained_kinks_new(struct ebm_gpu_trained *trained, const struct ebm_gpu_exact_table *table,
+                                          struct ebm_error *reterr) EBM_MUST_USE;
 /* The table of kinks of the parameters as they are, for chunks of ml_exact that begin later; no chunk is on its way.
  * Waits. */
 bool ebm_gpu_trained_kinks(struct ebm_gpu_trained *trained, const struct ebm_gpu_exact_table *table);
@@ -81,8 +84,8 @@ enum ebm_gpu_family {
     EBM_GPU_GIVEN = 8      /* any, of rows that have y in place of draws */
 };
 
-/* For chunks of at most max_rows rows of at most max_candidates each, of losses of these families. Borrows space and
- * trained. New: free, before both. */
+/* For chunks of at most max_rows rows of at most max_candidates each, of losses of these families; NO_MEMORY where the
+ * device has less, and nothing else is harmed. Borrows space and trained. New: free, before both. */
 enum ebm_status ebm_gpu_training_new(struct ebm_gpu_space *space, struct ebm_gpu_trained *trained, uint32_t max_rows,
                                      uint32_t max_candidates, uint32_t families, struct ebm_gpu_training **ret_training,
                                      struct ebm_error *reterr) EBM_MUST_USE;

@@ -23,6 +23,7 @@ struct ebm_gpu_trained {
     float *h, *dh; /* (images, trunk.out): what a trunk made of its last batch, and the gradient in it; borrowed from
                     * the trunk in training, NULL: there is none */
     struct {
+        gpu_memory memory;
         unsigned char *host, *there;
     } kinks;           /* the table of ml_exact, pinned and on the device (exact_train.cu); NULL: none */
     cudaEvent_t ready; /* after all that was enqueued here */

@@ -31,7 +31,6 @@ namespace
 
 bool make(ebm_gpu_trunk_train *t, float **ret, size_t count)
 {
-    t->bytes += count * sizeof(float);
     return gpu_device_floats(t->space, &t->memory, ret, count);
 }
 
@@ -276,7 +275,7 @@ enum ebm_status ebm_gpu_trunk_train_new(struct ebm_gpu_trained *trained, uint32_
     if (status == EBM_NO_MEMORY)
         status = ebm_error_set(reterr, status, "feature_net",
                                "the device has no memory to train %u images at once: %zu MiB were not enough", max_rows,
-                               t->bytes >> 20);
+                               t->memory.bytes >> 20);
     (void)ebm_gpu_trunk_train_free(t);
     return status;
 }

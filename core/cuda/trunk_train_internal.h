@@ -87,7 +87,6 @@ struct ebm_gpu_trunk_train {
     ebm_gpu_space *space;
     const ebm_trunk *trunk;
     gpu_memory memory;
-    size_t bytes;         /* of the device that it takes */
     uint32_t max_rows, B; /* B: of the last forward */
     std::vector<gpu_image_op> ops;
     float *x, *images;               /* (rows, X) as it comes, and channels inner */

@@ -2,8 +2,8 @@
  *
  *   test_failing PLUGIN.so     of a simulated make; POINTS calls of all, alone and with all calls after them
  *
- * The same of steps of training. And memory that is not there for one more network: others go on. And a step of a
- * trunk, of which every call fails once. */
+ * The same of steps of training, for which memory is taken before the first of them. And memory that is not there for
+ * one more network: others go on. And a step of a trunk, of which every call fails once. */
 #include "core/device_check.h"
 #include "core/device_plugin.h"
 
@@ -20,7 +20,8 @@ enum {
     TRUNK_PARAMS = 128,
     IMAGES = 2,
     PIXELS = 16,
-    CHANNELS = 2
+    CHANNELS = 2,
+    GRAPHS_OF_A_CHUNK = 2
 };
 
 static void (*fail_at)(long, int);
@@ -303,6 +304,62 @@ static int check_training(const struct ebm_device_ops *ops, enum ebm_activation 
     return failures + !is_fine;
 }
 
+/* The at-th call of taking a loss's memory fails, or none: then chunks take no more. False: there are fewer calls. */
+static bool check_preparing(const struct ebm_device_ops *ops, const struct ebm_net_desc *net, enum ebm_loss loss,
+                            long at, long kept, int *failures)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128, .training = true};
+    const float sigma = 0.5f;
+    const struct ebm_loss_spec spec = {.loss = loss, .samples = 3, .n_sigmas = 1, .sigmas = &sigma};
+    _Alignas(64) float params[PARAMS];
+    struct ebm_plan *plan = NULL;
+    struct ebm_ctx *ctx = NULL;
+    struct ebm_error error = {0};
+    for (uint32_t i = 0; i < PARAMS; i++)
+        params[i] = i % 3 == 0 ? -0.25f : 0.5f;
+    bool is_right = ops->plan_new(net, params, 1, &plan, &error) == EBM_OK &&
+                    ops->ctx_new(&limits, &ctx, &error) == EBM_OK && ops->ctx_prepare(ctx, plan, &error) == EBM_OK;
+    const long kinks = loss == EBM_LOSS_ML_EXACT ? 2 : 0; /* the plan's table, on both sides: other contexts share it */
+    long before = alive();
+    fail_at(at, 0);
+    enum ebm_status status = ops->train_prepare(ctx, plan, &spec, 2, &error);
+    const char *name = failed();
+    bool is_memory = name != NULL && strcmp(name, "cudaMalloc") == 0;
+    fail_at(0, 0);
+    is_right = is_right && (status == EBM_OK) == (name == NULL);
+    if (is_memory)
+        is_right = is_right && status == EBM_NO_MEMORY && strstr(error.text, "the device has no memory for ") != NULL &&
+                   alive() - before <= kinks && ops->train_prepare(ctx, plan, &spec, 2, &error) == EBM_OK;
+    if (is_memory || name == NULL) {
+        before = alive();
+        is_right = is_right && run_step(ops, plan, ctx, loss) == EBM_OK && alive() - before <= GRAPHS_OF_A_CHUNK;
+    }
+    (void)ops->ctx_free(ctx);
+    (void)ops->plan_unref(plan);
+    if (!is_right || alive() != kept) {
+        (void)printf("FAIL memory of loss %d, call %ld (%s): %s: %s\n", (int)loss, at, name != NULL ? name : "nothing",
+                     ebm_status_text(status), error.text);
+        (*failures)++;
+    }
+    return name != NULL;
+}
+
+static int check_all_preparing(const struct ebm_device_ops *ops, enum ebm_activation activation, enum ebm_loss loss,
+                               long kept)
+{
+    static const struct ebm_support support = {.kind = EBM_SUPPORT_REAL, .lower = -4.0, .upper = 4.0};
+    struct ebm_layer layers[4];
+    struct ebm_net_desc net = small_net(layers, activation);
+    int failures = 0;
+    long at = 1;
+    net.support = &support;
+    net.part[0] = (struct ebm_range){0, PARAMS};
+    while (check_preparing(ops, &net, loss, at, kept, &failures))
+        at++;
+    (void)printf("%ld calls take the memory of loss %d\n", at - 1, (int)loss);
+    return failures + (at == 1);
+}
+
 int main(int argc, char **argv)
 {
     const struct ebm_device_ops *ops = NULL;
@@ -332,7 +389,10 @@ int main(int argc, char **argv)
     }
     failures += check_all_memory(ops) + check_training(ops, EBM_ACT_RELU, EBM_LOSS_ML_EXACT, kept) +
                 check_training(ops, EBM_ACT_TANH, EBM_LOSS_NCE, kept) +
-                check_training(ops, EBM_ACT_TANH, EBM_LOSS_SM, kept);
+                check_training(ops, EBM_ACT_TANH, EBM_LOSS_SM, kept) +
+                check_all_preparing(ops, EBM_ACT_RELU, EBM_LOSS_ML_EXACT, kept) +
+                check_all_preparing(ops, EBM_ACT_TANH, EBM_LOSS_NCE, kept) +
+                check_all_preparing(ops, EBM_ACT_TANH, EBM_LOSS_SM, kept);
     long trunk_calls = 1;
     while (check_trunk(ops, trunk_calls, kept, &failures))
         trunk_calls++;
