@@ -6,6 +6,8 @@
  *   a trunk      of a batch of images what every operation gives, before its norm, and its gradient; three times its
  *                weights, as convolutions want them; twice these and three values more for epochs of heads alone
  *   a thread     activations of one row's samples and of a chunk's rows, as core/device_train.c keeps them
+ *   a GPU        forecast_device.c; the host then keeps all of this but what a trunk computes, whose features of a
+ *                batch come and go, and has pinned memory for what goes up and down
  *
  * The figures are an estimate: allocators round up, and a CSV's table grows by doubling. Guarantees: takes no memory
  * that grows with the model or the data, so that a training that cannot fit is found out without trying. */
@@ -90,23 +92,38 @@ static bool has_still_trunk(const struct setup *setup)
     return has;
 }
 
+static uint64_t weights_of(const struct ebm_trunk *trunk)
+{
+    uint64_t weights = 0;
+    for (uint32_t i = 0; i < trunk->n_ops; i++) {
+        const struct ebm_image_op *op = &trunk->ops[i];
+        weights += (uint64_t)op->to.channels * op->from.channels * op->kernel * op->kernel;
+    }
+    return weights;
+}
+
 /* Of a batch: what every operation gives, before its norm and as a gradient; and while heads alone learn, a few values
  * with their weights as tiles. */
 static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows, bool stands_still)
 {
-    uint64_t values = ebm_shape_count(&trunk->in), weights = 0, largest = values;
+    uint64_t values = ebm_shape_count(&trunk->in), weights = weights_of(trunk), largest = values;
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
         const struct ebm_image_op *op = &trunk->ops[i];
         uint64_t count = ebm_shape_count(&op->to);
         values += count * (op->kind == EBM_IMAGE_CONV && op->has_norm ? 3 : 2);
         largest = count > largest ? count : largest;
-        weights += (uint64_t)op->to.channels * op->from.channels * op->kernel * op->kernel;
     }
     uint64_t still = stands_still ? largest * STILL_VALUES * rows + 2 * weights : 0;
     return trunk->n_ops > 0 ? sizeof(float) * (values * rows + 3 * weights + still) : 0;
 }
 
-struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_threads)
+/* The same where a GPU does that: the features and their gradient, and weights that nobody reads. */
+static uint64_t trunk_bytes_beside(const struct ebm_trunk *trunk, uint64_t rows)
+{
+    return trunk->n_ops > 0 ? sizeof(float) * (2 * rows * trunk->out + weights_of(trunk)) : 0;
+}
+
+struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_threads, bool on_gpu)
 {
     const struct dataset *data = setup->data;
     const struct ebm_net_desc *net = setup_net(setup);
@@ -115,12 +132,19 @@ struct forecast_memory forecast_memory(const struct setup *setup, uint32_t n_thr
     uint64_t row_bytes = data->pixels != NULL ? data->X + data->D * sizeof(double) : 2 * columns * sizeof(double);
     uint64_t batches = data->pixels != NULL ? LOADER_BATCHES * (uint64_t)setup->options->batch_size : 0;
     bool has_space = setup->options->weight_decay > 0.0 || setup->options->gradient_clip > 0.0;
+    struct forecast_device device = {0};
+    if (on_gpu)
+        device = forecast_device(net, &setup->method, setup->options->batch_size, n_threads);
+    uint64_t trunk = on_gpu && forecast_trains_there(net)
+                         ? trunk_bytes_beside(&net->trunk, setup->options->batch_size)
+                         : trunk_bytes(&net->trunk, setup->options->batch_size, has_still_trunk(setup));
     return (struct forecast_memory){
         .data = data->n_rows * (row_bytes + 3 * sizeof(uint32_t)) + batches * data->X * sizeof(float),
         .parameters = sizeof(float) * (P * (4u + CHECKPOINT_COPIES + (has_space ? 1u : 0u)) +
                                        (P - net->trunk.learned.count) * STEP_CHUNKS) +
-                      trunk_bytes(&net->trunk, setup->options->batch_size, has_still_trunk(setup)),
-        .threads = n_threads * context_bytes(net, &limits),
+                      trunk,
+        .threads = n_threads * context_bytes(net, &limits) + device.pinned,
+        .device = device,
     };
 }
 
@@ -202,26 +226,56 @@ static void put_optimizer(struct ebm_buf *buf, const struct options *o)
     (void)ebm_buf_text(buf, "\n");
 }
 
-static void put_memory(struct ebm_buf *buf, const struct setup *setup, uint32_t n_threads)
+static void put_threads(struct ebm_buf *buf, uint32_t n_threads, uint64_t bytes)
 {
-    struct forecast_memory memory = forecast_memory(setup, n_threads);
-    uint64_t total = memory.data + memory.parameters + memory.threads;
+    (void)ebm_buf_printf(buf, ", %u thread%s ", n_threads, n_threads == 1 ? "" : "s");
+    put_bytes(buf, bytes);
+}
+
+static void put_host(struct ebm_buf *buf, const struct forecast_memory *memory, uint32_t n_threads)
+{
+    uint64_t total = memory->data + memory->parameters + memory->threads;
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     uint64_t machine = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
     (void)ebm_buf_text(buf, "memory   about ");
     put_bytes(buf, total);
     (void)ebm_buf_text(buf, ": data ");
-    put_bytes(buf, memory.data);
+    put_bytes(buf, memory->data);
     (void)ebm_buf_text(buf, ", parameters and optimiser ");
-    put_bytes(buf, memory.parameters);
-    (void)ebm_buf_printf(buf, ", %u thread%s ", n_threads, n_threads == 1 ? "" : "s");
-    put_bytes(buf, memory.threads);
+    put_bytes(buf, memory->parameters);
+    put_threads(buf, n_threads, memory->threads);
     if (machine > 0 && total > machine) {
         (void)ebm_buf_text(buf, "; more than the ");
         put_bytes(buf, machine);
         (void)ebm_buf_text(buf, " of this machine: lower training.samples, training.batch_size or --threads");
     }
     (void)ebm_buf_text(buf, "\n");
+}
+
+static void put_device(struct ebm_buf *buf, const struct forecast_device *device, uint32_t n_threads)
+{
+    (void)ebm_buf_text(buf, "  of a GPU about ");
+    put_bytes(buf, device->parameters + device->trunk + device->threads);
+    (void)ebm_buf_text(buf, " beside what CUDA takes itself: parameters and optimiser ");
+    put_bytes(buf, device->parameters);
+    if (device->trunk > 0) {
+        (void)ebm_buf_text(buf, ", a batch of images ");
+        put_bytes(buf, device->trunk);
+    }
+    put_threads(buf, n_threads, device->threads);
+    (void)ebm_buf_text(buf, "\n");
+}
+
+static void put_memory(struct ebm_buf *buf, const struct setup *setup, uint32_t n_threads, enum forecast_where where)
+{
+    for (int on_gpu = where == FORECAST_GPU; on_gpu <= (where != FORECAST_CPU); on_gpu++) {
+        const struct forecast_memory memory = forecast_memory(setup, n_threads, on_gpu);
+        if (on_gpu && where == FORECAST_EITHER)
+            (void)ebm_buf_text(buf, "where a GPU is found:\n");
+        put_host(buf, &memory, n_threads);
+        if (on_gpu)
+            put_device(buf, &memory.device, n_threads);
+    }
 }
 
 static void put_files(struct ebm_buf *buf, const struct setup *setup, const char *output)
@@ -237,7 +291,8 @@ static void put_files(struct ebm_buf *buf, const struct setup *setup, const char
     (void)ebm_buf_text(buf, ", while it trains\n");
 }
 
-void forecast_text(const struct setup *setup, uint32_t n_threads, const char *output, struct ebm_buf *buf)
+void forecast_text(const struct setup *setup, uint32_t n_threads, enum forecast_where where, const char *output,
+                   struct ebm_buf *buf)
 {
     const struct dataset *data = setup->data;
     const struct options *o = setup->options;
@@ -253,7 +308,7 @@ void forecast_text(const struct setup *setup, uint32_t n_threads, const char *ou
     put_optimizer(buf, o);
     put_parameters(buf, o);
     put_phases(buf, setup);
-    put_memory(buf, setup, n_threads);
+    put_memory(buf, setup, n_threads, where);
     if (output != NULL)
         put_files(buf, setup, output);
 }

@@ -299,11 +299,14 @@ static enum ebm_status preview(struct training *t, const struct args *args, uint
     EBM_AUTO(ebm_buf_done) struct ebm_buf plan;
     EBM_AUTO(ebm_freep) char *model = NULL;
     EBM_AUTO(ebm_freep) char *complete = NULL;
+    struct ebm_device_choice device = {0};
     uint32_t n_initial;
     ebm_buf_init(&plan, PLAN_BYTES);
     enum ebm_status status = read_options(t, args, reterr);
     if (status == EBM_OK && args_get(args, "dry-run") != NULL)
         status = check_output(t, reterr);
+    if (status == EBM_OK)
+        status = device_choice_from_args(args, &device, reterr);
     if (status == EBM_OK)
         status = setup_make(&t->setup, reterr);
     if (status == EBM_OK)
@@ -312,7 +315,8 @@ static enum ebm_status preview(struct training *t, const struct args *args, uint
         return status;
     if (args_get(args, "dry-run") != NULL) {
         report_text(t->setup.data, &t->setup.options->data.jitter, &plan);
-        forecast_text(&t->setup, n_threads, t->output, &plan);
+        enum forecast_where where = device.may_fail ? FORECAST_EITHER : device.by_plugin ? FORECAST_GPU : FORECAST_CPU;
+        forecast_text(&t->setup, n_threads, where, t->output, &plan);
         (void)printf("%snothing was written: without --dry-run the training begins\n",
                      plan.bytes != NULL ? plan.bytes : "");
         return EBM_OK;

@@ -30,7 +30,7 @@ enum ebm_status validate_command(const struct args *args, struct ebm_error *rete
     if (status != EBM_OK)
         return status;
     report_text(setup.data, &setup.options->data.jitter, &buf);
-    forecast_text(&setup, pool_default_threads(), NULL, &buf);
+    forecast_text(&setup, pool_default_threads(), FORECAST_CPU, NULL, &buf);
     if (buf.status != EBM_OK)
         return ebm_error_set(reterr, buf.status, "validate", "no memory");
     (void)printf("%s is valid, and so are its data: %s\n%s", path, setup.options->data.file, buf.bytes);

@@ -15,13 +15,6 @@
 
 #include "core/cuda/engine_internal.h"
 
-#ifndef EBM_GPU_WINDOWS             /* tests have fewer */
-#define EBM_GPU_WINDOWS (32u << 20) /* bytes of windows at once: they are read again while they lie in L2 */
-#endif
-#ifndef EBM_GPU_WINDOWS_BACK
-#define EBM_GPU_WINDOWS_BACK (256u << 20) /* the same on the way back, where they are gradients, too */
-#endif
-
 /* Numbers of a window, and of a row of windows or weights. */
 inline uint32_t gpu_window_count(const ebm_image_op *op)
 {

@@ -9,8 +9,8 @@
 
 #include "core/cuda/compat.h"
 #include "core/cuda/engine.h"
+#include "core/cuda/sizes.h"
 
-#define GPU_WORKSPACE (32u << 20)   /* bytes, of cublasLt */
 #define GPU_ACTIVATIONS (32u << 20) /* bytes, of one of the sample side's two buffers: one tile of the widest layer */
 
 /* Rows of numbers, `ld` apart. */

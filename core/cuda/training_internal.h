@@ -5,13 +5,6 @@
 #include "core/cuda/engine_internal.h"
 #include "core/cuda/training.h"
 
-#ifndef EBM_GPU_PIECE              /* tests have smaller ones */
-#define EBM_GPU_PIECE (256u << 20) /* bytes of what is computed at once: candidates of rows, columns of images */
-#endif
-#ifndef EBM_GPU_POINTS       /* tests have fewer */
-#define EBM_GPU_POINTS 1024u /* most of a row in ml_exact, the true target with them */
-#endif
-
 struct ebm_gpu_trained {
     ebm_gpu_space *space;
     const ebm_net_desc *net;

@@ -18,10 +18,6 @@ extern "C" {
 }
 
 #define MOST_NUMBERS ((size_t)1 << 31) /* of a value of a batch: kernels count in words */
-#define WEIGHT_TILE 128u               /* of a product's result, a block's, as it is guessed */
-#ifndef EBM_GPU_WEIGHT_TILES           /* tests have fewer */
-#define EBM_GPU_WEIGHT_TILES 264u      /* of a weights' gradient, all parts: two a multiprocessor */
-#endif
 #define GRAPHS 32u
 
 namespace
@@ -78,8 +74,8 @@ bool make_op(ebm_gpu_trunk_train *t, gpu_image_op *op)
 void cut(const ebm_gpu_trunk_train *t, gpu_image_op *op)
 {
     const uint32_t ld = gpu_window_ld(&op->op), plane = gpu_plane(&op->op.to);
-    const uint32_t rows = (op->op.to.channels + WEIGHT_TILE - 1) / WEIGHT_TILE;
-    const uint32_t tiles = rows * ((ld + WEIGHT_TILE - 1) / WEIGHT_TILE),
+    const uint32_t rows = (op->op.to.channels + EBM_GPU_WEIGHT_TILE - 1) / EBM_GPU_WEIGHT_TILE;
+    const uint32_t tiles = rows * ((ld + EBM_GPU_WEIGHT_TILE - 1) / EBM_GPU_WEIGHT_TILE),
                    wanted = (EBM_GPU_WEIGHT_TILES + tiles - 1) / tiles;
     size_t fit = gpu_is_pointwise(&op->op) ? t->max_rows : EBM_GPU_WINDOWS_BACK / ((size_t)plane * ld * sizeof(float));
     op->piece = fit < 1 ? 1 : fit < t->max_rows ? (uint32_t)fit : t->max_rows;

@@ -41,8 +41,8 @@ struct allocation {
 std::map<char *, allocation> allocations; /* by their first page */
 std::vector<char *> opened;               /* their first pages, with room for all */
 unsigned made, open_depth;
-size_t used[MOST_DEVICES];
-int working; /* the device whose work it is that memory is opened for */
+size_t used[MOST_DEVICES]; /* bytes that were asked for */
+int working;               /* the device whose work it is that memory is opened for */
 
 char *data_of(const std::pair<char *const, allocation> &a)
 {
@@ -127,7 +127,7 @@ void *device_alloc(size_t bytes)
     size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
     if (!made)
         watch_faults();
-    if (room > total() - used[device()])
+    if (bytes > total() - used[device()])
         return nullptr;
     void *memory = mmap(nullptr, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
@@ -135,7 +135,7 @@ void *device_alloc(size_t bytes)
     if (room >= LARGE)
         (void)madvise(static_cast<char *>(memory) + PAGE, room, MADV_HUGEPAGE);
     auto a = allocations.insert({static_cast<char *>(memory) + PAGE, {room, bytes, made++, device(), false}}).first;
-    used[device()] += room;
+    used[device()] += bytes;
     opened.reserve(allocations.size());
     set_open(*a, true);
     memset(a->first, 0xff, room);
@@ -155,7 +155,7 @@ bool device_free(void *pointer)
     ASAN(__asan_unpoison_memory_region(a->first, a->second.room);)
     munmap(a->first - PAGE, a->second.room + 2 * PAGE);
     opened.erase(std::remove(opened.begin(), opened.end(), a->first), opened.end());
-    used[a->second.device] -= a->second.room;
+    used[a->second.device] -= a->second.bytes;
     allocations.erase(a);
     return true;
 }

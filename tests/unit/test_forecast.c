@@ -73,7 +73,7 @@ Test(forecast, memory_is_about_what_a_run_takes)
     struct pool *pool = NULL;
     write_rows(200);
     make(&setup);
-    struct forecast_memory memory = forecast_memory(&setup, 3);
+    struct forecast_memory memory = forecast_memory(&setup, 3, false);
     struct ebm_ctx_limits limits = forecast_limits(&setup);
     float *params = calloc(setup.config->net.n_params, sizeof *params);
     size_t before = allocated();
@@ -108,10 +108,40 @@ Test(forecast, says_steps_phases_and_files)
     ebm_buf_init(&buf, 65536);
     write_rows(200);
     make(&setup);
-    forecast_text(&setup, 2, "out", &buf);
+    forecast_text(&setup, 2, FORECAST_CPU, "out", &buf);
     cr_assert_eq(buf.status, EBM_OK);
     for (size_t i = 0; i < EBM_COUNT_OF(says); i++)
         cr_assert_not_null(strstr(buf.bytes, says[i]), "'%s' is not in:\n%s", says[i], buf.bytes);
+}
+
+/* Both memories are told where a training computes on a GPU, and both ways where nobody knows yet. */
+Test(forecast, says_what_a_gpu_takes)
+{
+    static const struct {
+        enum forecast_where where;
+        bool device;
+        uint32_t lines; /* of the host's memory */
+    } cases[] = {{FORECAST_CPU, false, 1}, {FORECAST_GPU, true, 1}, {FORECAST_EITHER, true, 2}};
+    EBM_AUTO(setup_done) struct setup setup = {.options = NULL};
+    write_rows(200);
+    make(&setup);
+    for (size_t i = 0; i < EBM_COUNT_OF(cases); i++) {
+        EBM_AUTO(ebm_buf_done) struct ebm_buf buf;
+        uint32_t lines = 0;
+        ebm_buf_init(&buf, 65536);
+        forecast_text(&setup, 2, cases[i].where, NULL, &buf);
+        for (const char *at = buf.bytes; (at = strstr(at, "memory   about")) != NULL; at++)
+            lines++;
+        cr_expect_eq(lines, cases[i].lines, "%s", buf.bytes);
+        cr_expect_eq(strstr(buf.bytes, "of a GPU about") != NULL, cases[i].device, "%s", buf.bytes);
+    }
+    struct forecast_memory here = forecast_memory(&setup, 2, false), there = forecast_memory(&setup, 2, true);
+    size_t P = setup.config->net.n_params * sizeof(float);
+    cr_expect_eq(here.device.parameters + here.device.threads, 0);
+    cr_expect_geq(there.device.parameters, (4 + STEP_CHUNKS) * P);
+    cr_expect_geq(there.device.threads, 2 * P);
+    cr_expect_eq(there.parameters, here.parameters, "the host keeps its own");
+    cr_expect_gt(there.threads, here.threads, "and has pinned memory");
 }
 
 /* What --print-config prints is a configuration with the same effect. */
