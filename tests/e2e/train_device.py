@@ -50,7 +50,11 @@ def missing():
     told = run("predict", "--model", model, "--input", "0.5", *NOWHERE, "auto").stderr
     check("by auto a line", "no GPU, computing on the CPU: no plug-in" in told, told.strip())
     told = run("predict", "--model", model, "--input", "0.5", "--device", "tpu", expect=1).stderr
-    check("other words are refused", "expected cpu, auto, cuda or cuda:N" in told, told.strip())
+    check("other words are refused", "expected cpu, auto, cuda, cuda:N" in told, told.strip())
+    told = run(*training("dry", "--dry-run", "--device", "cuda")).stdout
+    check("--dry-run says what it takes of a GPU, without one", "memory   about" in told and "of a GPU about" in told, told)
+    told = run(*training("dry", "--dry-run", "--device", "cuda:all"), expect=1).stderr
+    check("and refuses what training refuses", "one GPU at a time" in told, told.strip())
 
 
 def main():
