@@ -3,6 +3,7 @@
  * and differences of large numbers are taken before they are rounded together: see loss_k. */
 #include <math.h>
 
+#include "core/cuda/block.h"
 #include "core/cuda/mixture.h"
 #include "core/cuda/philox.h"
 #include "core/cuda/training_internal.h"
@@ -174,35 +175,6 @@ KERNEL void __launch_bounds__(CANDIDATES) candidates_k(struct gpu_pass p)
 
 /* ---- losses ---- */
 
-/* Sum or largest over the block, for all its threads; `part` has a number a warp. */
-DEVICE float block_sum(float value, float *part)
-{
-    for (uint32_t apart = 16; apart > 0; apart /= 2)
-        value += __shfl_xor_sync(ALL_LANES, value, apart);
-    __syncthreads(); /* what was read of part before */
-    if (threadIdx.x % 32 == 0)
-        part[threadIdx.x / 32] = value;
-    __syncthreads(); /* all sums are there */
-    value = 0.0f;
-    for (uint32_t i = 0; i < ROW_THREADS / 32; i++)
-        value += part[i];
-    return value;
-}
-
-DEVICE float block_max(float value, float *part)
-{
-    for (uint32_t apart = 16; apart > 0; apart /= 2)
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, apart));
-    __syncthreads(); /* what was read of part before */
-    if (threadIdx.x % 32 == 0)
-        part[threadIdx.x / 32] = value;
-    __syncthreads(); /* all warps' largest are there */
-    value = part[0];
-    for (uint32_t i = 1; i < ROW_THREADS / 32; i++)
-        value = fmaxf(value, part[i]);
-    return value;
-}
-
 /* How much of each sum a loss has: core/loss.c. */
 struct gpu_shares {
     bool nce, ml, kld, moves_draws;
@@ -229,21 +201,21 @@ struct gpu_sums {
     float max, sum, labels; /* of f - log q: the largest, and of exp below it; sum of f r, r = N_label / q */
 };
 
-DEVICE struct gpu_sums sums_of(const struct gpu_pass *p, size_t row, bool labels, float *part)
+DEVICE struct gpu_sums sums_of(const struct gpu_pass *p, size_t row, bool labels, struct block_space *space)
 {
     const float *f = p->f + row * p->n, *log_q = p->log_q + row * p->n;
     struct gpu_sums to = {-INFINITY, 0.0f, 0.0f};
     for (uint32_t m = threadIdx.x; m < p->M; m += ROW_THREADS) /* passes over a NaN, which the sum shows */
         to.max = fmaxf(to.max, f[m] - log_q[m]);
-    to.max = block_max(to.max, part);
+    to.max = (float)block_largest(space, (double)to.max);
     for (uint32_t m = threadIdx.x; m < p->M; m += ROW_THREADS) {
         to.sum += expf(f[m] - log_q[m] - to.max);
         if (labels)
             to.labels += f[m] * expf(p->log_label[row * p->n + m] - log_q[m]);
     }
-    to.sum = block_sum(to.sum, part);
+    to.sum = (float)block_sum(space, (double)to.sum);
     if (labels)
-        to.labels = block_sum(to.labels, part);
+        to.labels = (float)block_sum(space, (double)to.labels);
     return to;
 }
 
@@ -269,13 +241,14 @@ DEVICE float value_of(const struct gpu_shares *share, const struct gpu_sums *sum
 /* A block a row. Rows without a finite loss give no gradient, and NaN. */
 KERNEL void __launch_bounds__(ROW_THREADS) loss_k(struct gpu_pass p)
 {
-    SHARED(float, part, [ROW_THREADS / 32]);
+    SHARED(double, part, [2][MOST_WARPS]);
+    struct block_space space = {part, 0};
     const size_t row = blockIdx.x, at = row * p.n;
     const struct gpu_shares share = shares_of(p.loss);
     struct gpu_sums sums = {0.0f, 1.0f, 0.0f};
     float energy, f_0 = 0.0f;
     if (p.M > 0) {
-        sums = sums_of(&p, row, share.kld, part);
+        sums = sums_of(&p, row, share.kld, &space);
         f_0 = p.f[at + p.M];
     }
     float value = value_of(&share, &sums, f_0, p.log_q[at + p.M], (float)p.M, &energy);

@@ -143,7 +143,26 @@ bool gpu_input_back(ebm_gpu_training *t, const kept_layer *l, bool is_exact, siz
 
 /* ---- training.cu ---- */
 
+bool gpu_clear(ebm_gpu_training *t, float *p, size_t count); /* p (count) = 0 */
+
+/* ---- training_memory.cu ---- */
+
+/* Rows of a piece whose rows have n candidates: of the net, the loss and n alone, so that a chunk has the same sums
+ * whatever chunks there were before it. */
+uint32_t gpu_piece_of(const ebm_gpu_training *t, uint32_t loss, uint32_t n);
+
+/* ---- training_x.cu ---- */
+
+/* Features, W_h h + bias of the first energy layer, and what the proposal's nets give where the chunk reads it; then
+ * from dhx, the gradients of the proposal's outputs and what is in dh already all gradients, and dx. */
+bool gpu_x_forward(ebm_gpu_training *t, const ebm_gpu_chunk *chunk);
+bool gpu_x_backward(ebm_gpu_training *t, const ebm_gpu_chunk *chunk);
+
+/* ---- training_samples.cu ---- */
+
 struct gpu_pass;
+/* One loss of all rows, but for the x side. */
+bool gpu_loss_run(ebm_gpu_training *t, const ebm_gpu_chunk *chunk, uint32_t loss);
 /* f of the pass's candidates, rows `first` on; ret_g: what the target net gave. */
 bool gpu_sample_run(ebm_gpu_training *t, gpu_pass *pass, uint32_t first, gpu_rows *ret_g);
 /* The last layer, where its bias does no more than shift f, which the loss does not see: its gradient is 0 then, and

@@ -36,11 +36,11 @@ NORMS, CONV_BACK, TRUNK_TRAIN = "core/cuda/norms.cu", "core/cuda/conv_back.cu", 
 TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_trunk_cuda.c"
 TRUNKS = (TRAINING, NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
+TRAINING_SAMPLES = "core/cuda/training_samples.cu"
 NETS, HOST = "core/cuda/nets.cu", "core/cuda/device_cuda.c"
 SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
 # case of test_training by the bug's name or its file, where it is not the first
-CASES = {LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce",
-         "the x side of the first piece": "ml_exact",
+CASES = {TRAINING_SAMPLES: "ml_exact", LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce",
          "chunks do not wait for a trunk": "images, nce_kl, features"}  # where nothing else has them wait
 IMAGES = "layers, nce; nce_kl here"
 
@@ -146,7 +146,7 @@ CUDA_BUGS = [
 ]
 
 TRAINING_BUGS = [
-    ("barrier before sums of warps is missing", LOSSES, "    __syncthreads(); /* all sums are there */\n", "", ("greedy", "tsan")),
+    ("barrier before sums of warps is missing", BLOCK, "    __syncthreads(); /* before parts are read */\n", "", ("greedy", "tsan")),
     ("barrier before sums of columns is missing", LAYERS, "    __syncthreads();\n    if (row > 0", "    if (row > 0", ("greedy",)),
     ("later candidates in place of the first ones", LOSSES, "first > 0 ? logit[k] + by_logit", "first > 0 ? by_logit", ("greedy",)),
     ("draws of the other loss", LOSSES, "p->draws[row].first_sample + p->first_sample + m", "p->draws[row].first_sample + m", ("greedy",)),
@@ -156,7 +156,7 @@ TRAINING_BUGS = [
     ("slots keep their gradients", ADAM, "        slots[slot * apart + i] = 0.0f;\n", "", ("greedy",)),
     ("a chunk does not wait for the last step", ADAM, "cudaStreamWaitEvent(space->compute, t->ready, 0)", "cudaSuccess", ("fwd", "rev")),
     ("the host does not wait", TRAINING, 'gpu_sleep(t->space, "training")', "true", ("fwd", "rev")),
-    ("the x side of the first piece", TRAINING, "t->hx.p + (size_t)first * t->hx.ld, t->hx.ld, pass->n}", "t->hx.p, t->hx.ld, pass->n}", ("greedy",)),
+    ("the x side of the first piece", TRAINING_SAMPLES, "t->hx.p + (size_t)first * t->hx.ld, t->hx.ld, pass->n}", "t->hx.p, t->hx.ld, pass->n}", ("greedy",)),
     ("barrier before sums of rows is missing", NORMS, "    __syncthreads(); /* before rows are summed */\n", "", ("greedy", "tsan")),
     ("a running variance by the wrong count", NORMS, "variance * n / (n - 1.0)", "variance", ("greedy",)),
     ("a norm's slope is forgotten", NORMS, "z[i] * slopes[C + c] + slopes", "slopes", ("greedy",)),
