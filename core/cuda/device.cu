@@ -1,4 +1,5 @@
 /* device.cu - devices themselves, what goes wrong on them, and memory: what all .cu files stand on. */
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,6 +7,8 @@
 #include <mutex>
 
 #include "core/cuda/cudnn_internal.h"
+
+#define ALIGNED 64u /* floats, of every tensor */
 
 namespace
 {
@@ -246,6 +249,29 @@ void gpu_memory_free(gpu_memory *memory)
         (void)cudaFree(p);
     for (void *p : memory->pinned)
         (void)cudaFreeHost(p);
+}
+
+float *gpu_tensors::add(size_t count, const float **ret_tensor)
+{
+    const size_t at = (numbers.size() + ALIGNED - 1) / ALIGNED * ALIGNED;
+    numbers.resize(at + count);
+    *ret_tensor = reinterpret_cast<const float *>((at + 1) * sizeof(float));
+    return numbers.data() + at;
+}
+
+cudaError_t gpu_tensors::upload(uint32_t device, float **ret_block) const
+{
+    const size_t bytes = numbers.size() * sizeof(float);
+    cudaError_t error = gpu_set_device(device);
+    if (error == cudaSuccess)
+        error = cudaMalloc((void **)ret_block, bytes);
+    return error == cudaSuccess ? gpu_put(*ret_block, numbers.data(), bytes) : error;
+}
+
+void gpu_place(const float *block, const float **tensor)
+{
+    if (*tensor != NULL)
+        *tensor = block + (reinterpret_cast<uintptr_t>(*tensor) / sizeof(float) - 1);
 }
 
 bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)

@@ -152,6 +152,18 @@ bool gpu_pinned_floats(ebm_gpu_space *space, gpu_memory *memory, float **ret, si
 void gpu_memory_free(gpu_memory *memory);
 bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
 
+/* Tensors on their way into one block of device memory, each at a multiple of 256 bytes. Until that is there, a pointer
+ * to one holds where in the block it will lie, and 1. */
+struct gpu_tensors {
+    std::vector<float> numbers;
+
+    /* Zeros for one more, to be filled before the next one comes. */
+    float *add(size_t count, const float **ret_tensor);
+    /* Waits. What ret_block then is, the caller frees, after an error, too. */
+    cudaError_t upload(uint32_t device, float **ret_block) const;
+};
+void gpu_place(const float *block, const float **tensor); /* NULL stays */
+
 /* ---- nets.cu ---- */
 
 bool gpu_net_is_live(uint64_t number); /* graphs of others are dropped */

@@ -1,8 +1,7 @@
 /* nets.cu - networks on the device: what runs where, and weights as kernels and products want them.
  *
- * All tensors of a net lie in one block of device memory, each at a multiple of ALIGNED floats. */
+ * All tensors of a net lie in one block of device memory. */
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
 
 #include <atomic>
@@ -10,8 +9,6 @@
 #include <new>
 
 #include "core/cuda/trunk_internal.h"
-
-#define ALIGNED 64u /* floats, of every tensor */
 
 namespace
 {
@@ -50,48 +47,42 @@ uint32_t bits_of(float x, uint32_t drop)
     return isfinite(x) ? (bits + (1u << (drop - 1))) >> drop << drop : bits;
 }
 
-/* Tensors on their way to the device: what layers hold are offsets + 1 until it is known where they lie. */
-struct packing {
-    std::vector<float> numbers;
+/* How tensors lie there: `n` rows of `length` numbers, `stride` apart as they come. */
+struct packing : gpu_tensors {
     const float *params;
 
-    const float *start()
-    {
-        numbers.resize((numbers.size() + ALIGNED - 1) / ALIGNED * ALIGNED);
-        return reinterpret_cast<const float *>((numbers.size() + 1) * sizeof(float));
-    }
     const float *rows(const float *from, size_t stride, uint32_t n, uint32_t length, uint32_t ld)
     {
-        const float *at = start();
+        const float *tensor;
+        float *to = add((size_t)n * ld, &tensor);
         for (uint32_t i = 0; i < n; i++)
-            for (uint32_t j = 0; j < ld; j++)
-                numbers.push_back(j < length ? from[i * stride + j] : 0.0f);
-        return at;
+            memcpy(to + (size_t)i * ld, from + i * stride, length * sizeof(float));
+        return tensor;
     }
     /* As wide_k wants them: bfloat16, or floats that TF32 has. */
     const float *rounded(const float *from, size_t stride, uint32_t n, uint32_t length, bool is_bf16)
     {
-        const float *at = start();
-        uint32_t deep = gpu_wide_deep(length);
+        const uint32_t deep = gpu_wide_deep(length), in_word = 1 + is_bf16;
+        const float *tensor;
+        float *to = add((size_t)n * (deep / in_word), &tensor);
         for (uint32_t i = 0; i < n; i++)
-            for (uint32_t j = 0; j < deep; j += 1 + is_bf16) {
+            for (uint32_t j = 0; j < deep; j += in_word, to++) {
                 uint32_t low = bits_of(j < length ? from[i * stride + j] : 0.0f, is_bf16 ? 16 : 13), high = 0;
                 if (is_bf16)
                     high = bits_of(j + 1 < length ? from[i * stride + j + 1] : 0.0f, 16), low >>= 16;
                 low |= high;
-                float both;
-                memcpy(&both, &low, sizeof both);
-                numbers.push_back(both);
+                memcpy(to, &low, sizeof low);
             }
-        return at;
+        return tensor;
     }
     const float *columns(const float *from, size_t stride, uint32_t n, uint32_t length)
     {
-        const float *at = start();
+        const float *tensor;
+        float *to = add((size_t)n * length, &tensor);
         for (uint32_t j = 0; j < length; j++)
             for (uint32_t i = 0; i < n; i++)
-                numbers.push_back(from[i * stride + j]);
-        return at;
+                *to++ = from[i * stride + j];
+        return tensor;
     }
 };
 
@@ -176,28 +167,16 @@ void shape_of(ebm_gpu_net *to, const struct ebm_net_desc *net)
         to->max_tiles *= 2;
 }
 
-const float *place(const float *block, const float *offset)
-{
-    return offset != NULL ? block + (reinterpret_cast<uintptr_t>(offset) / sizeof(float) - 1) : NULL;
-}
-
 cudaError_t upload(ebm_gpu_net *net, const packing *all)
 {
-    size_t bytes = all->numbers.size() * sizeof(float), layer_bytes = net->layers.size() * sizeof(gpu_layer);
-    cudaError_t error = gpu_set_device(net->device);
+    const size_t bytes = net->layers.size() * sizeof(gpu_layer);
+    cudaError_t error = all->upload(net->device, &net->block);
+    for (gpu_layer &layer : net->layers)
+        for (const float **tensor : {&layer.weight, &layer.weight_t, &layer.weight_wide, &layer.bias})
+            gpu_place(net->block, tensor);
     if (error == cudaSuccess)
-        error = cudaMalloc((void **)&net->block, bytes);
-    if (error == cudaSuccess)
-        error = cudaMalloc((void **)&net->d_layers, layer_bytes);
-    if (error == cudaSuccess)
-        error = gpu_put(net->block, all->numbers.data(), bytes);
-    for (gpu_layer &layer : net->layers) {
-        layer.weight = place(net->block, layer.weight);
-        layer.weight_t = place(net->block, layer.weight_t);
-        layer.weight_wide = place(net->block, layer.weight_wide);
-        layer.bias = place(net->block, layer.bias);
-    }
-    return error == cudaSuccess ? gpu_put(net->d_layers, net->layers.data(), layer_bytes) : error;
+        error = cudaMalloc((void **)&net->d_layers, bytes);
+    return error == cudaSuccess ? gpu_put(net->d_layers, net->layers.data(), bytes) : error;
 }
 
 } // namespace

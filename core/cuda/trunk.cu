@@ -18,7 +18,6 @@ extern "C" {
 #include "core/trunk_layout.h"
 }
 
-#define ALIGNED 64u
 #define TURNS 2u
 #define PIECE 64u /* images at most, so that a full batch goes in several: the upload of all but one costs no time */
 
@@ -47,44 +46,30 @@ struct ebm_gpu_trunk {
 namespace
 {
 
-/* Tensors on their way: what operations hold are offsets until it is known where they lie. */
-struct trunk_packing {
-    std::vector<float> numbers;
-    const float *params;
-
-    float *start(size_t count, const float **ret_at)
-    {
-        size_t at = (numbers.size() + ALIGNED - 1) / ALIGNED * ALIGNED;
-        numbers.resize(at + count);
-        *ret_at = reinterpret_cast<const float *>(at * sizeof(float));
-        return numbers.data() + at;
-    }
-};
-
 /* Rows that are full already need not lie there twice. */
-void pack_weights(trunk_packing *all, gpu_trunk_op *op, const float *factor)
+void pack_weights(gpu_tensors *all, gpu_trunk_op *op, const float *params, const float *factor)
 {
     const size_t C = op->op.to.channels, ld = gpu_window_ld(&op->op), count = gpu_window_count(&op->op);
-    float *to = all->start(C * ld, &op->weight);
-    gpu_pack_windows(to, &op->op, all->params + op->op.weight, factor);
+    float *to = all->add(C * ld, &op->weight);
+    gpu_pack_windows(to, &op->op, params + op->op.weight, factor);
     op->dense = op->weight;
     if (ld == count)
         return;
     std::vector<float> padded(to, to + C * ld);
-    to = all->start(C * count, &op->dense);
+    to = all->add(C * count, &op->dense);
     for (size_t o = 0; o < C; o++)
         memcpy(to + o * count, padded.data() + o * ld, count * sizeof(float));
 }
 
-void pack_op(trunk_packing *all, gpu_trunk_op *op)
+void pack_op(gpu_tensors *all, gpu_trunk_op *op, const float *params)
 {
     const size_t C = op->op.to.channels;
     std::vector<float> factor(C), offset(C);
-    ebm_trunk_fold(&op->op, all->params, factor.data(), offset.data());
+    ebm_trunk_fold(&op->op, params, factor.data(), offset.data());
     if (op->op.kind == EBM_IMAGE_CONV)
-        pack_weights(all, op, factor.data());
-    memcpy(all->start(C, &op->factor), factor.data(), C * sizeof(float));
-    memcpy(all->start(C, &op->offset), offset.data(), C * sizeof(float));
+        pack_weights(all, op, params, factor.data());
+    memcpy(all->add(C, &op->factor), factor.data(), C * sizeof(float));
+    memcpy(all->add(C, &op->offset), offset.data(), C * sizeof(float));
 }
 
 enum ebm_status lay_slots(ebm_gpu_trunk *to, const ebm_trunk *trunk)
@@ -109,28 +94,6 @@ enum ebm_status lay_slots(ebm_gpu_trunk *to, const ebm_trunk *trunk)
     return EBM_OK;
 }
 
-void place(const float *block, const float **tensor)
-{
-    *tensor = block + reinterpret_cast<uintptr_t>(*tensor) / sizeof(float);
-}
-
-cudaError_t upload(ebm_gpu_trunk *trunk, const trunk_packing *all)
-{
-    const size_t bytes = all->numbers.size() * sizeof(float);
-    cudaError_t error = gpu_set_device(trunk->device);
-    if (error == cudaSuccess)
-        error = cudaMalloc((void **)&trunk->block, bytes);
-    if (error == cudaSuccess)
-        error = gpu_put(trunk->block, all->numbers.data(), bytes);
-    for (gpu_trunk_op &op : trunk->ops) {
-        place(trunk->block, &op.weight);
-        place(trunk->block, &op.dense);
-        place(trunk->block, &op.factor);
-        place(trunk->block, &op.offset);
-    }
-    return error;
-}
-
 enum ebm_status make_trunk(ebm_gpu_trunk *to, const ebm_trunk *trunk, const float *h_params, ebm_error *reterr)
 {
     enum ebm_status status = lay_slots(to, trunk);
@@ -138,10 +101,13 @@ enum ebm_status make_trunk(ebm_gpu_trunk *to, const ebm_trunk *trunk, const floa
         return ebm_error_set(reterr, status, "cuda", "%s",
                              status == EBM_TOO_LARGE ? "a window of a convolution takes more memory than all may"
                                                      : "no memory for a trunk");
-    trunk_packing all = {{}, h_params};
+    gpu_tensors all;
     for (gpu_trunk_op &op : to->ops)
-        pack_op(&all, &op);
-    cudaError_t error = upload(to, &all);
+        pack_op(&all, &op, h_params);
+    cudaError_t error = all.upload(to->device, &to->block);
+    for (gpu_trunk_op &op : to->ops)
+        for (const float **tensor : {&op.weight, &op.dense, &op.factor, &op.offset})
+            gpu_place(to->block, tensor);
     return error == cudaSuccess ? EBM_OK : gpu_refuse(reterr, "a trunk's weights cannot be put onto the device", error);
 }
 
