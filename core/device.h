@@ -31,10 +31,10 @@ struct ebm_plan;
 struct ebm_ctx;
 
 struct ebm_ctx_limits {
-    uint32_t device;      /* below the table's n_devices */
     uint32_t max_rows;    /* B of features and predict */
     uint32_t max_samples; /* M of one row */
     bool training;        /* backward will be called: keep activations of one row */
+    uint32_t device;      /* below the table's n_devices */
 };
 
 /* EXACT and QUADRATURE: D = 1, no draws (core/scalar.h). EXACT needs linear layers with relu or identity on the

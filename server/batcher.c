@@ -18,12 +18,13 @@
  * Guarantees: every accepted row is taken or withdrawn exactly once; rows of a lane leave in the order of priority,
  * then of submission; no batch exceeds its lane's max_rows or mixes lanes; a lane that gets work waits for at most one
  * batch of each other lane; lanes with work that is due differ in what they were served by a batch at most; at most
- * max_rows wait. A ticket may span batches, on several threads at once. Does not: know what a row is, compute, call
- * back. */
+ * max_rows wait. A ticket may span batches, on several threads at once; a batch that is returned stays one. Does not:
+ * know what a row is, compute, call back. */
 #include "server/batcher.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "core/clock.h"
@@ -37,10 +38,12 @@ struct batcher {
     pthread_mutex_t mutex;
     pthread_cond_t work; /* rows came, or the batcher stops */
     /* under mutex */
-    struct ebm_list ready; /* lanes with rows */
-    uint64_t rows;         /* that wait */
-    uint64_t served_ns;    /* where the lane last taken stood before */
-    uint32_t n_idle;       /* threads in batcher_take that wait */
+    struct ebm_list ready;    /* lanes with rows */
+    struct ebm_list returned; /* batches, which go first */
+    uint32_t n_threads;       /* that take */
+    uint64_t rows;            /* that wait */
+    uint64_t served_ns;       /* where the lane last taken stood before */
+    uint32_t n_idle;          /* threads in batcher_take that wait */
     uint64_t calls;
     bool stopping;
     struct batcher_stats stats;
@@ -59,6 +62,8 @@ enum ebm_status batcher_new(const struct batcher_limits *limits, struct batcher 
     (void)pthread_cond_init(&batcher->work, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     ebm_list_init(&batcher->ready);
+    ebm_list_init(&batcher->returned);
+    batcher->n_threads = limits->n_threads > 0 ? limits->n_threads : 1;
     *ret_batcher = batcher;
     return EBM_OK;
 }
@@ -99,12 +104,12 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 /* Until the next ticket of this priority could have its first row taken; batches that are out do not count. */
 static uint64_t wait_of(const struct batcher *batcher, const struct batcher_lane *lane, uint32_t priority)
 {
-    uint64_t n_threads = batcher->limits.n_threads > 0 ? batcher->limits.n_threads : 1, own_ns = 0, all_ns = 0;
+    uint64_t own_ns = 0, all_ns = 0;
     for (uint32_t i = 0; i < priority; i++)
         own_ns += lane->level_ns[i];
     for (struct ebm_list *link = batcher->ready.next; own_ns > 0 && link != &batcher->ready; link = link->next)
         all_ns += smaller(EBM_CONTAINER_OF(link, struct batcher_lane, link)->rows_ns, own_ns);
-    uint64_t wait_ns = all_ns / n_threads;
+    uint64_t wait_ns = all_ns / batcher->n_threads;
     if (lane->limits.max_batches > 0 && own_ns / lane->limits.max_batches > wait_ns)
         wait_ns = own_ns / lane->limits.max_batches;
     return wait_ns;
@@ -198,6 +203,18 @@ void batcher_done(struct batcher *batcher, struct batcher_lane *lane)
     if (lane->rows > 0)
         (void)pthread_cond_signal(&batcher->work);
     (void)pthread_mutex_unlock(&batcher->mutex);
+}
+
+bool batcher_return(struct batcher *batcher, struct batcher_batch *batch)
+{
+    (void)pthread_mutex_lock(&batcher->mutex);
+    bool is_taken = !batcher->stopping;
+    if (is_taken) {
+        ebm_list_append(&batcher->returned, &batch->link);
+        (void)pthread_cond_signal(&batcher->work);
+    }
+    (void)pthread_mutex_unlock(&batcher->mutex);
+    return is_taken;
 }
 
 void batcher_call(struct batcher *batcher)
@@ -389,26 +406,54 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
     batcher->stats.rows += batch->n_rows;
 }
 
+/* There is more than one thread took; or it was woken for it, and leaves. */
+static void wake_another(struct batcher *batcher)
+{
+    if (batcher->rows > 0 || !ebm_list_is_empty(&batcher->returned))
+        (void)pthread_cond_signal(&batcher->work);
+}
+
+/* The same batch, as this thread's. */
+static void take_returned(struct batcher_batch *batch, struct ebm_list *link)
+{
+    const struct batcher_batch *from = EBM_CONTAINER_OF(link, struct batcher_batch, link);
+    batch->lane = from->lane;
+    batch->n_parts = from->n_parts;
+    batch->n_rows = from->n_rows;
+    memcpy(batch->parts, from->parts, from->n_parts * sizeof *from->parts);
+}
+
 bool batcher_take(struct batcher *batcher, struct batcher_batch *batch)
 {
     struct batcher_lane *lane = NULL;
+    struct ebm_list *returned = NULL;
     bool is_called = false;
     (void)pthread_mutex_lock(&batcher->mutex);
     for (;;) {
         uint64_t next_us = UINT64_MAX;
         is_called = batch->calls != batcher->calls;
-        lane = is_called ? NULL : choose_lane(batcher, &next_us);
-        if (is_called || lane || (batcher->stopping && batcher->rows == 0))
+        returned = is_called ? NULL : ebm_list_pop(&batcher->returned);
+        lane = is_called || returned ? NULL : choose_lane(batcher, &next_us);
+        if (is_called || returned || lane || (batcher->stopping && batcher->rows == 0))
             break;
         wait_for_work(batcher, next_us);
     }
     batch->calls = batcher->calls;
     batch->lane = NULL;
     batch->n_parts = batch->n_rows = 0;
-    if (lane)
+    if (returned)
+        take_returned(batch, returned);
+    else if (lane)
         fill(batcher, lane, batch);
-    if (batcher->rows > 0)
-        (void)pthread_cond_signal(&batcher->work); /* more than this thread took */
+    wake_another(batcher);
     (void)pthread_mutex_unlock(&batcher->mutex);
-    return lane != NULL || is_called;
+    return batch->lane != NULL || is_called;
+}
+
+void batcher_leave(struct batcher *batcher)
+{
+    (void)pthread_mutex_lock(&batcher->mutex);
+    batcher->n_threads -= batcher->n_threads > 1;
+    wake_another(batcher);
+    (void)pthread_mutex_unlock(&batcher->mutex);
 }

@@ -53,7 +53,8 @@ struct batcher_batch {
     struct batcher_lane *lane;
     struct batcher_part *parts; /* the caller's, with room for as many as a lane's max_rows */
     uint32_t n_parts, n_rows;
-    uint64_t calls; /* the batcher's: of batcher_call, that this thread knows; 0 at first */
+    uint64_t calls;       /* the batcher's: of batcher_call, that this thread knows; 0 at first */
+    struct ebm_list link; /* the batcher's, once it was returned */
 };
 
 struct batcher_limits {
@@ -105,6 +106,12 @@ uint32_t batcher_withdraw(struct batcher *batcher, struct batcher_ticket *ticket
 bool batcher_take(struct batcher *batcher, struct batcher_batch *batch) EBM_MUST_USE;
 /* What was taken is computed; before its tickets' owners may free the lane. */
 void batcher_done(struct batcher *batcher, struct batcher_lane *lane);
+/* Instead of batcher_done: a batch that was taken and that whoever took it cannot compute, for the next thread that
+ * takes. Borrowed, with its parts, until that is done: the thread leaves. False: the batcher is stopped, and there may
+ * be no next one. */
+bool batcher_return(struct batcher *batcher, struct batcher_batch *batch) EBM_MUST_USE;
+/* The calling thread takes no more, others do. */
+void batcher_leave(struct batcher *batcher);
 /* Every thread that takes comes back from batcher_take soon, without rows. */
 void batcher_call(struct batcher *batcher);
 

@@ -2,7 +2,8 @@
  *
  *   batch -> rows that somebody wants -> ebm_engine_predict -> last row of a job -> JSON -> DONE -> done()
  *
- * Guarantees: a CPU that fails costs the jobs of that batch only. A GPU that fails does so for good, which is told.
+ * Guarantees: a CPU that fails costs the jobs of that batch only. A GPU that fails does so for good, which is told, and
+ * costs none while others compute.
  * Does not know: where batches come from, or where jobs go. */
 #include "server/compute.h"
 
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
-#include "core/device_plugin.h"
-#include "core/log.h"
 
 struct compute {
     struct compute_config config; /* fixed */
@@ -33,7 +32,7 @@ enum ebm_status compute_new(const struct compute_config *config, struct compute 
     compute->config = *config;
     compute->items = items;
     (void)pthread_mutex_init(&compute->mutex, NULL);
-    enum ebm_status status = ebm_engine_new(config->ops, &config->limits, &compute->engine, reterr);
+    enum ebm_status status = ebm_engine_new(config->devices->ops, &config->limits, &compute->engine, reterr);
     if (status == EBM_OK)
         *ret_compute = compute;
     else
@@ -52,12 +51,22 @@ struct compute *compute_free(struct compute *compute)
     return NULL;
 }
 
+bool compute_is_fit(const struct compute *compute)
+{
+    const struct compute_config *config = &compute->config;
+    return devices_is_fit(config->devices, config->limits.device) || !devices_any_fit(config->devices);
+}
+
 /* Under the mutex. */
 static enum ebm_status prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
                                struct ebm_error *reterr)
 {
     enum ebm_status status = ebm_engine_prepare(compute->engine, model, plan, reterr);
-    return status == EBM_OK ? ebm_engine_check(compute->engine, model, plan, reterr) : status;
+    if (status == EBM_OK)
+        status = ebm_engine_check(compute->engine, model, plan, reterr);
+    if (status == EBM_DEVICE)
+        devices_fail(compute->config.devices, compute->config.limits.device);
+    return status;
 }
 
 enum ebm_status compute_prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
@@ -166,48 +175,52 @@ static void finish_parts(const struct compute *compute, const struct batcher_bat
     }
 }
 
-/* What CUDA says after an error is about the error, whatever is asked of it. */
-static void note_failure(const struct compute *compute)
-{
-    char why[EBM_DEVICE_FAILURE_BYTES];
-    if (compute->config.ops == ebm_device_cpu() || atomic_exchange(compute->config.is_broken, true))
-        return;
-    ebm_device_failure(why, sizeof why);
-    ebm_log_error("the device failed: device=%s (%s); nothing that needs it is answered until a restart",
-                  compute->config.ops->name, why[0] != 0 ? why : "it does not say why");
-}
-
 /* Under the mutex. */
-static void run(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
+static bool run(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
 {
     struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
+    if (!compute_is_fit(compute))
+        return false;
     struct metrics_model *counts = metrics_model_ref(entry->counts); /* the entry may go with its last job */
     uint64_t began_ns = ebm_clock_ns();
     uint32_t n = stage(compute, batch);
     enum ebm_status status = n > 0 ? predict(compute, entry, n, began_ns) : EBM_OK;
     uint64_t computed_ns = ebm_clock_ns();
     if (status == EBM_DEVICE)
-        note_failure(compute);
+        devices_fail(compute->config.devices, compute->config.limits.device);
+    if (status == EBM_DEVICE && !compute_is_fit(compute)) {
+        (void)metrics_model_unref(counts);
+        return false;
+    }
     if (compute->config.batcher)
         batcher_done(compute->config.batcher, batch->lane);
     finish_parts(compute, batch, status, done, user);
     if (n > 0 && status == EBM_OK)
         statistics_output(&counts->statistics, n, ebm_clock_ns() - computed_ns);
     (void)metrics_model_unref(counts);
+    return true;
 }
 
-void compute_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
+bool compute_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
 {
     (void)pthread_mutex_lock(&compute->mutex);
-    run(compute, batch, done, user);
+    bool is_done = run(compute, batch, done, user);
     (void)pthread_mutex_unlock(&compute->mutex);
+    return is_done;
+}
+
+void compute_fail_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
+{
+    if (compute->config.batcher)
+        batcher_done(compute->config.batcher, batch->lane);
+    finish_parts(compute, batch, EBM_DEVICE, done, user);
 }
 
 bool compute_batch_now(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
 {
     if (pthread_mutex_trylock(&compute->mutex) != 0)
         return false;
-    run(compute, batch, done, user);
+    bool is_done = run(compute, batch, done, user);
     (void)pthread_mutex_unlock(&compute->mutex);
-    return true;
+    return is_done;
 }

@@ -3,17 +3,17 @@
 #ifndef EBM_SERVER_COMPUTE_H
 #define EBM_SERVER_COMPUTE_H
 
+#include "server/devices.h"
 #include "server/operation.h"
 
 struct compute;
 
 struct compute_config {
-    const struct ebm_device_ops *ops;
+    struct devices *devices; /* borrow, as all below */
     struct ebm_ctx_limits limits;
-    const struct operation_service *service; /* borrow, as all below */
-    struct batcher *batcher;                 /* whose batches these are, told when one is computed; NULL: nobody's */
+    const struct operation_service *service;
+    struct batcher *batcher; /* whose batches these are, told when one is computed; NULL: nobody's */
     struct metrics *metrics;
-    _Atomic bool *is_broken; /* set when a device beside the CPU fails: it stays so until the process ends */
 };
 
 /* New: compute_free. Not ready for any model yet. */
@@ -21,8 +21,12 @@ enum ebm_status compute_new(const struct compute_config *config, struct compute 
     EBM_MUST_USE;
 struct compute *compute_free(struct compute *compute); /* NULL is fine; returns NULL */
 
+/* False: its device has failed, and others compute. Any thread. */
+bool compute_is_fit(const struct compute *compute);
+
 /* Makes ready for one more model, and holds the engine to the parity values of its file: DAMAGED when it computes
- * others. Any thread; waits for a batch that is being computed. */
+ * others; DEVICE when its device has failed, which then is known. Any thread; waits for a batch that is being computed.
+ */
 enum ebm_status compute_prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
                                 struct ebm_error *reterr) EBM_MUST_USE;
 /* The same, and measures what the model's rows cost: before others know the entry. */
@@ -34,9 +38,12 @@ enum ebm_status compute_prepare_measured(struct compute *compute, struct model_s
 typedef void compute_done_fn(void *user, struct job *job, bool is_wanted);
 
 /* The parts of a batch, at most limits.max_rows rows, of one model that was prepared; `done` for every job whose last
- * rows these were. */
-void compute_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user);
-/* The same unless a model is being made ready: then false, and nothing happened. */
+ * rows these were. False: it is not fit, or came to be so meanwhile, and somebody else has to compute the batch. */
+bool compute_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
+    EBM_MUST_USE;
+/* Each of its jobs has the error that the device failed. */
+void compute_fail_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user);
+/* compute_batch, and false when a model is being made ready. */
 bool compute_batch_now(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
     EBM_MUST_USE;
 

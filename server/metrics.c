@@ -270,6 +270,8 @@ void metrics_write(const struct metrics *metrics, uint32_t n, const struct metri
     write_waits(&w);
     write_gauge(&w, "ebm_queue_rows", now->queue_rows, "Rows that wait for a worker, as --max-queue-rows counts them");
     write_batches(&w);
+    write_gauge(&w, "ebm_devices", now->devices, "GPUs that rows are computed on, or 1, the CPU");
+    write_gauge(&w, "ebm_devices_failed", now->failed_devices, "Of them, those that have failed since the start");
     write_gauge(&w, "ebm_models_ready", now->ready && now->models ? now->models->n_available : 0,
                 "Versions of models that can be asked");
     write_model_events(&w);

@@ -51,11 +51,12 @@ struct metrics_now {
     uint32_t n_routes;
     uint32_t n_asked; /* the first so many are there from the start, others from their first request */
     uint64_t queue_rows, in_flight_bytes;
-    const struct model_list *models; /* NULL: not loaded yet */
-    struct batcher *batcher;         /* where requests of models wait */
-    const uint64_t *model_events;    /* (MODEL_EVENTS) of server/model_store.h; NULL: none yet */
-    bool ready;                      /* models can be asked */
-    bool triton;                     /* with its families */
+    const struct model_list *models;  /* NULL: not loaded yet */
+    struct batcher *batcher;          /* where requests of models wait */
+    const uint64_t *model_events;     /* (MODEL_EVENTS) of server/model_store.h; NULL: none yet */
+    bool ready;                       /* models can be asked */
+    uint32_t devices, failed_devices; /* where rows are computed */
+    bool triton;                      /* with its families */
 };
 
 /* Everything of all n loops, as text. Any thread: some 0.2 ms, and up to 60 us for each model that was asked. */

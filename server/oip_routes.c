@@ -212,9 +212,17 @@ void oip_show_model_ready(struct routes *routes, struct http_exchange *exchange,
 
 static void write_batching(struct ebm_buf *body, const struct routes *routes, const struct batcher_lane_limits *lane)
 {
-    uint32_t n = lane->max_batches > 0 ? lane->max_batches : routes->n_workers;
-    (void)ebm_buf_printf(body,
-                         ",\"instance_group\":[{\"name\":\"workers\",\"kind\":\"KIND_CPU\",\"count\":%" PRIu32 "}]", n);
+    const struct ebm_device_ops *ops = routes->state->devices.ops;
+    uint32_t n = lane->max_batches > 0 ? lane->max_batches : routes->n_workers, n_devices = ops->n_devices;
+    (void)ebm_buf_text(body, ",\"instance_group\":[");
+    for (uint32_t i = 0; i < n_devices && ops != ebm_device_cpu(); i++)
+        (void)ebm_buf_printf(body,
+                             "%s{\"name\":\"workers_%" PRIu32 "\",\"kind\":\"KIND_GPU\",\"count\":%" PRIu32
+                             ",\"gpus\":[%" PRIu32 "]}",
+                             i > 0 ? "," : "", i, (n + n_devices - 1 - i) / n_devices, i);
+    if (ops == ebm_device_cpu())
+        (void)ebm_buf_printf(body, "{\"name\":\"workers\",\"kind\":\"KIND_CPU\",\"count\":%" PRIu32 "}", n);
+    (void)ebm_buf_text(body, "]");
     (void)ebm_buf_printf(body,
                          ",\"dynamic_batching\":{\"preferred_batch_size\":[%" PRIu32
                          "],\"max_queue_delay_microseconds\":%" PRIu64 ",\"priority_levels\":%" PRIu32 "}",

@@ -17,7 +17,7 @@
     TEXT(device, "NAME", "cpu", "Where to compute: cpu, cuda, cuda:N, or auto: a GPU where one answers, else the CPU") \
     TEXT(device_plugin, "FILE", "", "Plug-in of --device cuda, in place of the one installed beside the program")      \
     WORD(precision, "tf32|fp32|bf16", "tf32", "Of a GPU's matrix products over samples; sums are fp32 anyway")         \
-    WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core that it may use")                            \
+    WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core that it may use, two for each GPU")          \
     WHOLE(io_threads, 1, 1, LIMIT_IO_THREADS, "Threads that read requests and send answers")                           \
     WHOLE(versions, 1, 0, 1000000, "Highest versions of each model to load; 0: all")                                   \
     WHOLE(poll_seconds, 0, 0, 86400, "Look for new, changed and removed models every so often; 0: never")              \

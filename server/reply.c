@@ -39,10 +39,10 @@ enum reply_kind reply_kind_of(enum ebm_status status)
     case EBM_TIMEOUT:
         return REPLY_TIMEOUT;
     case EBM_DAMAGED:
+    case EBM_DEVICE:
         return REPLY_NOT_READY;
     case EBM_CANCELLED:
     case EBM_NO_MEMORY:
-    case EBM_DEVICE:
     case EBM_INTERNAL:
         return REPLY_INTERNAL;
     }

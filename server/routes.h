@@ -3,6 +3,7 @@
 #define EBM_SERVER_ROUTES_H
 
 #include "server/access.h"
+#include "server/devices.h"
 #include "server/dispatch.h"
 #include "server/http.h"
 #include "server/metrics.h"
@@ -12,12 +13,12 @@
 struct routes_state {
     _Atomic bool ready; /* /readyz answers 200; every loop has the models then */
     _Atomic bool stopping;
-    _Atomic bool device_is_broken; /* /readyz answers 503 */
+    struct devices devices; /* once none is fit, /readyz answers 503 */
 };
 
 static inline bool routes_state_is_ready(const struct routes_state *state)
 {
-    return atomic_load(&state->ready) && !atomic_load(&state->device_is_broken);
+    return atomic_load(&state->ready) && devices_any_fit(&state->devices);
 }
 
 /* One for each loop; borrows all that it points to. */

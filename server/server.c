@@ -35,7 +35,6 @@ enum phase { STARTING, SERVING, LEAVING, DRAINING, STOPPED };
 
 struct server {
     const struct options *options;
-    const struct ebm_device_ops *ops; /* where it computes */
     enum phase phase;
     uint32_t n_running; /* loops, the first among them */
     struct loop *loops[LIMIT_IO_THREADS];
@@ -253,21 +252,28 @@ static void on_signal(uv_signal_t *signal, int number)
 static struct compute_config compute_config(struct server *server, uint32_t loop, uint32_t max_rows)
 {
     return (struct compute_config){
-        .ops = server->ops,
-        .limits = {.max_rows = max_rows, .max_samples = (uint32_t)server->options->max_samples},
+        .devices = &server->shared.state.devices,
+        .limits = {.device = loop % server->shared.state.devices.ops->n_devices,
+                   .max_rows = max_rows,
+                   .max_samples = (uint32_t)server->options->max_samples},
         .service = &server->shared.service,
         .metrics = &server->shared.metrics[loop],
-        .is_broken = &server->shared.state.device_is_broken,
     };
 }
 
-/* The first loop's engine measures what the model's rows cost. */
+/* The first engine whose device works measures what the model's rows cost. */
 static enum ebm_status prepare_loops(struct server *server, struct model_store_entry *entry, struct ebm_error *reterr)
 {
-    enum ebm_status status = compute_prepare_measured(server->loops[0]->compute, entry, reterr);
-    for (uint32_t i = 1; status == EBM_OK && i < server->n_running; i++)
-        status = compute_prepare(server->loops[i]->compute, entry->model, entry->plan, reterr);
-    return status;
+    bool is_measured = false;
+    for (uint32_t i = 0; i < server->n_running; i++) {
+        struct compute *compute = server->loops[i]->compute;
+        enum ebm_status status = is_measured ? compute_prepare(compute, entry->model, entry->plan, reterr)
+                                             : compute_prepare_measured(compute, entry, reterr);
+        if (status != EBM_OK && compute_is_fit(compute))
+            return status;
+        is_measured = is_measured || status == EBM_OK;
+    }
+    return EBM_OK;
 }
 
 static enum ebm_status new_computes(struct server *server, struct ebm_error *reterr)
@@ -311,7 +317,7 @@ static enum ebm_status start_workers(struct server *server, struct ebm_error *re
 static enum ebm_status load_and_start(struct server *server, struct ebm_error *reterr)
 {
     struct loop_shared *shared = &server->shared;
-    enum ebm_status status = server_parts_new_store(server->options, server->ops, &shared->service.limits,
+    enum ebm_status status = server_parts_new_store(server->options, shared->state.devices.ops, &shared->service.limits,
                                                     &server->stop_requested, &server->store, &server->loader, reterr);
     if (status != EBM_OK)
         return status;
@@ -482,7 +488,6 @@ static void init_shared(struct server *server)
     struct loop_shared *shared = &server->shared;
     shared->options = options;
     shared->n_loops = (uint32_t)options->io_threads;
-    shared->n_workers = server_parts_workers(options);
     shared->service.limits = server_parts_limits(options);
     shared->service.max_work = options->max_request_numbers;
     shared->service.max_image_pixels = options->max_image_pixels;
@@ -504,7 +509,9 @@ enum ebm_status server_run(const struct options *options, struct ebm_error *rete
     server_parts_raise_file_limit(options->max_connections, server.shared.n_loops);
     status = server_parts_filters_calls(options) ? sandbox_can_filter(reterr) : EBM_OK;
     if (status == EBM_OK)
-        status = server_parts_device(options, &server.ops, reterr);
+        status = server_parts_device(options, &server.shared.state.devices.ops, reterr);
+    if (status == EBM_OK)
+        status = server_parts_workers(options, server.shared.state.devices.ops, &server.shared.n_workers, reterr);
     if (status == EBM_OK)
         status = build(&server, reterr);
     if (status == EBM_OK)

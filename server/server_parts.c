@@ -17,14 +17,24 @@
 #include "server/tls.h"
 
 #define OTHER_FILES 48u
+#define WORKERS_OF_GPU 2u
 #define LOOP_FILES (16u + LINGERING_SOCKETS)
 
-uint32_t server_parts_workers(const struct options *options)
+/* A GPU has memory of its own for each worker, and two keep it busy. */
+static uint32_t default_workers(const struct ebm_device_ops *ops)
 {
-    if (options->workers > 0)
-        return (uint32_t)options->workers;
-    uint32_t cores = ebm_cores();
-    return cores > LIMIT_WORKERS ? LIMIT_WORKERS : cores;
+    uint32_t n = ops == ebm_device_cpu() ? ebm_cores() : WORKERS_OF_GPU * ops->n_devices;
+    return n > LIMIT_WORKERS ? LIMIT_WORKERS : n;
+}
+
+enum ebm_status server_parts_workers(const struct options *options, const struct ebm_device_ops *ops, uint32_t *ret_n,
+                                     struct ebm_error *reterr)
+{
+    *ret_n = options->workers > 0 ? (uint32_t)options->workers : default_workers(ops);
+    if (*ret_n >= ops->n_devices)
+        return EBM_OK;
+    return ebm_error_set(reterr, EBM_INVALID, "--workers", "expected at least one for each of %u GPUs, got %u",
+                         ops->n_devices, *ret_n);
 }
 
 bool server_parts_may_control(const struct options *options)

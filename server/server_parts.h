@@ -8,7 +8,9 @@
 
 struct tls;
 
-uint32_t server_parts_workers(const struct options *options);
+/* Threads that compute on these devices: as many as --workers says, INVALID when these are fewer than devices. */
+enum ebm_status server_parts_workers(const struct options *options, const struct ebm_device_ops *ops, uint32_t *ret_n,
+                                     struct ebm_error *reterr) EBM_MUST_USE;
 bool server_parts_may_control(const struct options *options); /* are models loaded and unloaded by request? */
 bool server_parts_loads_later(const struct options *options); /* may the models that are served change? */
 struct request_limits server_parts_limits(const struct options *options);

@@ -5,8 +5,11 @@
  *                -> model lane: compute.c; jobs that are complete          -> mailbox
  *
  * Thread: each worker's own; a worker never touches a connection, and knows a job only while it holds its travelling
- * reference or rows of it. Guarantees: a job comes back exactly once after its last row; one that was abandoned is
- * dropped by whoever holds it last; a device that fails costs the jobs of that batch, not the server. */
+ * reference or rows of it. Worker i computes on device i modulo how many there are; when that fails, while others do
+ * not, the batch goes back to the batcher as it is, and the worker goes home.
+ *
+ * Guarantees: a job comes back exactly once after its last row; one that was abandoned is dropped by whoever holds it
+ * last; a device that fails costs nothing while another one computes, else the jobs, not the server. */
 #include "server/worker.h"
 
 #include <pthread.h>
@@ -20,7 +23,7 @@ struct worker {
     pthread_t thread;
     /* its own thread only */
     struct compute *compute;
-    struct batcher_part *parts; /* (max_rows) */
+    struct batcher_batch batch; /* the batcher's once it is returned; its parts (max_rows) stay until the pool goes */
     uint64_t n_called;          /* models that it was asked to prepare */
 };
 
@@ -31,7 +34,8 @@ struct worker_pool {
     pthread_mutex_t mutex;
     pthread_cond_t prepared;
     /* under mutex */
-    uint32_t n_prepared;           /* workers, of the last call */
+    uint32_t n_working;            /* workers that have not gone home */
+    uint32_t n_prepared;           /* of them, of the last call */
     struct ebm_error error;        /* of the first that could not prepare */
     uint64_t n_calls;              /* of worker_pool_prepare */
     const struct ebm_model *model; /* of the last call */
@@ -42,11 +46,12 @@ struct worker_pool {
 
 static enum ebm_status make_room(struct worker *worker, struct ebm_error *reterr)
 {
-    const struct worker_config *config = &worker->pool->config;
-    worker->parts = calloc(config->compute.limits.max_rows, sizeof *worker->parts);
-    if (!worker->parts)
+    struct compute_config config = worker->pool->config.compute;
+    config.limits.device = (uint32_t)(worker - worker->pool->workers) % config.devices->ops->n_devices;
+    worker->batch.parts = calloc(config.limits.max_rows, sizeof *worker->batch.parts);
+    if (!worker->batch.parts)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "worker", "no memory");
-    return compute_new(&config->compute, &worker->compute, reterr);
+    return compute_new(&config, &worker->compute, reterr);
 }
 
 static void report(struct worker_pool *pool, const struct ebm_error *error)
@@ -80,7 +85,7 @@ static void prepare_called(struct worker *worker)
     (void)pthread_mutex_unlock(&pool->mutex);
     if (!is_new)
         return;
-    if (compute_prepare(worker->compute, model, plan, &error) == EBM_OK)
+    if (compute_prepare(worker->compute, model, plan, &error) == EBM_OK || !compute_is_fit(worker->compute))
         error.status = EBM_OK;
     report(pool, &error);
 }
@@ -111,18 +116,46 @@ static void read_job(struct worker *worker, struct job *job)
     send_home(worker, job, status == EBM_OK ? job_requeue(job) : job_finish(job));
 }
 
+/* False: the batch is the batcher's again. */
+static bool compute_rows(struct worker *worker)
+{
+    struct batcher *batcher = worker->pool->config.compute.batcher;
+    if (compute_batch(worker->compute, &worker->batch, send_home, worker))
+        return true;
+    if (batcher_return(batcher, &worker->batch))
+        return false;
+    compute_fail_batch(worker->compute, &worker->batch, send_home, worker);
+    return true;
+}
+
+/* Nobody waits for it any more. */
+static void go_home(struct worker *worker)
+{
+    struct worker_pool *pool = worker->pool;
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->n_working--;
+    pool->n_prepared -= worker->n_called == pool->n_calls;
+    (void)pthread_cond_signal(&pool->prepared);
+    (void)pthread_mutex_unlock(&pool->mutex);
+    batcher_leave(pool->config.compute.batcher);
+}
+
 static void work(struct worker *worker)
 {
     const struct worker_config *config = &worker->pool->config;
-    struct batcher_batch batch = {.parts = worker->parts};
-    while (batcher_take(config->compute.batcher, &batch)) {
-        if (!batch.lane)
+    struct batcher_batch *batch = &worker->batch;
+    bool stays = true;
+    while (stays && batcher_take(config->compute.batcher, batch)) {
+        if (!batch->lane)
             prepare_called(worker);
-        else if (batch.lane == config->read_lane)
-            read_job(worker, EBM_CONTAINER_OF(batch.parts[0].ticket, struct job, ticket));
+        else if (batch->lane == config->read_lane)
+            read_job(worker, EBM_CONTAINER_OF(batch->parts[0].ticket, struct job, ticket));
         else
-            compute_batch(worker->compute, &batch, send_home, worker);
+            stays = compute_rows(worker);
+        stays = stays && compute_is_fit(worker->compute);
     }
+    if (!stays)
+        go_home(worker);
 }
 
 static void *run(void *argument)
@@ -132,7 +165,6 @@ static void *run(void *argument)
     if (report_prepared(worker))
         work(worker);
     worker->compute = compute_free(worker->compute);
-    free(worker->parts);
     return NULL;
 }
 
@@ -148,13 +180,16 @@ static void start_threads(struct worker_pool *pool)
             break;
         pool->n_started++;
     }
+    (void)pthread_mutex_lock(&pool->mutex);
+    pool->n_working += pool->n_started;
+    (void)pthread_mutex_unlock(&pool->mutex);
     quiet_end(&before);
 }
 
 static enum ebm_status wait_until_prepared(struct worker_pool *pool, struct ebm_error *reterr)
 {
     (void)pthread_mutex_lock(&pool->mutex);
-    while (pool->n_prepared < pool->n_started)
+    while (pool->n_prepared < pool->n_working)
         (void)pthread_cond_wait(&pool->prepared, &pool->mutex);
     struct ebm_error error = pool->error;
     (void)pthread_mutex_unlock(&pool->mutex);
@@ -211,6 +246,8 @@ struct worker_pool *worker_pool_free(struct worker_pool *pool)
         return NULL;
     for (uint32_t i = 0; i < pool->n_started; i++)
         (void)pthread_join(pool->workers[i].thread, NULL);
+    for (uint32_t i = 0; i < pool->n_started; i++)
+        free(pool->workers[i].batch.parts);
     (void)pthread_cond_destroy(&pool->prepared);
     (void)pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);

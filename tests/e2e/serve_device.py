@@ -4,13 +4,15 @@ the CPU serves. A plug-in that works is used, one whose device fails later makes
 serve_device.py SERVER PRETEND_PLUGIN"""
 import contextlib
 import ctypes
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
-from harness import Repository, Server, run_all
+from harness import Repository, Server, expect_error, run_all
 
 PRETEND = sys.argv[2]
 ROW = [0.1, 0.2, 0.3]  # of relu_1d
@@ -52,8 +54,12 @@ def server_of(binary, *options):
         repository.remove()
 
 
+def asked(seed):
+    return {"model": "relu_1d", "inputs": [ROW], "estimator": "importance", "num_samples": 64, "seed": seed}
+
+
 def answer(server, seed=1):
-    return server.predict({"model": "relu_1d", "inputs": [ROW], "estimator": "importance", "num_samples": 64, "seed": seed})
+    return server.predict(asked(seed))
 
 
 def refused(binary, *options):
@@ -147,10 +153,80 @@ def test_a_device_that_works_and_then_breaks(binary):
         assert any("device: pretend: no hardware at all precision=tf32" in line for line in server.lines), server.lines
         assert answer(server)[0] == 200 and answer(server)[1]["predictions"] == expected[1]["predictions"]
         assert server.ask("GET", "/readyz")[0] == 200
-        assert answer(server, seed=666)[0] == 500
+        expect_error(server.ask("POST", "/predict", asked(666)), 503, "not_ready", "the computation failed: ")
         assert server.ask("GET", "/readyz")[0] == 503 and server.ask("GET", "/livez")[0] == 200
-        assert answer(server, seed=666)[0] == 500
-    assert sum("the device failed: device=pretend (a batch: of seed 666);" in line for line in server.lines) == 1, server.lines
+        assert answer(server, seed=1)[0] == 503
+    assert len(failures(server)) == 1 and "0 of 1 are left: nothing is answered until a restart" in failures(server)[0], server.lines
+
+
+# ---- several devices ----
+
+SEVERAL = ["--device", "cuda:all", "--device-plugin", PRETEND]  # three
+
+
+def failures(server):
+    return [line for line in server.lines if "the device failed: device=pretend (a batch: of seed 666); " in line]
+
+
+def metric(server, name):
+    text = server.ask("GET", "/metrics")[2].decode()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
+
+
+def test_which_devices_there_are(binary):
+    with environment():
+        assert "there is no device 3" in refused(binary, "--device", "cuda:1,3", "--device-plugin", PRETEND)
+        assert "--workers: expected at least one for each of 3 GPUs, got 2" in refused(binary, *SEVERAL, "--workers", "2")
+    with environment(), server_of(binary, *SEVERAL) as server:
+        groups = json.loads(server.ask("GET", "/v2/models/relu_1d/config")[2])["instance_group"]
+        assert [(g["kind"], g["count"], g["gpus"]) for g in groups] == [("KIND_GPU", 2, [i]) for i in range(3)], groups
+        assert metric(server, "ebm_devices") == 3 and metric(server, "ebm_devices_failed") == 0
+
+
+def test_devices_that_give_other_bytes(binary):
+    with environment("differs"):
+        assert "self-test, narrow, smooth: device 2 of 3 has other bytes than the first one" in refused(binary, *SEVERAL)
+        with server_of(binary, "--device", "cuda", "--device-plugin", PRETEND) as server:
+            assert answer(server)[0] == 200
+
+
+def many(seed):
+    return {"model": "relu_1d", "inputs": [ROW] * 200, "estimator": "importance", "num_samples": 64, "seed": seed}
+
+
+def test_a_device_that_breaks_costs_nothing_while_others_compute(binary):
+    with server_of(binary) as server:
+        expected = server.predict(many(667))[1]["predictions"], answer(server)[1]["predictions"]
+    for rows in ("few", "many"):  # by a loop's own engine, by a worker's
+        with environment("breaks"), server_of(binary, *SEVERAL, "--workers", "6", "--model-control", "on") as server:
+            breaking = answer(server, seed=667) if rows == "few" else server.predict(many(667))
+            assert breaking[0] == 200 and server.ask("GET", "/readyz")[0] == 200, breaking
+            for _ in range(20):
+                status, got = server.predict(many(667))
+                assert status == 200 and got["predictions"] == expected[0]
+                assert answer(server)[1]["predictions"] == expected[1]
+            assert metric(server, "ebm_devices_failed") == 1 and len(failures(server)) == 1, server.lines
+            assert "2 of 3 are left, which go on" in failures(server)[0], server.lines
+            assert server.ask("POST", "/v2/repository/models/relu_1d/load")[0] == 200  # by those that are left
+            assert answer(server)[1]["predictions"] == expected[1]
+
+
+def test_all_devices_break_under_load(binary):
+    statuses = []
+    with environment("breaks"), server_of(binary, *SEVERAL, "--workers", "7") as server:
+        def ask_often(seed):
+            for _ in range(15):
+                statuses.append((seed, server.predict(many(seed))[0]))
+        threads = [threading.Thread(target=ask_often, args=(seed,)) for seed in (1, 2, 667, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(statuses) == 60 and all(status == 200 for _, status in statuses), statuses
+        expect_error(server.ask("POST", "/predict", many(666)), 503, "not_ready", "the computation failed: ")  # it goes from one to the next
+        assert len(failures(server)) == 3 and metric(server, "ebm_devices_failed") == 3, server.lines
+        assert server.ask("GET", "/readyz")[0] == 503 and server.predict(many(1))[0] == 503 and answer(server)[0] == 503
+        assert server.stop() == 0
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ def missing():
     check("--dry-run says what it takes of a GPU, without one", "memory   about" in told and "of a GPU about" in told, told)
     told = run(*training("dry", "--dry-run", "--device", "cuda:all"), expect=1).stderr
     check("and refuses what training refuses", "one GPU at a time" in told, told.strip())
+    told = run("predict", "--model", model, "--input", "0.5", "--device", "cuda:0,1", expect=1).stderr
+    check("and several devices", "one GPU at a time: expected cuda or cuda:N, got 'cuda:0,1'" in told, told.strip())
 
 
 def main():

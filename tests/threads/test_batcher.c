@@ -448,6 +448,35 @@ static void test_a_call_brings_every_thread_back_once(void)
     batcher = batcher_free(batcher);
 }
 
+static void test_a_batch_that_is_returned_stays_one_and_goes_first(void)
+{
+    struct batcher_ticket a, b;
+    struct batcher_part parts[64], others[64];
+    struct batcher_batch first = {.parts = parts}, second = {.parts = others};
+    set_up_lane(&(struct batcher_lane_limits){.max_rows = 64, .max_batches = 1});
+    CHECK_EQ(submit(&lanes[0], &a, 100, 1), EBM_OK);
+    CHECK_EQ(submit(&lanes[1], &b, 5, 1), EBM_OK);
+    CHECK(batcher_take(batcher, &first));
+    CHECK(batcher_return(batcher, &first));
+    batcher_leave(batcher);
+    CHECK(batcher_take(batcher, &second));
+    CHECK(second.lane == &lanes[0] && second.n_parts == 1 && others[0].ticket == &a);
+    CHECK_EQ(others[0].first_row, 0);
+    CHECK_EQ(others[0].n_rows, 64);
+    CHECK(batcher_take(batcher, &first)); /* the other lane's: the first still has its batch out */
+    CHECK(first.lane == &lanes[1]);
+    batcher_stop(batcher);
+    CHECK(!batcher_return(batcher, &first));
+    batcher_done(batcher, &lanes[1]);
+    batcher_done(batcher, &lanes[0]);
+    CHECK(batcher_take(batcher, &second));
+    CHECK_EQ(others[0].first_row, 64);
+    CHECK_EQ(others[0].n_rows, 36);
+    batcher_done(batcher, &lanes[0]);
+    CHECK(!batcher_take(batcher, &second));
+    batcher = batcher_free(batcher);
+}
+
 /* ---- many threads ---- */
 
 static struct request requests[SUBMITTERS][TICKETS];
@@ -600,6 +629,7 @@ int main(void)
     test_a_lane_waits_by_its_own_delay();
     test_a_lane_has_no_more_batches_out_than_it_may();
     test_a_call_brings_every_thread_back_once();
+    test_a_batch_that_is_returned_stays_one_and_goes_first();
     test_fifo_in_each_lane();
     test_no_row_is_lost_or_crossed(1, 0);
     test_no_row_is_lost_or_crossed(2, 200);

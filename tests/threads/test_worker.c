@@ -98,9 +98,10 @@ int main(void)
     struct batcher_lane read_lane;
     struct ebm_plan *plan = NULL;
     struct worker_pool *pool = NULL;
+    struct devices devices = {.ops = &ops};
     struct worker_config config = {
         .n_workers = WORKERS,
-        .compute = {.ops = &ops, .limits = {.max_rows = 4, .max_samples = 2}},
+        .compute = {.devices = &devices, .limits = {.max_rows = 4, .max_samples = 2}},
         .read_lane = &read_lane,
     };
     ops = *ebm_device_cpu();
