@@ -206,7 +206,7 @@ bool enqueue(ebm_gpu_trunk_train *t, gpu_trunk_way way, uint32_t B)
 bool run(ebm_gpu_trunk_train *t, gpu_trunk_way way, uint32_t B)
 {
     try {
-        return gpu_run_shape(t->space, &t->graphs, GRAPHS, trunk_shape{B, way}, "the trunk",
+        return gpu_run_shape(t->space, &t->graphs, GRAPHS, trunk_shape{B, uint32_t(way)}, "the trunk",
                              [&] { return enqueue(t, way, B); });
     } catch (const std::bad_alloc &) {
         return gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
