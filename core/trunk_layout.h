@@ -1,5 +1,5 @@
-/* trunk_layout.h - what ways through a trunk share: where the values of one that serves lie, norms as factors, and the
- * order of gradients. Private to core. */
+/* trunk_layout.h - what ways through a trunk share: where the values of one that serves lie, and gradients in training,
+ * their order, and norms as factors. For core, and for the trainer, which foresees what memory they take. */
 #ifndef EBM_CORE_TRUNK_LAYOUT_H
 #define EBM_CORE_TRUNK_LAYOUT_H
 
@@ -19,6 +19,12 @@ enum ebm_status ebm_trunk_lay_slots(const struct ebm_trunk *trunk, struct ebm_tr
 /* On the way back, from the last operation to the first and what is added before what is read: is operation i the first
  * that says a word on the gradient of what it reads, of what it adds? */
 void ebm_trunk_first_words(const struct ebm_trunk *trunk, uint32_t i, bool *ret_in, bool *ret_add);
+
+/* ret_of (n_ops + 1): the slot of each value's gradient; images have none: EBM_IMAGE_NONE. ret_counts (n_ops + 1), of
+ * which the first ret_n are written: numbers of an image that a slot holds. A slot is free again once the operation
+ * that gave its value has gone back. NO_MEMORY. */
+enum ebm_status ebm_trunk_lay_gradients(const struct ebm_trunk *trunk, uint32_t *ret_of, size_t *ret_counts,
+                                        uint32_t *ret_n) EBM_MUST_USE;
 
 /* factor, offset (to.channels): norm(z + bias) = factor z + offset by the running statistics among params; without a
  * norm 1 and the bias, or 0. */

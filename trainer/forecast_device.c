@@ -2,10 +2,13 @@
  * test on the simulator holds the two beside each other. */
 #include "trainer/forecast_device.h"
 
+#include <stdlib.h>
+
 #include "core/cuda/exact.h"
 #include "core/cuda/sizes.h"
 #include "core/loss.h"
 #include "core/support.h"
+#include "core/trunk_layout.h"
 #include "trainer/step.h"
 
 #define SUM_PARTS 256u          /* of a norm's sums */
@@ -160,14 +163,29 @@ static void convolution(const struct ebm_image_op *op, uint64_t rows, uint64_t *
     *parts = (places + part - 1) / part * C * ld;
 }
 
+/* Numbers of an image in all slots that gradients lie in; 0 where there is no memory to find that out. */
+static uint64_t gradients(const struct ebm_trunk *trunk)
+{
+    EBM_AUTO(ebm_freep) uint32_t *of = calloc((size_t)trunk->n_ops + 1, sizeof *of);
+    EBM_AUTO(ebm_freep) size_t *counts = calloc((size_t)trunk->n_ops + 1, sizeof *counts);
+    uint64_t numbers = 0;
+    uint32_t n;
+    if (of == NULL || counts == NULL || ebm_trunk_lay_gradients(trunk, of, counts, &n) != EBM_OK)
+        return 0;
+    for (uint32_t i = 0; i < n; i++)
+        numbers += counts[i];
+    return numbers;
+}
+
 static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows)
 {
-    uint64_t values = 2 * (ebm_shape_count(&trunk->in) + trunk->out), others = 0, windows = 0, parts = 0, channels = 0;
+    uint64_t values = 2 * (ebm_shape_count(&trunk->in) + trunk->out) + gradients(trunk), others = 0, windows = 0,
+             parts = 0, channels = 0;
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
         const struct ebm_image_op *op = &trunk->ops[i];
         uint64_t C = op->to.channels, w = 0, p = 0;
         bool is_conv = op->kind == EBM_IMAGE_CONV;
-        values += ebm_shape_count(&op->to) * (is_conv && op->has_norm ? 3 : 2);
+        values += ebm_shape_count(&op->to) * (is_conv && op->has_norm ? 2 : 1);
         if (is_conv) {
             others += C * ebm_round_up((uint64_t)op->from.channels * op->kernel * op->kernel, 4);
             convolution(op, rows, &w, &p);

@@ -5,10 +5,10 @@
  *       norm: sums of z in parts -> mean, sigma, running statistics -> a = relu(factor z + offset + add)  (norms.cu)
  *   -> channels outer -> h
  *
- * Kept for each operation: z, where there is a norm, and a; windows are copied again on the way back.
- * Images go up as they lie in host memory. h stays: chunks on other streams read it, once what makes it has run, and
- * leave the gradient in it. A batch's size is enqueued as it comes the first time, and recorded as a graph the second
- * time: small nets are launches and little else. */
+ * Kept for each operation: z, where there is a norm, and a; windows are copied again on the way back. Gradients lie in
+ * a few slots in turn (trunk_layout.h). Images go up as they lie in host memory. h stays: chunks on other streams read
+ * it, once what makes it has run, and leave the gradient in it. A batch's size is enqueued as it comes the first time,
+ * and recorded as a graph the second time: small nets are launches and little else. */
 #include <new>
 
 #include "core/cuda/trunk_train_internal.h"
@@ -58,7 +58,7 @@ bool make_op(ebm_gpu_trunk_train *t, gpu_image_op *op)
 {
     const size_t count = (size_t)t->max_rows * ebm_shape_count(&op->op.to);
     const bool is_conv = op->op.kind == EBM_IMAGE_CONV;
-    bool ok = make(t, &op->a, count) && make(t, &op->da, count);
+    bool ok = make(t, &op->a, count);
     op->z = op->a;
     if (ok && op->op.has_norm && is_conv)
         ok = make(t, &op->z, count);
@@ -101,6 +101,23 @@ bool make_shared(ebm_gpu_trunk_train *t)
            make_doubles(t, &t->sums, 2 * GPU_SUM_PARTS * most_channels);
 }
 
+/* Memory of gradients that are never there at once is the same. */
+bool make_gradients(ebm_gpu_trunk_train *t)
+{
+    std::vector<uint32_t> of(t->ops.size() + 1);
+    std::vector<size_t> counts(t->ops.size() + 1);
+    uint32_t n;
+    if (ebm_trunk_lay_gradients(t->trunk, of.data(), counts.data(), &n) != EBM_OK)
+        return gpu_fine(t->space, cudaErrorMemoryAllocation, "the trunk");
+    std::vector<float *> slots(n, NULL);
+    for (uint32_t i = 0; i < n; i++)
+        if (!make(t, &slots[i], t->max_rows * counts[i]))
+            return false;
+    for (size_t i = 0; i < t->ops.size(); i++)
+        t->ops[i].da = slots[of[i + 1]];
+    return true;
+}
+
 bool make_all(ebm_gpu_trunk_train *t)
 {
     const size_t X = ebm_shape_count(&t->trunk->in), rows = t->max_rows;
@@ -108,7 +125,7 @@ bool make_all(ebm_gpu_trunk_train *t)
               make(t, &t->dh, rows * t->trunk->out);
     for (gpu_image_op &op : t->ops)
         ok = ok && make_op(t, &op);
-    return ok && make_shared(t);
+    return ok && make_gradients(t) && make_shared(t);
 }
 
 /* What kernels can count, and windows of which one fits. */

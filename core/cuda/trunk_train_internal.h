@@ -65,7 +65,7 @@ void gpu_pass_backward(cudaStream_t stream, float *din, const float *from, size_
 
 struct gpu_image_op {
     ebm_image_op op;
-    float *z, *a, *da; /* (rows, to); z: of a convolution with a norm, else what the norm reads, or a */
+    float *z, *a, *da; /* (rows, to); z: of a convolution with a norm, else what the norm reads, or a; da: a slot */
     float *packed;     /* (to.channels, window_ld) */
     gpu_norm norm;
     bool is_first_in, is_first_add; /* this operation's word on that value's gradient is the first */

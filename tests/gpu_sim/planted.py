@@ -170,6 +170,7 @@ TRAINING_BUGS = [
     ("the rest of a piece is left out", TRUNK_BACKWARD, "(left == 0 || multiply_parts(t, op, of, whole, left, 1))", "true", ("greedy",)),
     ("nobody waits for features that are asked for", TRUNK_TRAIN, 'gpu_sleep(t->space, "the trunk")', "true", ("fwd", "rev")),
     ("chunks do not wait for a trunk", TRUNK_TRAIN, "run(t, GPU_TRUNK_FORWARD, B) && gpu_trained_ready(t->trained)", "run(t, GPU_TRUNK_FORWARD, B)", ("fwd", "rev")),
+    ("all gradients in one place", TRUNK_TRAIN, "slots[of[i + 1]]", "slots[n - 1]", ("greedy",)),
     ("images go before they have been read", TRUNK_TRAIN, 'gpu_fine(space, cudaEventSynchronize(space->idle), "images")', "true", ("fwd", "rev")),
     ("a trunk's gradient before chunks have left theirs", TRAINING, "leave_dx(t, c)", "true", TWO),
     ("features of the batch's first images", TRAINING, "t->trained->h + (size_t)t->host.first * t->x.ld", "t->trained->h", TWO),

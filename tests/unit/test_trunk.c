@@ -333,6 +333,29 @@ Test(trunk, fast_convolutions_give_the_same_gradients)
     ebm_config_free(config);
 }
 
+/* A convolution to (4, 3, 3); two more, the second with stride, whose result gets added what a third makes of the first
+ * one's; a mean. Backwards: the mean's value, that of the sum; then beside it what is added, and what is read. */
+Test(trunk, gradients_share_what_memory_is_free)
+{
+    const struct ebm_shape wide = {4, 3, 3}, narrow = {4, 2, 2}, mean = {4, 1, 1};
+    struct ebm_image_op ops[] = {{.in = 0, .add = EBM_IMAGE_NONE, .to = wide},
+                                 {.in = 1, .add = EBM_IMAGE_NONE, .to = wide},
+                                 {.in = 1, .add = EBM_IMAGE_NONE, .to = narrow},
+                                 {.in = 2, .add = 3, .to = narrow},
+                                 {.in = 4, .add = EBM_IMAGE_NONE, .to = mean}};
+    const struct ebm_trunk trunk = {.n_ops = 5, .ops = ops};
+    const uint32_t expected[] = {EBM_IMAGE_NONE, 1, 2, 0, 1, 0};
+    uint32_t of[6], n;
+    size_t counts[6];
+    cr_assert_eq(ebm_trunk_lay_gradients(&trunk, of, counts, &n), EBM_OK);
+    for (uint32_t value = 0; value < 6; value++)
+        cr_expect_eq(of[value], expected[value], "value %u: slot %u, expected %u", value, of[value], expected[value]);
+    cr_assert_eq(n, 3);
+    cr_expect_eq(counts[0], 16, "%zu", counts[0]);
+    cr_expect_eq(counts[1], 36, "%zu", counts[1]);
+    cr_expect_eq(counts[2], 36, "%zu", counts[2]);
+}
+
 Test(trunk, threads_change_no_byte)
 {
     const struct ebm_conv_backend *fast[3];
