@@ -26,7 +26,7 @@ struct ebm_train_op {
     uint32_t n_parts;               /* of the weights' gradient */
     float *z;                       /* (rows, to) with a norm of a convolution; else where z is anyway */
     float *a;                       /* (rows, to) */
-    float *da;                      /* (rows, to) */
+    float *da;                      /* (rows, to), in a slot of gradients */
     double *mean, *inverse;         /* (to.channels) 1 / sigma; of the batch */
     double *mean_ds, *mean_ds_xhat; /* (to.channels) */
     bool is_first_in, is_first_add; /* this operation's word on that value's gradient is the first */
@@ -38,7 +38,9 @@ struct ebm_trunk_train {
     struct ebm_shape in;
     uint32_t n_ops, rows, n_chunks; /* rows: of all chunks */
     struct ebm_train_op *ops;
-    float *images;                            /* (rows, X), channels inner */
+    float *images;     /* (rows, X), channels inner */
+    float **gradients; /* (n_gradients): slots that values' gradients lie in */
+    uint32_t n_gradients;
     double *sums;                             /* (n_chunks, 2, most channels) */
     size_t most_channels, scratch, temporary; /* scratch memory: of convolutions, then one chunk of a value */
 

@@ -102,6 +102,19 @@ enum ebm_status ebm_trunk_lay_gradients(const struct ebm_trunk *trunk, uint32_t 
     return EBM_OK;
 }
 
+size_t ebm_trunk_gradient_numbers(const struct ebm_trunk *trunk)
+{
+    EBM_AUTO(ebm_freep) uint32_t *of = calloc((size_t)trunk->n_ops + 1, sizeof *of);
+    EBM_AUTO(ebm_freep) size_t *counts = calloc((size_t)trunk->n_ops + 1, sizeof *counts);
+    size_t numbers = 0;
+    uint32_t n;
+    if (of == NULL || counts == NULL || ebm_trunk_lay_gradients(trunk, of, counts, &n) != EBM_OK)
+        return 0;
+    for (uint32_t i = 0; i < n; i++)
+        numbers += counts[i];
+    return numbers;
+}
+
 void ebm_trunk_fold(const struct ebm_image_op *op, const float *params, float *factor, float *offset)
 {
     bool has_bias = op->kind == EBM_IMAGE_CONV && op->bias != EBM_NO_TENSOR;

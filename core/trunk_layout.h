@@ -26,6 +26,9 @@ void ebm_trunk_first_words(const struct ebm_trunk *trunk, uint32_t i, bool *ret_
 enum ebm_status ebm_trunk_lay_gradients(const struct ebm_trunk *trunk, uint32_t *ret_of, size_t *ret_counts,
                                         uint32_t *ret_n) EBM_MUST_USE;
 
+/* Numbers of an image in all these slots; 0 where there is no memory to find that out. */
+size_t ebm_trunk_gradient_numbers(const struct ebm_trunk *trunk);
+
 /* factor, offset (to.channels): norm(z + bias) = factor z + offset by the running statistics among params; without a
  * norm 1 and the bias, or 0. */
 void ebm_trunk_fold(const struct ebm_image_op *op, const float *params, float *factor, float *offset);

@@ -3,7 +3,8 @@
  *   forward     operation by operation:  z = conv(in) -> mean, variance of each channel over the batch
  *               -> a = relu(scale xhat + shift + add),  xhat = (z - mean) / sigma
  *
- * Kept for each operation: z, where there is a norm, and a. A value's gradient is written by the first operation that
+ * Kept for each operation: z, where there is a norm, and a. Gradients lie in a few slots in turn, all rows of a value
+ * at once, those that only fill a chunk up with them. A value's gradient is written by the first operation that
  * has something to say of it, the last in order, and added to by the others. The gradient of weights is computed in
  * parts of the batch where weights are few beside places, else at once: beside the gradients of the chunks' inputs. */
 #include "core/trunk_train.h"
@@ -66,7 +67,7 @@ static enum ebm_status make_op(struct ebm_trunk_train *t, struct ebm_train_op *o
 {
     size_t C = op->op.to.channels, count = t->rows * ebm_shape_count(&op->op.to);
     op->mean = calloc(4 * C, sizeof *op->mean);
-    if (op->mean == NULL || !reserve(&op->a, count) || !reserve(&op->da, count))
+    if (op->mean == NULL || !reserve(&op->a, count))
         return EBM_NO_MEMORY;
     op->inverse = op->mean + C;
     op->mean_ds = op->inverse + C;
@@ -82,9 +83,25 @@ static enum ebm_status make_op(struct ebm_trunk_train *t, struct ebm_train_op *o
     return make_convs(t, op);
 }
 
-static enum ebm_status make_all(struct ebm_trunk_train *t)
+/* Memory of gradients that are never there at once is the same. */
+static enum ebm_status make_gradients(struct ebm_trunk_train *t, const struct ebm_trunk *trunk)
 {
-    enum ebm_status status = EBM_OK;
+    EBM_AUTO(ebm_freep) uint32_t *of = calloc((size_t)t->n_ops + 1, sizeof *of);
+    EBM_AUTO(ebm_freep) size_t *counts = calloc((size_t)t->n_ops + 1, sizeof *counts);
+    t->gradients = calloc((size_t)t->n_ops + 1, sizeof *t->gradients);
+    if (of == NULL || counts == NULL || t->gradients == NULL)
+        return EBM_NO_MEMORY;
+    enum ebm_status status = ebm_trunk_lay_gradients(trunk, of, counts, &t->n_gradients);
+    for (uint32_t i = 0; status == EBM_OK && i < t->n_gradients; i++)
+        status = reserve(&t->gradients[i], t->rows * counts[i]) ? EBM_OK : EBM_NO_MEMORY;
+    for (uint32_t i = 0; i < t->n_ops; i++)
+        t->ops[i].da = t->gradients[of[i + 1]];
+    return status;
+}
+
+static enum ebm_status make_all(struct ebm_trunk_train *t, const struct ebm_trunk *trunk)
+{
+    enum ebm_status status = make_gradients(t, trunk);
     for (uint32_t i = 0; i < t->n_ops && status == EBM_OK; i++)
         status = make_op(t, &t->ops[i]);
     if (status != EBM_OK)
@@ -115,7 +132,7 @@ enum ebm_status ebm_trunk_train_new(const struct ebm_trunk *trunk, const struct 
         ops[i].needs_input = trunk->ops[i].in > 0;
         ebm_trunk_first_words(trunk, i, &ops[i].is_first_in, &ops[i].is_first_add);
     }
-    enum ebm_status status = make_all(t);
+    enum ebm_status status = make_all(t, trunk);
     if (status != EBM_OK) {
         (void)ebm_trunk_train_free(t);
         return ebm_error_set(reterr, status, "feature_net", "no training of %u images at once by %s: %s", max_rows,
@@ -132,13 +149,16 @@ struct ebm_trunk_train *ebm_trunk_train_free(struct ebm_trunk_train *t)
     for (uint32_t i = 0; i < t->n_ops; i++) {
         struct ebm_train_op *op = &t->ops[i];
         struct ebm_conv *convs[] = {op->forward, op->input, op->weight};
-        float *arrays[] = {op->packed_forward, op->packed_input, op->packed_gradient, op->z, op->a, op->da};
+        float *arrays[] = {op->packed_forward, op->packed_input, op->packed_gradient, op->z, op->a};
         for (size_t j = 0; j < EBM_COUNT_OF(convs); j++)
             (void)t->backend->free(convs[j]);
         for (size_t j = 0; j < EBM_COUNT_OF(arrays); j++)
             free(arrays[j]);
         free(op->mean);
     }
+    for (uint32_t i = 0; i < t->n_gradients; i++)
+        free(t->gradients[i]);
+    free(t->gradients);
     free(t->ops);
     free(t->images);
     free(t->sums);

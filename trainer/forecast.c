@@ -3,7 +3,7 @@
  *   data         rows as numbers, once while they are read and once in columns; images as bytes
  *   parameters   P floats: parameters, gradient, two moments, a gradient of each chunk, but for a trunk's; four in the
  *                checkpoint's copy
- *   a trunk      of a batch of images what every operation gives, before its norm, and its gradient; three times its
+ *   a trunk      of a batch of images what every operation gives, before its norm, and a few gradients; three times its
  *                weights, as convolutions want them; twice these and three values more for epochs of heads alone
  *   a thread     activations of one row's samples and of a chunk's rows, as core/device_train.c keeps them
  *   a GPU        forecast_device.c; the host then keeps all of this but what a trunk computes, whose features of a
@@ -18,6 +18,7 @@
 
 #include "core/panels.h"
 #include "core/sobol.h"
+#include "core/trunk_layout.h"
 #include "trainer/checkpoint.h"
 #include "trainer/loader.h"
 #include "trainer/score.h"
@@ -102,15 +103,16 @@ static uint64_t weights_of(const struct ebm_trunk *trunk)
     return weights;
 }
 
-/* Of a batch: what every operation gives, before its norm and as a gradient; and while heads alone learn, a few values
- * with their weights as tiles. */
+/* Of a batch: what every operation gives and before its norm, and gradients in turn; and while heads alone learn, a few
+ * values with their weights as tiles. */
 static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows, bool stands_still)
 {
-    uint64_t values = ebm_shape_count(&trunk->in), weights = weights_of(trunk), largest = values;
+    uint64_t largest = ebm_shape_count(&trunk->in), weights = weights_of(trunk);
+    uint64_t values = largest + ebm_trunk_gradient_numbers(trunk);
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
         const struct ebm_image_op *op = &trunk->ops[i];
         uint64_t count = ebm_shape_count(&op->to);
-        values += count * (op->kind == EBM_IMAGE_CONV && op->has_norm ? 3 : 2);
+        values += count * (op->kind == EBM_IMAGE_CONV && op->has_norm ? 2 : 1);
         largest = count > largest ? count : largest;
     }
     uint64_t still = stands_still ? largest * STILL_VALUES * rows + 2 * weights : 0;

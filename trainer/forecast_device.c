@@ -2,8 +2,6 @@
  * test on the simulator holds the two beside each other. */
 #include "trainer/forecast_device.h"
 
-#include <stdlib.h>
-
 #include "core/cuda/exact.h"
 #include "core/cuda/sizes.h"
 #include "core/loss.h"
@@ -163,24 +161,10 @@ static void convolution(const struct ebm_image_op *op, uint64_t rows, uint64_t *
     *parts = (places + part - 1) / part * C * ld;
 }
 
-/* Numbers of an image in all slots that gradients lie in; 0 where there is no memory to find that out. */
-static uint64_t gradients(const struct ebm_trunk *trunk)
-{
-    EBM_AUTO(ebm_freep) uint32_t *of = calloc((size_t)trunk->n_ops + 1, sizeof *of);
-    EBM_AUTO(ebm_freep) size_t *counts = calloc((size_t)trunk->n_ops + 1, sizeof *counts);
-    uint64_t numbers = 0;
-    uint32_t n;
-    if (of == NULL || counts == NULL || ebm_trunk_lay_gradients(trunk, of, counts, &n) != EBM_OK)
-        return 0;
-    for (uint32_t i = 0; i < n; i++)
-        numbers += counts[i];
-    return numbers;
-}
-
 static uint64_t trunk_bytes(const struct ebm_trunk *trunk, uint64_t rows)
 {
-    uint64_t values = 2 * (ebm_shape_count(&trunk->in) + trunk->out) + gradients(trunk), others = 0, windows = 0,
-             parts = 0, channels = 0;
+    uint64_t values = 2 * (ebm_shape_count(&trunk->in) + trunk->out) + ebm_trunk_gradient_numbers(trunk), others = 0,
+             windows = 0, parts = 0, channels = 0;
     for (uint32_t i = 0; i < trunk->n_ops; i++) {
         const struct ebm_image_op *op = &trunk->ops[i];
         uint64_t C = op->to.channels, w = 0, p = 0;
