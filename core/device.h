@@ -224,6 +224,20 @@ struct ebm_adam {
     uint64_t step[EBM_PARTS]; /* steps taken by each part including this one; 0: the part is not updated */
 };
 
+/* What bounds a launch's time, beside memory: the numbers it computes with; of a copy between host and device the link.
+ */
+enum ebm_launch_kind { EBM_LAUNCH_FP32, EBM_LAUNCH_TF32, EBM_LAUNCH_BF16, EBM_LAUNCH_FP64, EBM_LAUNCH_COPY };
+
+/* All launches of one name in a batch. flop, bytes: what they have to do at least, bytes those of the device's memory
+ * that each launch by itself must read or write, of a copy those that go over the link. */
+#define EBM_LAUNCH_NAME_BYTES 40u
+struct ebm_launch_times {
+    char name[EBM_LAUNCH_NAME_BYTES]; /* of the kernel; of a product or convolution its shape, too */
+    enum ebm_launch_kind kind;
+    uint32_t launches;
+    double flop, bytes, seconds;
+};
+
 enum ebm_train_state { EBM_TRAIN_PARAMS, EBM_TRAIN_ADAM_M, EBM_TRAIN_ADAM_V, EBM_TRAIN_GRADIENT };
 
 struct ebm_device_ops {
@@ -261,6 +275,13 @@ struct ebm_device_ops {
     /* features, propose, score and estimate for B rows, and f and log q at their targets; every out->status is set. */
     enum ebm_status (*predict)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
                                const struct ebm_task *tasks, uint32_t B);
+    /* What a predict of these rows launches, by the device's own clock; NULL on a CPU. Each launch comes by itself,
+     * without graphs, so that their sum is not a batch's time: seconds are medians of `runs` batches after one that
+     * does not count. The first one, "nothing", is what measuring adds to each. In the order of their first launches;
+     * TOO_LARGE where `room` is too small for all. Allocates. */
+    enum ebm_status (*profile)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
+                               const struct ebm_task *tasks, uint32_t B, uint32_t runs,
+                               struct ebm_launch_times *ret_times, uint32_t room, uint32_t *ret_n);
     /* Copies a result of row b (targets and what belongs to them: of the row last proposed, b ignored). */
     enum ebm_status (*fetch)(struct ebm_ctx *ctx, enum ebm_fetch what, uint32_t b, float *h_dst);
 

@@ -40,8 +40,8 @@ enum ebm_device_timed {
 };
 
 /* Median seconds, out of `repeats` after one that does not count, of a prediction of B rows, 1024 draws each, and of
- * its x side alone; mean, variance and log Z are asked for. Bounds: what an H100's data sheet allows for the x side,
- * and for draws, f and answers, at the device's precision. */
+ * its x side alone; mean, variance, log Z and three quantiles are asked for. Bounds: what an H100's data sheet allows
+ * for the x side, and for draws, f and answers, at the device's precision. */
 struct ebm_device_times {
     double prediction, x_side, x_side_bound, draws_bound;
 };
@@ -49,6 +49,22 @@ struct ebm_device_times {
 enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
                                 uint32_t repeats, struct ebm_device_times *ret_times, struct ebm_error *reterr)
     EBM_MUST_USE;
+
+/* What such a prediction launches, each by itself, `runs` times after one that does not count; of a device that has a
+ * profile. */
+#define EBM_DEVICE_LAUNCHES 80u /* names, most */
+struct ebm_device_profile {
+    uint32_t n;
+    struct ebm_launch_times launches[EBM_DEVICE_LAUNCHES];
+};
+enum ebm_status ebm_device_profile(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                   uint32_t runs, struct ebm_device_profile *ret_profile, struct ebm_error *reterr)
+    EBM_MUST_USE;
+
+/* Seconds that the same data sheet allows for so much; which of the two, or three, that is: a word. */
+double ebm_launch_bound(const struct ebm_launch_times *launches, const char **ret_by);
+/* On stdout, a line for each, and one for all. */
+void ebm_device_profile_print(const struct ebm_device_profile *profile);
 
 /* Has each of B rows the same bytes among all of them as among `few`? DEVICE where one has not. With more rows than a
  * device takes at once, what it computes them in is used again and again. */

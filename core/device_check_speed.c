@@ -1,8 +1,9 @@
-/* device_check_speed.c - many rows on a device: how long they take beside what a data sheet allows, and whether each
- * has the same bytes as among few.
+/* device_check_speed.c - many rows on a device: how long they and their launches take beside what a data sheet allows,
+ * and whether each has the same bytes as among few.
  *
  * The networks' f has no finite integral: the answers are noise, which takes as long as others do. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,13 +14,16 @@
 #define SAMPLES 1024u
 #define X_SEED 12u
 #define DRAW_FLOP 240.0               /* of a draw and its log q, of four components */
-#define ANSWER_BYTES (50.0 * SAMPLES) /* of a row, by all kernels of answers */
+#define ANSWER_BYTES (28.0 * SAMPLES) /* of a row, by all kernels of answers */
+#define QUANTILES 3u
 
 /* An H100 SXM by its data sheet, a second. */
 #define FP32_FLOP 67e12
 #define TF32_FLOP 495e12
 #define BF16_FLOP 989e12
+#define FP64_FLOP 34e12
 #define MEMORY_BYTES 3.35e12
+#define LINK_BYTES 55e9 /* of PCIe 5.0 with 16 lanes, what is left of 64 */
 
 struct batch {
     const struct ebm_device_ops *ops;
@@ -31,7 +35,7 @@ struct batch {
     float *x;
     struct ebm_task *tasks;
     struct ebm_estimate *out;
-    double *numbers; /* (B, 2 D): means and variances */
+    double *numbers; /* (B, 2 + QUANTILES, D): means, variances, quantiles */
 };
 
 static bool batch_allocate(struct batch *b)
@@ -40,13 +44,14 @@ static bool batch_allocate(struct batch *b)
     b->x = calloc((size_t)b->B * X, sizeof *b->x);
     b->tasks = calloc(b->B, sizeof *b->tasks);
     b->out = calloc(b->B, sizeof *b->out);
-    b->numbers = calloc((size_t)b->B * 2 * D, sizeof *b->numbers);
+    b->numbers = calloc((size_t)b->B * (2 + QUANTILES) * D, sizeof *b->numbers);
     if (!b->x || !b->tasks || !b->out || !b->numbers)
         return false;
     ebm_check_fill(b->x, (size_t)b->B * X, X_SEED);
     for (uint32_t row = 0; row < b->B; row++) {
-        b->out[row].mean = b->numbers + (size_t)row * 2 * D;
+        b->out[row].mean = b->numbers + (size_t)row * (2 + QUANTILES) * D;
         b->out[row].variance = b->out[row].mean + D;
+        b->out[row].quantiles = b->out[row].variance + D;
         b->tasks[row] = (struct ebm_task){
             .row = {.seed = row, .samples = SAMPLES}, .spec = &b->spec, .out = &b->out[row]};
     }
@@ -57,8 +62,12 @@ static bool batch_allocate(struct batch *b)
 static enum ebm_status batch_init(struct batch *b, const struct ebm_device_ops *ops, enum ebm_device_timed net,
                                   uint32_t B, struct ebm_error *reterr)
 {
+    static const double probabilities[QUANTILES] = {0.05, 0.5, 0.95};
     const struct ebm_ctx_limits limits = {.max_rows = B, .max_samples = SAMPLES};
-    *b = (struct batch){.ops = ops, .B = B, .spec = {.estimator = EBM_ESTIMATE_IMPORTANCE}};
+    *b = (struct batch){
+        .ops = ops,
+        .B = B,
+        .spec = {.estimator = EBM_ESTIMATE_IMPORTANCE, .n_probabilities = QUANTILES, .probabilities = probabilities}};
     if (!ebm_check_net_init(&b->net, &ebm_check_timed[net]) || !batch_allocate(b))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory to measure");
     return ebm_check_make_ready(ops, &b->net, &limits, &b->plan, &b->ctx, reterr);
@@ -102,7 +111,7 @@ enum ebm_status ebm_device_check_many(const struct ebm_device_ops *ops, enum ebm
     for (uint32_t first = 0; status == EBM_OK && first < B; first += few)
         status = predict(&parts, first, B - first < few ? B - first : few, reterr);
     for (uint32_t row = 0; status == EBM_OK && row < B; row++)
-        if (memcmp(all.out[row].mean, parts.out[row].mean, 2 * all.net.desc.D * sizeof(double)) != 0 ||
+        if (memcmp(all.out[row].mean, parts.out[row].mean, (2 + QUANTILES) * all.net.desc.D * sizeof(double)) != 0 ||
             memcmp(&all.out[row].log_z, &parts.out[row].log_z, sizeof(double)) != 0)
             status = ebm_error_set(reterr, EBM_DEVICE, "device",
                                    "self-test, %s: row %u is another one among %u rows than among %u",
@@ -200,4 +209,82 @@ enum ebm_status ebm_device_time(const struct ebm_device_ops *ops, enum ebm_devic
     batch_done(&b);
     free(seconds);
     return status;
+}
+
+/* ---- launches ---- */
+
+enum ebm_status ebm_device_profile(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                   uint32_t runs, struct ebm_device_profile *ret_profile, struct ebm_error *reterr)
+{
+    struct batch b;
+    enum ebm_status status = batch_init(&b, ops, net, B, reterr);
+    if (status == EBM_OK) {
+        status = ops->profile(b.ctx, b.plan, b.x, b.tasks, B, runs, ret_profile->launches, EBM_DEVICE_LAUNCHES,
+                              &ret_profile->n);
+        if (status != EBM_OK)
+            status = ebm_check_refused(ops, status, "time its launches", reterr);
+    }
+    batch_done(&b);
+    return status;
+}
+
+double ebm_launch_bound(const struct ebm_launch_times *launches, const char **ret_by)
+{
+    static const struct {
+        const char *word;
+        double flop;
+    } kinds[] = {[EBM_LAUNCH_FP32] = {"fp32", FP32_FLOP},
+                 [EBM_LAUNCH_TF32] = {"tf32", TF32_FLOP},
+                 [EBM_LAUNCH_BF16] = {"bf16", BF16_FLOP},
+                 [EBM_LAUNCH_FP64] = {"fp64", FP64_FLOP},
+                 [EBM_LAUNCH_COPY] = {"link", INFINITY}};
+    bool is_copy = launches->kind == EBM_LAUNCH_COPY;
+    double flop = launches->flop / kinds[launches->kind].flop;
+    double bytes = launches->bytes / (is_copy ? LINK_BYTES : MEMORY_BYTES);
+    *ret_by = is_copy || flop > bytes ? kinds[launches->kind].word : "memory";
+    return fmax(flop, bytes);
+}
+
+/* `-` for nothing. */
+static void print_number(int width, int decimals, double value)
+{
+    if (value > 0.0)
+        (void)printf("%*.*f", width, decimals, value);
+    else
+        (void)printf("%*s", width, "-");
+}
+
+static void print_launches(const struct ebm_launch_times *t, double bound, const char *by)
+{
+    const double rate = t->seconds > 0.0 ? 1.0 / t->seconds : 0.0;
+    (void)printf("          %-32s%6u", t->name, t->launches);
+    print_number(11, 1, t->seconds * 1e6);
+    print_number(10, 2, bound * 1e6);
+    print_number(8, 1, 100.0 * bound * rate);
+    (void)printf(" %% of %-6s", bound > 0.0 ? by : "-");
+    print_number(11, 3, t->flop * 1e-6);
+    print_number(10, 3, t->bytes * 1e-6);
+    print_number(10, 3, t->flop * rate * 1e-12);
+    print_number(10, 1, t->bytes * rate * 1e-9);
+    (void)printf("\n");
+}
+
+void ebm_device_profile_print(const struct ebm_device_profile *profile)
+{
+    struct ebm_launch_times all = {.name = "all but nothing"};
+    double bounds = 0.0;
+    const char *by = "";
+    (void)printf("          %-32s%6s%11s%10s%18s%11s%10s%10s%10s\n", "launch", "times", "us", "bound", "share", "MFLOP",
+                 "MB", "TFLOP/s", "GB/s");
+    for (uint32_t i = 0; i < profile->n; i++) {
+        const struct ebm_launch_times *t = &profile->launches[i];
+        double bound = ebm_launch_bound(t, &by);
+        print_launches(t, bound, by);
+        bounds += bound;
+        all.launches += i > 0 ? t->launches : 0;
+        all.seconds += i > 0 ? t->seconds : 0.0;
+        all.flop += t->flop;
+        all.bytes += t->bytes;
+    }
+    print_launches(&all, bounds, "all");
 }

@@ -122,19 +122,19 @@ static int make_key(int argc, char **argv)
     return 0;
 }
 
-/* --gpu-selftest [DEVICE [PRECISION [PLUGIN]]] */
+/* --gpu-selftest [DEVICE [PRECISION [PLUGIN [NETWORK ROWS]]]] */
 static int gpu_selftest(int argc, char **argv)
 {
     struct ebm_device_choice choice;
     struct ebm_error error;
     const char *device = argc > 2 ? argv[2] : "cuda", *precision = argc > 3 ? argv[3] : "tf32";
     enum ebm_status status = ebm_device_choose(device, precision, &choice, &error);
-    if (status == EBM_OK && (argc > 5 || !choice.by_plugin))
+    if (status == EBM_OK && (argc == 6 || argc > 7 || !choice.by_plugin))
         status = ebm_error_set(&error, EBM_INVALID, "--gpu-selftest",
-                               "expected [cuda|cuda:N [tf32|fp32|bf16 [FILE of the plug-in]]] after it");
+                               "expected [cuda|cuda:N [tf32|fp32|bf16 [FILE of the plug-in [T|V|C ROWS]]]] after it");
     choice.file = argc > 4 ? argv[4] : NULL;
     if (status == EBM_OK)
-        status = selftest_run(&choice, &error);
+        status = argc == 7 ? selftest_time(&choice, argv[5], argv[6], &error) : selftest_run(&choice, &error);
     if (status == EBM_OK)
         return 0;
     (void)fprintf(stderr, "ebm-server: %s: %s\n", error.where, error.text);

@@ -1,10 +1,12 @@
 /* selftest.c - the comparison that every start with a GPU makes, with its numbers shown, and beside it steps of
- * training, many rows, and times. */
+ * training, many rows, times, and launches. */
 #include "server/selftest.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/device_check.h"
+#include "core/names.h"
 
 #define REPEATS 21u
 #define REPEATS_OF_IMAGES 5u /* which take a CPU so much longer, and of 256 at once a minute */
@@ -34,20 +36,47 @@ static enum ebm_status show_time(const struct ebm_device_ops *ops, enum ebm_devi
     return EBM_OK;
 }
 
+static enum ebm_status show_launches(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                     uint32_t runs, struct ebm_error *reterr)
+{
+    struct ebm_device_profile profile;
+    if (ops->profile == NULL)
+        return EBM_OK;
+    enum ebm_status status = ebm_device_profile(ops, net, B, runs, &profile, reterr);
+    if (status == EBM_OK)
+        ebm_device_profile_print(&profile);
+    return status;
+}
+
+#define X(name) #name,
+static const char *const names[] = {EBM_DEVICE_TIMED_MAP(X)};
+#undef X
+
+static enum ebm_status show_batch(const struct ebm_device_ops *ops, enum ebm_device_timed net, uint32_t B,
+                                  bool by_launches, struct ebm_error *reterr)
+{
+    const uint32_t repeats = net == EBM_DEVICE_TIMED_C ? REPEATS_OF_IMAGES : REPEATS;
+    enum ebm_status status = show_time(ops, net, names[net], B, repeats, reterr);
+    return status == EBM_OK && by_launches ? show_launches(ops, net, B, repeats, reterr) : status;
+}
+
+static void show_heading(void)
+{
+    (void)printf("a prediction with 1024 draws a row, median of %u (C: %u); bounds: what an H100's data sheet allows\n",
+                 REPEATS, REPEATS_OF_IMAGES);
+}
+
+/* One row alone, and the largest batch of all networks, by their launches, too. */
 static enum ebm_status show_times(const struct ebm_device_ops *ops, struct ebm_error *reterr)
 {
     static const uint32_t batches[] = {1, 8, 64, 256};
-#define X(name) #name,
-    static const char *const names[] = {EBM_DEVICE_TIMED_MAP(X)};
-#undef X
     enum ebm_status status = EBM_OK;
-    (void)printf("a prediction with 1024 draws a row, median of %u (C: %u); bounds: what an H100's data sheet allows\n",
-                 REPEATS, REPEATS_OF_IMAGES);
+    show_heading();
     for (size_t net = 0; net < EBM_COUNT_OF(names); net++) {
         bool of_images = net == EBM_DEVICE_TIMED_C;
         for (size_t i = 0; status == EBM_OK && i < EBM_COUNT_OF(batches) - of_images; i++)
-            status = show_time(ops, (enum ebm_device_timed)net, names[net], batches[i],
-                               of_images ? REPEATS_OF_IMAGES : REPEATS, reterr);
+            status = show_batch(ops, (enum ebm_device_timed)net, batches[i], batches[i] == 1 || batches[i] == 64,
+                                reterr);
     }
     return status;
 }
@@ -71,15 +100,40 @@ static enum ebm_status check_many(const struct ebm_device_ops *ops, struct ebm_e
     return status;
 }
 
+static enum ebm_status open_device(const struct ebm_device_choice *choice, const struct ebm_device_ops **ret_ops,
+                                   struct ebm_error *reterr)
+{
+    char name[EBM_DEVICE_NAME_BYTES];
+    enum ebm_status status = ebm_device_open_unchecked(choice, EBM_CUDA_DRIVER, ret_ops, name, reterr);
+    if (status == EBM_OK)
+        (void)printf("%s: %s\n", (*ret_ops)->name, name);
+    return status;
+}
+
+enum ebm_status selftest_time(const struct ebm_device_choice *choice, const char *net, const char *rows,
+                              struct ebm_error *reterr)
+{
+    const struct ebm_device_ops *ops = NULL;
+    size_t which = ebm_names_find(net, names, EBM_COUNT_OF(names));
+    char *end;
+    unsigned long B = strtoul(rows, &end, 10);
+    if (which == EBM_COUNT_OF(names) || *end != 0 || B < 1 || B > LIMIT_BATCH_ROWS)
+        return ebm_error_set(reterr, EBM_INVALID, "--gpu-selftest",
+                             "expected T, V or C and 1 to %u rows, got '%s' '%s'", LIMIT_BATCH_ROWS, net, rows);
+    enum ebm_status status = open_device(choice, &ops, reterr);
+    if (status != EBM_OK)
+        return status;
+    show_heading();
+    return show_batch(ops, (enum ebm_device_timed)which, (uint32_t)B, true, reterr);
+}
+
 enum ebm_status selftest_run(const struct ebm_device_choice *choice, struct ebm_error *reterr)
 {
     struct ebm_device_errors errors[EBM_DEVICE_CHECKS] = {{0}};
     const struct ebm_device_ops *ops = NULL;
-    char name[EBM_DEVICE_NAME_BYTES];
-    enum ebm_status status = ebm_device_open_unchecked(choice, EBM_CUDA_DRIVER, &ops, name, reterr);
+    enum ebm_status status = open_device(choice, &ops, reterr);
     if (status != EBM_OK)
         return status;
-    (void)printf("%s: %s\n", ops->name, name);
     status = ebm_device_check(ops, errors, reterr);
     for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
         ebm_device_errors_print(&errors[i]);

@@ -1,9 +1,9 @@
 /* ebm_device_check.c - compares a plug-in's device with the CPU.
  *
- *   ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS]]
+ *   ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS [launches]]]
  *
  * `more`: beside it steps of training, and many rows of T, as ebm-server --gpu-selftest has them. With a network's name
- * it predicts so many rows twice instead (docs/GPU.md), for GPU_SIM_COUNT.
+ * it predicts so many rows twice instead (docs/GPU.md), for GPU_SIM_COUNT; with `launches` it says what that launches.
  * A line for each network: largest errors and what is allowed. Exit status 1 where they differ, 77 where the plug-in
  * has no device to run on. */
 #include <stdio.h>
@@ -24,18 +24,25 @@ static int tell(const struct ebm_error *error, int exit_status)
     return exit_status;
 }
 
-static int predict_rows(const struct ebm_device_ops *ops, const char *name, const char *rows)
+static int predict_rows(const struct ebm_device_ops *ops, const char *name, const char *rows, bool by_launches)
 {
 #define X(word) #word,
     static const char *const names[] = {EBM_DEVICE_TIMED_MAP(X)};
 #undef X
     struct ebm_error error;
     struct ebm_device_times times;
+    struct ebm_device_profile profile;
     size_t net = ebm_names_find(name, names, EBM_COUNT_OF(names));
     unsigned long B = strtoul(rows, NULL, 10);
     if (net == EBM_COUNT_OF(names) || B < 1 || B > 1024)
         return 2;
-    enum ebm_status status = ebm_device_time(ops, (enum ebm_device_timed)net, (uint32_t)B, 1, &times, &error);
+    enum ebm_status status = EBM_OK;
+    if (!by_launches)
+        status = ebm_device_time(ops, (enum ebm_device_timed)net, (uint32_t)B, 1, &times, &error);
+    else
+        status = ebm_device_profile(ops, (enum ebm_device_timed)net, (uint32_t)B, 1, &profile, &error);
+    if (status == EBM_OK && by_launches)
+        ebm_device_profile_print(&profile);
     return status == EBM_OK ? 0 : tell(&error, 1);
 }
 
@@ -55,8 +62,9 @@ int main(int argc, char **argv)
     const struct ebm_device_ops *ops = NULL;
     char name[EBM_DEVICE_NAME_BYTES];
     struct ebm_error error;
-    if (argc < 2 || argc > 5 || (argc == 4 && strcmp(argv[3], "more") != 0)) {
-        (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS]]\n");
+    if (argc < 2 || argc > 6 || (argc == 4 && strcmp(argv[3], "more") != 0) ||
+        (argc == 6 && strcmp(argv[5], "launches") != 0)) {
+        (void)fprintf(stderr, "usage: ebm-device-check PLUGIN [fp32|tf32|bf16 [more | T|V|C ROWS [launches]]]\n");
         return 2;
     }
     if (ebm_device_choose("cuda:all", argc > 2 ? argv[2] : "fp32", &choice, &error) != EBM_OK)
@@ -66,8 +74,8 @@ int main(int argc, char **argv)
     if (status != EBM_OK)
         return tell(&error, status == EBM_DEVICE ? SKIPPED : 1);
     (void)printf("%s: %s\n", ops->name, name);
-    if (argc == 5)
-        return predict_rows(ops, argv[3], argv[4]);
+    if (argc >= 5)
+        return predict_rows(ops, argv[3], argv[4], argc == 6);
     status = ebm_device_check(ops, errors, &error);
     for (uint32_t i = 0; i < EBM_DEVICE_CHECKS && errors[i].name != NULL; i++)
         ebm_device_errors_print(&errors[i]);

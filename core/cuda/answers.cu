@@ -16,10 +16,15 @@
 #include "core/cuda/answers_internal.h"
 #include "core/cuda/block.h"
 #include "core/cuda/philox.h"
+#include "core/cuda/profile_internal.h"
 
 #define THREADS 256u
 #define WARPS (THREADS / 32u)
-#define FIRST_BIT 29u /* of a weight: it is at most 1, and 1 has the bits 0x3f800000 */
+#define FIRST_BIT 29u   /* of a weight: it is at most 1, and 1 has the bits 0x3f800000 */
+#define WEIGH_FLOP 30.0 /* of a draw, about */
+#define MOMENTS_FLOP 10.0
+#define QUANTILE_SUMS 33.0 /* over all draws, of an addition and a comparison each: one more than bits */
+#define TAIL_SUMS (FIRST_BIT + 2.0)
 
 static_assert(WARPS == EBM_GPU_PARTS, "a warp for each part");
 
@@ -345,16 +350,58 @@ struct answers_wanted {
     bool covariance, draws;
 };
 
-static bool launch(ebm_gpu_space *space, const struct gpu_draws &all, const struct answers_wanted &wanted)
+/* What each kernel has to do for all questions of a slot. Weights and targets count once a launch: blocks of the same
+ * row find them in L2. */
+struct answers_work {
+    gpu_work weigh, moments, covariance, rank, choose;
+};
+
+static struct answers_work work_of(const struct ebm_gpu_question *questions, const struct answers_wanted &wanted,
+                                   double D)
+{
+    double draws = 0.0, products = 0.0, ranked = 0.0, chosen = 0.0;
+    for (uint32_t i = 0; i < wanted.n; i++) {
+        const struct ebm_gpu_question *q = &questions[i];
+        const double M = q->M, sums = QUANTILE_SUMS * q->n_probabilities * D + (q->most_tail > 0 ? TAIL_SUMS : 1.0);
+        draws += M;
+        products += q->covariance > 0 ? M * D * (D + 1.0) / 2.0 : 0.0;
+        ranked += M * sums;
+        chosen += q->n_draws > 0 ? M : 0.0;
+    }
+    const double weights = 4.0 * draws, both = weights * (1.0 + D);
+    return {{"weigh_k", EBM_LAUNCH_FP64, WEIGH_FLOP * draws, 3.0 * weights},
+            {"moments_k", EBM_LAUNCH_FP64, MOMENTS_FLOP * draws * D, both},
+            {"covariance_k", EBM_LAUNCH_FP64, 5.0 * products, both},
+            {"rank_k", EBM_LAUNCH_FP64, 2.0 * ranked, wanted.most_probabilities > 0 ? both : weights},
+            {"choose_k", EBM_LAUNCH_FP64, chosen, 12.0 * chosen, {}}};
+}
+
+static bool launch(ebm_gpu_space *space, const struct gpu_draws &all, const struct answers_wanted &wanted,
+                   const struct ebm_gpu_question *questions)
 {
     const dim3 rows(wanted.n), coordinates(wanted.n, all.D), threads(THREADS);
-    LAUNCH(weigh_k, rows, threads, 0, space->compute, all);
-    LAUNCH(moments_k, coordinates, threads, 0, space->compute, all);
-    if (wanted.covariance)
-        LAUNCH(covariance_k, coordinates, threads, 0, space->compute, all);
-    LAUNCH(rank_k, dim3(wanted.n, wanted.most_probabilities * all.D + 1), dim3(32), 0, space->compute, all);
-    if (wanted.draws)
-        LAUNCH(choose_k, rows, threads, 0, space->compute, all);
+    const cudaStream_t stream = space->compute;
+    const auto work = [&] { return work_of(questions, wanted, all.D); };
+    {
+        const gpu_timed timed(space, stream, [&] { return work().weigh; });
+        LAUNCH(weigh_k, rows, threads, 0, stream, all);
+    }
+    {
+        const gpu_timed timed(space, stream, [&] { return work().moments; });
+        LAUNCH(moments_k, coordinates, threads, 0, stream, all);
+    }
+    if (wanted.covariance) {
+        const gpu_timed timed(space, stream, [&] { return work().covariance; });
+        LAUNCH(covariance_k, coordinates, threads, 0, stream, all);
+    }
+    {
+        const gpu_timed timed(space, stream, [&] { return work().rank; });
+        LAUNCH(rank_k, dim3(wanted.n, wanted.most_probabilities * all.D + 1), dim3(32), 0, stream, all);
+    }
+    if (wanted.draws) {
+        const gpu_timed timed(space, stream, [&] { return work().choose; });
+        LAUNCH(choose_k, rows, threads, 0, stream, all);
+    }
     return gpu_fine(space, cudaGetLastError(), "answers");
 }
 
@@ -372,7 +419,7 @@ bool gpu_answers_enqueue(ebm_gpu_space *space, const gpu_answers *own, const str
         wanted.covariance = wanted.covariance || q->covariance > 0;
         wanted.draws = wanted.draws || q->n_draws > 0;
     }
-    return wanted.n == 0 || launch(space, all, wanted);
+    return wanted.n == 0 || launch(space, all, wanted, host->questions);
 }
 
 bool gpu_answers_download(ebm_gpu_space *space, cudaStream_t stream, const gpu_answers *own,

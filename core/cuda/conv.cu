@@ -8,6 +8,7 @@
  *   mean_k      the mean of a channel's plane
  *   pass_k      norm, what is added, relu, of what is no convolution */
 #include "core/cuda/cudnn_internal.h"
+#include "core/cuda/profile_internal.h"
 
 #define WINDOWS 32u
 #define MEAN_PARTS 8u /* warps of mean_k: each takes every MEAN_PARTS-th place */
@@ -161,10 +162,18 @@ void gpu_pack_windows(float *to, const ebm_image_op *op, const float *weight, co
         }
 }
 
+/* Their share of the images, once, and the windows. */
+static gpu_work windows_work(const ebm_image_op *op, double count)
+{
+    const double in = count / gpu_plane(&op->to) * (double)ebm_shape_count(&op->from);
+    return {"windows_k", EBM_LAUNCH_FP32, 0.0, sizeof(float) * (in + count * gpu_window_ld(op))};
+}
+
 void gpu_windows(ebm_gpu_space *space, const ebm_image_op *op, float *windows, const float *in, size_t first,
                  uint32_t count)
 {
     const dim3 blocks((count + WINDOWS - 1) / WINDOWS);
+    const gpu_timed timed(space, space->compute, [&] { return windows_work(op, count); });
     if (op->from.channels % 4 == 0)
         LAUNCH(windows_k<float4>, blocks, dim3(GPU_THREADS), 0, space->compute, window_of(op), in, first, count,
                windows, gpu_window_ld(op));
@@ -216,29 +225,45 @@ bool gpu_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n)
 
 /* ---- the others ---- */
 
+/* `in` and `out` numbers. */
+static gpu_work image_work(const char *name, enum ebm_launch_kind kind, double flop, size_t in, size_t out)
+{
+    return {name, kind, flop, sizeof(float) * (double)(in + out)};
+}
+
+static void turn(ebm_gpu_space *space, float *to, const float *from, uint32_t a, uint32_t b, size_t all)
+{
+    const gpu_timed timed(space, space->compute, [&] { return image_work("turn_k", EBM_LAUNCH_FP32, 0.0, all, all); });
+    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, to, from, a, b, all);
+}
+
 void gpu_to_inner(ebm_gpu_space *space, float *to, const float *from, const ebm_shape *shape, uint32_t n)
 {
-    size_t all = n * ebm_shape_count(shape);
-    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, to, from, gpu_plane(shape), shape->channels,
-           all);
+    turn(space, to, from, gpu_plane(shape), shape->channels, n * ebm_shape_count(shape));
 }
 
 void gpu_to_outer(ebm_gpu_space *space, float *to, const float *from, const ebm_shape *shape, uint32_t n)
 {
-    size_t all = n * ebm_shape_count(shape);
-    LAUNCH(turn_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, to, from, shape->channels, gpu_plane(shape),
-           all);
+    turn(space, to, from, shape->channels, gpu_plane(shape), n * ebm_shape_count(shape));
 }
 
 void gpu_max_pool(ebm_gpu_space *space, const ebm_image_op *op, float *out, const float *in, uint32_t n)
 {
     size_t all = n * ebm_shape_count(&op->to);
+    const gpu_timed timed(space, space->compute, [&] {
+        return image_work("pool_k", EBM_LAUNCH_FP32, (double)all * op->kernel * op->kernel,
+                          n * ebm_shape_count(&op->from), all);
+    });
     LAUNCH(pool_k, gpu_blocks(all), dim3(GPU_THREADS), 0, space->compute, window_of(op), in, out, all);
 }
 
 void gpu_image_mean(ebm_gpu_space *space, const ebm_image_op *op, float *out, const float *in, uint32_t n)
 {
     const uint32_t channels = op->from.channels;
+    const gpu_timed timed(space, space->compute, [&] {
+        const size_t all = n * ebm_shape_count(&op->from);
+        return image_work("mean_k", EBM_LAUNCH_FP64, (double)all, all, (size_t)n * channels);
+    });
     LAUNCH(mean_k, dim3(n * ((channels + 31) / 32)), dim3(32 * MEAN_PARTS), 0, space->compute, in, out, channels,
            gpu_plane(&op->from));
 }
@@ -246,6 +271,9 @@ void gpu_image_mean(ebm_gpu_space *space, const ebm_image_op *op, float *out, co
 void gpu_lines(ebm_gpu_space *space, float *a, const float *z, const float *add, const float *factor,
                const float *offset, bool has_relu, uint32_t C, size_t n)
 {
+    const gpu_timed timed(space, space->compute, [&] {
+        return image_work("pass_k", EBM_LAUNCH_FP32, 4.0 * (double)n, add != NULL ? 2 * n : n, n);
+    });
     LAUNCH(pass_k, gpu_blocks(n), dim3(GPU_THREADS), 0, space->compute, a, z, add, factor, offset, has_relu, C, n);
 }
 

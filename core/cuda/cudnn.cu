@@ -10,6 +10,7 @@
 
 #include "core/cuda/cudnn_api.h"
 #include "core/cuda/cudnn_internal.h"
+#include "core/cuda/profile_internal.h"
 
 #define RUNS 3u /* that are timed together */
 
@@ -116,7 +117,19 @@ void drop(const gpu_dnn *dnn, descriptors *d)
         (void)dnn->cudnnDestroyActivationDescriptor(d->activation);
 }
 
-int run(const gpu_dnn *dnn, ebm_gpu_space *space, const descriptors *d, const gpu_convolution *c)
+/* A convolution's numbers once: no windows. With bf16 it multiplies in TF32. */
+gpu_work work_of(const gpu_convolution *c, uint32_t n)
+{
+    const double places = (double)n * gpu_plane(&c->op->to), C = c->op->to.channels, depth = gpu_window_count(c->op);
+    const double in = (double)n * (double)ebm_shape_count(&c->op->from), weights = C * depth;
+    return {"cuDNN",
+            gpu_precision() == EBM_GPU_FP32 ? EBM_LAUNCH_FP32 : EBM_LAUNCH_TF32,
+            2.0 * places * weights,
+            sizeof(float) * (in + weights + C + (c->adds ? 2.0 : 1.0) * places * C),
+            {c->op->to.channels, n * gpu_plane(&c->op->to), gpu_window_count(c->op)}};
+}
+
+int run(const gpu_dnn *dnn, ebm_gpu_space *space, const descriptors *d, const gpu_convolution *c, uint32_t n)
 {
     const float one = 1.0f, before = c->adds ? 1.0f : 0.0f;
     size_t bytes = 0;
@@ -124,11 +137,12 @@ int run(const gpu_dnn *dnn, ebm_gpu_space *space, const descriptors *d, const gp
                                                               d->out, GPU_DNN_PRECOMP_GEMM, &bytes);
     if (status == GPU_DNN_SUCCESS && bytes > GPU_WORKSPACE)
         status = GPU_DNN_NOT_SUPPORTED;
-    return status != GPU_DNN_SUCCESS
-               ? status
-               : dnn->cudnnConvolutionBiasActivationForward(
-                     handle_of(space), &one, d->in, c->in, d->weight, c->dense, d->convolution, GPU_DNN_PRECOMP_GEMM,
-                     space->workspace, bytes, &before, d->out, c->out, d->bias, c->bias, d->activation, d->out, c->out);
+    if (status != GPU_DNN_SUCCESS)
+        return status;
+    const gpu_timed timed(space, space->compute, [&] { return work_of(c, n); });
+    return dnn->cudnnConvolutionBiasActivationForward(
+        handle_of(space), &one, d->in, c->in, d->weight, c->dense, d->convolution, GPU_DNN_PRECOMP_GEMM,
+        space->workspace, bytes, &before, d->out, c->out, d->bias, c->bias, d->activation, d->out, c->out);
 }
 
 /* Is it there? Makes the space's handle, once. */
@@ -170,7 +184,7 @@ bool gpu_dnn_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n
     descriptors d = {};
     int status = set_all(dnn, &d, c, n);
     if (status == GPU_DNN_SUCCESS)
-        status = run(dnn, space, &d, c);
+        status = run(dnn, space, &d, c, n);
     drop(dnn, &d);
     *ret_why = dnn->cudnnGetErrorString(status);
     return status == GPU_DNN_SUCCESS;

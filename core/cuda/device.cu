@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "core/cuda/cudnn_internal.h"
+#include "core/cuda/profile_internal.h"
 
 #define ALIGNED 64u /* floats, of every tensor */
 
@@ -274,7 +275,17 @@ void gpu_place(const float *block, const float **tensor)
         *tensor = block + (reinterpret_cast<uintptr_t>(*tensor) / sizeof(float) - 1);
 }
 
+static gpu_work copy_work(cudaMemcpyKind kind, double bytes)
+{
+    if (kind == cudaMemcpyDeviceToDevice)
+        return {"copy there", EBM_LAUNCH_FP32, 0.0, 2.0 * bytes};
+    return {kind == cudaMemcpyHostToDevice ? "copy up" : "copy down", EBM_LAUNCH_COPY, 0.0, bytes};
+}
+
 bool gpu_copy(ebm_gpu_space *space, cudaStream_t stream, void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
-    return bytes == 0 || gpu_fine(space, cudaMemcpyAsync(to, from, bytes, kind, stream), "a copy");
+    if (bytes == 0)
+        return true;
+    const gpu_timed timed(space, stream, [&] { return copy_work(kind, (double)bytes); });
+    return gpu_fine(space, cudaMemcpyAsync(to, from, bytes, kind, stream), "a copy");
 }

@@ -14,6 +14,7 @@
 
 #include "core/cuda/device_answers.h"
 #include "core/cuda/device_exact.h"
+#include "core/cuda/profile.h"
 #include "core/cuda/train_cuda.h"
 #include "core/device_plugin.h"
 
@@ -410,6 +411,24 @@ static enum ebm_status backward(struct ebm_ctx *ctx, const struct ebm_plan *plan
     return status;
 }
 
+/* ---- launches ---- */
+
+static enum ebm_status profile(struct ebm_ctx *ctx, const struct ebm_plan *plan, const float *h_x,
+                               const struct ebm_task *tasks, uint32_t B, uint32_t runs,
+                               struct ebm_launch_times *ret_times, uint32_t room, uint32_t *ret_n)
+{
+    struct accelerator *own = of(ctx);
+    enum ebm_status status = check(own, ebm_gpu_profile_begin(own->space)) ? EBM_OK : EBM_DEVICE;
+    for (uint32_t run = 0; status == EBM_OK && run <= runs; run++) {
+        if (check(own, ebm_gpu_profile_run(own->space)))
+            status = ebm_device_cpu()->predict(ctx, plan, h_x, tasks, B);
+        if (status == EBM_OK && !check(own, ebm_gpu_profile_ran(own->space, run > 0)))
+            status = EBM_DEVICE;
+    }
+    enum ebm_status summed = ebm_gpu_profile_end(own->space, ret_times, room, ret_n);
+    return status == EBM_OK ? summed : status;
+}
+
 /* ---- plans ---- */
 
 static void nets_free(void *accelerated)
@@ -551,6 +570,7 @@ static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum eb
     ops.ctx_prepare = ctx_prepare;
     ops.ctx_free = ctx_free;
     ops.train_prepare = train_prepare;
+    ops.profile = profile;
     ops.backward = backward;
     ebm_cuda_train_entries(&ops);
     *ret_ops = &ops;

@@ -61,7 +61,7 @@ struct ebm_gpu_net {
     gpu_layer *d_layers;
     float *block; /* device memory of all tensors */
     void *exact;  /* device memory of its table of kinks (exact.cu), NULL: none */
-    uint32_t exact_widest;
+    uint32_t exact_rows, exact_widest;
     bool exact_is_deep;   /* more than one hidden energy layer */
     ebm_gpu_trunk *trunk; /* of images (trunk_internal.h), NULL: of vectors */
 
@@ -95,6 +95,7 @@ struct ebm_gpu_net {
 };
 
 struct gpu_program;
+struct gpu_profile;
 
 struct ebm_gpu_space {
     uint32_t device, max_rows;
@@ -109,6 +110,7 @@ struct ebm_gpu_space {
     float *a, *b; /* activations of the sample side; NULL until a wide net is there */
     void *dnn;    /* cuDNN's handle (cudnn.cu), NULL: none */
     bool has_asked_dnn;
+    gpu_profile *profile; /* while launches are timed (profile_internal.h), else NULL */
     std::vector<gpu_program *> programs;
 };
 

@@ -6,7 +6,9 @@
 
 #include "core/cuda/exact_knots.h"
 #include "core/cuda/philox.h"
+#include "core/cuda/profile_internal.h"
 
+#define UNIT_FLOP 12.0           /* of a hidden unit at a row of the table, about */
 #define MOST_BLOCKS 128u         /* rows at a time */
 #define LEAST_BLOCKS 24u         /* with fewer most of a device would idle */
 #define MOST_SCRATCH (64u << 20) /* bytes of all blocks */
@@ -201,6 +203,7 @@ bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_tabl
         add_table(&all, table);
     ok = ok && cudaMemcpy(there, host, all.bytes, cudaMemcpyHostToDevice) == cudaSuccess &&
          cudaStreamSynchronize(NULL) == cudaSuccess;
+    net->exact_rows = table->n;
     net->exact_widest = table->widest;
     net->exact_is_deep = table->n_layers > 2;
     delete[] host;
@@ -216,6 +219,19 @@ bool ebm_gpu_exact_fits(uint32_t n_layers, uint32_t widest)
 
 static const size_t ANSWER = EBM_GPU_EXACT_HEAD + EBM_GPU_MAX_PROBABILITIES + EBM_GPU_EXACT_DRAWS / 2;
 
+/* The hidden layers at each row of the table, and the answers. What its pieces take nobody knows before, nor what kinks
+ * of deeper layers add to them. */
+static gpu_work work_of(const ebm_gpu_net *net, double n)
+{
+    const gpu_layer *energy = net->energy();
+    double units = net->energy_out, weights = 0.0;
+    for (uint32_t i = 1; i + 1 < net->n_energy; i++)
+        weights += (double)energy[i].in * energy[i].out;
+    const double table = (double)net->exact_rows * units;
+    return {"exact_k", EBM_LAUNCH_FP32, n * (UNIT_FLOP * table + 2.0 * net->exact_rows * weights),
+            sizeof(float) * (table + weights + n * units) + sizeof(double) * n * EBM_GPU_EXACT_HEAD};
+}
+
 static bool launch(ebm_gpu_space *space, const ebm_gpu_net *net, const gpu_exact *own, const float *hx, uint32_t n)
 {
     const struct exact_work work = {static_cast<const struct ebm_gpu_exact_table *>(net->exact),
@@ -226,6 +242,7 @@ static bool launch(ebm_gpu_space *space, const ebm_gpu_net *net, const gpu_exact
                                     own->scratch,
                                     own->block_bytes,
                                     n};
+    const gpu_timed timed(space, space->compute, [&] { return work_of(net, n); });
     LAUNCH(exact_k, dim3(n < own->blocks ? n : own->blocks), dim3(THREADS), 0, space->compute, work);
     return gpu_fine(space, cudaGetLastError(), "exact answers");
 }

@@ -7,7 +7,7 @@
  * kernel, and then inputs are not rounded. A relu in a product makes 0 of a NaN. */
 #include <stdint.h>
 
-#include "core/cuda/engine_internal.h"
+#include "core/cuda/profile_internal.h"
 
 /* ---- products ---- */
 
@@ -138,45 +138,74 @@ KERNEL void bias_k(int activation, float *d, uint32_t ld, const float *bias, uin
 static void add_bias(ebm_gpu_space *space, const gpu_product *p)
 {
     uint32_t n = p->a.is_turned ? p->a.columns : p->a.rows, columns = p->b.is_turned ? p->b.rows : p->b.columns;
+    const gpu_timed timed(space, space->compute, [&] {
+        const double numbers = (double)n * columns;
+        return gpu_work{"bias_k", EBM_LAUNCH_FP32, 2.0 * numbers, 8.0 * numbers + 4.0 * n};
+    });
     LAUNCH(bias_k, gpu_blocks((size_t)n * columns), dim3(GPU_THREADS), 0, space->compute,
            p->has_relu ? EBM_ACT_RELU : EBM_ACT_IDENTITY, p->d, p->ld_d, p->bias, n, columns);
 }
 
 /* What there is an algorithm for: all that is asked; without its bias; nor with rounded inputs. */
-static bool settle(ebm_gpu_space *space, const gpu_product *p, const product_handles *h, cublasLtMatmulAlgo_t *ret,
-                   bool *ret_lacks_bias)
+struct settled {
+    cublasLtMatmulAlgo_t algorithm;
+    bool lacks_bias, is_exact;
+};
+
+static bool settle(ebm_gpu_space *space, const gpu_product *p, const product_handles *h, settled *ret)
 {
     const cublasLtEpilogue_t none = CUBLASLT_EPILOGUE_DEFAULT;
     const cublasComputeType_t exact = CUBLAS_COMPUTE_32F;
-    cublasStatus_t status = choose(space, h, ret);
-    *ret_lacks_bias = status != CUBLAS_STATUS_SUCCESS && p->bias != NULL;
-    if (*ret_lacks_bias) {
+    cublasStatus_t status = choose(space, h, &ret->algorithm);
+    ret->lacks_bias = status != CUBLAS_STATUS_SUCCESS && p->bias != NULL;
+    ret->is_exact = p->is_exact;
+    if (ret->lacks_bias) {
         if (!set(space, h, CUBLASLT_MATMUL_DESC_EPILOGUE, &none, sizeof none))
             return false;
-        status = choose(space, h, ret);
+        status = choose(space, h, &ret->algorithm);
     }
     if (status != CUBLAS_STATUS_SUCCESS && !p->is_exact) {
         if (!set(space, h, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, &exact, sizeof exact))
             return false;
-        status = choose(space, h, ret);
+        ret->is_exact = true;
+        status = choose(space, h, &ret->algorithm);
     }
     return status == CUBLAS_STATUS_SUCCESS ||
            gpu_lack(space, EBM_INVALID, "the choice of a product", cublasLtGetStatusString(status));
 }
 
-bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p)
+/* Each matrix once. */
+static gpu_work product_work(const gpu_product *p, bool is_exact)
+{
+    const uint32_t rows = p->a.is_turned ? p->a.columns : p->a.rows, depth = p->a.is_turned ? p->a.rows : p->a.columns;
+    const uint32_t columns = p->b.is_turned ? p->b.rows : p->b.columns;
+    const double m = rows, n = columns, k = depth, batches = p->batches > 1 ? p->batches : 1;
+    const double numbers = m * k + k * n + (p->adds ? 2.0 : 1.0) * m * n + (p->bias != NULL ? m : 0.0);
+    return {"product",
+            gpu_product_kind(is_exact),
+            2.0 * batches * m * n * k,
+            4.0 * batches * numbers,
+            {rows, columns, depth}};
+}
+
+static bool run(ebm_gpu_space *space, const gpu_product *p, const product_handles *h, const settled *how)
 {
     const float one = 1.0f, before = p->adds ? 1.0f : 0.0f;
+    const gpu_timed timed(space, space->compute, [&] { return product_work(p, how->is_exact); });
+    return gpu_fine(space,
+                    cublasLtMatmul(space->lt, h->what, &one, p->a.p, h->a, p->b.p, h->b, &before, p->d, h->d, p->d,
+                                   h->d, &how->algorithm, space->workspace, GPU_WORKSPACE, space->compute),
+                    "a product");
+}
+
+bool gpu_multiply(ebm_gpu_space *space, const gpu_product *p)
+{
     product_handles h = {};
-    cublasLtMatmulAlgo_t algorithm;
-    bool lacks_bias = false;
-    bool ok = describe(space, p, &h) && state_wishes(space, p, &h) && settle(space, p, &h, &algorithm, &lacks_bias) &&
-              gpu_fine(space,
-                       cublasLtMatmul(space->lt, h.what, &one, p->a.p, h.a, p->b.p, h.b, &before, p->d, h.d, p->d, h.d,
-                                      &algorithm, space->workspace, GPU_WORKSPACE, space->compute),
-                       "a product");
+    settled how = {};
+    bool ok = describe(space, p, &h) && state_wishes(space, p, &h) && settle(space, p, &h, &how) &&
+              run(space, p, &h, &how);
     drop(&h);
-    if (ok && lacks_bias)
+    if (ok && how.lacks_bias)
         add_bias(space, p);
     return ok;
 }
@@ -201,9 +230,14 @@ void activate_rows(ebm_gpu_space *space, const gpu_layer *l, float *a, uint32_t 
                    uint32_t rows)
 {
     const float *added = l->residual ? in : NULL;
-    if (l->activation != EBM_ACT_IDENTITY || added != NULL)
-        LAUNCH(act_k, gpu_blocks((size_t)rows * l->out), dim3(GPU_THREADS), 0, space->compute, l->activation, a, ld,
-               added, ld_in, l->out, rows);
+    if (l->activation == EBM_ACT_IDENTITY && added == NULL)
+        return;
+    const gpu_timed timed(space, space->compute, [&] {
+        const double numbers = (double)rows * l->out;
+        return gpu_work{"act_k", EBM_LAUNCH_FP32, 2.0 * numbers, (added != NULL ? 12.0 : 8.0) * numbers};
+    });
+    LAUNCH(act_k, gpu_blocks((size_t)rows * l->out), dim3(GPU_THREADS), 0, space->compute, l->activation, a, ld, added,
+           ld_in, l->out, rows);
 }
 
 } // namespace

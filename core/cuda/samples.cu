@@ -11,6 +11,7 @@
  * philox.h; normal numbers are of the same fit as the CPU's. */
 #include "core/cuda/mixture.h"
 #include "core/cuda/philox.h"
+#include "core/cuda/profile_internal.h"
 #include "core/cuda/program_internal.h"
 #include "core/sobol.h"
 
@@ -20,6 +21,8 @@
 #define BETWEEN 4u  /* floats behind a feature's samples in shared memory: float4 of 8 threads fall on 32 banks */
 #define TOGETHER 8u /* samples of a thread of layers_k */
 #define DOT_THREADS 256u
+#define DRAW_FLOP 80.0 /* of a draw, about; and of its log q, of each component and coordinate */
+#define DENSITY_FLOP 40.0
 
 /* What layers_k runs: `target` layers of the target net, then `energy` layers of the energy net. */
 struct gpu_narrow {
@@ -295,6 +298,19 @@ struct gpu_narrow narrow_of(const ebm_gpu_net *net, uint32_t *ret_both)
     return narrow;
 }
 
+/* Weights once, and not what a tile's row gives: hx, and h of residual ones. */
+gpu_work narrow_work(const ebm_gpu_net *net, const struct gpu_narrow *narrow, uint32_t tiles, uint32_t ld_g)
+{
+    const double samples = (double)tiles * EBM_GPU_TILE;
+    double weights = 0.0, out = narrow->is_bf16 ? 2.0 * ld_g : 4.0 * ld_g;
+    for (uint32_t i = 0; i < narrow->target + narrow->energy; i++)
+        weights += (double)net->target()[i].in * net->target()[i].out;
+    if (narrow->energy > 0)
+        out = sizeof(float);
+    return {"layers_k", EBM_LAUNCH_FP32, 2.0 * samples * weights,
+            samples * (sizeof(float) * net->D + out) + sizeof(float) * weights};
+}
+
 template <uint32_t SAMPLES>
 bool enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
                     uint32_t tiles, gpu_rows g)
@@ -305,9 +321,29 @@ bool enqueue_narrow(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *o
     const float *h = net->n_feature > 0 ? own->x.h : own->x.x;
     if (bytes > (SAMPLES == EBM_GPU_TILE ? NARROW_SPACE : NARROWEST_SPACE))
         return false;
+    const gpu_timed timed(space, space->compute, [&] { return narrow_work(net, &narrow, tiles, g.ld); });
     LAUNCH(layers_k<SAMPLES>, dim3(tiles * (EBM_GPU_TILE / SAMPLES)), dim3(narrow_threads(SAMPLES)), bytes,
            space->compute, narrow, slot->tiles, slot->y, own->x.hx, h, g.p, g.ld, slot->f);
     return true;
+}
+
+gpu_work draw_work(const ebm_gpu_net *net, uint32_t tiles)
+{
+    const double samples = (double)tiles * EBM_GPU_TILE, D = net->D;
+    return {"draw_k", EBM_LAUNCH_FP32, samples * (DRAW_FLOP + DENSITY_FLOP * D * net->K),
+            sizeof(float) * samples * (D + 1.0)};
+}
+
+gpu_work add_work(const gpu_layer *first, double samples)
+{
+    const double numbers = samples * first->out;
+    return {"add_k", EBM_LAUNCH_FP32, 3.0 * numbers, sizeof(float) * (first->residual ? 3.0 : 2.0) * numbers};
+}
+
+gpu_work dot_work(double width, double samples, bool is_fused)
+{
+    const double numbers = samples * width;
+    return {"dot_k", EBM_LAUNCH_FP32, (is_fused ? 4.0 : 2.0) * numbers, sizeof(float) * (numbers + samples + width)};
 }
 
 /* g in one of the two buffers -> f: layers of the energy net from the first one's product on. */
@@ -330,14 +366,18 @@ bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *o
     bool is_fused = last == 1 && !first->residual && !first[1].residual;
     if (last == 0)
         done = {slot->f, 1};
-    if (!is_fused)
+    if (!is_fused) {
+        const gpu_timed timed(space, space->compute, [&] { return add_work(first, samples); });
         LAUNCH(add_k, gpu_blocks((size_t)samples * first->out), dim3(GPU_THREADS), 0, space->compute, join,
                first->activation, first->residual, z.p, z.ld, done.p, done.ld, first->out, samples);
+    }
     if (last > 1 && !gpu_run_layers(space, first + 1, last - 1, done, samples, most, false, g.p, other, NULL, &done))
         return false;
-    if (last > 0)
+    if (last > 0) {
+        const gpu_timed timed(space, space->compute, [&] { return dot_work(first[last].in, samples, is_fused); });
         LAUNCH(dot_k, dim3(samples / (DOT_THREADS / 32)), dim3(DOT_THREADS), 0, space->compute, d_energy, last,
                is_fused ? slot->tiles : NULL, own->x.hx, done.p, done.ld, slot->f);
+    }
     return true;
 }
 
@@ -346,9 +386,11 @@ bool enqueue_energy(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *o
 bool gpu_samples_enqueue(ebm_gpu_space *space, const ebm_gpu_net *net, gpu_program *own, gpu_device_slot *slot,
                          uint32_t tiles)
 {
-    if (net->K > 0)
+    if (net->K > 0) {
+        const gpu_timed timed(space, space->compute, [&] { return draw_work(net, tiles); });
         LAUNCH(draw_k, dim3(tiles), dim3(EBM_GPU_TILE), 0, space->compute, slot->tiles, slot->mixtures,
                ebm_gpu_mixture_floats(net->D, net->K + 1), net->D, slot->y, slot->log_q);
+    }
     gpu_rows g = {space->a, gpu_round_up(net->target_is_narrow ? net->G : net->D, gpu_g_is_bf16(net) ? 8 : 4)};
     /* As many samples as fit share what is read of the weights; a sample's numbers are the same among any. */
     if (net->n_energy > 0 && !enqueue_narrow<128>(space, net, own, slot, tiles, g) &&

@@ -2,6 +2,7 @@
  *
  * Copies up and down have a stream each, so that they overlap each other and what the device computes for another slot;
  * events tie them to the stream that computes. */
+#include "core/cuda/profile_internal.h"
 #include "core/cuda/program_internal.h"
 
 /* ---- memory ---- */
@@ -98,8 +99,8 @@ bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, 
         return gpu_fail(space, "the sample side", "the context is not prepared for it");
     gpu_device_slot *s = &own->slots[number];
     return gpu_enter(space) && upload_slot(space, net, s, load) &&
-           gpu_fine(space, cudaGraphLaunch(s->graphs[gpu_power_of(load->n_tiles)], space->compute),
-                    "the sample side") &&
+           gpu_launch_graph(space, s->graphs[gpu_power_of(load->n_tiles)], "the sample side",
+                            [&] { return gpu_samples_enqueue(space, net, own, s, gpu_next_power(load->n_tiles)); }) &&
            gpu_answers_enqueue(space, &s->answers, &s->host, load, net->D, s->y, s->log_q, s->f) &&
            gpu_fine(space, cudaEventRecord(s->computed, space->compute), "an event") &&
            download_slot(space, net, s, load);

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "core/cuda/cudnn_internal.h"
+#include "core/cuda/profile_internal.h"
 #include "core/cuda/program_internal.h"
 
 extern "C" {
@@ -355,7 +356,8 @@ bool gpu_images_enqueue(gpu_images *images, const float *h_x, uint32_t B, float 
         const turn *t = &images->turns[i % TURNS];
         n = B - first < images->piece ? B - first : images->piece;
         ok = upload_piece(space, t, h_x + first * X, n * X) && take_piece(images, t, n) &&
-             gpu_fine(space, cudaGraphLaunch(images->graphs[gpu_power_of(n)], space->compute), "a trunk") &&
+             gpu_launch_graph(space, images->graphs[gpu_power_of(n)], "a trunk",
+                              [&] { return enqueue_images(images, gpu_next_power(n)); }) &&
              gpu_copy(space, space->compute, reach + first * out, images->reach, n * out * sizeof(float),
                       cudaMemcpyDeviceToDevice);
     }

@@ -9,7 +9,7 @@
  *
  * Products are of bfloat16 or TF32 numbers, sums of floats, in an order that depends on N and G alone. Only what
  * nvcuda::wmma gives: where in a fragment a number lies is not known, so that a fragment goes through shared memory. */
-#include "core/cuda/engine_internal.h"
+#include "core/cuda/profile_internal.h"
 
 namespace wmma = nvcuda::wmma;
 
@@ -254,12 +254,22 @@ cudaError_t gpu_wide_open(void)
                                                        cudaFuncAttributeMaxDynamicSharedMemorySize, (int)WIDE_SPACE);
 }
 
+/* Weights once, and not what a tile's row gives, hx. */
+static gpu_work work_of(const ebm_gpu_net *net, const struct gpu_wide *w, uint32_t n_tiles)
+{
+    const double samples = (double)n_tiles * EBM_GPU_TILE, N = net->energy()->out;
+    const double of_g = w->is_rounded ? 2.0 : 4.0, of_weights = net->wide == EBM_GPU_BF16 ? 2.0 : 4.0;
+    return {"wide_k", gpu_product_kind(false), samples * 2.0 * N * (w->G + 2.0),
+            samples * (of_g * w->ld_g + sizeof(float)) + N * (of_weights * w->deep + 2.0 * sizeof(float))};
+}
+
 void gpu_wide_score(ebm_gpu_space *space, const ebm_gpu_net *net, const ebm_gpu_tile *tiles, uint32_t n_tiles,
                     const float *hx, const float *g, uint32_t ld_g, float *f)
 {
     const gpu_layer *first = net->d_layers + (net->energy() - net->layers.data());
     struct gpu_wide w = {
         first, first + 1, tiles, hx, g, ld_g, net->energy()->in, gpu_wide_deep(net->energy()->in), gpu_g_is_bf16(net)};
+    const gpu_timed timed(space, space->compute, [&] { return work_of(net, &w, n_tiles); });
     if (net->wide == EBM_GPU_BF16)
         LAUNCH(wide_k<as_bf16>, dim3(n_tiles), dim3(WIDE_THREADS), shared_bytes<as_bf16>(w.deep), space->compute, w, f);
     else

@@ -2,6 +2,7 @@
  * at once, one graph for each power of two of rows, float whatever the precision. */
 #include <string.h>
 
+#include "core/cuda/profile_internal.h"
 #include "core/cuda/program_internal.h"
 
 #define X_ROWS 64u /* for which products are chosen */
@@ -93,7 +94,8 @@ bool ebm_gpu_features(struct ebm_gpu_space *space, const struct ebm_gpu_net *net
                             {x->log_variance, out->log_variance, DK},
                             {x->logits, out->logits, net->K}};
     bool ok = gpu_enter(space) && put_rows(space, net, own, h_x, B) &&
-              gpu_fine(space, cudaGraphLaunch(x->graphs[gpu_power_of(B)], space->compute), "the x side");
+              gpu_launch_graph(space, x->graphs[gpu_power_of(B)], "the x side",
+                               [&] { return gpu_x_enqueue(space, net, own, gpu_next_power(B)); });
     float *pinned = x->host_out;
     for (const way_out &way : ways) {
         ok = ok && gpu_copy(space, space->compute, pinned, way.from, B * way.n * sizeof(float), cudaMemcpyDeviceToHost);

@@ -160,5 +160,28 @@ def test_two_devices_of_which_one_is_lost(binary):
     assert "(device 0: " in said[1] and "0 of 2 are left" in said[1], said
 
 
+def selftest(binary, *words):
+    done = subprocess.run([binary, "--gpu-selftest", "cuda", "tf32", PLUGIN, *words], capture_output=True, text=True, timeout=600, check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def test_selftest_of_one_network(binary):
+    """Each launch of T at 8 rows by its name, with its bound; a simulated launch takes a millisecond."""
+    with device() as lost:
+        status, shown, told = selftest(binary, "T", "8")
+        assert status == 0 and shown[0].startswith("cuda: a GPU on the CPU") and shown[2].startswith("T  B   8 "), (shown, told)
+        rows = {line[10:42].strip(): line[42:].split() for line in shown[5:]}
+        assert [rows[name][0] for name in ("nothing", "copy up", "copy down", "act_k", "draw_k", "layers_k", "weigh_k", "moments_k", "rank_k")] == [
+            "1", "5", "6", "5", "1", "1", "1", "1", "1"], shown
+        times, us, bound, share, _, _, word, mflop, megabytes, *_ = rows["layers_k"]
+        assert (times, us, word) == ("1", "1000.0", "fp32") and float(mflop) == 5.243 and float(megabytes) == 0.067, shown
+        assert float(bound) == 0.08 and float(share) < 0.1 and rows["all but nothing"][0] == "30", shown
+        assert selftest(binary, "T", "0")[0] == 2 and selftest(binary, "W", "8")[0] == 2 and selftest(binary, "T")[0] == 2
+        with open(lost, "wb"):
+            pass
+        status, _, told = selftest(binary, "T", "8")
+        assert status == 1 and "the driver gives no device" in told, told
+
+
 if __name__ == "__main__":
     sys.exit(run_all(globals(), sys.argv[1]))

@@ -1,7 +1,8 @@
-/* count.cpp - bytes that kernels and products move. */
+/* count.cpp - bytes that kernels, products and copies move. */
 #include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/sim.h"
 
+#include <ctype.h>
 #include <map>
 #include <stdio.h>
 #include <string>
@@ -86,4 +87,35 @@ void count_product(uint64_t rows, uint64_t columns, uint64_t depth, double read,
     sum.written += written;
 }
 
+void count_copy(const char *name, size_t bytes)
+{
+    moved &sum = all.sums[name];
+    sum.times++;
+    sum.read += double(bytes);
+    sum.written += double(bytes);
+}
+
 } // namespace gpu_sim
+
+/* A number at its end goes no further: "of 1" is not in "of 10". */
+static bool has_words(const std::string &name, const std::string &part)
+{
+    const auto digit_at = [](const std::string &text, size_t at) {
+        return at < text.size() && isdigit((unsigned char)text[at]);
+    };
+    size_t at = name.find(part);
+    return at != std::string::npos && !(digit_at(part, part.size() - 1) && digit_at(name, at + part.size()));
+}
+
+long gpu_sim_counted(const char *part, double *ret_bytes)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    long times = 0;
+    *ret_bytes = 0.0;
+    for (const auto &sum : gpu_sim::all.sums)
+        if (has_words(sum.first, part)) {
+            times += long(sum.second.times);
+            *ret_bytes += sum.second.read + sum.second.written;
+        }
+    return times;
+}

@@ -1,4 +1,5 @@
-/* count.h - GPU_SIM_COUNT=1: what kernels and products move, told at the end, a line for each of them and its size.
+/* count.h - GPU_SIM_COUNT=1: what kernels, products and copies move, told at the end, a line for each of them and its
+ * size.
  *
  * Counted are different sectors of 32 bytes of global memory, by kernels out of PTX alone: in a whole launch, which
  * memory must give or take at least, and in each of its blocks, which is what goes through the second-level cache where
@@ -18,6 +19,7 @@ void count_access(const void *at, size_t bytes, bool stores);
 void count_block();
 void count_launch(const char *name, size_t blocks);
 void count_product(uint64_t rows, uint64_t columns, uint64_t depth, double read, double written);
+void count_copy(const char *name, size_t bytes);
 
 } // namespace gpu_sim
 

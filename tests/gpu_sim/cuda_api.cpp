@@ -10,6 +10,7 @@
 #else
 #include "tests/gpu_sim/cuda_sim.h"
 #endif
+#include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/cuda_api.h"
 
 #include <utility>
@@ -329,7 +330,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
          from_device = gpu_sim::on_device(from, bytes, "cudaMemcpy, from");
     if (!fits(kind, to_device, from_device))
         return complain(cudaErrorInvalidValue, "the kind of a cudaMemcpy is not that of its pointers");
-    gpu_sim::enqueue(gpu_sim_stream(stream), [to, from, bytes] { memmove(to, from, bytes); });
+    const char *name = to_device && from_device ? "copy there" : to_device ? "copy up" : "copy down";
+    gpu_sim::enqueue(gpu_sim_stream(stream), [to, from, bytes, name] {
+        memmove(to, from, bytes);
+        if (gpu_sim::counts)
+            gpu_sim::count_copy(name, bytes);
+    });
     return cudaSuccess;
 }
 
@@ -424,10 +430,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     BEGIN(cudaErrorMemoryAllocation);
-    *event = reinterpret_cast<cudaEvent_t>(gpu_sim::event_new());
+    *event = reinterpret_cast<cudaEvent_t>(gpu_sim::event_new(!(flags & cudaEventDisableTiming)));
     gpu_sim::alive(1);
     return cudaSuccess;
 }
@@ -475,7 +481,12 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
     BEGIN(cudaErrorUnknown);
-    *ms = float(gpu_sim::event_spent(of(from), of(to)));
+    uint64_t spent;
+    if (!gpu_sim::event_spent(of(from), of(to), &spent))
+        return complain(cudaErrorInvalidResourceHandle, "the time between events that have none");
+    if (!gpu_sim::event_done(of(from)) || !gpu_sim::event_done(of(to)))
+        return give(cudaErrorNotReady);
+    *ms = float(spent);
     return cudaSuccess;
 }
 

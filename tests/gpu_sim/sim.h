@@ -192,12 +192,13 @@ graph *capture_end(stream *s); /* NULL: it was not captured */
 void enqueue_graph(stream *s, const graph *g);
 graph *graph_copy(const graph *g);
 void graph_free(graph *g);
-event *event_new();
+event *event_new(bool has_time);
 void event_free(event *e);
 void event_record(event *e, stream *s);
 bool event_done(event *e);
 void event_wait(event *e);
-uint64_t event_spent(const event *from, const event *to); /* pieces of work between them, on one stream */
+/* Pieces of work between two events of one stream. False: one has no time, or was never recorded. */
+bool event_spent(const event *from, const event *to, uint64_t *ret_spent);
 void stream_wait(stream *s, event *e);
 
 /* Counts a call that can fail; true: this one must. */
@@ -211,6 +212,9 @@ long setting(const char *name, long otherwise);
 /* For tests: the n-th call from now fails (0: none); how many there were since. */
 extern "C" __attribute__((visibility("default"))) void gpu_sim_fail_at(long n, int sticky);
 extern "C" __attribute__((visibility("default"))) long gpu_sim_calls(void);
+/* With GPU_SIM_COUNT=1 launches, products and copies whose line of count.h has `part` in its name; bytes that they read
+ * and wrote. */
+extern "C" __attribute__((visibility("default"))) long gpu_sim_counted(const char *part, double *ret_bytes);
 /* The function that was made to fail last, NULL: none. */
 extern "C" __attribute__((visibility("default"))) const char *gpu_sim_failed(void);
 /* For libraries that take another one's place (fake/cudnn.cpp): work on a stream; `what` is copied. */

@@ -3,6 +3,7 @@
  * So a program that forgets to wait sees what was never computed, each time. Order between streams is by events alone.
  * With GPU_SIM_ORDER=fwd or rev a stream that is waited for brings along only what it, in turn, waits for; with greedy
  * all others run first, as far as they come; with random some do. */
+#include "tests/gpu_sim/count.h"
 #include "tests/gpu_sim/sim.h"
 
 #include <algorithm>
@@ -33,6 +34,7 @@ struct event {
     stream *on;
     uint64_t after; /* that much of the stream */
     uint64_t spent; /* of it */
+    bool has_time;
 };
 
 namespace
@@ -288,10 +290,11 @@ void graph_free(graph *g)
     delete g;
 }
 
-event *event_new()
+event *event_new(bool has_time)
 {
     event *e = new event();
     e->device = own_device;
+    e->has_time = has_time;
     return e;
 }
 
@@ -319,9 +322,10 @@ void event_wait(event *e)
         run_until(e->on, e->after);
 }
 
-uint64_t event_spent(const event *from, const event *to)
+bool event_spent(const event *from, const event *to, uint64_t *ret_spent)
 {
-    return to->spent - from->spent;
+    *ret_spent = to->spent - from->spent;
+    return from->has_time && to->has_time && from->on != nullptr && from->on == to->on;
 }
 
 void stream_wait(stream *s, event *e)
@@ -340,7 +344,11 @@ void gpu_sim_enqueue(void *stream, void (*run)(const void *what), const void *wh
     std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
     const char *from = static_cast<const char *>(what);
     std::vector<char> own(from, from + bytes);
-    gpu_sim::enqueue(static_cast<gpu_sim::stream *>(stream), [own, run] { run(own.data()); });
+    gpu_sim::enqueue(static_cast<gpu_sim::stream *>(stream), [own, run] {
+        run(own.data());
+        if (gpu_sim::counts)
+            gpu_sim::count_copy("work of another library", 0);
+    });
 }
 
 void gpu_sim_fail_at(long n, int and_after)

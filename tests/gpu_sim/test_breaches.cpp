@@ -196,6 +196,33 @@ void events()
     cudaFreeHost(pinned);
 }
 
+/* Time is between events that have it and are done. */
+void times()
+{
+    float value = 1.0f, ms = 0.0f;
+    cudaEvent_t from, to, quiet;
+    cudaEventCreate(&from);
+    cudaEventCreate(&to);
+    cudaEventCreateWithFlags(&quiet, cudaEventDisableTiming);
+    cudaEventRecord(from, stream);
+    cudaMemcpyAsync(on, &value, sizeof(value), cudaMemcpyHostToDevice, stream);
+    if (cudaEventElapsedTime(&ms, from, to) != cudaErrorInvalidResourceHandle)
+        exit(6);
+    cudaEventRecord(to, stream);
+    cudaEventRecord(quiet, stream);
+    if (cudaEventElapsedTime(&ms, from, to) != cudaErrorNotReady)
+        exit(6);
+    cudaStreamSynchronize(stream);
+    if (cudaEventElapsedTime(&ms, from, quiet) != cudaErrorInvalidResourceHandle)
+        exit(6);
+    (void)cudaGetLastError();
+    if (cudaEventElapsedTime(&ms, from, to) != cudaSuccess)
+        exit(6);
+    expect(ms, 1.0f);
+    for (cudaEvent_t event : {from, to, quiet})
+        cudaEventDestroy(event);
+}
+
 void graphs()
 {
     cudaGraph_t graph;
@@ -361,6 +388,7 @@ const test TESTS[] = {
     {"halves of a warp", halves, nullptr, false},
     {"nothing runs before a wait", no_wait, nullptr, false},
     {"events order streams", events, nullptr, false},
+    {"events have times", times, nullptr, false},
     {"graphs", graphs, nullptr, false},
     {"memory ends", memory_ends, nullptr, false},
     {"what CUDA refuses", refused, nullptr, false},
