@@ -202,9 +202,9 @@ struct ebm_loss_spec {
  * rows[b]; h_label_noise (B, D) likewise, by how much nce_plus moves the true target. */
 struct ebm_train_rows {
     uint32_t B;
-    const float *h_x; /* (B, X); of images (B, trunk.out), features that were kept. NULL: the features that the
-                       * last trunk_forward left of its images `first` .. first + B - 1; where that one
-                       * learns, their gradient times scale, = of each image, is left for trunk_backward */
+    const float *h_x; /* (B, X); of images (B, trunk.out), features that were kept. NULL: the features that the last
+                       * trunk_forward left of its images `first` .. first + B - 1; where it learns, the gradient in
+                       * them, times scale, is left for trunk_backward: = of each image, which is in one chunk alone */
     uint32_t first;
     const float *h_y;           /* (B, D) */
     const float *h_samples;     /* (B, M, D) or NULL */
@@ -293,8 +293,8 @@ struct ebm_device_ops {
      * prepared for, and draws that are given, take theirs with the first chunk. */
     enum ebm_status (*train_prepare)(struct ebm_ctx *ctx, const struct ebm_plan *plan, const struct ebm_loss_spec *spec,
                                      uint32_t max_rows, struct ebm_error *reterr);
-    /* Losses (B) of the rows, and their gradient times spec->scale added
-     * into gradient buffer `slot`. Several ctx may run this at once on one plan, each with a slot of its own. */
+    /* Losses (B) of the rows, and their gradient times spec->scale added into gradient buffer `slot`. Several ctx may
+     * run this at once on one plan, each with a slot of its own. */
     enum ebm_status (*backward)(struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                                 const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows, double *h_loss);
     /* The trunk in training, a batch at a time on one plan; NULL where a device does not train. prepare: memory for

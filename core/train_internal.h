@@ -90,11 +90,6 @@ double ebm_train_row(struct ebm_chunk *c, uint32_t b);
 /* Does the spec hold what its loss reads, and do context, plan and rows fit it? */
 bool ebm_train_is_possible(const struct ebm_ctx *ctx, const struct ebm_plan *plan, uint32_t slot,
                            const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows);
-/* Are they images whose features the plan has? */
-static inline bool ebm_train_is_of_batch(const struct ebm_train_rows *rows)
-{
-    return rows->h_x == NULL;
-}
 /* A mixture of n_sigmas Gaussians of equal weight around `center` (D), every sigma (n_sigmas, D) times `factor`; its
  * arrays lie in `space`. False, as below: no finite density. */
 bool ebm_train_bind_fixed(const struct ebm_chunk *c, const struct ebm_slab *space, const float *center,
@@ -106,6 +101,12 @@ bool ebm_train_target(const struct ebm_chunk *c, uint32_t b, float *lanes, float
 bool ebm_train_label_density(const struct ebm_chunk *c, uint32_t b);
 /* The y of row b: draws of its noise at 0 .. M - 1, the true target behind them. False: no finite density. */
 bool ebm_train_candidates(struct ebm_chunk *c, uint32_t b, struct ebm_mixture *ret_noise);
+
+/* Are they images whose features the plan has? */
+static inline bool ebm_train_is_of_batch(const struct ebm_train_rows *rows)
+{
+    return rows->h_x == NULL;
+}
 
 /* to (n) += from (n), which lie apart. */
 static inline void ebm_add(float *restrict to, const float *restrict from, size_t n)
