@@ -1,5 +1,5 @@
-/* forecast_device.c - the memory of adam.cu, trunk_train.cu, training.cu and exact_train.cu (core/cuda), foreseen; a
- * test on the simulator holds the two beside each other. */
+/* forecast_device.c - the memory of adam.cu, trunk_train.cu, training_memory.cu and exact_train.cu (core/cuda),
+ * foreseen; a test on the simulator holds the two beside each other. */
 #include "trainer/forecast_device.h"
 
 #include "core/cuda/exact.h"
