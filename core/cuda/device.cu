@@ -134,20 +134,34 @@ enum ebm_status ebm_gpu_open(const uint32_t *numbers, uint32_t n, enum ebm_gpu_p
 
 /* ---- what goes wrong ---- */
 
+/* With the device's number, where there are several. */
+static void note_failure(uint32_t device, const char *text, bool loses, char ret_text[EBM_GPU_FAILURE_BYTES])
+{
+    char number[16] = "";
+    if (n_devices > 1)
+        (void)snprintf(number, sizeof number, "device %u: ", devices[device]);
+    (void)snprintf(ret_text, EBM_GPU_FAILURE_BYTES, "%s%s", number, text);
+    if (loses)
+        lost[device] = true;
+    std::lock_guard<std::mutex> lock(failure_mutex);
+    memcpy(latest_failure, ret_text, sizeof latest_failure);
+}
+
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
 {
+    char text[EBM_GPU_FAILURE_BYTES];
     if (space->failed)
         return false;
     space->failed = true;
-    if (space->harmless == EBM_OK)
-        lost[space->device] = true;
-    if (n_devices > 1)
-        (void)snprintf(space->failure, sizeof space->failure, "device %u: %s: %s", devices[space->device], what, why);
-    else
-        (void)snprintf(space->failure, sizeof space->failure, "%s: %s", what, why);
-    std::lock_guard<std::mutex> lock(failure_mutex);
-    memcpy(latest_failure, space->failure, sizeof latest_failure);
+    (void)snprintf(text, sizeof text, "%s: %s", what, why);
+    note_failure(space->device, text, space->harmless == EBM_OK, space->failure);
     return false;
+}
+
+void ebm_gpu_lose(uint32_t device, const char *why)
+{
+    char text[EBM_GPU_FAILURE_BYTES];
+    note_failure(device, why, true, text);
 }
 
 bool gpu_lack(ebm_gpu_space *space, enum ebm_status status, const char *what, const char *why)

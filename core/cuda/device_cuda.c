@@ -443,32 +443,33 @@ static enum ebm_status new_net(const struct ebm_plan *plan, const float *h_param
                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr)
 {
     enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, device, ret_net, reterr);
-    if (status == EBM_OK && !cuda_exact_load(plan, *ret_net))
-        return ebm_error_set(reterr, EBM_DEVICE, "device", "the table of kinks cannot be put onto the device");
-    return status;
+    if (status != EBM_OK || cuda_exact_load(plan, *ret_net))
+        return status;
+    *ret_net = ebm_gpu_net_free(*ret_net);
+    return ebm_error_set(reterr, EBM_DEVICE, "device", "the table of kinks cannot be put onto the device");
 }
 
 /* Of several devices those that fail are done without; a single one is asked again. */
 static enum ebm_status accelerate_serving(struct ebm_plan *plan, const float *h_params, struct ebm_error *reterr)
 {
     struct nets *nets = calloc(1, sizeof *nets);
+    struct ebm_error error = {EBM_DEVICE, "device", "every device has failed"};
     bool is_anywhere = false;
     if (nets == NULL)
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a network");
     plan->accelerated = nets;
     plan->free_accelerated = nets_free;
-    enum ebm_status status = ebm_error_set(reterr, EBM_DEVICE, "device", "every device has failed");
     for (uint32_t i = 0; i < ops.n_devices; i++) {
         if (ops.n_devices > 1 && ebm_gpu_is_lost(i))
             continue;
-        status = new_net(plan, h_params, i, &nets->of[i], reterr);
-        if (status == EBM_DEVICE && ops.n_devices > 1)
-            nets->of[i] = ebm_gpu_net_free(nets->of[i]);
-        else if (status != EBM_OK)
-            return status;
-        is_anywhere = is_anywhere || nets->of[i] != NULL;
+        enum ebm_status status = new_net(plan, h_params, i, &nets->of[i], &error);
+        if (status != EBM_OK && (status != EBM_DEVICE || ops.n_devices == 1))
+            return ebm_error_set(reterr, status, error.where, "%s", error.text);
+        if (status == EBM_DEVICE)
+            ebm_gpu_lose(i, error.text);
+        is_anywhere = is_anywhere || status == EBM_OK;
     }
-    return is_anywhere ? EBM_OK : status;
+    return is_anywhere ? EBM_OK : ebm_error_set(reterr, EBM_DEVICE, error.where, "%s", error.text);
 }
 
 /* The plan of an ensemble is the CPU's. */

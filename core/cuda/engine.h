@@ -85,8 +85,9 @@ struct ebm_gpu_x_side {
 enum ebm_status ebm_gpu_open(const uint32_t *numbers, uint32_t n, enum ebm_gpu_precision precision, uint32_t *ret_n,
                              char *ret_name, size_t bytes, struct ebm_error *reterr) EBM_MUST_USE;
 
-/* A space of this device has failed. Any thread. */
+/* A space of this device has failed, or somebody lost it. Any thread, as the next. */
 bool ebm_gpu_is_lost(uint32_t device);
+void ebm_gpu_lose(uint32_t device, const char *why); /* which ebm_gpu_failure then tells */
 
 /* From params (P) of a single network. New: free. Any thread. */
 enum ebm_status ebm_gpu_net_new(const struct ebm_net_desc *net, const float *h_params, uint32_t device,
@@ -114,7 +115,7 @@ bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, 
                     const struct ebm_gpu_load *load);
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
 
-/* What a space failed of, the latest one of all; "": none did. Any thread. */
+/* What a space failed of, or a device was lost by, the latest one of all; "": none did. Any thread. */
 void ebm_gpu_failure(char *ret_text, size_t bytes);
 
 #ifdef __cplusplus

@@ -139,7 +139,7 @@ def test_a_device_that_is_lost(binary):
 
 
 def test_two_devices_of_which_one_is_lost(binary):
-    models = ["relu_1d", "smooth_2d"]
+    models = ["relu_1d"]
     with device(), server_of(binary, models, *CUDA, "--workers", 1) as server:
         expected = list(answers(server, models))
     with device(3) as lost, server_of(binary, models, "--device", "cuda:2,0", *CUDA[2:], "--workers", 2, "--model-control", "on") as server:

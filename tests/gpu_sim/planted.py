@@ -194,15 +194,15 @@ TRAINING_BUGS = [
 ]
 # several devices: what is made or asked for on the wrong one
 DEVICES_BUGS = [
-    ("a context's network is the first device's", HOST, "return nets->of[of(ctx)->device];", "return nets->of[0];", TWO),
-    ("all weights on the first device", NETS, "gpu_set_device(net->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", TWO),
-    ("a trunk's weights on the first device", TRUNK, "gpu_set_device(trunk->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", TWO),
-    ("a table of kinks on the first device", EXACT, "gpu_set_device(net->device) == cudaSuccess", "gpu_set_device(0) == cudaSuccess", TWO),
-    ("a context's streams on the thread's device", ENGINE, "bool ok = gpu_enter(space);", "bool ok = true;", TWO),
-    ("kernels of the first device alone", DEVICE, "    error = load_kernels();\n", "    error = number == devices[0] ? load_kernels() : cudaSuccess;\n", TWO),
-    ("shared memory on the first device alone", DEVICE, "        error = gpu_wide_open();\n", "        error = number == devices[0] ? gpu_wide_open() : cudaSuccess;\n", TWO),
-    ("a device that is lost takes the others with it", DEVICE, "    if (space->harmless == EBM_OK)\n        lost[space->device] = true;\n", "    lost[0] = lost[1] = true;\n", TWO),
-    ("nobody says which device it was", DEVICE, "if (n_devices > 1)\n        (void)snprintf(space->failure", "if (n_devices > 9)\n        (void)snprintf(space->failure", TWO),
+    ("a context's network is the first device's", HOST, "return nets->of[of(ctx)->device];", "return nets->of[0];", ("random",)),
+    ("all weights on the first device", NETS, "gpu_set_device(net->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", ("random",)),
+    ("a trunk's weights on the first device", TRUNK, "gpu_set_device(trunk->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", ("random",)),
+    ("a table of kinks on the first device", EXACT, "gpu_set_device(net->device) == cudaSuccess", "gpu_set_device(0) == cudaSuccess", ("random",)),
+    ("a context's streams on the thread's device", ENGINE, "bool ok = gpu_enter(space);", "bool ok = true;", ("random",)),
+    ("kernels of the first device alone", DEVICE, "    error = load_kernels();\n", "    error = number == devices[0] ? load_kernels() : cudaSuccess;\n", ("random",)),
+    ("shared memory on the first device alone", DEVICE, "        error = gpu_wide_open();\n", "        error = number == devices[0] ? gpu_wide_open() : cudaSuccess;\n", ("random",)),
+    ("a device that is lost takes the others with it", DEVICE, "        lost[device] = true;\n", "        lost[0] = lost[1] = true;\n", ("random",)),
+    ("nobody says which device it was", DEVICE, "if (n_devices > 1)\n        (void)snprintf(number", "if (n_devices > 9)\n        (void)snprintf(number", ("random",)),
 ]
 
 

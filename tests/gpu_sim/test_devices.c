@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEVICES = 2, ROWS = 3, SAMPLES = 150, NETS = 4, TURNS = 2, PER_DEVICE = 2 };
+enum { DEVICES = 2, ROWS = 3, SAMPLES = 150, NETS = 3, TURNS = 1, PER_DEVICE = 2 };
 
 struct answer {
     double mean[ROWS][LIMIT_TARGET_DIM], log_z[ROWS];
@@ -27,7 +27,7 @@ struct context {
     enum ebm_status status;
 };
 
-static const uint32_t shapes[NETS] = {1, 2, 3, 6}; /* wide in part, throughout, exact, of images */
+static const uint32_t shapes[NETS] = {1, 3, 6}; /* wide, exact, of images */
 static struct ebm_check_net nets[NETS];
 static int n_failed;
 
