@@ -37,7 +37,7 @@ TRUNK_BACKWARD, TRUNK_HERE = "core/cuda/trunk_backward.cu", "core/cuda/train_tru
 TRUNKS = (TRAINING, NORMS, CONV_BACK, TRUNK_TRAIN, TRUNK_BACKWARD, TRUNK_HERE)
 POINTS, TRAIN = "core/cuda/exact_train.cu", "core/cuda/train_cuda.c"
 TRAINING_SAMPLES = "core/cuda/training_samples.cu"
-NETS, HOST = "core/cuda/nets.cu", "core/cuda/device_cuda.c"
+HOST = "core/cuda/device_cuda.c"
 SCORE, CHAINS = "core/cuda/score_train.cu", "core/cuda/langevin_train.cu"
 # case of test_training by the bug's name or its file, where it is not the first
 CASES = {TRAINING_SAMPLES: "ml_exact", LAYERS: "bounded, nce, kld_is", KNOTS: "ml_exact", POINTS: "ml_exact", TRAIN: "ml_exact", SCORE: "sm beside, dsm", CHAINS: "ml_mcmc, nce",
@@ -195,8 +195,8 @@ TRAINING_BUGS = [
 # several devices: what is made or asked for on the wrong one
 DEVICES_BUGS = [
     ("a context's network is the first device's", HOST, "return nets->of[of(ctx)->device];", "return nets->of[0];", ("random",)),
-    ("all weights on the first device", NETS, "gpu_set_device(net->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", ("random",)),
-    ("a trunk's weights on the first device", TRUNK, "gpu_set_device(trunk->device);\n    if (error == cudaSuccess)", "gpu_set_device(0);\n    if (error == cudaSuccess)", ("random",)),
+    ("all weights on the first device", DEVICE, "    cudaError_t error = gpu_set_device(device);\n", "    cudaError_t error = gpu_set_device(0);\n", ("random",)),
+    ("a trunk's weights on the first device", TRUNK, "to->device = device;", "to->device = 0;", ("random",)),
     ("a table of kinks on the first device", EXACT, "gpu_set_device(net->device) == cudaSuccess", "gpu_set_device(0) == cudaSuccess", ("random",)),
     ("a context's streams on the thread's device", ENGINE, "bool ok = gpu_enter(space);", "bool ok = true;", ("random",)),
     ("kernels of the first device alone", DEVICE, "    error = load_kernels();\n", "    error = number == devices[0] ? load_kernels() : cudaSuccess;\n", ("random",)),
