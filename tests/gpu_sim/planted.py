@@ -127,7 +127,7 @@ CUDA_BUGS = [
     ("the first row's x side", WIDE, "w.tiles[blockIdx.x].row", "w.tiles[0].row", TWO),
     ("half of the warps' sums", WIDE, "results[threadIdx.x] + results[EBM_GPU_TILE + threadIdx.x]", "results[threadIdx.x]", TWO),
     ("the last piece of inputs is left out", WIDE, "k < w.deep; k += As::DEEP", "k + As::DEEP < w.deep; k += As::DEEP", TWO),
-    ("a bias that no product adds is forgotten", PRODUCTS, "if (ok && lacks_bias)", "if (ok && lacks_bias && false)", TWO),
+    ("a bias that no product adds is forgotten", PRODUCTS, "if (ok && how.lacks_bias)", "if (ok && how.lacks_bias && false)", TWO),
     ("kernels come first in a capture", DEVICE, "cudaFuncGetAttributes(&attributes, kernel)", "cudaSuccess", TWO),
     ("products come first in a capture", ENGINE, "rows <= own->x_rows; rows *= 2", "rows <= 1; rows *= 2", TWO),
     ("the download does not wait for kernels", SLOTS, "cudaStreamWaitEvent(space->down, s->computed, 0)", "cudaSuccess", ("fwd", "rev")),
