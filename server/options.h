@@ -14,7 +14,7 @@
     TEXT(model_repository, "DIR", "", "Folder with <model>/<version number>/model.safetensors (required)")             \
     TEXT(host, "ADDRESS", "127.0.0.1", "Address to listen on, IPv4 or IPv6")                                           \
     WHOLE(port, 8080, 0, 65535, "Port to listen on; 0 takes any free one")                                             \
-    TEXT(device, "NAME", "cpu", "Where to compute: cpu, cuda, cuda:N, or auto: a GPU where one answers, else the CPU") \
+    TEXT(device, "NAME", "cpu", "Where to compute: cpu, cuda, cuda:N,N,..., cuda:all, or auto: GPU 0 or else the CPU") \
     TEXT(device_plugin, "FILE", "", "Plug-in of --device cuda, in place of the one installed beside the program")      \
     WORD(precision, "tf32|fp32|bf16", "tf32", "Of a GPU's matrix products over samples; sums are fp32 anyway")         \
     WHOLE(workers, 0, 0, 256, "Threads that compute; 0: one for each core that it may use, two for each GPU")          \

@@ -13,7 +13,7 @@ static const struct {
     {"--print-config", "Show the values in force as a configuration file, and exit; with --check-config both"},
     {"--check-config", "Check the options and load every model, say what was found, and exit"},
     {"--make-key ROLES NAME", "First of all: make a key for --api-keys, show it and its line of the file, and exit"},
-    {"--gpu-selftest [DEVICE]", "First of all: compare a GPU with the CPU and measure it: cuda or cuda:N, and exit"},
+    {"--gpu-selftest [DEVICE]", "First of all: compare GPUs with the CPU and measure: cuda, cuda:N,... or cuda:all"},
     {"--help", "Show this and exit"},
     {"--help-markdown", "Show this as a page of the documentation and exit"},
     {"--version", "Show the version and exit"},
