@@ -95,7 +95,7 @@ static enum ebm_status ask(const struct ebm_device_ops *ops, uint32_t device, co
         if (status == EBM_OK)
             status = fetch_x(ops, ctx, &n->desc, a);
         if (status != EBM_OK)
-            (void)ebm_check_refused(ops, status, "predict", reterr);
+            (void)ebm_check_refused(ops, device, status, "predict", reterr);
     }
     (void)ops->ctx_free(ctx);
     (void)ops->plan_unref(plan);

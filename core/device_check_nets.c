@@ -123,12 +123,12 @@ enum ebm_status ebm_check_make_ready(const struct ebm_device_ops *ops, const str
     return status;
 }
 
-enum ebm_status ebm_check_refused(const struct ebm_device_ops *ops, enum ebm_status status, const char *what,
-                                  struct ebm_error *reterr)
+enum ebm_status ebm_check_refused(const struct ebm_device_ops *ops, uint32_t device, enum ebm_status status,
+                                  const char *what, struct ebm_error *reterr)
 {
     char why[EBM_DEVICE_FAILURE_BYTES] = "";
     if (status == EBM_DEVICE)
-        ebm_device_failure(why, sizeof why);
+        ebm_device_failure(device, why, sizeof why);
     return ebm_error_set(reterr, status, "device", "%s refuses to %s: %s%s%s", ops->name, what, ebm_status_text(status),
                          why[0] != 0 ? ": " : "", why);
 }

@@ -41,8 +41,8 @@ enum ebm_status ebm_check_make_ready(const struct ebm_device_ops *ops, const str
                                      const struct ebm_ctx_limits *limits, struct ebm_plan **ret_plan,
                                      struct ebm_ctx **ret_ctx, struct ebm_error *reterr);
 /* With what the device itself says, if it does. */
-enum ebm_status ebm_check_refused(const struct ebm_device_ops *ops, enum ebm_status status, const char *what,
-                                  struct ebm_error *reterr);
+enum ebm_status ebm_check_refused(const struct ebm_device_ops *ops, uint32_t device, enum ebm_status status,
+                                  const char *what, struct ebm_error *reterr);
 /* Normal numbers, the same for a seed. */
 void ebm_check_fill(float *to, size_t n, uint64_t seed);
 

@@ -86,7 +86,7 @@ static enum ebm_status predict(struct batch *b, uint32_t first, uint32_t n, stru
 {
     enum ebm_status status = b->ops->predict(b->ctx, b->plan, b->x + (size_t)first * b->net.desc.X, b->tasks + first,
                                              n);
-    return status == EBM_OK ? EBM_OK : ebm_check_refused(b->ops, status, "predict", reterr);
+    return status == EBM_OK ? EBM_OK : ebm_check_refused(b->ops, 0, status, "predict", reterr);
 }
 
 static enum ebm_status x_side(struct batch *b, struct ebm_error *reterr)
@@ -94,7 +94,7 @@ static enum ebm_status x_side(struct batch *b, struct ebm_error *reterr)
     enum ebm_status status = b->ops->features(b->ctx, b->plan, b->x, b->B);
     if (status == EBM_OK)
         status = b->ops->sync(b->ctx);
-    return status == EBM_OK ? EBM_OK : ebm_check_refused(b->ops, status, "compute features", reterr);
+    return status == EBM_OK ? EBM_OK : ebm_check_refused(b->ops, 0, status, "compute features", reterr);
 }
 
 /* ---- the same bytes ---- */
@@ -222,7 +222,7 @@ enum ebm_status ebm_device_profile(const struct ebm_device_ops *ops, enum ebm_de
         status = ops->profile(b.ctx, b.plan, b.x, b.tasks, B, runs, ret_profile->launches, EBM_DEVICE_LAUNCHES,
                               &ret_profile->n);
         if (status != EBM_OK)
-            status = ebm_check_refused(ops, status, "time its launches", reterr);
+            status = ebm_check_refused(ops, 0, status, "time its launches", reterr);
     }
     batch_done(&b);
     return status;

@@ -117,7 +117,7 @@ static enum ebm_status train(const struct ebm_device_ops *ops, const struct ebm_
     if (status == EBM_OK)
         status = ops->params_read(t.plan, EBM_TRAIN_PARAMS, to->params);
     if (status != EBM_OK)
-        status = ebm_check_refused(ops, status, "train", reterr);
+        status = ebm_check_refused(ops, 0, status, "train", reterr);
     trial_done(&t);
     return status;
 }
@@ -141,7 +141,7 @@ static enum ebm_status few_gradient(const struct ebm_device_ops *ops, const stru
     if (status == EBM_OK)
         status = ops->params_read(t.plan, EBM_TRAIN_GRADIENT, gradient);
     if (status != EBM_OK)
-        status = ebm_check_refused(ops, status, "train", reterr);
+        status = ebm_check_refused(ops, 0, status, "train", reterr);
     trial_done(&t);
     return status;
 }

@@ -168,9 +168,9 @@ enum ebm_status ebm_device_open(const struct ebm_device_choice *choice, const ch
     return status == EBM_OK ? ebm_device_check(*ret_ops, NULL, reterr) : status;
 }
 
-void ebm_device_failure(char *ret_text, size_t bytes)
+void ebm_device_failure(uint32_t device, char *ret_text, size_t bytes)
 {
     ret_text[0] = 0;
     if (tell_failure != NULL)
-        tell_failure(ret_text, bytes);
+        tell_failure(device, ret_text, bytes);
 }

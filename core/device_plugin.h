@@ -35,7 +35,7 @@ struct ebm_device_plugin {
                             struct ebm_error *reterr);
 };
 typedef const struct ebm_device_plugin *ebm_device_plugin_fn(void);
-typedef void ebm_device_failure_fn(char *ret_text, size_t bytes); /* as ebm_device_failure */
+typedef void ebm_device_failure_fn(uint32_t device, char *ret_text, size_t bytes); /* as ebm_device_failure */
 
 /* What a user asked for. */
 struct ebm_device_choice {
@@ -62,8 +62,8 @@ enum ebm_status ebm_device_open_unchecked(const struct ebm_device_choice *choice
                                           const struct ebm_device_ops **ret_ops, char ret_name[EBM_DEVICE_NAME_BYTES],
                                           struct ebm_error *reterr) EBM_MUST_USE;
 
-/* What the opened plug-in's device failed of, the latest time: which call, and the driver's words. "": it did not, does
- * not say, or there is none. Any thread, after it was opened. */
-void ebm_device_failure(char *ret_text, size_t bytes);
+/* What a device of the opened plug-in, below n_devices, failed of, the latest time: which call, and the driver's words.
+ * "": it did not, does not say, or there is none. Any thread, after it was opened. */
+void ebm_device_failure(uint32_t device, char *ret_text, size_t bytes);
 
 #endif

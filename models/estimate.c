@@ -217,6 +217,7 @@ static void stage(struct ebm_engine *engine, const struct ebm_config *config, co
         ebm_standardize_bytes(engine->x + i * X, item->x_bytes, config->input.mean, config->input.std, X);
     for (uint32_t g = 0; g < query->n_targets; g++)
         ebm_target_standardize(target, item->targets + g * D, out->y + g * D);
+    out->targets_outside = 0;
     for (uint32_t g = 0; g < query->n_targets; g++)
         out->targets_outside += ebm_target_outside(target, item->targets + g * D) < D;
     for (uint32_t j = 0; j < query->n_cdf + query->n_crps; j++) {

@@ -72,7 +72,7 @@ struct batcher *batcher_free(struct batcher *batcher)
 {
     if (!batcher)
         return NULL;
-    EBM_ASSERT(batcher->rows == 0);
+    EBM_ASSERT(batcher->rows == 0 && ebm_list_is_empty(&batcher->returned));
     (void)pthread_cond_destroy(&batcher->work);
     (void)pthread_mutex_destroy(&batcher->mutex);
     free(batcher);

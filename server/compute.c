@@ -51,16 +51,22 @@ struct compute *compute_free(struct compute *compute)
     return NULL;
 }
 
-bool compute_is_fit(const struct compute *compute)
+static bool is_fit(const struct compute *compute)
 {
-    const struct compute_config *config = &compute->config;
-    return devices_is_fit(config->devices, config->limits.device) || !devices_any_fit(config->devices);
+    return devices_is_fit(compute->config.devices, compute->config.limits.device);
+}
+
+bool compute_is_over(const struct compute *compute)
+{
+    return !is_fit(compute) && devices_any_fit(compute->config.devices);
 }
 
 /* Under the mutex. */
 static enum ebm_status prepare(struct compute *compute, const struct ebm_model *model, const struct ebm_plan *plan,
                                struct ebm_error *reterr)
 {
+    if (!is_fit(compute))
+        return ebm_error_set(reterr, EBM_DEVICE, "worker", "its device has failed");
     enum ebm_status status = ebm_engine_prepare(compute->engine, model, plan, reterr);
     if (status == EBM_OK)
         status = ebm_engine_check(compute->engine, model, plan, reterr);
@@ -175,20 +181,32 @@ static void finish_parts(const struct compute *compute, const struct batcher_bat
     }
 }
 
+/* The device failed with these jobs. False: another one did before, with one of them at least. */
+static bool is_first_failure(const struct compute *compute, const struct batcher_batch *batch)
+{
+    const uint32_t own = 1u << compute->config.limits.device;
+    uint32_t all = own;
+    for (uint32_t p = 0; p < batch->n_parts; p++) {
+        struct job *job = EBM_CONTAINER_OF(batch->parts[p].ticket, struct job, ticket);
+        all |= atomic_fetch_or_explicit(&job->failed_on, own, memory_order_relaxed);
+    }
+    return all == own;
+}
+
 /* Under the mutex. */
 static bool run(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
 {
     struct model_store_entry *entry = EBM_CONTAINER_OF(batch->lane, struct model_store_entry, lane);
-    if (!compute_is_fit(compute))
+    if (compute_is_over(compute))
         return false;
     struct metrics_model *counts = metrics_model_ref(entry->counts); /* the entry may go with its last job */
     uint64_t began_ns = ebm_clock_ns();
     uint32_t n = stage(compute, batch);
-    enum ebm_status status = n > 0 ? predict(compute, entry, n, began_ns) : EBM_OK;
+    enum ebm_status status = n == 0 ? EBM_OK : is_fit(compute) ? predict(compute, entry, n, began_ns) : EBM_DEVICE;
     uint64_t computed_ns = ebm_clock_ns();
     if (status == EBM_DEVICE)
         devices_fail(compute->config.devices, compute->config.limits.device);
-    if (status == EBM_DEVICE && !compute_is_fit(compute)) {
+    if (status == EBM_DEVICE && compute_is_over(compute) && is_first_failure(compute, batch)) {
         (void)metrics_model_unref(counts);
         return false;
     }

@@ -21,8 +21,8 @@ enum ebm_status compute_new(const struct compute_config *config, struct compute 
     EBM_MUST_USE;
 struct compute *compute_free(struct compute *compute); /* NULL is fine; returns NULL */
 
-/* False: its device has failed, and others compute. Any thread. */
-bool compute_is_fit(const struct compute *compute);
+/* Its device has failed, and others compute. Any thread. */
+bool compute_is_over(const struct compute *compute);
 
 /* Makes ready for one more model, and holds the engine to the parity values of its file: DAMAGED when it computes
  * others; DEVICE when its device has failed, which then is known. Any thread; waits for a batch that is being computed.
@@ -38,7 +38,8 @@ enum ebm_status compute_prepare_measured(struct compute *compute, struct model_s
 typedef void compute_done_fn(void *user, struct job *job, bool is_wanted);
 
 /* The parts of a batch, at most limits.max_rows rows, of one model that was prepared; `done` for every job whose last
- * rows these were. False: it is not fit, or came to be so meanwhile, and somebody else has to compute the batch. */
+ * rows these were. False: it is over, or came to be so meanwhile, and somebody else has to compute the batch; not when
+ * a second device fails with one of the jobs, which may be what devices fail of. */
 bool compute_batch(struct compute *compute, const struct batcher_batch *batch, compute_done_fn *done, void *user)
     EBM_MUST_USE;
 /* Each of its jobs has the error that the device failed. */

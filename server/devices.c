@@ -12,7 +12,7 @@ void devices_fail(struct devices *devices, uint32_t device)
     const uint32_t own = 1u << device, n = devices->ops->n_devices;
     if (devices->ops == ebm_device_cpu() || (atomic_fetch_or(&devices->failed, own) & own) != 0)
         return;
-    ebm_device_failure(why, sizeof why);
+    ebm_device_failure(device, why, sizeof why);
     ebm_log_error("the device failed: device=%s (%s); %u of %u are left%s", devices->ops->name,
                   why[0] != 0 ? why : "it does not say why", n - devices_count_failed(devices), n,
                   devices_any_fit(devices) ? ", which go on" : ": nothing is answered until a restart");

@@ -8,7 +8,7 @@
 #include "core/device.h"
 
 struct devices {
-    const struct ebm_device_ops *ops; /* fixed once computing begins; borrow */
+    const struct ebm_device_ops *ops; /* fixed before other threads are there; borrow */
     _Atomic uint32_t failed;          /* a bit for each */
 };
 
@@ -17,15 +17,9 @@ static inline bool devices_is_fit(const struct devices *devices, uint32_t device
     return (atomic_load(&devices->failed) >> device & 1) == 0;
 }
 
-/* True before there are any. */
 static inline bool devices_any_fit(const struct devices *devices)
 {
-    return !devices->ops || atomic_load(&devices->failed) != (1u << devices->ops->n_devices) - 1;
-}
-
-static inline uint32_t devices_count(const struct devices *devices)
-{
-    return devices->ops ? devices->ops->n_devices : 0;
+    return atomic_load(&devices->failed) != (1u << devices->ops->n_devices) - 1;
 }
 
 static inline uint32_t devices_count_failed(const struct devices *devices)

@@ -52,6 +52,7 @@ struct job {
     _Atomic uint32_t failure;    /* enum ebm_status of a batch that failed */
     _Atomic uint64_t started_us; /* when its first row was taken; 0: not yet */
     _Atomic bool is_hurried;     /* rows make do with the draws that they have */
+    _Atomic uint32_t failed_on;  /* devices, a bit each, that failed while they had rows of it */
 
     struct mailbox *home;         /* of the loop whose job it is; fixed, borrow */
     struct batcher_ticket ticket; /* the batcher's between submit and take */

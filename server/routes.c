@@ -461,7 +461,7 @@ static void show_metrics(struct routes *routes, struct http_exchange *exchange, 
         .batcher = routes->batcher,
         .model_events = models ? events : NULL,
         .ready = routes_state_is_ready(routes->state),
-        .devices = devices_count(&routes->state->devices),
+        .devices = routes->state->devices.ops->n_devices,
         .failed_devices = devices_count_failed(&routes->state->devices),
         .triton = routes->triton_metrics,
     };

@@ -269,10 +269,12 @@ static enum ebm_status prepare_loops(struct server *server, struct model_store_e
         struct compute *compute = server->loops[i]->compute;
         enum ebm_status status = is_measured ? compute_prepare(compute, entry->model, entry->plan, reterr)
                                              : compute_prepare_measured(compute, entry, reterr);
-        if (status != EBM_OK && compute_is_fit(compute))
+        if (status != EBM_OK && !compute_is_over(compute))
             return status;
         is_measured = is_measured || status == EBM_OK;
     }
+    if (!is_measured)
+        model_store_entry_size_batches(entry);
     return EBM_OK;
 }
 

@@ -85,7 +85,7 @@ static void prepare_called(struct worker *worker)
     (void)pthread_mutex_unlock(&pool->mutex);
     if (!is_new)
         return;
-    if (compute_prepare(worker->compute, model, plan, &error) == EBM_OK || !compute_is_fit(worker->compute))
+    if (compute_prepare(worker->compute, model, plan, &error) == EBM_OK || compute_is_over(worker->compute))
         error.status = EBM_OK;
     report(pool, &error);
 }
@@ -152,7 +152,7 @@ static void work(struct worker *worker)
             read_job(worker, EBM_CONTAINER_OF(batch->parts[0].ticket, struct job, ticket));
         else
             stays = compute_rows(worker);
-        stays = stays && compute_is_fit(worker->compute);
+        stays = stays && !compute_is_over(worker->compute);
     }
     if (!stays)
         go_home(worker);

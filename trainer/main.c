@@ -272,7 +272,7 @@ static int report(const struct ebm_error *error)
     char why[EBM_DEVICE_FAILURE_BYTES];
     (void)fflush(stdout);
     (void)fprintf(stderr, "ebm-trainer: %s: %s\n", error->where, error->text);
-    ebm_device_failure(why, sizeof why);
+    ebm_device_failure(0, why, sizeof why);
     if (error->status == EBM_DEVICE && why[0] != 0)
         (void)fprintf(stderr, "ebm-trainer: the device says: %s\n", why);
     return error->status == EBM_CANCELLED ? 130 : 1;

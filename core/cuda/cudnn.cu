@@ -380,5 +380,7 @@ bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c)
         choices.push_back({of, c->most, wins});
     else if (wins)
         known->most = c->most;
+    else
+        known->is_dnn = false;
     return wins;
 }

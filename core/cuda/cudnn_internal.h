@@ -21,7 +21,8 @@ bool gpu_dnn_convolve(ebm_gpu_space *space, const gpu_convolution *c, uint32_t n
  *   - an image's numbers are those of conv.cu but for rounding, wherever it stands among c->most images
  *   - and the same bytes wherever it stands, and for each power of two of images
  *   - c->most images and one image together take at most GPU_DNN_SHARE of our time, by events
- * Of a shape that it does already, more images than were tried before have to pass the first two, and else are ours.
+ * Of a shape that it does already, more images than were tried before have to pass the first two, and else it is ours
+ * from then on.
  * Overwrites in and out; waits. False, too, where cuDNN fails; the space fails where we do. Any thread with a space. */
 #define GPU_DNN_SHARE 0.9f
 bool gpu_dnn_wins(ebm_gpu_space *space, const gpu_convolution *c);

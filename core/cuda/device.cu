@@ -18,9 +18,9 @@ uint32_t devices[LIMIT_DEVICES], n_devices; /* their numbers */
 enum ebm_gpu_precision precision;
 std::atomic<bool> lost[LIMIT_DEVICES]; /* what CUDA says after an error is about the error, whatever is asked */
 
-/* What a space failed of, the latest one of all. */
+/* What a device was lost by, the latest time. */
 std::mutex failure_mutex;
-char latest_failure[EBM_GPU_FAILURE_BYTES];
+char latest_failure[LIMIT_DEVICES][EBM_GPU_FAILURE_BYTES];
 
 std::vector<const void *> &all_kernels()
 {
@@ -135,16 +135,19 @@ enum ebm_status ebm_gpu_open(const uint32_t *numbers, uint32_t n, enum ebm_gpu_p
 /* ---- what goes wrong ---- */
 
 /* With the device's number, where there are several. */
-static void note_failure(uint32_t device, const char *text, bool loses, char ret_text[EBM_GPU_FAILURE_BYTES])
+static void name_device(uint32_t device, const char *text, char ret_text[EBM_GPU_FAILURE_BYTES])
 {
     char number[16] = "";
     if (n_devices > 1)
         (void)snprintf(number, sizeof number, "device %u: ", devices[device]);
     (void)snprintf(ret_text, EBM_GPU_FAILURE_BYTES, "%s%s", number, text);
-    if (loses)
-        lost[device] = true;
+}
+
+static void lose(uint32_t device, const char *text)
+{
+    lost[device] = true;
     std::lock_guard<std::mutex> lock(failure_mutex);
-    memcpy(latest_failure, ret_text, sizeof latest_failure);
+    (void)snprintf(latest_failure[device], sizeof latest_failure[device], "%s", text);
 }
 
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
@@ -154,14 +157,17 @@ bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
         return false;
     space->failed = true;
     (void)snprintf(text, sizeof text, "%s: %s", what, why);
-    note_failure(space->device, text, space->harmless == EBM_OK, space->failure);
+    name_device(space->device, text, space->failure);
+    if (space->harmless == EBM_OK)
+        lose(space->device, space->failure);
     return false;
 }
 
 void ebm_gpu_lose(uint32_t device, const char *why)
 {
     char text[EBM_GPU_FAILURE_BYTES];
-    note_failure(device, why, true, text);
+    name_device(device, why, text);
+    lose(device, text);
 }
 
 bool gpu_lack(ebm_gpu_space *space, enum ebm_status status, const char *what, const char *why)
@@ -180,13 +186,15 @@ bool gpu_fine(ebm_gpu_space *space, cudaError_t error, const char *what)
 
 bool gpu_fine(ebm_gpu_space *space, cublasStatus_t status, const char *what)
 {
+    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+        return gpu_lack(space, EBM_NO_MEMORY, what, cublasLtGetStatusString(status));
     return status == CUBLAS_STATUS_SUCCESS || gpu_fail(space, what, cublasLtGetStatusString(status));
 }
 
-void ebm_gpu_failure(char *ret_text, size_t bytes)
+void ebm_gpu_failure(uint32_t device, char *ret_text, size_t bytes)
 {
     std::lock_guard<std::mutex> lock(failure_mutex);
-    (void)snprintf(ret_text, bytes, "%s", latest_failure);
+    (void)snprintf(ret_text, bytes, "%s", latest_failure[device]);
 }
 
 bool ebm_gpu_is_lost(uint32_t device)
@@ -221,7 +229,7 @@ enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
     space->harmless = EBM_OK;
     space->failed = status == EBM_DEVICE;
     if (space->failed)
-        lost[space->device] = true;
+        lose(space->device, space->failure);
     return ebm_error_set(reterr, status, "cuda", "%s", space->failure);
 }
 

@@ -443,10 +443,11 @@ static enum ebm_status new_net(const struct ebm_plan *plan, const float *h_param
                                struct ebm_gpu_net **ret_net, struct ebm_error *reterr)
 {
     enum ebm_status status = ebm_gpu_net_new(&plan->net, h_params, device, ret_net, reterr);
-    if (status != EBM_OK || cuda_exact_load(plan, *ret_net))
-        return status;
-    *ret_net = ebm_gpu_net_free(*ret_net);
-    return ebm_error_set(reterr, EBM_DEVICE, "device", "the table of kinks cannot be put onto the device");
+    if (status == EBM_OK)
+        status = cuda_exact_load(plan, *ret_net, reterr);
+    if (status != EBM_OK)
+        *ret_net = ebm_gpu_net_free(*ret_net);
+    return status;
 }
 
 /* Of several devices those that fail are done without; a single one is asked again. */
@@ -581,9 +582,9 @@ static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum eb
 __attribute__((visibility("default"))) const struct ebm_device_plugin *ebm_device_plugin(void);
 __attribute__((visibility("default"))) ebm_device_failure_fn ebm_device_plugin_failure;
 
-void ebm_device_plugin_failure(char *ret_text, size_t bytes)
+void ebm_device_plugin_failure(uint32_t device, char *ret_text, size_t bytes)
 {
-    ebm_gpu_failure(ret_text, bytes);
+    ebm_gpu_failure(device, ret_text, bytes);
 }
 
 const struct ebm_device_plugin *ebm_device_plugin(void)

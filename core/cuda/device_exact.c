@@ -40,13 +40,13 @@ bool cuda_exact_table(const struct ebm_plan *plan, struct ebm_gpu_exact_table *r
     return true;
 }
 
-bool cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net)
+enum ebm_status cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net, struct ebm_error *reterr)
 {
     struct ebm_gpu_exact_table table;
     bool is_asked = plan->support[0].kind != EBM_SUPPORT_PERIODIC && (!ebm_plan_is_open(plan) || ebm_plan_falls(plan));
     if (!is_asked || !cuda_exact_table(plan, &table) || !ebm_gpu_exact_fits(table.n_layers, table.widest))
-        return true;
-    return ebm_gpu_exact_load(net, &table);
+        return EBM_OK;
+    return ebm_gpu_exact_load(net, &table, reterr);
 }
 
 /* ---- questions ---- */
@@ -83,7 +83,7 @@ static void put(struct ebm_gpu_exact_rows *rows, const struct ebm_task *task, ui
 bool cuda_exact_ask(struct cuda_exact *exact, struct ebm_gpu_space *space, const struct ebm_gpu_net *net,
                     const struct ebm_task *tasks, uint32_t B)
 {
-    struct ebm_gpu_exact_rows *rows = ebm_gpu_exact_rows(space, net);
+    struct ebm_gpu_exact_rows *rows = B > 0 ? ebm_gpu_exact_rows(space, net) : NULL;
     uint32_t n = 0, n_probabilities = 0, n_answers = 0;
     exact->tasks = tasks;
     exact->is_there = false;

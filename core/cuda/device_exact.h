@@ -8,8 +8,9 @@
 /* The plan's table of kinks as it is now. Borrow: of the plan, until its weights change. False: there is none that the
  * device takes. */
 bool cuda_exact_table(const struct ebm_plan *plan, struct ebm_gpu_exact_table *ret_table);
-/* Copies the plan's table of kinks to its net, where there is one that the device takes. False: it failed. */
-bool cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net);
+/* Copies the plan's table of kinks to its net, where there is one that the device takes. */
+enum ebm_status cuda_exact_load(const struct ebm_plan *plan, struct ebm_gpu_net *net, struct ebm_error *reterr)
+    EBM_MUST_USE;
 
 /* Rows that were asked: number of the first question about row b, and 1, or 0. */
 struct cuda_exact {

@@ -188,26 +188,27 @@ static void add_table(struct blob *all, const struct ebm_gpu_exact_table *from)
         memcpy(all->to, &table, sizeof table);
 }
 
-bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_table *table)
+enum ebm_status ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_table *table,
+                                   struct ebm_error *reterr)
 {
     struct blob all = {};
     add_table(&all, table);
     unsigned char *host = new (std::nothrow) unsigned char[all.bytes];
-    void *there = NULL;
-    bool ok = host != NULL && gpu_set_device(net->device) == cudaSuccess &&
-              cudaMalloc(&there, all.bytes) == cudaSuccess;
-    net->exact = there; /* the net frees it */
+    if (host == NULL)
+        return ebm_error_set(reterr, EBM_NO_MEMORY, "cuda", "no memory for a table of kinks");
     all.to = host;
-    all.base = static_cast<unsigned char *>(there);
-    if (ok)
+    cudaError_t error = gpu_set_device(net->device);
+    if (error == cudaSuccess)
+        error = cudaMalloc(&net->exact, all.bytes);
+    if (error == cudaSuccess) {
+        all.base = static_cast<unsigned char *>(net->exact);
         add_table(&all, table);
-    ok = ok && cudaMemcpy(there, host, all.bytes, cudaMemcpyHostToDevice) == cudaSuccess &&
-         cudaStreamSynchronize(NULL) == cudaSuccess;
-    net->exact_rows = table->n;
+        error = gpu_put(net->exact, host, all.bytes);
+    }
     net->exact_widest = table->widest;
     net->exact_is_deep = table->n_layers > 2;
     delete[] host;
-    return ok;
+    return error == cudaSuccess ? EBM_OK : gpu_refuse(reterr, "a table of kinks cannot be put onto the device", error);
 }
 
 /* ---- rows ---- */

@@ -12,6 +12,8 @@ extern "C" {
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/status.h"
+
 #define EBM_GPU_EXACT_KNOTS 2048u /* most of a row's f; with more the CPU answers */
 #define EBM_GPU_EXACT_DRAWS 256u  /* most of a row */
 #define EBM_GPU_EXACT_LAYERS 8u
@@ -67,8 +69,9 @@ struct ebm_gpu_exact_rows {
 
 /* Whether rows of such a table are answered by enough blocks at once in the memory that there is for them. */
 bool ebm_gpu_exact_fits(uint32_t n_layers, uint32_t widest);
-/* Copies a table that fits to the device; the net then has one. False: there is no memory, or it failed. */
-bool ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_table *table);
+/* Copies a table that fits to the net's device; the net then has one. NO_MEMORY or DEVICE when it could not. */
+enum ebm_status ebm_gpu_exact_load(struct ebm_gpu_net *net, const struct ebm_gpu_exact_table *table,
+                                   struct ebm_error *reterr) EBM_MUST_USE;
 /* NULL: the net has no table. Borrow. */
 struct ebm_gpu_exact_rows *ebm_gpu_exact_rows(struct ebm_gpu_space *space, const struct ebm_gpu_net *net);
 /* Asks, and returns at once; the rows are the device's until the wait. n_answers: doubles. */

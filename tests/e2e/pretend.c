@@ -54,8 +54,9 @@ static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum eb
 __attribute__((visibility("default"))) const struct ebm_device_plugin *ebm_device_plugin(void);
 __attribute__((visibility("default"))) ebm_device_failure_fn ebm_device_plugin_failure;
 
-void ebm_device_plugin_failure(char *ret_text, size_t bytes)
+void ebm_device_plugin_failure(uint32_t device, char *ret_text, size_t bytes)
 {
+    (void)device;
     (void)snprintf(ret_text, bytes, "%s", pretends("breaks") ? "a batch: of seed 666" : "");
 }
 

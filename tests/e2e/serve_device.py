@@ -45,8 +45,9 @@ def environment(how=None, driver=True):
 
 @contextlib.contextmanager
 def server_of(binary, *options):
-    repository = Repository().golden("relu_1d")
+    repository = Repository().golden("relu_1d").golden("bounded_1d")
     server = Server(binary, repository, *options)
+    server.repository = repository
     try:
         yield server
     finally:
@@ -194,21 +195,36 @@ def many(seed):
     return {"model": "relu_1d", "inputs": [ROW] * 200, "estimator": "importance", "num_samples": 64, "seed": seed}
 
 
+def densities(server):
+    """What the first device breaks of; one of the targets is out of bounds, which is counted."""
+    status, _, data = server.ask("POST", "/density", {**asked(667), "model": "bounded_1d", "inputs": [[0.3, -0.1]], "targets": [[[0.2], [9.0]]]})
+    return status, json.loads(data)
+
+
 def test_a_device_that_breaks_costs_nothing_while_others_compute(binary):
     with server_of(binary) as server:
-        expected = server.predict(many(667))[1]["predictions"], answer(server)[1]["predictions"]
+        expected = server.predict(many(667))[1]["predictions"], answer(server)[1]["predictions"], densities(server)[1]["predictions"]
+    assert expected[2][0]["diagnostics"]["targets_outside"] == 1
     for rows in ("few", "many"):  # by a loop's own engine, by a worker's
         with environment("breaks"), server_of(binary, *SEVERAL, "--workers", "6", "--model-control", "on") as server:
-            breaking = answer(server, seed=667) if rows == "few" else server.predict(many(667))
-            assert breaking[0] == 200 and server.ask("GET", "/readyz")[0] == 200, breaking
+            status, got = densities(server) if rows == "few" else server.predict(many(667))
+            assert status == 200 and got["predictions"] == expected[2 if rows == "few" else 0], got
+            assert server.ask("GET", "/readyz")[0] == 200 and densities(server)[1]["predictions"] == expected[2]
             for _ in range(20):
                 status, got = server.predict(many(667))
                 assert status == 200 and got["predictions"] == expected[0]
                 assert answer(server)[1]["predictions"] == expected[1]
             assert metric(server, "ebm_devices_failed") == 1 and len(failures(server)) == 1, server.lines
             assert "2 of 3 are left, which go on" in failures(server)[0], server.lines
+            server.repository.golden("relu_1d", version=2)
             assert server.ask("POST", "/v2/repository/models/relu_1d/load")[0] == 200  # by those that are left
-            assert answer(server)[1]["predictions"] == expected[1]
+            assert answer(server)[1]["predictions"] == expected[1] and answer(server)[1]["version"] == 2
+
+
+def test_a_request_that_devices_break_of_takes_two_of_them(binary):
+    with environment("breaks"), server_of(binary, *SEVERAL) as server:
+        expect_error(server.ask("POST", "/predict", asked(666)), 503, "not_ready", "the computation failed: ")
+        assert metric(server, "ebm_devices_failed") == 2 and answer(server)[0] == 200 and server.ask("GET", "/readyz")[0] == 200
 
 
 def test_all_devices_break_under_load(binary):
@@ -223,7 +239,9 @@ def test_all_devices_break_under_load(binary):
         for thread in threads:
             thread.join()
         assert len(statuses) == 60 and all(status == 200 for _, status in statuses), statuses
-        expect_error(server.ask("POST", "/predict", many(666)), 503, "not_ready", "the computation failed: ")  # it goes from one to the next
+        assert metric(server, "ebm_devices_failed") == 1
+        for _ in range(2):
+            expect_error(server.ask("POST", "/predict", asked(666)), 503, "not_ready", "the computation failed: ")
         assert len(failures(server)) == 3 and metric(server, "ebm_devices_failed") == 3, server.lines
         assert server.ask("GET", "/readyz")[0] == 503 and server.predict(many(1))[0] == 503 and answer(server)[0] == 503
         assert server.stop() == 0

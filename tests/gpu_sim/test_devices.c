@@ -130,7 +130,7 @@ static void check_losses(struct context *contexts, const struct ebm_device_ops *
     struct ebm_error error;
     lose("2");
     expect(ask(&contexts[0], 0) == EBM_DEVICE && ask(&contexts[1], 1) == EBM_DEVICE, "a device that is lost says so");
-    ebm_device_failure(why, sizeof why);
+    ebm_device_failure(0, why, sizeof why);
     expect(strncmp(why, "device 2: ", 10) == 0, "by its number");
     (void)ask_all(&contexts[PER_DEVICE]);
     expect(contexts[PER_DEVICE].status == EBM_OK && same(&before, &contexts[PER_DEVICE]), "the other one goes on");

@@ -203,7 +203,7 @@ static bool check_failing(const struct ebm_device_ops *ops, long at, long kept)
     status = profile(&b, ops, 1, times, &n);
     bool has_failed = failed() != NULL, is_said = status == EBM_DEVICE || may_be_silent();
     const char *call = has_failed ? failed() : "nothing";
-    ebm_device_failure(why, sizeof why);
+    ebm_device_failure(0, why, sizeof why);
     fail_at(0, 0);
     if (has_failed)
         expect(is_said && (status == EBM_OK || why[0] != 0), "a failure", call, (double)at, 0.0);
