@@ -244,6 +244,7 @@ struct ebm_device_ops {
     uint32_t abi, bytes; /* EBM_DEVICE_ABI and sizeof(struct ebm_device_ops): a plug-in that differs is refused */
     const char *name;
     uint32_t n_devices; /* at least 1; a row's bytes are the same on each. Plans in training are on the first */
+    uint32_t device_numbers[LIMIT_DEVICES]; /* (n_devices), as whoever has chosen them knows them */
     double slack; /* error of f beside that of float, relative to f's range: of inputs that are rounded; 0 on a CPU */
 
     /* Weights for this device, from params (P); copies what it needs. New: plan_unref. With n_slots > 0 the plan can be

@@ -196,8 +196,8 @@ static enum ebm_status check_others(const struct ebm_device_ops *ops, const stru
             status = ask(ops, i, n, shape->is_exact, &got, reterr);
         if (status == EBM_OK && !same(&got, first))
             status = ebm_error_set(reterr, EBM_DEVICE, "device",
-                                   "self-test, %s: device %u of %u has other bytes than the first one", shape->name,
-                                   i + 1, ops->n_devices);
+                                   "self-test, %s: device %u has other bytes than device %u", shape->name,
+                                   ops->device_numbers[i], ops->device_numbers[0]);
         answers_done(&got);
     }
     return status;

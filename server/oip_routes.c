@@ -219,7 +219,7 @@ static void write_batching(struct ebm_buf *body, const struct routes *routes, co
         (void)ebm_buf_printf(body,
                              "%s{\"name\":\"workers_%" PRIu32 "\",\"kind\":\"KIND_GPU\",\"count\":%" PRIu32
                              ",\"gpus\":[%" PRIu32 "]}",
-                             i > 0 ? "," : "", i, (n + n_devices - 1 - i) / n_devices, i);
+                             i > 0 ? "," : "", i, (n + n_devices - 1 - i) / n_devices, ops->device_numbers[i]);
     if (ops == ebm_device_cpu())
         (void)ebm_buf_printf(body, "{\"name\":\"workers\",\"kind\":\"KIND_CPU\",\"count\":%" PRIu32 "}", n);
     (void)ebm_buf_text(body, "]");

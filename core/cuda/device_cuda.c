@@ -566,6 +566,8 @@ static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum eb
     ops = *ebm_device_cpu();
     ops.name = "cuda";
     ops.n_devices = n_devices;
+    for (uint32_t i = 0; i < n_devices; i++)
+        ops.device_numbers[i] = n > 0 ? numbers[i] : i;
     ops.slack = slack[precision];
     ops.plan_new = plan_new;
     ops.ctx_new = ctx_new;

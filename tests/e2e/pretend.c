@@ -45,6 +45,8 @@ static enum ebm_status open_devices(const uint32_t *numbers, uint32_t n, enum eb
     ops = *ebm_device_cpu();
     ops.name = "pretend";
     ops.n_devices = n > 0 ? n : DEVICES;
+    for (uint32_t i = 0; i < ops.n_devices; i++)
+        ops.device_numbers[i] = n > 0 ? numbers[i] : i;
     ops.predict = predict;
     (void)snprintf(ret_name, EBM_DEVICE_NAME_BYTES, "no hardware at all");
     *ret_ops = &ops;

@@ -185,8 +185,11 @@ def test_which_devices_there_are(binary):
 
 
 def test_devices_that_give_other_bytes(binary):
+    with environment(), server_of(binary, "--device", "cuda:2,0", "--device-plugin", PRETEND, "--workers", "3") as server:
+        groups = json.loads(server.ask("GET", "/v2/models/relu_1d/config")[2])["instance_group"]
+        assert [(g["count"], g["gpus"]) for g in groups] == [(2, [2]), (1, [0])], groups
     with environment("differs"):
-        assert "self-test, narrow, smooth: device 2 of 3 has other bytes than the first one" in refused(binary, *SEVERAL)
+        assert "self-test, narrow, smooth: device 1 has other bytes than device 0" in refused(binary, *SEVERAL)
         with server_of(binary, "--device", "cuda", "--device-plugin", PRETEND) as server:
             assert answer(server)[0] == 200
 

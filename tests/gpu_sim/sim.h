@@ -215,6 +215,8 @@ extern "C" __attribute__((visibility("default"))) long gpu_sim_calls(void);
 /* With GPU_SIM_COUNT=1 launches, products and copies whose line of count.h has `part` in its name; bytes that they read
  * and wrote. */
 extern "C" __attribute__((visibility("default"))) long gpu_sim_counted(const char *part, double *ret_bytes);
+/* From now on calls of this function alone are counted, and fail; NULL: all. Borrow. */
+extern "C" __attribute__((visibility("default"))) void gpu_sim_fail_only(const char *function);
 /* The function that was made to fail last, NULL: none. */
 extern "C" __attribute__((visibility("default"))) const char *gpu_sim_failed(void);
 /* For libraries that take another one's place (fake/cudnn.cpp): work on a stream; `what` is copied. */

@@ -47,7 +47,7 @@ thread_local int own_device;
 thread_local unsigned thread_captured;
 long fail_at, calls, living;
 bool sticky;
-const char *failed;
+const char *failed, *fail_only;
 
 bool eager()
 {
@@ -141,6 +141,8 @@ bool must_fail(const char *function)
     static const bool read = (fail_at = setting("GPU_SIM_FAIL_AT", 0), sticky = setting("GPU_SIM_STICKY", 0) != 0,
                               true);
     (void)read;
+    if (fail_only && strcmp(fail_only, function))
+        return is_lost();
     calls++;
     bool fails = (fail_at > 0 && (calls == fail_at || (sticky && calls > fail_at))) || is_lost();
     if (fails)
@@ -359,6 +361,12 @@ void gpu_sim_fail_at(long n, int and_after)
     gpu_sim::calls = 0;
     gpu_sim::fail_at = n;
     gpu_sim::sticky = and_after != 0;
+}
+
+void gpu_sim_fail_only(const char *function)
+{
+    std::lock_guard<std::recursive_mutex> hold(gpu_sim::lock());
+    gpu_sim::fail_only = function;
 }
 
 long gpu_sim_calls(void)

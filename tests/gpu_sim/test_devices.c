@@ -7,13 +7,14 @@
 #include "core/device_check_nets.h"
 #include "core/device_plugin.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { DEVICES = 2, ROWS = 3, SAMPLES = 150, NETS = 3, TURNS = 1, PER_DEVICE = 2 };
+enum { DEVICES = 2, ROWS = 3, SAMPLES = 150, NETS = 3, TURNS = 1, EXACT = 1, MEMORY_OF_EXACT = 3, PER_DEVICE = 2 };
 
 struct answer {
     double mean[ROWS][LIMIT_TARGET_DIM], log_z[ROWS];
@@ -30,6 +31,19 @@ struct context {
 static const uint32_t shapes[NETS] = {1, 3, 6}; /* wide, exact, of images */
 static struct ebm_check_net nets[NETS];
 static int n_failed;
+static void (*fail_at)(long, int), (*fail_only)(const char *);
+static const char *(*failed)(void);
+
+static bool find_hooks(const char *file)
+{
+    void *plugin = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (plugin == NULL)
+        return false;
+    *(void **)&fail_at = dlsym(plugin, "gpu_sim_fail_at");
+    *(void **)&fail_only = dlsym(plugin, "gpu_sim_fail_only");
+    *(void **)&failed = dlsym(plugin, "gpu_sim_failed");
+    return fail_at != NULL && fail_only != NULL && failed != NULL;
+}
 
 static void expect(bool is_fine, const char *what)
 {
@@ -120,6 +134,27 @@ static void lose(const char *which)
         exit(1);
 }
 
+/* Memory that is not there for a network costs the plan, and no device. */
+static void check_memory(const struct ebm_device_ops *ops)
+{
+    struct ebm_error error;
+    uint32_t n_failed_here = 0;
+    bool is_right = true, has_failed = true;
+    fail_only("cudaMalloc");
+    for (long at = 1; has_failed; at++) {
+        struct ebm_plan *plan = NULL;
+        fail_at(at, 0);
+        enum ebm_status status = ops->plan_new(&nets[EXACT].desc, nets[EXACT].params, 0, &plan, &error);
+        has_failed = failed() != NULL;
+        n_failed_here += has_failed;
+        is_right = is_right && status == (has_failed ? EBM_NO_MEMORY : EBM_OK);
+        (void)ops->plan_unref(plan);
+    }
+    fail_at(0, 0);
+    fail_only(NULL);
+    expect(is_right && n_failed_here == DEVICES * MEMORY_OF_EXACT, "no memory for a network: no device is lost of it");
+}
+
 /* The first of the table is number 2. */
 static void check_losses(struct context *contexts, const struct ebm_device_ops *ops)
 {
@@ -166,6 +201,7 @@ static int run(const struct ebm_device_ops *ops)
     if (status == EBM_OK) {
         check_in_turn(contexts);
         check_at_once(contexts);
+        check_memory(ops);
         check_losses(contexts, ops);
     }
     for (uint32_t i = 0; i < DEVICES * PER_DEVICE; i++)
@@ -183,7 +219,8 @@ int main(int argc, char **argv)
     const struct ebm_device_ops *ops = NULL;
     struct ebm_error error = {0};
     char name[EBM_DEVICE_NAME_BYTES];
-    if (argc != 2 || getenv("GPU_SIM_LOST") == NULL || ebm_device_choose("cuda:2,0", "tf32", &choice, &error) != EBM_OK)
+    if (argc != 2 || !find_hooks(argv[1]) || getenv("GPU_SIM_LOST") == NULL ||
+        ebm_device_choose("cuda:2,0", "tf32", &choice, &error) != EBM_OK)
         return 2;
     (void)unlink(getenv("GPU_SIM_LOST"));
     choice.file = argv[1];

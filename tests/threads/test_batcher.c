@@ -519,12 +519,24 @@ static void check_part(const struct batcher_batch *batch, const struct batcher_p
         (void)atomic_fetch_add(&n_finished, 1);
 }
 
+struct taker {
+    struct batcher_part parts[64];
+    struct batcher_batch batch;
+    uint32_t left; /* batches until it returns one and leaves */
+};
+
 static void *take_all(void *argument)
 {
-    (void)argument;
-    struct batcher_part parts[64];
-    struct batcher_batch batch = {.parts = parts};
-    while (batcher_take(batcher, &batch)) {
+    struct taker *taker = argument;
+    struct batcher_part *parts = taker->parts;
+    struct batcher_batch *own = &taker->batch;
+    *own = (struct batcher_batch){.parts = parts};
+    while (batcher_take(batcher, own)) {
+        const struct batcher_batch batch = *own;
+        if (taker->left-- == 0 && batcher_return(batcher, own)) {
+            batcher_leave(batcher);
+            break;
+        }
         uint32_t sum = 0;
         for (uint32_t p = 0; p < batch.n_parts; p++) {
             check_part(&batch, &parts[p]);
@@ -554,13 +566,16 @@ static uint64_t draw_requests(uint64_t seed)
 
 static void test_no_row_is_lost_or_crossed(uint64_t seed, uint64_t max_delay_us)
 {
+    static struct taker all[TAKERS]; /* the first stays */
     pthread_t submitters[SUBMITTERS], takers[TAKERS];
     uint64_t rows = draw_requests(seed);
     n_finished = n_withdrawn = 0;
     taken_rows = 0;
     set_up(500, max_delay_us);
-    for (uint32_t t = 0; t < TAKERS; t++)
-        CHECK_EQ(pthread_create(&takers[t], NULL, take_all, NULL), 0);
+    for (uint32_t t = 0; t < TAKERS; t++) {
+        all[t].left = t == 0 ? UINT32_MAX : 500 * t;
+        CHECK_EQ(pthread_create(&takers[t], NULL, take_all, &all[t]), 0);
+    }
     for (uint32_t s = 0; s < SUBMITTERS; s++)
         CHECK_EQ(pthread_create(&submitters[s], NULL, submit_all, requests[s]), 0);
     for (uint32_t s = 0; s < SUBMITTERS; s++)
