@@ -130,8 +130,9 @@ static int gpu_selftest(int argc, char **argv)
     const char *device = argc > 2 ? argv[2] : "cuda", *precision = argc > 3 ? argv[3] : "tf32";
     enum ebm_status status = ebm_device_choose(device, precision, &choice, &error);
     if (status == EBM_OK && (argc == 6 || argc > 7 || !choice.by_plugin))
-        status = ebm_error_set(&error, EBM_INVALID, "--gpu-selftest",
-                               "expected [cuda|cuda:N [tf32|fp32|bf16 [FILE of the plug-in [T|V|C ROWS]]]] after it");
+        status = ebm_error_set(
+            &error, EBM_INVALID, "--gpu-selftest",
+            "expected [cuda|cuda:N,...|cuda:all [tf32|fp32|bf16 [FILE of the plug-in [T|V|C ROWS]]]] after it");
     choice.file = argc > 4 ? argv[4] : NULL;
     if (status == EBM_OK)
         status = argc == 7 ? selftest_time(&choice, argv[5], argv[6], &error) : selftest_run(&choice, &error);

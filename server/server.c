@@ -261,6 +261,21 @@ static struct compute_config compute_config(struct server *server, uint32_t loop
     };
 }
 
+/* Every loop is on a device that has failed: by an engine on one that works, which then goes again. */
+static enum ebm_status measure_elsewhere(struct server *server, struct model_store_entry *entry,
+                                         struct ebm_error *reterr)
+{
+    struct compute_config config = compute_config(server, 0, DISPATCH_HERE_ROWS);
+    struct compute *compute = NULL;
+    while (!devices_is_fit(config.devices, config.limits.device) && devices_any_fit(config.devices))
+        config.limits.device = (config.limits.device + 1) % config.devices->ops->n_devices;
+    enum ebm_status status = compute_new(&config, &compute, reterr);
+    if (status == EBM_OK)
+        status = compute_prepare_measured(compute, entry, reterr);
+    (void)compute_free(compute);
+    return status;
+}
+
 /* The first engine whose device works measures what the model's rows cost. */
 static enum ebm_status prepare_loops(struct server *server, struct model_store_entry *entry, struct ebm_error *reterr)
 {
@@ -273,9 +288,7 @@ static enum ebm_status prepare_loops(struct server *server, struct model_store_e
             return status;
         is_measured = is_measured || status == EBM_OK;
     }
-    if (!is_measured)
-        model_store_entry_size_batches(entry);
-    return EBM_OK;
+    return is_measured ? EBM_OK : measure_elsewhere(server, entry, reterr);
 }
 
 static enum ebm_status new_computes(struct server *server, struct ebm_error *reterr)

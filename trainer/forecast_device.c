@@ -4,6 +4,7 @@
 
 #include "core/cuda/exact.h"
 #include "core/cuda/sizes.h"
+#include "core/exact.h"
 #include "core/loss.h"
 #include "core/support.h"
 #include "core/trunk_layout.h"
@@ -70,6 +71,13 @@ struct chunk {
     bool by_points, is_given;  /* of ml_exact; candidates are drawn on the host */
 };
 
+/* Of a table of kinks that the device takes. */
+static bool exact_is_there(const struct ebm_net_desc *net)
+{
+    return ebm_exact_applies(net) && net->energy.n_layers > 1 && net->energy.n_layers <= EBM_GPU_EXACT_LAYERS &&
+           !net->energy.layers[0].residual;
+}
+
 static void add_phase(struct chunk *chunk, const struct ebm_net_desc *net, const struct ebm_loss_spec *loss,
                       uint32_t batch_size)
 {
@@ -77,6 +85,8 @@ static void add_phase(struct chunk *chunk, const struct ebm_net_desc *net, const
     enum ebm_noise noise = ebm_loss_noise(loss->loss);
     uint64_t M = ebm_loss_draws(loss->loss) ? loss->samples : 0, n = ebm_round_up(M + 1, 16);
     if (is_confined && (noise == EBM_NOISE_PROPOSAL || loss->proposal_beside || loss->loss == EBM_LOSS_ML_MCMC))
+        return;
+    if (loss->loss == EBM_LOSS_ML_EXACT && !exact_is_there(net))
         return;
     n = loss->loss == EBM_LOSS_SM ? net->D : loss->loss == EBM_LOSS_ML_EXACT ? larger(n, EBM_GPU_POINTS) : n;
     chunk->rows = larger(chunk->rows, step_chunk_rows(loss, batch_size));

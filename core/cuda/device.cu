@@ -18,7 +18,7 @@ uint32_t devices[LIMIT_DEVICES], n_devices; /* their numbers */
 enum ebm_gpu_precision precision;
 std::atomic<bool> lost[LIMIT_DEVICES]; /* what CUDA says after an error is about the error, whatever is asked */
 
-/* What a device was lost by, the latest time. */
+/* What spaces of a device failed of, the latest time. */
 std::mutex failure_mutex;
 char latest_failure[LIMIT_DEVICES][EBM_GPU_FAILURE_BYTES];
 
@@ -143,11 +143,14 @@ static void name_device(uint32_t device, const char *text, char ret_text[EBM_GPU
     (void)snprintf(ret_text, EBM_GPU_FAILURE_BYTES, "%s%s", number, text);
 }
 
-static void lose(uint32_t device, const char *text)
+/* What a device is lost by stays what is told of it. */
+static void note(uint32_t device, const char *text, bool loses)
 {
-    lost[device] = true;
     std::lock_guard<std::mutex> lock(failure_mutex);
-    (void)snprintf(latest_failure[device], sizeof latest_failure[device], "%s", text);
+    if (!lost[device])
+        (void)snprintf(latest_failure[device], sizeof latest_failure[device], "%s", text);
+    if (loses)
+        lost[device] = true;
 }
 
 bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
@@ -158,8 +161,7 @@ bool gpu_fail(ebm_gpu_space *space, const char *what, const char *why)
     space->failed = true;
     (void)snprintf(text, sizeof text, "%s: %s", what, why);
     name_device(space->device, text, space->failure);
-    if (space->harmless == EBM_OK)
-        lose(space->device, space->failure);
+    note(space->device, space->failure, space->harmless == EBM_OK);
     return false;
 }
 
@@ -167,7 +169,7 @@ void ebm_gpu_lose(uint32_t device, const char *why)
 {
     char text[EBM_GPU_FAILURE_BYTES];
     name_device(device, why, text);
-    lose(device, text);
+    note(device, text, true);
 }
 
 bool gpu_lack(ebm_gpu_space *space, enum ebm_status status, const char *what, const char *why)
@@ -229,7 +231,7 @@ enum ebm_status gpu_end_making(ebm_gpu_space *space, struct ebm_error *reterr)
     space->harmless = EBM_OK;
     space->failed = status == EBM_DEVICE;
     if (space->failed)
-        lose(space->device, space->failure);
+        note(space->device, space->failure, true);
     return ebm_error_set(reterr, status, "cuda", "%s", space->failure);
 }
 

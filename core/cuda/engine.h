@@ -115,7 +115,7 @@ bool ebm_gpu_submit(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, 
                     const struct ebm_gpu_load *load);
 bool ebm_gpu_wait(struct ebm_gpu_space *space, const struct ebm_gpu_net *net, uint32_t slot);
 
-/* What a device was lost by, the latest time; "": it was not. Any thread. */
+/* What a device was lost by, or else what a space of it failed of, the latest time; "": none did. Any thread. */
 void ebm_gpu_failure(uint32_t device, char *ret_text, size_t bytes);
 
 #ifdef __cplusplus

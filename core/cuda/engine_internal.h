@@ -203,7 +203,7 @@ bool gpu_multiply_layer(ebm_gpu_space *space, const gpu_layer *l, const float *b
 bool gpu_run_layers(ebm_gpu_space *space, const gpu_layer *layers, uint32_t n, gpu_rows in, uint32_t rows,
                     uint32_t most_rows, bool is_exact, float *a, float *b, float *to, gpu_rows *ret);
 
-/* What `enqueue` enqueues, as a graph. */
+/* What `enqueue` enqueues, as a graph, with the device memory that it needs: none is taken when it is launched. */
 template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *ret, Enqueue enqueue)
 {
     cudaGraph_t graph = NULL;
@@ -212,6 +212,7 @@ template <class Enqueue> bool gpu_record(ebm_gpu_space *space, cudaGraphExec_t *
     bool ok = enqueue();
     ok = gpu_fine(space, cudaStreamEndCapture(space->compute, &graph), "a graph") && ok;
     ok = ok && gpu_fine(space, cudaGraphInstantiate(ret, graph, 0), "a graph");
+    ok = ok && gpu_fine(space, cudaGraphUpload(*ret, space->compute), "a graph");
     if (graph != NULL)
         (void)cudaGraphDestroy(graph);
     return ok;

@@ -1,7 +1,8 @@
 /* test_devices.c - several devices behind one table: each answers with the same bytes, from one thread in turn and from
  * threads of their own, and one that is lost takes nothing with it but its contexts.
  *
- *   test_devices PLUGIN.so     of a simulated make, with GPU_SIM_DEVICES=3 and GPU_SIM_LOST=FILE
+ *   test_devices PLUGIN.so     of a simulated make, with GPU_SIM_DEVICES=3 and GPU_SIM_LOST=FILE; with
+ *                              GPU_SIM_UNLIKE=1, too: devices that are not alike are refused
  *
  * Opened are the devices 2 and 0, in that order. The simulator sees to it that nothing of one touches the other. */
 #include "core/device_check_nets.h"
@@ -213,6 +214,23 @@ static int run(const struct ebm_device_ops *ops)
     return n_failed > 0;
 }
 
+/* The second is another kind. */
+static int run_unlike(const char *plugin)
+{
+    struct ebm_device_choice choice;
+    const struct ebm_device_ops *ops = NULL;
+    struct ebm_error error = {0};
+    char name[EBM_DEVICE_NAME_BYTES];
+    if (ebm_device_choose("cuda:0,1", "tf32", &choice, &error) != EBM_OK)
+        return 2;
+    choice.file = plugin;
+    enum ebm_status status = ebm_device_open_unchecked(&choice, NULL, &ops, name, &error);
+    expect(status == EBM_INVALID &&
+               strstr(error.text, "device 1 (another GPU on the CPU) is not like device 0") != NULL,
+           error.text);
+    return n_failed > 0;
+}
+
 int main(int argc, char **argv)
 {
     struct ebm_device_choice choice;
@@ -223,6 +241,8 @@ int main(int argc, char **argv)
         ebm_device_choose("cuda:2,0", "tf32", &choice, &error) != EBM_OK)
         return 2;
     (void)unlink(getenv("GPU_SIM_LOST"));
+    if (getenv("GPU_SIM_UNLIKE") != NULL)
+        return run_unlike(argv[1]);
     choice.file = argv[1];
     if (ebm_device_open_unchecked(&choice, NULL, &ops, name, &error) != EBM_OK) {
         (void)printf("FAIL %s\n", error.text);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    POINTS = 16,
+    POINTS = 10,
     TRAINING_POINTS = 40,
     MEMORY_POINTS = 70,
     SMALL_IMAGE = 9,
