@@ -406,13 +406,6 @@ static void fill(struct batcher *batcher, struct batcher_lane *lane, struct batc
     batcher->stats.rows += batch->n_rows;
 }
 
-/* There is more than one thread took; or it was woken for it, and leaves. */
-static void wake_another(struct batcher *batcher)
-{
-    if (batcher->rows > 0 || !ebm_list_is_empty(&batcher->returned))
-        (void)pthread_cond_signal(&batcher->work);
-}
-
 /* The same batch, as this thread's. */
 static void take_returned(struct batcher_batch *batch, struct ebm_list *link)
 {
@@ -445,7 +438,8 @@ bool batcher_take(struct batcher *batcher, struct batcher_batch *batch)
         take_returned(batch, returned);
     else if (lane)
         fill(batcher, lane, batch);
-    wake_another(batcher);
+    if (batcher->rows > 0 || !ebm_list_is_empty(&batcher->returned))
+        (void)pthread_cond_signal(&batcher->work); /* more than this thread took */
     (void)pthread_mutex_unlock(&batcher->mutex);
     return batch->lane != NULL || is_called;
 }
@@ -454,6 +448,7 @@ void batcher_leave(struct batcher *batcher)
 {
     (void)pthread_mutex_lock(&batcher->mutex);
     batcher->n_threads -= batcher->n_threads > 1;
-    wake_another(batcher);
+    batcher->calls++;
+    (void)pthread_cond_broadcast(&batcher->work);
     (void)pthread_mutex_unlock(&batcher->mutex);
 }

@@ -110,7 +110,8 @@ void batcher_done(struct batcher *batcher, struct batcher_lane *lane);
  * takes. Borrowed, with its parts, until that is done: the thread leaves. False: the batcher is stopped, and there may
  * be no next one. */
 bool batcher_return(struct batcher *batcher, struct batcher_batch *batch) EBM_MUST_USE;
-/* The calling thread takes no more, others do. */
+/* The calling thread takes no more, others do. They come back once, as after batcher_call: whoever has the same reason
+ * can leave, too. */
 void batcher_leave(struct batcher *batcher);
 /* Every thread that takes comes back from batcher_take soon, without rows. */
 void batcher_call(struct batcher *batcher);

@@ -460,9 +460,12 @@ static void test_a_batch_that_is_returned_stays_one_and_goes_first(void)
     CHECK(batcher_return(batcher, &first));
     batcher_leave(batcher);
     CHECK(batcher_take(batcher, &second));
+    CHECK(second.lane == NULL); /* somebody left */
+    CHECK(batcher_take(batcher, &second));
     CHECK(second.lane == &lanes[0] && second.n_parts == 1 && others[0].ticket == &a);
     CHECK_EQ(others[0].first_row, 0);
     CHECK_EQ(others[0].n_rows, 64);
+    CHECK(batcher_take(batcher, &first) && first.lane == NULL);
     CHECK(batcher_take(batcher, &first)); /* the other lane's: the first still has its batch out */
     CHECK(first.lane == &lanes[1]);
     batcher_stop(batcher);
@@ -533,6 +536,8 @@ static void *take_all(void *argument)
     *own = (struct batcher_batch){.parts = parts};
     while (batcher_take(batcher, own)) {
         const struct batcher_batch batch = *own;
+        if (batch.lane == NULL)
+            continue; /* another one left */
         if (taker->left-- == 0 && batcher_return(batcher, own)) {
             batcher_leave(batcher);
             break;
