@@ -9,7 +9,7 @@ struct routes *fuzz_routes(void)
         .max_rows = 64, .max_samples = 4096, .max_steps = 100, .max_timeout_ms = 5000, .max_timeout_us = 5000000};
     static const struct batcher_limits none = {.max_rows = 1};
     static struct metrics metrics;
-    static const struct routes_state state;
+    static struct routes_state state;
     static struct access access = {.config = {"", "a.example", "http://a.example"}};
     static struct routes routes = {.state = &state,
                                    .access = &access,
@@ -23,6 +23,7 @@ struct routes *fuzz_routes(void)
     if (!routes.batcher) {
         EBM_ASSERT(batcher_new(&none, &routes.batcher) == EBM_OK);
         metrics_init(&metrics, 1);
+        state.devices.ops = ebm_device_cpu();
         repository_routes_init(&routes.repository);
         routes.repository.stopping = &state.stopping;
     }
