@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define POINTS 3
+#define POINTS 2
 #define MOST 64 /* numbers of an image's features */
 
 static const char *plugin, *library;

@@ -12,8 +12,8 @@
 #include <string.h>
 
 enum {
-    POINTS = 10,
-    TRAINING_POINTS = 40,
+    POINTS = 7,
+    TRAINING_POINTS = 24,
     MEMORY_POINTS = 70,
     SMALL_IMAGE = 9,
     PARAMS = 144,
