@@ -1,10 +1,19 @@
-/* devices.c - says once of each device that it has failed. */
+/* devices.c - which device is next, and what is said once of each that failed. */
 #include "server/devices.h"
 
 #include "core/device_plugin.h"
 #include "core/log.h"
 
 _Static_assert(LIMIT_DEVICES < 32, "a bit for each");
+
+uint32_t devices_next_fit(const struct devices *devices, uint32_t device)
+{
+    const uint32_t n = devices->ops->n_devices;
+    for (uint32_t i = 0; i < n; i++)
+        if (devices_is_fit(devices, (device + i) % n))
+            return (device + i) % n;
+    return device;
+}
 
 void devices_fail(struct devices *devices, uint32_t device)
 {

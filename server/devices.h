@@ -27,6 +27,8 @@ static inline uint32_t devices_count_failed(const struct devices *devices)
     return (uint32_t)__builtin_popcount(atomic_load(&devices->failed));
 }
 
+/* One that is fit, from `device` on; `device` itself where none is. */
+uint32_t devices_next_fit(const struct devices *devices, uint32_t device);
 /* It has failed, which is logged the first time. A CPU does not fail. */
 void devices_fail(struct devices *devices, uint32_t device);
 

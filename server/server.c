@@ -267,8 +267,7 @@ static enum ebm_status measure_elsewhere(struct server *server, struct model_sto
 {
     struct compute_config config = compute_config(server, 0, DISPATCH_HERE_ROWS);
     struct compute *compute = NULL;
-    while (!devices_is_fit(config.devices, config.limits.device) && devices_any_fit(config.devices))
-        config.limits.device = (config.limits.device + 1) % config.devices->ops->n_devices;
+    config.limits.device = devices_next_fit(config.devices, config.limits.device);
     enum ebm_status status = compute_new(&config, &compute, reterr);
     if (status == EBM_OK)
         status = compute_prepare_measured(compute, entry, reterr);

@@ -74,8 +74,7 @@ struct chunk {
 /* Of a table of kinks that the device takes. */
 static bool exact_is_there(const struct ebm_net_desc *net)
 {
-    return ebm_exact_applies(net) && net->energy.n_layers > 1 && net->energy.n_layers <= EBM_GPU_EXACT_LAYERS &&
-           !net->energy.layers[0].residual;
+    return ebm_exact_applies(net) && ebm_gpu_exact_takes(net->energy.n_layers, net->energy.layers[0].residual);
 }
 
 static void add_phase(struct chunk *chunk, const struct ebm_net_desc *net, const struct ebm_loss_spec *loss,

@@ -69,10 +69,17 @@ static struct accelerator *of(struct ebm_ctx *ctx)
     return (struct accelerator *)(void *)ctx->accelerator;
 }
 
-static const struct ebm_gpu_net *net_of(struct ebm_ctx *ctx, const struct ebm_plan *plan)
+/* Of a plan for serving; NULL: the context's device was lost before the plan came. */
+static const struct ebm_gpu_net *net_there(struct ebm_ctx *ctx, const struct ebm_plan *plan)
 {
     const struct nets *nets = plan->accelerated;
     return nets->of[of(ctx)->device];
+}
+
+/* Of the plan that the context computes. */
+static const struct ebm_gpu_net *net_of(struct ebm_ctx *ctx)
+{
+    return net_there(ctx, ctx->plan);
 }
 
 /* ---- the x side ---- */
@@ -82,7 +89,7 @@ static bool features(struct ebm_ctx *ctx, const float *h_x, uint32_t B)
     const struct ebm_net_desc *net = &ctx->plan->net;
     struct accelerator *own = of(ctx);
     const struct ebm_gpu_x_side out = {ctx->h.p, ctx->hx.p, ctx->mean.p, ctx->log_variance.p, ctx->log_weight.p};
-    if (!ebm_gpu_features(own->space, net_of(ctx, ctx->plan), h_x, B, &out))
+    if (!ebm_gpu_features(own->space, net_of(ctx), h_x, B, &out))
         own->base.has_failed = true;
     for (uint32_t b = 0; net->K > 0 && b < B; b++)
         ebm_log_softmax(ctx->log_weight.p + (size_t)b * net->K, ctx->log_weight.p + (size_t)b * net->K, 1, net->K);
@@ -243,7 +250,7 @@ static void put_row(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, struct sent 
 static void send(struct ebm_ctx *ctx, uint32_t turn)
 {
     struct accelerator *own = of(ctx);
-    const struct ebm_gpu_net *net = net_of(ctx, ctx->plan);
+    const struct ebm_gpu_net *net = net_of(ctx);
     struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, turn);
     struct sent *sent = &own->sent[turn];
     struct ebm_gpu_load load = {0};
@@ -273,7 +280,7 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
     struct accelerator *own = of(ctx);
     for (uint32_t i = 0; i < IN_TURN; i++) { /* what nobody came for */
         if (own->sent[i].n > 0 && !own->sent[i].is_there)
-            (void)check(own, ebm_gpu_wait(own->space, net_of(ctx, ctx->plan), i));
+            (void)check(own, ebm_gpu_wait(own->space, net_of(ctx), i));
         own->sent[i].n = own->sent[i].read = 0;
     }
     own->tasks = tasks;
@@ -281,7 +288,7 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
     own->b = 0;
     own->at = 0;
     own->oldest = 0;
-    (void)check(own, cuda_exact_ask(&own->exact, own->space, net_of(ctx, ctx->plan), tasks, B));
+    (void)check(own, cuda_exact_ask(&own->exact, own->space, net_of(ctx), tasks, B));
     for (uint32_t i = 0; B > 0 && i < IN_TURN; i++)
         send(ctx, i);
 }
@@ -289,7 +296,7 @@ static void expect(struct ebm_ctx *ctx, const struct ebm_task *tasks, uint32_t B
 static bool exact(struct ebm_ctx *ctx, struct ebm_exact_answer *ret_answer)
 {
     struct accelerator *own = of(ctx);
-    enum ebm_status status = cuda_exact_answer(&own->exact, ctx, own->space, net_of(ctx, ctx->plan), ret_answer);
+    enum ebm_status status = cuda_exact_answer(&own->exact, ctx, own->space, net_of(ctx), ret_answer);
     (void)check(own, status != EBM_DEVICE);
     return status == EBM_OK;
 }
@@ -302,7 +309,7 @@ static struct sent *next_sent(struct ebm_ctx *ctx)
         struct sent *sent = &own->sent[own->oldest];
         if (sent->n == 0 || own->base.has_failed)
             return NULL;
-        if (!sent->is_there && !check(own, ebm_gpu_wait(own->space, net_of(ctx, ctx->plan), own->oldest)))
+        if (!sent->is_there && !check(own, ebm_gpu_wait(own->space, net_of(ctx), own->oldest)))
             return NULL;
         sent->is_there = true;
         while (sent->read < sent->n && sent->tiles[sent->read].b < ctx->b)
@@ -321,7 +328,7 @@ static size_t take_expected(struct ebm_ctx *ctx, size_t at)
     if (own->tasks == NULL || ctx->task != &own->tasks[ctx->b] || !is_expected(ctx->task))
         return 0;
     struct sent *sent = next_sent(ctx);
-    const struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net_of(ctx, ctx->plan), own->oldest);
+    const struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net_of(ctx), own->oldest);
     size_t end = at;
     while (sent != NULL && sent->read < sent->n && sent->tiles[sent->read].b == ctx->b &&
            sent->tiles[sent->read].at == end) {
@@ -340,8 +347,7 @@ static bool sums(struct ebm_ctx *ctx, struct ebm_row_sums *ret_sums)
     struct sent *sent = next_sent(ctx);
     if (sent == NULL || sent->tiles[sent->read].b != ctx->b || sent->tiles[sent->read].question == 0)
         return false;
-    *ret_sums = cuda_answer(ebm_gpu_slot(own->space, net_of(ctx, ctx->plan), own->oldest),
-                            sent->tiles[sent->read].question - 1);
+    *ret_sums = cuda_answer(ebm_gpu_slot(own->space, net_of(ctx), own->oldest), sent->tiles[sent->read].question - 1);
     while (sent->read < sent->n && sent->tiles[sent->read].b == ctx->b)
         sent->read++;
     return true;
@@ -361,7 +367,7 @@ static void put_given(struct ebm_ctx *ctx, struct ebm_gpu_slot *slot, uint32_t i
 static size_t compute_now(struct ebm_ctx *ctx, enum ebm_draw_scheme scheme, size_t at, bool is_given)
 {
     struct accelerator *own = of(ctx);
-    const struct ebm_gpu_net *net = net_of(ctx, ctx->plan);
+    const struct ebm_gpu_net *net = net_of(ctx);
     struct ebm_gpu_slot *slot = ebm_gpu_slot(own->space, net, IN_TURN);
     size_t left = (ctx->M - at + EBM_TILE - 1) / EBM_TILE;
     uint32_t most = ebm_gpu_tiles(own->space, net), n = left < most ? (uint32_t)left : most;
@@ -542,12 +548,12 @@ static enum ebm_status ctx_prepare(struct ebm_ctx *ctx, const struct ebm_plan *p
     enum ebm_status status = ebm_device_cpu()->ctx_prepare(ctx, plan, reterr);
     if (status != EBM_OK || plan->accelerated == NULL || plan->n_slots > 0)
         return status;
-    if (net_of(ctx, plan) == NULL)
+    if (net_there(ctx, plan) == NULL)
         return ebm_error_set(reterr, EBM_DEVICE, "device", "the context's device has failed");
     if (!ebm_slab_reserve(&of(ctx)->mixture_space, ebm_mixture_count(net->D, net->K + 1)) ||
         !ebm_slab_reserve(&of(ctx)->wide, ((size_t)2 * net->D + 1) * (net->K + 1)))
         return ebm_error_set(reterr, EBM_NO_MEMORY, "device", "no memory for a context");
-    return ebm_gpu_space_prepare(of(ctx)->space, net_of(ctx, plan), reterr);
+    return ebm_gpu_space_prepare(of(ctx)->space, net_there(ctx, plan), reterr);
 }
 
 /* ---- the table ---- */

@@ -15,8 +15,8 @@ _Static_assert(EBM_LEFT == 0 && EBM_RIGHT == 1, "sides as the device has them");
 
 static bool suits(const struct ebm_exact_table *table)
 {
-    return table != NULL && table->n_layers > 1 && table->n_layers <= EBM_GPU_EXACT_LAYERS &&
-           !table->layers[0].is_residual && table->n < EBM_GPU_EXACT_KNOTS;
+    return table != NULL && ebm_gpu_exact_takes(table->n_layers, table->layers[0].is_residual) &&
+           table->n < EBM_GPU_EXACT_KNOTS;
 }
 
 bool cuda_exact_table(const struct ebm_plan *plan, struct ebm_gpu_exact_table *ret_table)

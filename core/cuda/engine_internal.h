@@ -242,11 +242,16 @@ bool gpu_run_shape(ebm_gpu_space *space, std::vector<gpu_recorded<Shape>> *graph
     return enqueue();
 }
 
-template <class Shape> void gpu_shapes_free(const std::vector<gpu_recorded<Shape>> &graphs)
+/* Once nothing of it runs any more, graphs and memory of a space's work are given back. */
+template <class Shape>
+void gpu_work_free(ebm_gpu_space *space, const std::vector<gpu_recorded<Shape>> &graphs, gpu_memory *memory)
 {
+    (void)gpu_enter(space);
+    (void)cudaStreamSynchronize(space->compute);
     for (const gpu_recorded<Shape> &one : graphs)
         if (one.exec != NULL)
             (void)cudaGraphExecDestroy(one.exec);
+    gpu_memory_free(memory);
 }
 
 /* ---- engine.cu ---- */

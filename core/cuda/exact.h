@@ -67,6 +67,12 @@ struct ebm_gpu_exact_rows {
     double *probabilities, *answers;
 };
 
+/* Whether the device takes tables of energy nets of so many layers. */
+static inline bool ebm_gpu_exact_takes(uint32_t n_layers, bool first_is_residual)
+{
+    return n_layers > 1 && n_layers <= EBM_GPU_EXACT_LAYERS && !first_is_residual;
+}
+
 /* Whether rows of such a table are answered by enough blocks at once in the memory that there is for them. */
 bool ebm_gpu_exact_fits(uint32_t n_layers, uint32_t widest);
 /* Copies a table that fits to the net's device; the net then has one. NO_MEMORY or DEVICE when it could not. */

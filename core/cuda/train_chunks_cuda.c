@@ -24,13 +24,6 @@ static bool has_points(const struct ebm_plan *plan, const struct ebm_train_rows 
     return cuda_exact_table(plan, &table) && ebm_gpu_points_fit(&plan->net) && rows->h_samples == NULL;
 }
 
-static bool is_taken(const struct ebm_plan *plan, const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
-{
-    if (spec->loss == EBM_LOSS_ML_EXACT)
-        return has_points(plan, rows);
-    return true;
-}
-
 static bool reads_heads(const struct ebm_loss_spec *spec)
 {
     return ebm_loss_noise(spec->loss) == EBM_NOISE_PROPOSAL || spec->proposal_beside;
@@ -40,7 +33,7 @@ static bool reads_heads(const struct ebm_loss_spec *spec)
  */
 static bool runs_there(const struct ebm_plan *plan, const struct ebm_loss_spec *spec, const struct ebm_train_rows *rows)
 {
-    return ebm_cuda_trained(plan) != NULL && is_taken(plan, spec, rows) &&
+    return ebm_cuda_trained(plan) != NULL && (spec->loss != EBM_LOSS_ML_EXACT || has_points(plan, rows)) &&
            !((reads_heads(spec) || spec->loss == EBM_LOSS_ML_MCMC) &&
              ebm_support_is_confined(plan->net.support, plan->net.D));
 }

@@ -218,10 +218,7 @@ struct ebm_gpu_training *ebm_gpu_training_free(struct ebm_gpu_training *t)
 {
     if (t == NULL)
         return NULL;
-    (void)gpu_enter(t->space);
-    (void)cudaStreamSynchronize(t->space->compute);
-    gpu_shapes_free(t->graphs);
-    gpu_memory_free(&t->memory);
+    gpu_work_free(t->space, t->graphs, &t->memory);
     delete t;
     return NULL;
 }

@@ -297,10 +297,7 @@ struct ebm_gpu_trunk_train *ebm_gpu_trunk_train_free(struct ebm_gpu_trunk_train 
 {
     if (t == NULL)
         return NULL;
-    (void)gpu_enter(t->space);
-    (void)cudaStreamSynchronize(t->space->compute);
-    gpu_shapes_free(t->graphs);
-    gpu_memory_free(&t->memory);
+    gpu_work_free(t->space, t->graphs, &t->memory);
     delete t;
     return NULL;
 }

@@ -255,20 +255,27 @@ static enum ebm_status run_step(const struct ebm_device_ops *ops, struct ebm_pla
     return status == EBM_OK ? ops->params_read(plan, EBM_TRAIN_PARAMS, params) : status;
 }
 
+/* A plan in training and its context; what was made is the caller's after a failure, too. */
+static enum ebm_status make_trained(const struct ebm_device_ops *ops, const struct ebm_net_desc *net,
+                                    struct ebm_plan **ret_plan, struct ebm_ctx **ret_ctx, struct ebm_error *error)
+{
+    const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128, .training = true};
+    _Alignas(64) float params[PARAMS];
+    for (uint32_t i = 0; i < PARAMS; i++)
+        params[i] = i % 3 == 0 ? -0.25f : 0.5f;
+    enum ebm_status status = ops->plan_new(net, params, 1, ret_plan, error);
+    status = status == EBM_OK ? ops->ctx_new(&limits, ret_ctx, error) : status;
+    return status == EBM_OK ? ops->ctx_prepare(*ret_ctx, *ret_plan, error) : status;
+}
+
 /* ret_calls: until all is given back */
 static enum ebm_status train(const struct ebm_device_ops *ops, const struct ebm_net_desc *net, enum ebm_loss loss,
                              long *ret_calls)
 {
-    const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128, .training = true};
-    _Alignas(64) float params[PARAMS];
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
     struct ebm_error error = {0};
-    for (uint32_t i = 0; i < PARAMS; i++)
-        params[i] = i % 3 == 0 ? -0.25f : 0.5f;
-    enum ebm_status status = ops->plan_new(net, params, 1, &plan, &error);
-    status = status == EBM_OK ? ops->ctx_new(&limits, &ctx, &error) : status;
-    status = status == EBM_OK ? ops->ctx_prepare(ctx, plan, &error) : status;
+    enum ebm_status status = make_trained(ops, net, &plan, &ctx, &error);
     status = status == EBM_OK ? run_step(ops, plan, ctx, loss) : status;
     *ret_calls = calls();
     (void)ops->ctx_free(ctx);
@@ -308,17 +315,12 @@ static int check_training(const struct ebm_device_ops *ops, enum ebm_activation 
 static bool check_preparing(const struct ebm_device_ops *ops, const struct ebm_net_desc *net, enum ebm_loss loss,
                             long at, long kept, int *failures)
 {
-    const struct ebm_ctx_limits limits = {.max_rows = 2, .max_samples = 128, .training = true};
     const float sigma = 0.5f;
     const struct ebm_loss_spec spec = {.loss = loss, .samples = 3, .n_sigmas = 1, .sigmas = &sigma};
-    _Alignas(64) float params[PARAMS];
     struct ebm_plan *plan = NULL;
     struct ebm_ctx *ctx = NULL;
     struct ebm_error error = {0};
-    for (uint32_t i = 0; i < PARAMS; i++)
-        params[i] = i % 3 == 0 ? -0.25f : 0.5f;
-    bool is_right = ops->plan_new(net, params, 1, &plan, &error) == EBM_OK &&
-                    ops->ctx_new(&limits, &ctx, &error) == EBM_OK && ops->ctx_prepare(ctx, plan, &error) == EBM_OK;
+    bool is_right = make_trained(ops, net, &plan, &ctx, &error) == EBM_OK;
     const long kinks = loss == EBM_LOSS_ML_EXACT ? 2 : 0; /* the plan's table, on both sides: other contexts share it */
     long before = alive();
     fail_at(at, 0);
